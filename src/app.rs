@@ -164,7 +164,7 @@ fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
         let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
         // An Endpoint that cannot be serialized is never returned.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
-        let fingerprint = Fingerprint::of([]).with_rules(&json);
+        let fingerprint = Fingerprint::from_rows([]).with_rules(&json);
         Observation { resource: ResourceKey::endpoint(&settings.id), fingerprint, content: None }
     };
     let observations: Vec<_> = config.archives.iter().map(observation).collect();

@@ -69,7 +69,7 @@ pub struct ContentDigest([u8; 16]);
 
 impl ContentDigest {
     /// Computes the digest of the JSON of a resource.
-    pub fn of(json: &[u8]) -> Self {
+    pub fn from_json(json: &[u8]) -> Self {
         Self(short_hash([json]))
     }
 }

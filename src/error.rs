@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-pub use dicomweb::refuse;
+pub use dicomweb::error_response;
 
 use crate::upstream::whole_seconds;
 
@@ -36,7 +36,7 @@ pub struct Issue {
 }
 
 /// Capitalizes the first letter of `text` and adds a period, because errors of lower layers have neither.
-pub fn sentence(text: &str) -> String {
+pub fn to_sentence(text: &str) -> String {
     let mut characters = text.chars();
     let mut sentence: String =
         characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect());
@@ -84,7 +84,7 @@ impl Failure {
     }
 
     /// Creates a 404 for a resource type or interaction that this server does not support.
-    pub fn not_offered(diagnostics: impl Into<Cow<'static, str>>) -> Self {
+    pub fn not_supported(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-supported", diagnostics)
     }
 
@@ -135,7 +135,7 @@ impl Failure {
 
     /// Sets the part of the request that the issue concerns.
     #[must_use]
-    pub fn at(mut self, expression: impl Into<String>) -> Self {
+    pub fn with_expression(mut self, expression: impl Into<String>) -> Self {
         if let Some(issue) = self.issues.first_mut() {
             issue.expression = Some(expression.into());
         }
@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn a_sentence_ends_with_one_punctuation_mark() {
-        assert_eq!(sentence("archive main is busy"), "Archive main is busy.");
-        assert_eq!(sentence("is its URL right?"), "Is its URL right?");
-        assert_eq!(sentence("done."), "Done.");
+        assert_eq!(to_sentence("archive main is busy"), "Archive main is busy.");
+        assert_eq!(to_sentence("is its URL right?"), "Is its URL right?");
+        assert_eq!(to_sentence("done."), "Done.");
     }
 }

@@ -1,7 +1,7 @@
 //! The FHIR R4 REST API: read, history and search of ImagingStudy, Patient and Endpoint, batch, `$everything`, and the
 //! CapabilityStatement.
 //!
-//! Handlers take a routed request and return a [`Response`]; errors become a [`Failure`], which [`refuse`] writes as an
+//! Handlers take a routed request and return a [`Response`]; errors become a [`Failure`], which [`error_response`] writes as an
 //! OperationOutcome. Every response is made as JSON first, and converted to another format last. The module neither queries
 //! archives nor decides what matches.
 
@@ -23,7 +23,7 @@ mod search;
 pub use context::FhirContext;
 pub use operation_parameters::operation_parameters;
 pub use request::FhirRequest;
-pub use response::{allowed, refuse};
+pub use response::{allowed, error_response};
 
 use http::{HeaderMap, HeaderValue, Response, header};
 
@@ -89,10 +89,10 @@ async fn respond(
 ) -> Response<Body> {
     let format = match ResponseFormat::of_request(request.headers, &request.pairs, Some(request.base())) {
         Ok(format) => format,
-        Err(failure) => return response::refuse_in(&failure, &ResponseFormat::default()),
+        Err(failure) => return response::error_response_in(&failure, &ResponseFormat::default()),
     };
     let response = respond_in_time(context, request, work, &format).await;
-    response.unwrap_or_else(|failure| response::refuse_in(&failure, &format))
+    response.unwrap_or_else(|failure| response::error_response_in(&failure, &format))
 }
 
 /// The response to the outcome of `work`, or a failure when the deadline has passed.

@@ -25,7 +25,7 @@ pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
     /// Computes the fingerprint of the rows of one study, in the order of the archives.
-    pub fn of<'a>(rows: impl IntoIterator<Item = (&'a ArchiveId, &'a Attributes)>) -> Self {
+    pub fn from_rows<'a>(rows: impl IntoIterator<Item = (&'a ArchiveId, &'a Attributes)>) -> Self {
         let mut hash = Sha256::new();
         for (archive, row) in rows {
             hash.update(archive.as_str().as_bytes());
@@ -63,10 +63,10 @@ mod tests {
     #[test]
     fn a_fingerprint_changes_with_any_value_and_with_the_archive() {
         let (main, other) = (ArchiveId::parse("main").unwrap(), ArchiveId::parse("other").unwrap());
-        let fingerprint = Fingerprint::of([(&main, &row("P1"))]);
-        assert_eq!(fingerprint, Fingerprint::of([(&main, &row("P1"))]));
-        assert_ne!(fingerprint, Fingerprint::of([(&main, &row("P2"))]));
-        assert_ne!(fingerprint, Fingerprint::of([(&other, &row("P1"))]));
+        let fingerprint = Fingerprint::from_rows([(&main, &row("P1"))]);
+        assert_eq!(fingerprint, Fingerprint::from_rows([(&main, &row("P1"))]));
+        assert_ne!(fingerprint, Fingerprint::from_rows([(&main, &row("P2"))]));
+        assert_ne!(fingerprint, Fingerprint::from_rows([(&other, &row("P1"))]));
         assert_ne!(fingerprint, fingerprint.with_rules(b"rules"));
         assert_ne!(fingerprint.with_rules(b"rules"), fingerprint.with_rules(b"other rules"));
     }

@@ -35,10 +35,10 @@ pub use attributes::{
     study_note_tags, study_tags,
 };
 pub use endpoint::endpoint;
-pub use instance::InstanceFacts;
+pub use instance::MappedInstance;
 pub use patient::{PatientKey, patient};
 pub use profiles::{Guide, Profiled, supported_profiles};
-pub use record::SeriesSource;
+pub use record::SeriesRecord;
 pub use study::imaging_study;
 
 /// The configuration of an archive's identifiers and times, and of the content of resources.

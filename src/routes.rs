@@ -91,7 +91,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// The dialect of the path's first segment; FHIR for any other path.
-    pub fn of(path: &str) -> Self {
+    pub fn from_path(path: &str) -> Self {
         if path == "/dicom-web" || path.starts_with("/dicom-web/") { Self::Dicomweb } else { Self::Fhir }
     }
 }

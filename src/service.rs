@@ -74,7 +74,7 @@ impl http_server::Service for Service {
         }
         let path = decode_safe_escapes(request.uri().path());
         let path = self.without_prefix(&path);
-        if Dialect::of(path) != Dialect::Fhir {
+        if Dialect::from_path(path) != Dialect::Fhir {
             return None;
         }
         let route = Route::parse(request.method(), path).ok()?;
@@ -106,7 +106,7 @@ impl http_server::Service for Service {
         let (parts, body) = request.into_parts();
         let path = decode_safe_escapes(parts.uri.path());
         let path = self.without_prefix(&path);
-        let dialect = Dialect::of(path);
+        let dialect = Dialect::from_path(path);
         let (label, response) = match Route::parse(&parts.method, path) {
             Ok(route) => {
                 let label = route.label();
@@ -126,9 +126,9 @@ impl http_server::Service for Service {
         let mut response = response.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
                 let public = self.context.public_url.base_of(&parts, peer.ip());
-                fhir::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
+                fhir::error_response(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
-            Dialect::Dicomweb => error::refuse(&failure),
+            Dialect::Dicomweb => error::error_response(&failure),
         });
         if parts.method == Method::HEAD {
             response = without_body(response);
@@ -139,10 +139,13 @@ impl http_server::Service for Service {
     fn reject(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeteredBody> {
         let request_context = RequestContext::new(self, request);
         let failure = Failure::from(invalid);
-        let response = match Dialect::of(self.without_prefix(&decode_safe_escapes(request.uri().path()))) {
-            Dialect::Fhir => fhir::refuse(&failure, request.headers(), request.uri().query(), None),
-            Dialect::Dicomweb => error::refuse(&failure),
-        };
+        let response =
+            match Dialect::from_path(self.without_prefix(&decode_safe_escapes(request.uri().path()))) {
+                Dialect::Fhir => {
+                    fhir::error_response(&failure, request.headers(), request.uri().query(), None)
+                }
+                Dialect::Dicomweb => error::error_response(&failure),
+            };
         request_context.finish("refused", request.headers(), response)
     }
 
@@ -279,9 +282,9 @@ fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, Failure> {
 
 /// Creates the failure for a query or form that cannot be decoded, with the name of the parameter if it is known.
 fn undecodable(error: &QueryStringError) -> Failure {
-    let failure = Failure::bad_request("invalid", error::sentence(&error.to_string()));
+    let failure = Failure::bad_request("invalid", error::to_sentence(&error.to_string()));
     match error.parameter() {
-        Some(name) => failure.at(format!("http.{name}")),
+        Some(name) => failure.with_expression(format!("http.{name}")),
         None => failure,
     }
 }
@@ -325,7 +328,13 @@ impl<'a> RequestContext<'a> {
             _ => "other",
         };
         let in_flight = service.context.metrics.request_started();
-        Self { service, started: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
+        Self {
+            service,
+            started: Instant::now(),
+            id: RequestId::from_headers(request.headers()),
+            method,
+            in_flight,
+        }
     }
 
     /// Responds to a preflight with the methods and headers that a page may use. No authentication is required, because browsers

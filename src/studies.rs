@@ -3,7 +3,7 @@
 //! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each, and [`candidates`] groups the rows by
 //! study. [`filter`] decides which studies match, [`sort`] orders them and cuts the page. [`fetch`] reads the levels below a
 //! study, [`assembly`] makes resources and caches them, and [`versions`] looks up the version of each. The entry points are
-//! [`search`], [`unsorted`] and [`patients`]. An archive's own filter is only a hint: what decides is the resource as it would
+//! [`search`], [`unsorted_page`] and [`patients`]. An archive's own filter is only a hint: what decides is the resource as it would
 //! be returned, compared with every criterion and with the access. The module does not know HTTP.
 
 mod assembly;
@@ -20,8 +20,8 @@ mod row;
 mod scan;
 mod search;
 mod sort;
-mod unsorted;
-mod versions;
+mod study_versions;
+mod unsorted_page;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retr
 pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
     IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
-    RowIdentity, RowsEnd, SearchLevel, UnsearchableValue,
+    RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue,
 };
 pub use request::{Class, FORWARDED_HEADERS, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};

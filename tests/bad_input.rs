@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Framing, Pacs};
+use crate::support::pacs::{CannedResponse, Framing, Pacs};
 
 /// FHIR requests that query an archive in each way.
 const REQUESTS: [&str; 6] = [
@@ -73,30 +73,30 @@ async fn invalid_percent_escapes_and_utf8_are_rejected_with_400() {
 
 #[tokio::test]
 async fn failures_of_an_archive_are_reported_as_upstream_errors() {
-    let compressed = |body: Vec<u8>| Answer::bytes("application/dicom+json", body).gzip();
+    let compressed = |body: Vec<u8>| CannedResponse::bytes("application/dicom+json", body).gzip();
     let mut cut = b"[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2.3\"]}}]".to_vec();
     cut.truncate(30);
     let page = "<!doctype html><title>Doe^Jane at secret.example</title>";
     for (answer, statuses) in [
-        (Answer::html(page), [502, 502]),
-        (Answer::bytes("application/dicom+json", page), [502, 502]),
-        (Answer::json("").framed(Framing::UntilClose), [502, 502]),
-        (Answer::json("500"), [502, 502]),
-        (Answer::json("\"Doe^Jane\""), [502, 502]),
-        (Answer::json("[null]"), [502, 502]),
-        (Answer::bytes("application/dicom+json", cut.clone()), [502, 502]),
+        (CannedResponse::html(page), [502, 502]),
+        (CannedResponse::bytes("application/dicom+json", page), [502, 502]),
+        (CannedResponse::json("").framed(Framing::UntilClose), [502, 502]),
+        (CannedResponse::json("500"), [502, 502]),
+        (CannedResponse::json("\"Doe^Jane\""), [502, 502]),
+        (CannedResponse::json("[null]"), [502, 502]),
+        (CannedResponse::bytes("application/dicom+json", cut.clone()), [502, 502]),
         (compressed(cut), [502, 502]),
-        (Answer::bytes("text/html", page).with_status(404), [502, 502]),
-        (Answer::bytes("text/plain", "Doe^Jane").with_status(500), [502, 503]),
-        (Answer::status(501), [502, 503]),
-        (Answer::status(503), [502, 503]),
-        (Answer::status(301).header("Location", "http://secret.example/"), [502, 502]),
-        (Answer::status(307).header("Location", "/dicom-web/studies?secret"), [502, 502]),
-        (Answer::raw("secret\r\n\r\n"), [502, 503]),
-        (Answer::closes(), [502, 503]),
-        (Answer::hangs(), [504, 504]),
-        (Answer::json("[{}]").stalls_after(1), [504, 504]),
-        (Answer::json("[]").slow(Duration::from_hours(1)), [504, 504]),
+        (CannedResponse::bytes("text/html", page).with_status(404), [502, 502]),
+        (CannedResponse::bytes("text/plain", "Doe^Jane").with_status(500), [502, 503]),
+        (CannedResponse::status(501), [502, 503]),
+        (CannedResponse::status(503), [502, 503]),
+        (CannedResponse::status(301).header("Location", "http://secret.example/"), [502, 502]),
+        (CannedResponse::status(307).header("Location", "/dicom-web/studies?secret"), [502, 502]),
+        (CannedResponse::raw("secret\r\n\r\n"), [502, 503]),
+        (CannedResponse::closes(), [502, 503]),
+        (CannedResponse::hangs(), [504, 504]),
+        (CannedResponse::json("[{}]").stalls_after(1), [504, 504]),
+        (CannedResponse::json("[]").slow(Duration::from_hours(1)), [504, 504]),
     ] {
         let pacs = Pacs::new().otherwise(answer.clone()).start().await;
         // A short deadline only where the answer never comes: a busy machine may need longer for the others.
@@ -135,7 +135,7 @@ async fn rows_with_deviating_json_are_read() {
             body.extend_from_slice(b"\xfc\xff^J\"}]}}");
         }
         body.extend_from_slice(b"]");
-        let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", body)).start().await;
+        let pacs = Pacs::new().at("/studies", CannedResponse::bytes("application/json", body)).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
         assert_eq!(bundle["total"], 1, "{row}");

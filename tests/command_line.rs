@@ -9,7 +9,7 @@ use dicomweb_archive::{Content, RunningArchive, start_archive};
 use serde_json::Value;
 
 use crate::support::client::get;
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{CannedResponse, Pacs};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
@@ -229,7 +229,8 @@ fn check_reports_a_state_directory_that_does_not_exist() {
 async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
     // Longer than what is read before the status is sent.
     let row = "{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}},";
-    let pacs = Pacs::new().at("/studies", Answer::json(format!("[{}", row.repeat(50_000)))).start().await;
+    let pacs =
+        Pacs::new().at("/studies", CannedResponse::json(format!("[{}", row.repeat(50_000)))).start().await;
     let file = config_for(&pacs.url());
     let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
     let lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Pacs, QueryMatch, RunningPacs};
+use crate::support::pacs::{CannedResponse, Pacs, QueryMatch, RunningPacs};
 
 async fn replay(dialect: &str) {
     let folder = Path::new("tests/dialects").join(dialect);
@@ -34,7 +34,7 @@ fn with_exchange(pacs: Pacs, exchange: &Value) -> Pacs {
     let text = |name: &str| exchange[name].as_str().unwrap_or_default().to_owned();
     let body = exchange.get("body").map_or_else(|| text("text"), Value::to_string);
     let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
-    let mut answer = Answer::bytes(&text("type"), body).with_status(status);
+    let mut answer = CannedResponse::bytes(&text("type"), body).with_status(status);
     answer = match text("encoding").as_str() {
         "gzip" => answer.gzip(),
         "undeclared gzip" => answer.undeclared_gzip(),

@@ -94,7 +94,7 @@ fn the_cache_takes_at_most_1_3_times_the_memory_that_it_is_configured_with() {
         while cache.usage().1 < CONFIGURED * 9 / 10 {
             for _ in 0..16 {
                 let key = number.to_string();
-                cache.insert(CacheKey::of([key.as_str()]), Arc::new(entry(number)));
+                cache.insert(CacheKey::from_parts([key.as_str()]), Arc::new(entry(number)));
                 number += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use dicom_model::json::reader::RowReader;
 use dicom_model::{Attributes, SeriesUid};
-use dicomweb_gateway::mapping::{InstanceFacts, MappingContext, SeriesSource, imaging_study};
+use dicomweb_gateway::mapping::{MappedInstance, MappingContext, SeriesRecord, imaging_study};
 use fhir_r4::types::{Projection, project};
 
 pub const SERIES_COUNT: usize = 20;
@@ -91,7 +91,7 @@ pub fn assemble(responses: &[Vec<u8>], known: &Known) -> Vec<u8> {
     let series = responses
         .iter()
         .zip(&known.series)
-        .map(|(response, (uid, attributes))| SeriesSource {
+        .map(|(response, (uid, attributes))| SeriesRecord {
             uid: uid.clone(),
             attributes: attributes.clone(),
             instances: Some(instances(response)),
@@ -101,9 +101,9 @@ pub fn assemble(responses: &[Vec<u8>], known: &Known) -> Vec<u8> {
     project(&study, Projection::Full).expect("every resource can be serialized")
 }
 
-fn instances(response: &[u8]) -> Vec<InstanceFacts> {
+fn instances(response: &[u8]) -> Vec<MappedInstance> {
     let mut facts = Vec::new();
-    let mut reader = RowReader::<InstanceFacts>::new();
+    let mut reader = RowReader::<MappedInstance>::new();
     for chunk in response.chunks(CHUNK_SIZE) {
         reader.push(chunk, &mut |row| facts.push(row)).expect("written above");
     }

@@ -9,7 +9,7 @@ pub struct CacheKey(Box<[u8]>);
 
 impl CacheKey {
     /// Creates the key of `parts` in this order.
-    pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn from_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bytes = Vec::new();
         for part in parts {
             bytes.extend_from_slice(&part.len().to_le_bytes());
@@ -41,7 +41,8 @@ mod tests {
             [&[], &[""], &["ab"], &["a", "b"], &["", "ab"], &["a", "\u{1}\0\0\0\0\0\0\0b"]];
         for (index, list) in lists.iter().enumerate() {
             for (other_index, other) in lists.iter().enumerate() {
-                let is_same = CacheKey::of(list.iter().copied()) == CacheKey::of(other.iter().copied());
+                let is_same =
+                    CacheKey::from_parts(list.iter().copied()) == CacheKey::from_parts(other.iter().copied());
                 assert_eq!(is_same, index == other_index, "{list:?} {other:?}");
             }
         }

@@ -25,7 +25,7 @@ fn cache(memory: u64) -> (Cache, Arc<ManualClock>) {
 }
 
 fn key(text: &str) -> CacheKey {
-    CacheKey::of([text])
+    CacheKey::from_parts([text])
 }
 
 #[test]

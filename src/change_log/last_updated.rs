@@ -61,7 +61,7 @@ impl Record {
 
     pub(super) fn version(&self) -> Version {
         Version {
-            id: VersionId::of(self.fingerprint, self.content),
+            id: VersionId::from_content(self.fingerprint, self.content),
             last_updated: timestamp(self.since),
             shares_second: self.shares_second,
         }

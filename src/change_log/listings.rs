@@ -30,7 +30,7 @@ pub struct ListingKey([u8; 16]);
 
 impl ListingKey {
     /// Computes the key of the search with these criteria, independently of their order.
-    pub fn of(mut criteria: Vec<String>) -> Self {
+    pub fn from_criteria(mut criteria: Vec<String>) -> Self {
         criteria.sort_unstable();
         Self(short_hash(criteria.iter().flat_map(|criterion| [criterion.as_bytes(), b"\0"])))
     }
@@ -103,8 +103,9 @@ mod tests {
 
     #[test]
     fn the_key_of_a_listing_does_not_depend_on_the_order_of_its_criteria() {
-        let key =
-            |criteria: &[&str]| ListingKey::of(criteria.iter().map(|text| (*text).to_owned()).collect());
+        let key = |criteria: &[&str]| {
+            ListingKey::from_criteria(criteria.iter().map(|text| (*text).to_owned()).collect())
+        };
         assert_eq!(key(&["a", "b"]), key(&["b", "a"]));
         assert_ne!(key(&["a", "b"]), key(&["ab"]));
         assert_ne!(key(&["a"]), key(&[]));

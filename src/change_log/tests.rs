@@ -451,7 +451,7 @@ proptest! {
             let (known, known_rows) = simulation.client[usize::from(study)].expect("a study that was reported");
             prop_assert_eq!(known_rows, rows);
             // The client may have the version that the rows had before the content was fetched.
-            let by_rows = VersionId::of(Fingerprint::from_bytes([rows; 16]), None);
+            let by_rows = VersionId::from_content(Fingerprint::from_bytes([rows; 16]), None);
             prop_assert!(known == current.id || known == by_rows, "{:?}", events);
         }
     }

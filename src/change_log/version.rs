@@ -22,7 +22,7 @@ impl VersionId {
 
     /// Computes the id of a resource from the fingerprint of its rows and the digest of its content. If the content has not been
     /// fetched yet, only the rows determine the id, so the id changes when the content is fetched first.
-    pub(super) fn of(fingerprint: Fingerprint, content: Option<ContentDigest>) -> Self {
+    pub(super) fn from_content(fingerprint: Fingerprint, content: Option<ContentDigest>) -> Self {
         let content = content.as_ref().map_or(&[][..], |content| &content.0);
         Self(short_hash([&fingerprint.bytes()[..], content]))
     }
@@ -111,7 +111,11 @@ mod tests {
     #[test]
     fn an_id_is_valid_and_changes_with_rows_and_content() {
         let id = |rows: u8, content: Option<&[u8]>| {
-            VersionId::of(Fingerprint::from_bytes([rows; 16]), content.map(ContentDigest::of)).to_string()
+            VersionId::from_content(
+                Fingerprint::from_bytes([rows; 16]),
+                content.map(ContentDigest::from_json),
+            )
+            .to_string()
         };
         assert_eq!(id(1, Some(b"a")), id(1, Some(b"a")));
         let ids = [id(1, None), id(2, None), id(1, Some(b"a")), id(1, Some(b"b")), id(2, Some(b"a"))];

@@ -15,7 +15,7 @@ use http::{HeaderValue, Response, header};
 use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
 use super::proxy::assembled;
-use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, first_rows};
+use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_first_rows};
 use super::proxy::request::reject_computed_keys;
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
@@ -107,7 +107,7 @@ async fn merge(
     // A page that ends beyond the rows that can be scanned is shorter than requested (PS3.18 8.3.4.4).
     let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize)).min(max_scan);
     // One row more than the page needs shows whether the list continues.
-    let searches = archives.iter().map(|archive| first_rows(archive, query, end + 1, max_scan));
+    let searches = archives.iter().map(|archive| read_first_rows(archive, query, end + 1, max_scan));
     let mut lists = try_join_all(searches).await.map_err(query_rejection)?;
     for (archive, list) in archives.iter().zip(&mut lists) {
         list.rows.retain(|row| is_requested(archive, query.level(), row));

@@ -2,7 +2,7 @@
 //!
 //! [`request`] is the request to an archive, [`attempts`] sends it, [`response`] decides by status and Content-Type which
 //! filters the body passes, [`stream`] runs them chunk by chunk and aborts the client's transfer when the archive's fails.
-//! Opaque bodies pass unchanged. [`first_rows`] reads the rows of a search for lists that are assembled here. Does not know
+//! Opaque bodies pass unchanged. [`read_first_rows`] reads the rows of a search for lists that are assembled here. Does not know
 //! FHIR.
 
 pub(crate) mod assembled;

@@ -280,5 +280,5 @@ async fn rows_fingerprint(archive: &Archive, objects: &DicomResource) -> Option<
     let add = |row: Attributes| rows.extend(is_requested(&row).then_some(row));
     let end = archive.rows(UpstreamRequest::search(query), add).await;
     let has_counts = !rows.is_empty() && rows.iter().all(|row| row.integer(count).is_some());
-    (end.is_ok() && has_counts).then(|| Fingerprint::of(rows.iter().map(|row| (archive.id(), row))))
+    (end.is_ok() && has_counts).then(|| Fingerprint::from_rows(rows.iter().map(|row| (archive.id(), row))))
 }

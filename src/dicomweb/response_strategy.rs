@@ -49,7 +49,7 @@ enum Fallback {
 }
 
 impl Strategy {
-    fn of(
+    fn choose(
         archive: &Archive,
         request: &DicomwebRequest<'_>,
         proxied: &ProxyRequest,
@@ -108,9 +108,14 @@ async fn respond(
     {
         return Ok(empty);
     }
-    let mut response =
-        respond_as(Strategy::of(archive, request, &proxied)?, context, archive, public, (request, &proxied))
-            .await?;
+    let mut response = respond_as(
+        Strategy::choose(archive, request, &proxied)?,
+        context,
+        archive,
+        public,
+        (request, &proxied),
+    )
+    .await?;
     if proxied.is_limit_reduced && response.status().is_success() {
         response.headers_mut().append(header::WARNING, LIMIT_REDUCED);
     }

@@ -37,7 +37,7 @@ enum Synthesizable<'a> {
 }
 
 impl<'a> Synthesizable<'a> {
-    fn of(resource: &'a Resource) -> Option<Self> {
+    fn from_resource(resource: &'a Resource) -> Option<Self> {
         match resource {
             Resource::Metadata(objects) => Some(Self::Metadata(objects)),
             // The BulkDataURI of synthesized metadata; archives use other paths too.
@@ -59,7 +59,7 @@ pub(super) fn replaces(archive: &Archive, resource: &Resource) -> bool {
 
 /// Whether `resource` can be synthesized if the archive rejects it.
 pub(super) fn can_synthesize(resource: &Resource) -> bool {
-    Synthesizable::of(resource).is_some()
+    Synthesizable::from_resource(resource).is_some()
 }
 
 /// Synthesizes the response to `request`.
@@ -68,7 +68,7 @@ pub(super) async fn synthesize(
     limits: DicomwebLimits,
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
-    match Synthesizable::of(&request.resource) {
+    match Synthesizable::from_resource(&request.resource) {
         Some(Synthesizable::Metadata(objects)) => {
             let synthesizer = metadata::MetadataSynthesizer::new(archive, request.url_map.public(), limits);
             let rows = synthesizer.rows(objects.clone()).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::DEFAULT_RETRY_AFTER;
-use super::{Failure, sentence};
+use super::{Failure, to_sentence};
 use crate::upstream::{ArchiveError, ArchiveErrorKind, ErrorClass};
 
 /// Returns the status for a DICOMweb client (PS3.18 8.5).
@@ -53,7 +53,7 @@ impl From<&ArchiveError> for Failure {
     fn from(error: &ArchiveError) -> Self {
         let class = error.class();
         let (status, code) = fhir_status(class);
-        let mut text = sentence(&error.to_string());
+        let mut text = to_sentence(&error.to_string());
         if class == ErrorClass::TooCostly {
             text.push_str(" Narrow the search: by patient, identifier, or a range of started.");
         }

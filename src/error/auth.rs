@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 
-use super::{DEFAULT_RETRY_AFTER, Failure, sentence};
+use super::{DEFAULT_RETRY_AFTER, Failure, to_sentence};
 use crate::auth::AuthError;
 
 impl From<AuthError> for Failure {
     fn from(error: AuthError) -> Self {
-        let diagnostics = sentence(&format!("{error}."));
+        let diagnostics = to_sentence(&format!("{error}."));
         match error {
             AuthError::Unauthenticated { challenge } => {
                 let failure = Self::new(StatusCode::UNAUTHORIZED, "login", diagnostics);

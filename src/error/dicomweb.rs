@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::archive::dicomweb_status;
-use super::{DEFAULT_RETRY_AFTER, Failure, sentence};
+use super::{DEFAULT_RETRY_AFTER, Failure, to_sentence};
 use crate::dicomweb::{DicomwebError, PathError, QueryError};
 use dicom_render::{CodecError, RenderError};
 use http_messages::body::{self, Body};
@@ -79,13 +79,13 @@ fn retry_after(error: &DicomwebError) -> Option<Duration> {
 impl From<&DicomwebError> for Failure {
     fn from(error: &DicomwebError) -> Self {
         // The issue codes are those of FHIR; a DICOMweb response contains the sentence only.
-        Self::new(status(error), "processing", sentence(&error.to_string()))
+        Self::new(status(error), "processing", to_sentence(&error.to_string()))
             .with_retry_after(retry_after(error))
     }
 }
 
 /// Creates the error response for a DICOMweb client (PS3.18 8.5): the status, and a message for people.
-pub fn refuse(failure: &Failure) -> Response<Body> {
+pub fn error_response(failure: &Failure) -> Response<Body> {
     let sentences: Vec<_> = failure.issues.iter().map(|issue| issue.diagnostics.as_ref()).collect();
     let message = serde_json::json!({ "status": failure.status.as_u16(), "message": sentences.join(" ") });
     let mut response = Response::new(body::full(message.to_string()));

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Failure, sentence};
+use super::{Failure, to_sentence};
 use crate::routes::NoRoute;
 use http_server::InvalidRequest;
 
@@ -21,10 +21,10 @@ impl From<NoRoute> for Failure {
             NoRoute::NotFound => Self::not_found(
                 "This URL is not supported. FHIR is served under /fhir (/fhir/metadata lists resource types and operations), DICOMweb under /dicom-web/{archive}.",
             ),
-            NoRoute::UnknownType => {
-                Self::not_offered("This resource type is not supported; /fhir/metadata lists those that are.")
-            }
-            NoRoute::NoHistory => Self::not_offered(
+            NoRoute::UnknownType => Self::not_supported(
+                "This resource type is not supported; /fhir/metadata lists those that are.",
+            ),
+            NoRoute::NoHistory => Self::not_supported(
                 "The history of a type or of the whole system is not supported. The current version of a resource is in {type}/{id}/_history.",
             ),
             NoRoute::MethodNotAllowed { allow } => Self::method_not_allowed(
@@ -45,6 +45,6 @@ impl From<InvalidRequest> for Failure {
             | InvalidRequest::Target
             | InvalidRequest::Body => "invalid",
         };
-        Self::new(error.status(), code, sentence(&error.to_string()))
+        Self::new(error.status(), code, to_sentence(&error.to_string()))
     }
 }

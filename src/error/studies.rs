@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Failure, sentence};
+use super::{Failure, to_sentence};
 use crate::studies::{StudiesError, listed};
 
 impl From<&StudiesError> for Failure {
@@ -52,7 +52,7 @@ impl From<&StudiesError> for Failure {
                 ),
             ),
             StudiesError::Incomplete { .. } | StudiesError::TooMuchDetail { .. } => {
-                Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&error.to_string()))
+                Self::new(StatusCode::BAD_GATEWAY, "incomplete", to_sentence(&error.to_string()))
             }
             StudiesError::LoadTimeout(_) => Self::timed_out(),
             StudiesError::TwoPatients { study, archives } => Self::new(

@@ -39,7 +39,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// An entry for a resource of this server.
-    pub(super) fn of(base: &str, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Self {
+    pub(super) fn new(base: &str, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Self {
         Self { full_url: Some(format!("{base}/{kind}/{id}")), resource, mode }
     }
 }

@@ -151,7 +151,7 @@ fn require_supported_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Resu
     }
     if of_body.as_ref().and_then(fhir_version).is_some_and(|version| version != VERSION) {
         let diagnostics = "The body is in a FHIR version other than 4.0, which this server supports.";
-        return Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"));
+        return Err(Failure::unsupported_media_type(diagnostics).with_expression("http.content-type"));
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ fn not_acceptable(expression: &str) -> Failure {
         "None of the requested media types is available. Available are application/fhir+json, application/fhir+xml and, for \
          browsers, text/html, in FHIR version 4.0.",
     )
-    .at(expression)
+    .with_expression(expression)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) async fn instance(
     let count = request.parameter("_count").filter(|count| !count.is_empty()).unwrap_or("1");
     if !count.bytes().all(|byte| byte.is_ascii_digit()) {
         let diagnostics = "Parameter _count: expected a non-negative integer.";
-        return Err(Failure::bad_request("value", diagnostics).at("http._count"));
+        return Err(Failure::bad_request("value", diagnostics).with_expression("http._count"));
     }
     let as_read = request.with(|name| !PARAMETERS.contains(&name));
     let current = read::resource(context, kind, id, &as_read, access).await?;
@@ -83,6 +83,6 @@ fn date(request: &FhirRequest<'_>, name: &'static str) -> Result<Option<FhirDate
     let date = FhirDate::parse(&text.replacen(' ', "+", 1));
     date.map(Some).ok_or_else(|| {
         let diagnostics = format!("Parameter {name}: expected a date or an instant.");
-        Failure::bad_request("value", diagnostics).at(format!("http.{name}"))
+        Failure::bad_request("value", diagnostics).with_expression(format!("http.{name}"))
     })
 }

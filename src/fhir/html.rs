@@ -66,7 +66,7 @@ impl PageLocation {
 }
 
 /// The page for the resource in `json`; without a location it has no links. `None` if `json` is not a resource.
-pub(super) fn of(json: &str, location: Option<&PageLocation>) -> Option<String> {
+pub(super) fn render_page(json: &str, location: Option<&PageLocation>) -> Option<String> {
     let resource = Json::parse(json).ok()?;
     let kind = resource.get("resourceType")?.as_text()?;
     let mut page = HtmlPage { html: String::with_capacity(json.len() * 4 + 8 * 1024), location };

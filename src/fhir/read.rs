@@ -35,7 +35,7 @@ pub(super) fn require_version(current: EncodedResource, version: &str) -> Result
     if current.etag == format!("W/\"{version}\"") {
         return Ok(current);
     }
-    Err(Failure::not_offered(
+    Err(Failure::not_supported(
         "Version not found. This server has only the current version; read the resource without _history.",
     ))
 }
@@ -85,7 +85,7 @@ fn representation_of_read(request: &FhirRequest<'_>) -> Result<Representation, F
             "value",
             "Parameter _summary: count applies to searches only, not to a read.",
         )
-        .at("http._summary"));
+        .with_expression("http._summary"));
     }
     Ok(representation(&shape))
 }

@@ -71,7 +71,7 @@ pub(super) fn success(
 const HEADERS: usize = 7;
 
 /// A failure as an OperationOutcome in the requested format; in JSON if no supported format was requested.
-pub fn refuse(
+pub fn error_response(
     failure: &Failure,
     request: &HeaderMap,
     query: Option<&str>,
@@ -80,7 +80,7 @@ pub fn refuse(
     let pairs = query::decode(query.unwrap_or_default());
     // A query that cannot be decoded cannot be part of a link.
     let base = public.filter(|_| pairs.is_ok()).map(base_of);
-    refuse_in(
+    error_response_in(
         failure,
         &ResponseFormat::of_request(request, &pairs.unwrap_or_default(), base).unwrap_or_default(),
     )
@@ -97,7 +97,7 @@ pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
     serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
 }
 
-pub(super) fn refuse_in(failure: &Failure, format: &ResponseFormat) -> Response<Body> {
+pub(super) fn error_response_in(failure: &Failure, format: &ResponseFormat) -> Response<Body> {
     let json = outcome(failure);
     let (content, format) = match format.write(&json) {
         Some(content) => (content, format.format),
@@ -138,7 +138,7 @@ mod tests {
     fn a_failure_has_retry_after_and_allow() {
         let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
         failure.retry_after = Some(std::time::Duration::from_secs(5));
-        let response = refuse(&failure, &HeaderMap::new(), None, None);
+        let response = error_response(&failure, &HeaderMap::new(), None, None);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "5");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
@@ -149,7 +149,7 @@ mod tests {
         let failure = Failure::unknown_archive();
         let content_type = |accept, query| {
             let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
-            refuse(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]
+            error_response(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]
                 .to_str()
                 .unwrap()
                 .to_owned()

@@ -49,7 +49,7 @@ impl ResponseFormat {
             FhirSyntax::Json if self.pretty => Some(json::indent(text()?).into_bytes()),
             FhirSyntax::Json => Some(json.to_vec()),
             FhirSyntax::Xml => xml::from_json(text()?, self.pretty).ok().map(String::into_bytes),
-            FhirSyntax::Html => html::of(text()?, self.location.as_ref()).map(String::into_bytes),
+            FhirSyntax::Html => html::render_page(text()?, self.location.as_ref()).map(String::into_bytes),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::endpoints::endpoint_of;
 use super::read::representation;
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
-use crate::error::{Failure, sentence};
+use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::studies::{
     Cursor, FoundStudies, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage, StudySearch,
@@ -49,7 +49,7 @@ pub(super) async fn imaging_studies(
         compartment::focus(context, request, access, id).await?;
         search.criteria.push(Criterion::of_patient(id));
     }
-    let mut pages = Pages::of(&context.cursors, request, &path, &search);
+    let mut pages = Pages::new(&context.cursors, request, &path, &search);
     let cursor: Option<Cursor> = pages.cursor()?;
     let found = if search.result.contained == Contained::Only {
         // ImagingStudy is never a contained resource here.
@@ -86,7 +86,7 @@ pub(super) async fn patients(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Patient> = request.search(&context.limits)?;
-    let mut pages = Pages::of(&context.cursors, request, "Patient", &search);
+    let mut pages = Pages::new(&context.cursors, request, "Patient", &search);
     warn_unsupported_patient_criteria(&mut pages, &search.criteria);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
@@ -103,7 +103,7 @@ pub(super) async fn endpoints(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Endpoint> = request.search(&context.limits)?;
-    let pages = Pages::of(&context.cursors, request, "Endpoint", &search);
+    let pages = Pages::new(&context.cursors, request, "Endpoint", &search);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
@@ -160,11 +160,11 @@ async fn in_order(
     order: &SortOrder<'_>,
 ) -> Result<EncodedResource, Failure> {
     let found = found.into_iter().map(|found| (found.sort_position(context, order), found)).collect();
-    cut_from(context, request, access, pages, result, found, order).await
+    write_page(context, request, access, pages, result, found, order).await
 }
 
 /// Cuts the page from the matches, and adds the included resources.
-async fn cut_from(
+async fn write_page(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
@@ -198,7 +198,7 @@ fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterio
 }
 
 /// Warns about the matches that a search omits.
-fn warn_omitted_of(pages: &mut Pages<'_>, found: &FoundStudies) {
+fn warn_of_omitted_studies(pages: &mut Pages<'_>, found: &FoundStudies) {
     let conflicts: Vec<_> = found.patient_conflicts.iter().map(PatientConflict::from).collect();
     warn_omitted(pages, &conflicts, &found.missing_uid, &found.unread);
 }
@@ -211,7 +211,7 @@ fn warn_omitted(
     unread: &[UnreadStudy],
 ) {
     for UnreadStudy { uid, error } in unread {
-        let reason = sentence(&error.to_string());
+        let reason = to_sentence(&error.to_string());
         pages.warn("incomplete", format!("Study {} may match and is omitted. {reason}", uid.as_str()));
     }
     if !patient_conflicts.is_empty() {

@@ -47,7 +47,7 @@ pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
         None => code_value(item).map(Cow::Owned),
     });
     (coding.is_some() || text.is_some())
-        .then(|| CodeableConcept { text, ..CodeableConcept::of(coding.into_iter().collect()) })
+        .then(|| CodeableConcept { text, ..CodeableConcept::from_codings(coding.into_iter().collect()) })
 }
 
 /// Maps an item of a code sequence to one Coding, which has only the meaning if the code is not known.

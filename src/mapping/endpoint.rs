@@ -33,7 +33,7 @@ pub fn endpoint(
         status: "active".into(),
         connection_type: Coding::new(CONNECTION_TYPE, "dicom-wado-rs", Some(Cow::Borrowed("DICOM WADO-RS"))),
         name: clean(name),
-        payload_type: vec![CodeableConcept::of(vec![payload])],
+        payload_type: vec![CodeableConcept::from_codings(vec![payload])],
         payload_mime_type: vec!["application/dicom".into()],
         address,
         ..Endpoint::default()

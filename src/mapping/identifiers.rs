@@ -59,7 +59,7 @@ impl Issuer {
     pub(super) fn identifier(self, value: String, kind: Option<(&'static str, &'static str)>) -> Identifier {
         Identifier {
             kind: kind.map(|(code, display)| {
-                CodeableConcept::of(vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))])
+                CodeableConcept::from_codings(vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))])
             }),
             system: self.system,
             value: Some(value),
@@ -110,7 +110,9 @@ pub(super) fn study_identifiers(context: &MappingContext, row: &Attributes) -> V
     if let Some(uid) = row.text(tags::STUDY_INSTANCE_UID) {
         identifiers.push(Identifier {
             usage: Some("official".into()),
-            kind: context.follows(Guide::EuImaging).then(|| CodeableConcept::of(vec![STUDY_UID.coding()])),
+            kind: context
+                .follows(Guide::EuImaging)
+                .then(|| CodeableConcept::from_codings(vec![STUDY_UID.coding()])),
             system: Some("urn:dicom:uid".to_owned()),
             value: Some(format!("urn:oid:{uid}")),
             ..Identifier::default()

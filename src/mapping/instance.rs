@@ -19,7 +19,7 @@ const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefin
 
 /// The attributes of an instance that the mapping uses.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct InstanceFacts {
+pub struct MappedInstance {
     /// SOPInstanceUID (0008,0018) without padding, even if it is not a legal UID.
     pub uid: Option<Box<str>>,
     /// SeriesInstanceUID (0020,000E), which shows whether the row belongs to the series.
@@ -38,7 +38,7 @@ pub struct InstanceFacts {
     pub specimens: Box<[Attributes]>,
 }
 
-impl InstanceFacts {
+impl MappedInstance {
     /// Estimates the size in memory, in bytes.
     pub fn size(&self) -> usize {
         let texts =
@@ -61,19 +61,19 @@ impl InstanceFacts {
     }
 }
 
-impl<'de> Deserialize<'de> for InstanceFacts {
+impl<'de> Deserialize<'de> for MappedInstance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Row;
 
         impl<'de> Visitor<'de> for Row {
-            type Value = InstanceFacts;
+            type Value = MappedInstance;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an instance as an object of the DICOM JSON model")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<InstanceFacts, A::Error> {
-                let mut facts = InstanceFacts::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MappedInstance, A::Error> {
+                let mut facts = MappedInstance::default();
                 let mut titles: [Option<Box<str>>; 4] = Default::default();
                 while let Some(Member(tag)) = members.next_key()? {
                     match tag {

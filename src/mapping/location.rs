@@ -1,7 +1,7 @@
 //! The place where a study was performed (R4 ImagingStudy.location), as text, because DICOM has no identifier for a Location
 //! resource.
 
-use super::SeriesSource;
+use super::SeriesRecord;
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Reference, clean};
 
@@ -9,7 +9,7 @@ use fhir_r4::types::{Reference, clean};
 ///
 /// The department is an attribute of the equipment (PS3.3 C.7.5.1), and therefore of the series. The first series with a
 /// department is used, together with the institution in the same series.
-pub(super) fn location(row: &Attributes, series: &[SeriesSource]) -> Option<Reference> {
+pub(super) fn location(row: &Attributes, series: &[SeriesRecord]) -> Option<Reference> {
     let text = |attributes: &Attributes, tag| attributes.text(tag).and_then(clean);
     let equipment = || std::iter::once(row).chain(series.iter().map(|series| &series.attributes));
     let department = equipment().find_map(|attributes| {

@@ -2,12 +2,12 @@
 //! are included only if `[fhir] notes` is on.
 
 use super::attributes::STUDY_COMMENTS;
-use super::{MappingContext, SeriesSource};
+use super::{MappingContext, SeriesRecord};
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Annotation, clean};
 
 /// Returns the comments without duplicates.
-pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Annotation> {
+pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesRecord]) -> Vec<Annotation> {
     if !context.notes {
         return Vec::new();
     }

@@ -44,7 +44,7 @@ impl PatientScope {
 impl PatientKey {
     /// Returns the key of the patient in `row`. Without a PatientID the key is that of the study, because it is unknown whether
     /// two such studies are of the same patient.
-    pub fn of(context: &MappingContext, row: &Attributes) -> Self {
+    pub fn from_row(context: &MappingContext, row: &Attributes) -> Self {
         match row.text(tags::PATIENT_ID).and_then(clean) {
             Some(value) => {
                 let issuer = issuer(context, row);
@@ -121,7 +121,7 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
         }
     }
     let mut patient = Patient {
-        id: PatientKey::of(context, row).id(),
+        id: PatientKey::from_row(context, row).id(),
         identifier,
         name: row.names(tags::PATIENT_NAME).flat_map(names::human_names).collect(),
         gender: row.text(tags::PATIENT_SEX).map(|sex| gender(sex).into()),

@@ -1,13 +1,13 @@
 //! The procedure that produced a study (R4 ImagingStudy.procedureReference): a logical reference to the performed procedure step
 //! that its series refer to (PS3.3 C.7.3.1).
 
-use super::{SeriesSource, identifiers};
+use super::{SeriesRecord, identifiers};
 use dicom_model::tags;
 use fhir_r4::types::{Reference, clean};
 
 /// Returns the performed procedure step. The series may refer only to one step, because R4 allows only one reference; otherwise
 /// `None`.
-pub(super) fn procedure_reference(series: &[SeriesSource]) -> Option<Reference> {
+pub(super) fn procedure_reference(series: &[SeriesRecord]) -> Option<Reference> {
     let steps = || {
         series.iter().flat_map(|series| {
             let steps = series.attributes.items(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE);
@@ -18,7 +18,7 @@ pub(super) fn procedure_reference(series: &[SeriesSource]) -> Option<Reference> 
     if steps().any(|(_, other)| other != uid) {
         return None;
     }
-    let description = |series: &SeriesSource| {
+    let description = |series: &SeriesRecord| {
         series.attributes.text(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION).and_then(clean)
     };
     Some(Reference {

@@ -1,18 +1,18 @@
 //! The series of a study as an archive describes them, before the mapping: how metadata of objects complete rows, and how
 //! numbers are read.
 
-use super::InstanceFacts;
+use super::MappedInstance;
 use dicom_model::{Attributes, SeriesUid, Tag};
 
 /// One series as an archive describes it.
 #[derive(Debug, Clone)]
-pub struct SeriesSource {
+pub struct SeriesRecord {
     /// SeriesInstanceUID (0020,000E).
     pub uid: SeriesUid,
     /// Series-level attributes.
     pub attributes: Attributes,
     /// The instances, if they were requested.
-    pub instances: Option<Vec<InstanceFacts>>,
+    pub instances: Option<Vec<MappedInstance>>,
 }
 
 /// Copies the elements `tags` that have a value from `object` to `row`.

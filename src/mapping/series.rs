@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use super::people::people;
 use super::profiles::Guide;
-use super::record::{SeriesSource, count, number};
+use super::record::{SeriesRecord, count, number};
 use super::terminology::{body_part, laterality};
-use super::{InstanceFacts, MappingContext, coding, dates, equipment, specimens};
+use super::{MappedInstance, MappingContext, coding, dates, equipment, specimens};
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
 
 /// R4 valueset-series-performer-function.
 const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
 
-pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesSource) -> Series {
-    let SeriesSource { uid, attributes, instances } = source;
+pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesRecord) -> Series {
+    let SeriesRecord { uid, attributes, instances } = source;
     let with_frame_counts = context.follows(Guide::EuImaging);
     let instance_count = instances.as_ref().map(Vec::len);
     Series {
@@ -53,7 +53,7 @@ fn body_site(attributes: &Attributes) -> Option<Coding> {
 }
 
 /// Maps the laterality of the series, else the laterality that all of its images have. A mammography of both breasts has none.
-fn laterality_of(attributes: &Attributes, instances: Option<&[InstanceFacts]>) -> Option<Coding> {
+fn laterality_of(attributes: &Attributes, instances: Option<&[MappedInstance]>) -> Option<Coding> {
     let image_laterality = || match instances {
         Some(instances) if instances.iter().any(|instance| instance.laterality.is_some()) => {
             let first = instances.first()?.laterality.as_deref();
@@ -85,7 +85,7 @@ fn started(context: &MappingContext, study: &Attributes, attributes: &Attributes
 fn performers(attributes: &Attributes) -> Vec<Performer> {
     let performer = |code: &'static str, display: &'static str| {
         move |actor: Reference| Performer {
-            function: Some(CodeableConcept::of(vec![Coding::new(
+            function: Some(CodeableConcept::from_codings(vec![Coding::new(
                 PARTICIPATION,
                 code,
                 Some(Cow::Borrowed(display)),

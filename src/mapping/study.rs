@@ -2,7 +2,7 @@
 
 use super::people::people;
 use super::profiles::{Guide, profiles_of};
-use super::record::{SeriesSource, count};
+use super::record::{SeriesRecord, count};
 use super::series::map_series;
 use super::{
     MappingContext, PatientKey, coding, dates, identifiers, location, names, notes, patient, procedure,
@@ -15,7 +15,7 @@ pub fn imaging_study(
     context: &MappingContext,
     row: &Attributes,
     endpoints: &[&str],
-    series: Option<Vec<SeriesSource>>,
+    series: Option<Vec<SeriesRecord>>,
 ) -> ImagingStudy {
     let series_count = series.as_ref().map(Vec::len);
     let series = series.unwrap_or_default();
@@ -70,7 +70,7 @@ fn status(row: &Attributes) -> &'static str {
 
 /// Maps the modalities in the row, else those of the series. If an enabled guide requires a modality and none is known, adds an
 /// unknown one.
-fn modalities(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
+fn modalities(context: &MappingContext, row: &Attributes, series: &[SeriesRecord]) -> Vec<Coding> {
     let mut modalities: Vec<Coding> = Vec::new();
     let texts: Vec<_> = if row.text(tags::MODALITIES_IN_STUDY).is_some() {
         row.texts(tags::MODALITIES_IN_STUDY).collect()
@@ -93,7 +93,7 @@ fn subject(context: &MappingContext, row: &Attributes) -> Reference {
     Reference {
         identifier: patient::primary_identifier(context, row),
         display: row.name(tags::PATIENT_NAME).and_then(names::display),
-        ..reference("Patient", &PatientKey::of(context, row).id())
+        ..reference("Patient", &PatientKey::from_row(context, row).id())
     }
 }
 
@@ -102,7 +102,7 @@ fn reference(kind: &'static str, id: &str) -> Reference {
 }
 
 /// Maps the reasons in the row and in the requests that the study or one of its series refers to, without duplicates.
-fn reasons(row: &Attributes, series: &[SeriesSource]) -> Vec<CodeableConcept> {
+fn reasons(row: &Attributes, series: &[SeriesRecord]) -> Vec<CodeableConcept> {
     let levels = std::iter::once(row).chain(series.iter().map(|series| &series.attributes));
     let requests = levels.flat_map(|attributes| attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE));
     let mut reasons: Vec<CodeableConcept> = Vec::new();

@@ -45,8 +45,8 @@ fn context_in_zone(name: &str) -> MappingContext {
     MappingContext { time_zone: Some(TimeZone::get(name).unwrap()), ..context() }
 }
 
-fn series_source(members: Value, instances: Option<Value>) -> SeriesSource {
-    SeriesSource {
+fn series_source(members: Value, instances: Option<Value>) -> SeriesRecord {
+    SeriesRecord {
         uid: SeriesUid::parse("1.2.3.4").unwrap(),
         attributes: row(members),
         instances: instances.map(|instances| serde_json::from_value(instances).unwrap()),
@@ -54,7 +54,7 @@ fn series_source(members: Value, instances: Option<Value>) -> SeriesSource {
 }
 
 /// Returns the ImagingStudy as JSON.
-fn study_with(context: &MappingContext, row: &Attributes, series: Option<Vec<SeriesSource>>) -> Value {
+fn study_with(context: &MappingContext, row: &Attributes, series: Option<Vec<SeriesRecord>>) -> Value {
     serde_json::to_value(imaging_study(context, row, &["main"], series)).unwrap()
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use http_body::{Body as HttpBody, SizeHint};
 
 use super::undecodable;
-use crate::error::{Failure, sentence};
+use crate::error::{Failure, to_sentence};
 use crate::http::bounded::{self, ReadError};
 use crate::http::{negotiation, query};
 use crate::telemetry::{AccessLogEntry, InFlight};
@@ -61,14 +61,14 @@ pub(super) async fn read_parameters<B: HttpBody>(headers: &HeaderMap, body: B) -
     }
     let diagnostics =
         "The parameters of an operation are sent as a Parameters resource in application/fhir+json.";
-    Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"))
+    Err(Failure::unsupported_media_type(diagnostics).with_expression("http.content-type"))
 }
 
 /// Reads a Bundle in JSON (R4 http#transaction).
 pub(super) async fn read_bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
     if !is_json(headers) {
         return Err(Failure::unsupported_media_type("A batch is sent as application/fhir+json.")
-            .at("http.content-type"));
+            .with_expression("http.content-type"));
     }
     read_whole(body, MAX_BUNDLE_SIZE).await
 }
@@ -86,9 +86,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn read_whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
     bounded::read(body, limit, BODY_TIMEOUT).await.map_err(|error| match error {
-        ReadError::TooLarge { .. } => Failure::too_large("too-long", sentence(&error.to_string())),
+        ReadError::TooLarge { .. } => Failure::too_large("too-long", to_sentence(&error.to_string())),
         ReadError::TimedOut { .. } | ReadError::Truncated => {
-            Failure::bad_request("invalid", sentence(&error.to_string()))
+            Failure::bad_request("invalid", to_sentence(&error.to_string()))
         }
     })
 }
@@ -165,8 +165,13 @@ mod tests {
 
     #[test]
     fn the_log_entry_of_a_body_that_fails_is_written_as_aborted_even_if_the_body_reports_its_end() {
-        let log_entry =
-            AccessLogEntry::new(Instant::now(), RequestId::of(&HeaderMap::new()), "GET", "dicomweb", 200);
+        let log_entry = AccessLogEntry::new(
+            Instant::now(),
+            RequestId::from_headers(&HeaderMap::new()),
+            "GET",
+            "dicomweb",
+            200,
+        );
         let mut meter = Meter { log_entry: Some(log_entry), _in_flight: None };
         let body = body::empty();
         assert!(body.is_end_stream());

@@ -43,7 +43,7 @@ pub struct StudyEntry {
 
 impl StudyEntry {
     fn key(study: &StudyUid, representation: &Representation) -> CacheKey {
-        CacheKey::of(std::iter::once(study.as_str()).chain(representation.key_parts()))
+        CacheKey::from_parts(std::iter::once(study.as_str()).chain(representation.key_parts()))
     }
 }
 
@@ -329,7 +329,7 @@ async fn write(
             resource.meta.tag.push(Coding::subsetted());
         }
         let json = representation.project(&resource).map_err(|_| StudiesError::Unwritable)?;
-        let content = (representation == Representation::Full).then(|| ContentDigest::of(&json));
+        let content = (representation == Representation::Full).then(|| ContentDigest::from_json(&json));
         Ok(WrittenStudy { json, content, omitted })
     });
     writing.await.map_err(|_| StudiesError::Unwritable)?

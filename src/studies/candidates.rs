@@ -339,7 +339,7 @@ pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Resu
     let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
     let (archive, attributes) = (source.archive.id().clone(), attributes.clone());
     let Some(uid) = uid else { return Err(RowWithoutUid { archive, attributes }) };
-    let patient = PatientKey::of(&source.context, &attributes);
+    let patient = PatientKey::from_row(&source.context, &attributes);
     Ok(StudyRow { archive, uid, patient, attributes })
 }
 

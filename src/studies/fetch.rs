@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
-use crate::mapping::{self, InstanceFacts, SeriesSource};
+use crate::mapping::{self, MappedInstance, SeriesRecord};
 use crate::upstream::{
     Archive, DetailSource, DicomResource, MatchValue, QidoQuery, Retrieval, RowIdentity, SearchLevel,
     UpstreamRequest,
@@ -30,7 +30,7 @@ pub(super) struct StudyRecord {
     /// Study- and patient-level attributes.
     pub(super) attributes: Attributes,
     /// The series, if they were requested.
-    pub(super) series: Option<Vec<SeriesSource>>,
+    pub(super) series: Option<Vec<SeriesRecord>>,
     /// What the archive lists below the study and the resource cannot contain.
     pub(super) omitted: OmittedRows,
 }
@@ -55,7 +55,7 @@ impl OmittedRows {
 #[derive(Debug, Clone, Default)]
 pub(super) struct StudySeries {
     /// Those with a legal UID that belong to the study's patient.
-    pub(super) series: Vec<SeriesSource>,
+    pub(super) series: Vec<SeriesRecord>,
     /// The number of series without a legal UID.
     omitted: usize,
     /// The number of different series of the study, whoever is their patient.
@@ -127,11 +127,11 @@ pub(super) async fn record(
 fn check_instance_count(
     archive: &Archive,
     row: &StudyRow,
-    series: &[SeriesSource],
+    series: &[SeriesRecord],
     omitted: OmittedRows,
 ) -> Result<(), StudiesError> {
     let is_counted =
-        |series: &SeriesSource| series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).is_some();
+        |series: &SeriesRecord| series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).is_some();
     if omitted.series > 0 || series.iter().all(is_counted) {
         return Ok(());
     }
@@ -205,7 +205,7 @@ pub(super) async fn series_of_many(
     limits: DetailLimits,
 ) -> Result<HashMap<StudyUid, StudySeries>, StudiesError> {
     let mut series: HashMap<StudyUid, StudySeries> = HashMap::new();
-    for chunk in studies.chunks(super::plan::UIDS_A_QUERY) {
+    for chunk in studies.chunks(super::plan::UIDS_PER_QUERY) {
         let uids: Vec<_> = chunk.iter().map(|row| row.uid.uid().clone()).collect();
         let Some(list) = MatchValue::any_of(&uids) else { continue };
         let mut query = QidoQuery::new(SearchLevel::AllSeries).matching(tags::STUDY_INSTANCE_UID, list);
@@ -274,7 +274,7 @@ fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Stud
             continue;
         }
         match SeriesUid::parse(text) {
-            Ok(uid) => found.series.push(SeriesSource { uid, attributes, instances: None }),
+            Ok(uid) => found.series.push(SeriesRecord { uid, attributes, instances: None }),
             Err(_) => found.omitted += 1,
         }
     }
@@ -284,7 +284,7 @@ fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Stud
 
 /// A series with its instances.
 struct DescribedSeries {
-    series: SeriesSource,
+    series: SeriesRecord,
     /// The metadata of the first instance, if they were read.
     first: Option<Attributes>,
     /// The number of instances without a legal UID.
@@ -294,7 +294,7 @@ struct DescribedSeries {
 async fn instances_of(
     source: &ArchiveSource,
     row: &StudyRow,
-    mut series: SeriesSource,
+    mut series: SeriesRecord,
     detail_sources: &[DetailSource],
     budget: &InstanceBudget<'_>,
 ) -> Result<DescribedSeries, StudiesError> {
@@ -349,7 +349,7 @@ fn is_specific_to_request(error: &StudiesError) -> bool {
 
 /// The instances that one source returned for a series.
 struct SeriesInstances {
-    instances: Vec<InstanceFacts>,
+    instances: Vec<MappedInstance>,
     first: Option<Attributes>,
     /// The number of instances without a legal UID.
     omitted: usize,
@@ -374,13 +374,13 @@ async fn from_metadata(
 ) -> Result<SeriesInstances, StudiesError> {
     let objects = DicomResource::Series(study.clone(), series.clone());
     let request = UpstreamRequest::retrieve(Retrieval::metadata(objects));
-    let mut instances = UniqueInstances::of(series);
+    let mut instances = UniqueInstances::new(series);
     let mut first = None;
     let limit = budget.left();
     budget
         .archive
         .rows_until(request, |row: Box<RawValue>| {
-            let Ok(facts) = serde_json::from_str::<InstanceFacts>(row.get()) else {
+            let Ok(facts) = serde_json::from_str::<MappedInstance>(row.get()) else {
                 return ControlFlow::Continue(());
             };
             if instances.take(facts) && first.is_none() {
@@ -402,16 +402,16 @@ async fn from_qido(
 ) -> Result<SeriesInstances, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
-    let identity = |facts: &InstanceFacts| facts.uid.as_deref().map(RowIdentity::from_uid);
+    let identity = |facts: &MappedInstance| facts.uid.as_deref().map(RowIdentity::from_uid);
     let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes };
-    let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, limit, InstanceFacts::size, identity).await;
+    let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, limit, MappedInstance::size, identity).await;
     let listed = rows.map_err(|error| match error {
         StudiesError::TooManyRows { .. } => budget.exceeded(),
         StudiesError::TooManyBytes { limit, .. } => too_many_bytes(budget.archive, limit),
         error => error,
     })?;
     let mut instances =
-        UniqueInstances { without_uid: listed.without_uid.len(), ..UniqueInstances::of(series) };
+        UniqueInstances { without_uid: listed.without_uid.len(), ..UniqueInstances::new(series) };
     for facts in listed.rows {
         instances.take(facts);
     }
@@ -425,18 +425,18 @@ const INSTANCE_PAGE: u32 = 5_000;
 struct UniqueInstances<'a> {
     series: &'a SeriesUid,
     seen: HashSet<Box<str>>,
-    facts: Vec<InstanceFacts>,
+    facts: Vec<MappedInstance>,
     /// The number of rows without a UID.
     without_uid: usize,
 }
 
 impl<'a> UniqueInstances<'a> {
-    fn of(series: &'a SeriesUid) -> Self {
+    fn new(series: &'a SeriesUid) -> Self {
         Self { series, seen: HashSet::new(), facts: Vec::new(), without_uid: 0 }
     }
 
     /// Takes a row of this series; whether it is a new instance with a legal UID.
-    fn take(&mut self, facts: InstanceFacts) -> bool {
+    fn take(&mut self, facts: MappedInstance) -> bool {
         if facts.series.as_deref().is_some_and(|series| series != self.series.as_str()) {
             return false;
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::row::{RowWithoutUid, StudyRow};
-use super::versions::is_about_time;
+use super::study_versions::is_about_time;
 use super::{
     ArchiveSource, Depth, FoundStudies, FoundStudy, Freshness, Representation, Studies, StudiesError,
     UnreadStudy,
@@ -126,7 +126,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
         let mut found = FoundStudies::default();
-        for studies in studies.chunks(super::plan::UIDS_A_QUERY) {
+        for studies in studies.chunks(super::plan::UIDS_PER_QUERY) {
             let entries = self.assemble(studies, representation, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
                 let (json, is_whole) = match entry {

@@ -16,7 +16,7 @@ pub(super) enum KnownPatient {
 
 impl KnownPatient {
     /// The patient of a study. One without an identifier has one study; an empty key would ask for every patient.
-    pub(super) fn of(row: &StudyRow) -> Self {
+    pub(super) fn from_row(row: &StudyRow) -> Self {
         match row.attributes.text(tags::PATIENT_ID) {
             Some(patient_id) => Self::Identified(patient_id.into()),
             None => Self::OfStudy(row.uid.clone()),
@@ -25,7 +25,7 @@ impl KnownPatient {
 
     /// Of the patient with this Patient id.
     pub(super) fn key(id: &str) -> CacheKey {
-        CacheKey::of([id])
+        CacheKey::from_parts([id])
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) enum NamedPatients<'a> {
 
 impl<'a> NamedPatients<'a> {
     /// `None` if the criterion describes Patients without naming them.
-    pub(super) fn of(criterion: &'a Criterion<Patient>) -> Option<Self> {
+    pub(super) fn from_criterion(criterion: &'a Criterion<Patient>) -> Option<Self> {
         match criterion.parameter.key {
             Param::Id => match &criterion.test {
                 Test::Token(tokens) => Token::codes(tokens).map(Self::Ids),
@@ -84,7 +84,11 @@ mod tests {
             ("identifier", "s|P1,P2", NamedPatients::Identifiers(vec!["P1", "P2"])),
             ("identifier:of-type", "s|MR|P1", NamedPatients::Identifiers(vec!["P1"])),
         ] {
-            assert_eq!(NamedPatients::of(&criterion(name, value)), Some(expected), "{name}={value}");
+            assert_eq!(
+                NamedPatients::from_criterion(&criterion(name, value)),
+                Some(expected),
+                "{name}={value}"
+            );
         }
     }
 
@@ -93,7 +97,7 @@ mod tests {
         for (name, value) in
             [("_id:not", "a"), ("identifier", "s|"), ("identifier:missing", "false"), ("name", "Doe")]
         {
-            assert_eq!(NamedPatients::of(&criterion(name, value)), None, "{name}={value}");
+            assert_eq!(NamedPatients::from_criterion(&criterion(name, value)), None, "{name}={value}");
         }
     }
 }

@@ -123,7 +123,7 @@ impl Studies {
         for source in self.sources.iter() {
             let rows = self.rows_of(source, &[plan::all()], freshness).await?;
             if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
-                return Ok(Some(Arc::new(KnownPatient::of(row))));
+                return Ok(Some(Arc::new(KnownPatient::from_row(row))));
             }
         }
         Ok(None)
@@ -132,7 +132,7 @@ impl Studies {
     pub(super) fn remember_patient(&self, row: &StudyRow) {
         let key = KnownPatient::key(&row.patient.id());
         if !self.cache.contains::<KnownPatient>(key.clone()) {
-            self.cache.insert(key, Arc::new(KnownPatient::of(row)));
+            self.cache.insert(key, Arc::new(KnownPatient::from_row(row)));
         }
     }
 
@@ -143,7 +143,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
         for criterion in criteria {
-            match NamedPatients::of(criterion) {
+            match NamedPatients::from_criterion(criterion) {
                 Some(NamedPatients::Ids(ids)) => {
                     let mut patients = Vec::new();
                     for id in ids {

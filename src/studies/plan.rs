@@ -25,7 +25,7 @@ use fhir_r4::search::{
 use fhir_r4::types::{ImagingStudy, Patient};
 
 /// How many UIDs go into one query: a request line of about 3 kB.
-pub(super) const UIDS_A_QUERY: usize = 50;
+pub(super) const UIDS_PER_QUERY: usize = 50;
 
 /// A query to an archive, and its alternatives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) fn studies(
     patients: Option<&[Arc<KnownPatient>]>,
     uid_lists: bool,
 ) -> Plan {
-    let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
+    let uids_a_query = if uid_lists { UIDS_PER_QUERY } else { 1 };
     let naming = |criterion| naming_keys(criterion, patients, uids_a_query);
     if let Some(keys) = criteria.iter().find_map(naming) {
         return Plan::Ask(keys.into_iter().map(PlannedQuery::by).collect());
@@ -127,7 +127,7 @@ pub(super) fn studies_of_patient_ids<'a>(
 
 /// The queries for these studies.
 pub(super) fn studies_named<'a>(uids: impl Iterator<Item = &'a str>, uid_lists: bool) -> Vec<PlannedQuery> {
-    let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
+    let uids_a_query = if uid_lists { UIDS_PER_QUERY } else { 1 };
     uid_keys(tags::STUDY_INSTANCE_UID, uids, uids_a_query).into_iter().map(PlannedQuery::by).collect()
 }
 
@@ -211,7 +211,7 @@ fn patient_keys(
     criterion: &Criterion<Patient>,
     patients: Option<&[Arc<KnownPatient>]>,
 ) -> Option<Vec<MatchKey>> {
-    match NamedPatients::of(criterion)? {
+    match NamedPatients::from_criterion(criterion)? {
         NamedPatients::Ids(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
         NamedPatients::Identifiers(values) => patient_id_keys(values),
     }
@@ -228,10 +228,12 @@ pub(super) fn patients_named(criterion: &Criterion<ImagingStudy>) -> Option<Vec<
             let id = |reference| ReferenceMatch::id_of(reference, ResourceType::Patient);
             Some(references.iter().filter_map(id).collect())
         }
-        (Param::Patient | Param::Subject, Test::Patient(criterion)) => match NamedPatients::of(criterion)? {
-            NamedPatients::Ids(ids) => Some(ids),
-            NamedPatients::Identifiers(_) => None,
-        },
+        (Param::Patient | Param::Subject, Test::Patient(criterion)) => {
+            match NamedPatients::from_criterion(criterion)? {
+                NamedPatients::Ids(ids) => Some(ids),
+                NamedPatients::Identifiers(_) => None,
+            }
+        }
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct SearchRows {
 impl SearchRows {
     /// `query` is the canonical text of the upstream request.
     fn key(archive: &ArchiveId, query: &str) -> CacheKey {
-        CacheKey::of([archive.as_str(), query])
+        CacheKey::from_parts([archive.as_str(), query])
     }
 
     /// Those that are cached and fresh.
@@ -118,7 +118,7 @@ pub(super) async fn all_rows(
     query: &QidoQuery,
     limits: ListLimits,
 ) -> Result<ListedRows<Attributes>, StudiesError> {
-    all(archive, query, PAGE, limits, Attributes::size, |row| RowIdentity::of(query.level(), row)).await
+    all(archive, query, PAGE, limits, Attributes::size, |row| RowIdentity::from_row(query.level(), row)).await
 }
 
 /// All rows of `query`, in pages of `page`. A list that exceeds the limits is an error, and is not read to its end.

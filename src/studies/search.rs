@@ -2,15 +2,15 @@
 //!
 //! Normally all matches are found and sorted, and the page is cut from the list; then the total is known, and the cursor names
 //! the last match before the page. An archive with more rows than may be read is read in its own order instead, as far as the
-//! page needs ([`unsorted`](super::unsorted)).
+//! page needs ([`unsorted_page`](super::unsorted_page)).
 
 use std::collections::BTreeSet;
 
 use super::filter::{shallow, zone_of};
 use super::row::StudyRow;
 use super::sort::{self, SortPosition};
-use super::unsorted::UpstreamPosition;
-use super::versions::needs_versions;
+use super::study_versions::needs_versions;
+use super::unsorted_page::UpstreamPosition;
 use super::{Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::Version;
@@ -65,7 +65,7 @@ impl FoundStudy {
 
     /// Shows whether an assembled study is still current.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.rows.iter().map(|row| (&row.archive, &row.attributes)))
+        Fingerprint::from_rows(self.rows.iter().map(|row| (&row.archive, &row.attributes)))
     }
 }
 
@@ -282,7 +282,7 @@ impl Studies {
     /// The position of a study in a sort order.
     pub fn sort_position(&self, study: &FoundStudy, keys: &[SortKey<ImagingStudy>]) -> SortPosition {
         match self.source(&study.first().archive) {
-            Some(source) => SortPosition::of(keys, &shallow(study, source), &zone_of(source)),
+            Some(source) => SortPosition::from_resource(keys, &shallow(study, source), &zone_of(source)),
             // Each row's archive is configured.
             None => SortPosition::default(),
         }

@@ -31,7 +31,7 @@ pub struct SortPosition {
 
 impl SortPosition {
     /// The position of `resource` by `keys`. Dates without a zone are read in `zone`.
-    pub fn of<R: Searched>(keys: &[SortKey<R>], resource: &R, zone: &TimeZone) -> Self {
+    pub fn from_resource<R: Searched>(keys: &[SortKey<R>], resource: &R, zone: &TimeZone) -> Self {
         let values = keys.iter().map(|key| sort_value(key, resource, zone)).collect();
         Self { values, id: resource.id().to_owned() }
     }
@@ -157,7 +157,7 @@ mod tests {
         let pairs = [("_sort".to_owned(), sort.to_owned())];
         let keys = Search::<Patient>::parse(&pairs, &context).unwrap().sort;
         let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
-        let position = |patient: &Patient| SortPosition::of(&keys, patient, &TimeZone::UTC);
+        let position = |patient: &Patient| SortPosition::from_resource(&keys, patient, &TimeZone::UTC);
         let mut positions: Vec<_> = patients.iter().map(position).collect();
         positions.sort_by(|one, other| one.compare(other, &directions));
         positions.into_iter().map(|position| position.id).collect()

@@ -36,7 +36,7 @@ enum IdOrigin {
 
 impl RequestId {
     /// Returns the id of the caller if it is valid, else generates an id.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let sent = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
         let generate = || IdOrigin::Generated(COUNT.fetch_add(1, Ordering::Relaxed));
         Self(sent.cloned().map_or_else(generate, IdOrigin::Caller))
@@ -94,7 +94,7 @@ mod tests {
 
     fn request_id(value: &'static [u8]) -> RequestId {
         let value = HeaderValue::from_bytes(value).unwrap();
-        RequestId::of(&[(REQUEST_ID, value)].into_iter().collect())
+        RequestId::from_headers(&[(REQUEST_ID, value)].into_iter().collect())
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn generated_ids_differ() {
         let ids: std::collections::BTreeSet<_> =
-            (0..100).map(|_| RequestId::of(&HeaderMap::new()).to_string()).collect();
+            (0..100).map(|_| RequestId::from_headers(&HeaderMap::new()).to_string()).collect();
         assert_eq!(ids.len(), 100);
     }
 }

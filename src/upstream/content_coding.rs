@@ -18,7 +18,7 @@ pub enum ContentCoding {
 impl ContentCoding {
     /// Reads `Content-Encoding`, whose codings are case-insensitive (RFC 9110 8.4.1). Any other coding, and several codings,
     /// are an error, which is a noun phrase for [`super::Archive::unreadable`].
-    pub fn of(headers: &HeaderMap) -> Result<Self, &'static str> {
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, &'static str> {
         let mut coding = Self::Identity;
         let lines = headers.get_all(header::CONTENT_ENCODING).iter();
         for element in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
@@ -51,7 +51,7 @@ mod tests {
         for line in lines {
             headers.append(name(), http::HeaderValue::from_static(line));
         }
-        ContentCoding::of(&headers).ok()
+        ContentCoding::from_headers(&headers).ok()
     }
 
     #[test]

@@ -17,7 +17,7 @@ use dicom_model::{SeriesUid, StudyUid};
 pub use narrowing::{NarrowedQuery, RowFilter, UnsearchableValue};
 pub use pager::{PageEnd, Pager, RowIdentity};
 pub use query::{IncludeStyle, MatchingOption, QidoQuery};
-pub use rows::RowsEnd;
+pub use rows::RowsOutcome;
 pub use value::MatchValue;
 
 /// The resource of a search (PS3.18 table 10.6.1-1).

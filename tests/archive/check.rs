@@ -5,7 +5,7 @@ use dicomweb_gateway::telemetry::Metrics;
 use dicomweb_gateway::upstream::{Archive, Settings, Synthesized, SynthesizedSet};
 
 use super::settings;
-use crate::support::pacs::{Answer, Pacs, RunningPacs};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
 
 const UIDS: &str = r#""0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
 const INSTANCE: &str = r#""00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.1.1"]}"#;
@@ -15,9 +15,9 @@ async fn archive_with(
     series: &str,
     metadata: &str,
     instance: &str,
-    rendered: Answer,
+    rendered: CannedResponse,
 ) -> RunningPacs {
-    let rows = |row: &str| Answer::json(format!("[{{{row}}}]"));
+    let rows = |row: &str| CannedResponse::json(format!("[{{{row}}}]"));
     Pacs::new()
         .at("/studies", rows(&format!(r#""0020000D":{{"vr":"UI","Value":["1.2"]}}{study}"#)))
         .at("/studies/1.2/series", rows(series))
@@ -48,7 +48,7 @@ async fn check_recommends_nothing_for_an_archive_that_provides_everything() {
     let series = format!(r#"{UIDS},"00201209":{{"vr":"IS","Value":[1]}}"#);
     let whole = format!("{UIDS},{INSTANCE}");
     // A rejected rendering is synthesized without configuration.
-    let pacs = archive_with(counts, &series, &whole, &whole, Answer::status(501)).await;
+    let pacs = archive_with(counts, &series, &whole, &whole, CannedResponse::status(501)).await;
     let text = report(&pacs, SynthesizedSet::NONE).await;
     assert!(!text.contains("synthesize"), "{text}");
 }
@@ -56,7 +56,7 @@ async fn check_recommends_nothing_for_an_archive_that_provides_everything() {
 #[tokio::test]
 async fn check_recommends_to_synthesize_what_an_archive_lacks() {
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
-    let rendered = Answer::json("[]");
+    let rendered = CannedResponse::json("[]");
     let pacs = archive_with("", series, series, INSTANCE, rendered).await;
     let text = report(&pacs, SynthesizedSet::NONE).await;
     for name in ["metadata", "rendered", "counts", "parents"] {
@@ -72,11 +72,11 @@ async fn check_tests_the_wado_uri_service_if_it_is_configured() {
     let whole = format!("{UIDS},{INSTANCE}");
     let object = [&[0; 128][..], b"DICM\x02\0"].concat();
     for (answer, problem) in [
-        (Answer::bytes("application/dicom", object), None),
-        (Answer::bytes("application/dicom", "<html>"), Some("something other than a DICOM object")),
-        (Answer::status(404), Some("wado_uri_url")),
+        (CannedResponse::bytes("application/dicom", object), None),
+        (CannedResponse::bytes("application/dicom", "<html>"), Some("something other than a DICOM object")),
+        (CannedResponse::status(404), Some("wado_uri_url")),
     ] {
-        let rows = |row: &str| Answer::json(format!("[{{{row}}}]"));
+        let rows = |row: &str| CannedResponse::json(format!("[{{{row}}}]"));
         let pacs = Pacs::new()
             .at("/studies", rows(UIDS))
             .at("/studies/1.2/series", rows(UIDS))
@@ -116,7 +116,7 @@ async fn settings_are_suggested_for_times_without_a_zone_and_ids_without_an_issu
         (format!("{time_and_id}{issuer}"), false, true, false),
         (String::new(), false, false, false),
     ] {
-        let pacs = archive_with(&row, UIDS, &whole, &whole, Answer::status(501)).await;
+        let pacs = archive_with(&row, UIDS, &whole, &whole, CannedResponse::status(501)).await;
         let archive = Archive::new(settings(&pacs.url()), Metrics::default()).unwrap();
         let archive =
             ArchiveToCheck { archive, has_time_zone: is_configured, has_patient_id_system: is_configured };
@@ -129,7 +129,7 @@ async fn settings_are_suggested_for_times_without_a_zone_and_ids_without_an_issu
 
 #[tokio::test]
 async fn an_archive_without_studies_is_empty() {
-    let pacs = Pacs::new().at("/studies", Answer::json("[]")).start().await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::json("[]")).start().await;
     let checks = checked(settings(&pacs.url())).await;
     assert!(checks.is_success(), "{checks}");
     assert!(checks.to_string().contains("\nmain     empty    0 in "), "{checks}");
@@ -138,9 +138,12 @@ async fn an_archive_without_studies_is_empty() {
 #[tokio::test]
 async fn a_wrong_path_is_named_and_credentials_are_asked_for() {
     for (answer, reason) in [
-        (Answer::status(404), "search for studies: /dicom-web/studies does not exist there; check url"),
         (
-            Answer::status(401),
+            CannedResponse::status(404),
+            "search for studies: /dicom-web/studies does not exist there; check url",
+        ),
+        (
+            CannedResponse::status(401),
             "search for studies: asks for credentials (status 401), and none are configured",
         ),
     ] {

@@ -11,7 +11,7 @@ use dicomweb_gateway::upstream::{
 use http_body_util::BodyExt;
 
 use super::settings;
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::retries::with_growing_deadline;
 
 fn search() -> UpstreamRequest {
@@ -28,17 +28,17 @@ fn archive(settings: Settings) -> Archive {
 
 #[tokio::test]
 async fn a_request_is_retried_after_the_archive_closed_an_idle_connection() {
-    let pacs = Pacs::new().at("/studies", Answer::json("[{}]")).closes_silently().start().await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::json("[{}]")).closes_silently().start().await;
     let archive = archive(settings(&pacs.url()));
     for _ in 0..200 {
-        let end = archive.rows(search(), |_: Attributes| {}).await.unwrap();
-        assert_eq!(end.rows, 1);
+        let outcome = archive.rows(search(), |_: Attributes| {}).await.unwrap();
+        assert_eq!(outcome.row_count, 1);
     }
 }
 
 #[tokio::test]
 async fn a_request_is_retried_at_most_once_after_a_disconnect() {
-    let pacs = Pacs::new().at("/studies", Answer::closes()).start().await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::closes()).start().await;
     let error = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await.unwrap_err();
     assert!(matches!(error.kind, Kind::Disconnected), "{error}");
     assert!(pacs.targets().len() <= 2, "{:?}", pacs.targets());
@@ -48,8 +48,8 @@ async fn a_request_is_retried_at_most_once_after_a_disconnect() {
 async fn requests_and_bodies_time_out_at_the_deadline() {
     with_growing_deadline(|deadline| async move {
         let pacs = Pacs::new()
-            .at("/studies", Answer::hangs())
-            .at("/studies/1.2", Answer::bytes("image/png", "0123").stalls_after(2))
+            .at("/studies", CannedResponse::hangs())
+            .at("/studies/1.2", CannedResponse::bytes("image/png", "0123").stalls_after(2))
             .start()
             .await;
         let mut settings = settings(&pacs.url());
@@ -68,17 +68,21 @@ async fn requests_and_bodies_time_out_at_the_deadline() {
 #[tokio::test]
 async fn a_slow_response_within_the_deadline_is_accepted() {
     let pacs = Pacs::new()
-        .at("/studies", Answer::json("[{}]").slow(Duration::from_millis(200)))
+        .at("/studies", CannedResponse::json("[{}]").slow(Duration::from_millis(200)))
         .slow(Duration::from_millis(100))
         .start()
         .await;
-    let end = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await.unwrap();
-    assert_eq!(end.rows, 1);
+    let outcome = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await.unwrap();
+    assert_eq!(outcome.row_count, 1);
 }
 
 #[tokio::test]
 async fn concurrent_searches_do_not_exceed_max_concurrency() {
-    let pacs = Pacs::new().at("/studies", Answer::json("[{}]")).slow(Duration::from_millis(30)).start().await;
+    let pacs = Pacs::new()
+        .at("/studies", CannedResponse::json("[{}]"))
+        .slow(Duration::from_millis(30))
+        .start()
+        .await;
     let mut settings = settings(&pacs.url());
     settings.max_concurrency = 2;
     let archive = archive(settings);
@@ -89,23 +93,27 @@ async fn concurrent_searches_do_not_exceed_max_concurrency() {
         })
         .collect();
     for call in calls {
-        assert_eq!(call.await.unwrap().unwrap().rows, 1);
+        assert_eq!(call.await.unwrap().unwrap().row_count, 1);
     }
     assert!(pacs.max_concurrent() <= 2, "{}", pacs.max_concurrent());
 }
 
 #[tokio::test]
 async fn a_truncated_body_ends_with_an_error() {
-    let pacs =
-        Pacs::new().at("/studies/1.2", Answer::bytes("image/png", "0123")).breaks_after(2).start().await;
+    let pacs = Pacs::new()
+        .at("/studies/1.2", CannedResponse::bytes("image/png", "0123"))
+        .breaks_after(2)
+        .start()
+        .await;
     let answer = archive(settings(&pacs.url())).send(study()).await.unwrap();
     assert!(matches!(answer.body.collect().await.unwrap_err().kind, Kind::Truncated));
 }
 
 #[tokio::test]
 async fn responses_with_150_headers_are_accepted_and_with_300_rejected() {
-    let with =
-        |count: usize| (0..count).fold(Answer::json("[]"), |answer, n| answer.header(&format!("X-{n}"), "x"));
+    let with = |count: usize| {
+        (0..count).fold(CannedResponse::json("[]"), |answer, n| answer.header(&format!("X-{n}"), "x"))
+    };
     for (count, accepted) in [(150, true), (300, false)] {
         let pacs = Pacs::new().at("/studies", with(count)).start().await;
         let answer = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await;
@@ -116,8 +124,8 @@ async fn responses_with_150_headers_are_accepted_and_with_300_rejected() {
 #[tokio::test]
 async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() {
     let pacs = Pacs::new()
-        .at("/studies", Answer::closes())
-        .at("/studies/1.2", Answer::bytes("image/png", "0123"))
+        .at("/studies", CannedResponse::closes())
+        .at("/studies/1.2", CannedResponse::bytes("image/png", "0123"))
         .start()
         .await;
     let archive = archive(settings(&pacs.url()));
@@ -136,7 +144,7 @@ async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() 
 
 #[tokio::test]
 async fn statuses_that_the_request_may_have_caused_do_not_open_the_circuit_breaker() {
-    let pacs = Pacs::new().at("/studies", Answer::status(500)).start().await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::status(500)).start().await;
     let archive = archive(settings(&pacs.url()));
     for _ in 0..10 {
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();

@@ -4,11 +4,11 @@ use dicom_model::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
 use dicomweb_gateway::upstream::{
     Archive, ArchiveError, ArchiveErrorKind as Kind, DicomResource, MatchValue, Profile, QidoQuery,
-    Retrieval, RowsEnd, SearchLevel, UpstreamRequest,
+    Retrieval, RowsOutcome, SearchLevel, UpstreamRequest,
 };
 
 use super::settings;
-use crate::support::pacs::{Answer, Framing, Pacs, Paging, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Paging, RunningPacs, Study};
 
 fn search() -> UpstreamRequest {
     UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies))
@@ -31,26 +31,26 @@ fn archive(pacs: &RunningPacs) -> Archive {
 async fn read(
     archive: &Archive,
     request: UpstreamRequest,
-) -> Result<(Vec<Attributes>, RowsEnd), ArchiveError> {
+) -> Result<(Vec<Attributes>, RowsOutcome), ArchiveError> {
     let mut rows = Vec::new();
-    let end = archive.rows(request, |row| rows.push(row)).await?;
-    Ok((rows, end))
+    let outcome = archive.rows(request, |row| rows.push(row)).await?;
+    Ok((rows, outcome))
 }
 
 #[tokio::test]
 async fn rows_are_read_with_every_framing_and_encoding() {
     let body = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":{"Value":["1.3"]}}]"#;
     for answer in [
-        Answer::json(body),
-        Answer::json(body).framed(Framing::Chunked).in_pieces(3, std::time::Duration::ZERO),
-        Answer::json(body).framed(Framing::UntilClose),
-        Answer::json(body).gzip(),
-        Answer::json(body).undeclared_gzip(),
-        Answer::bytes("text/plain", format!("\u{feff}{body}\r\n")),
+        CannedResponse::json(body),
+        CannedResponse::json(body).framed(Framing::Chunked).in_pieces(3, std::time::Duration::ZERO),
+        CannedResponse::json(body).framed(Framing::UntilClose),
+        CannedResponse::json(body).gzip(),
+        CannedResponse::json(body).undeclared_gzip(),
+        CannedResponse::bytes("text/plain", format!("\u{feff}{body}\r\n")),
     ] {
         let pacs = Pacs::new().at("/studies", answer.clone()).start().await;
-        let (rows, end) = read(&archive(&pacs), search()).await.unwrap();
-        assert_eq!((rows.len(), end.rows, end.more), (2, 2, false), "{answer:?}");
+        let (rows, outcome) = read(&archive(&pacs), search()).await.unwrap();
+        assert_eq!((rows.len(), outcome.row_count, outcome.has_more), (2, 2, false), "{answer:?}");
         assert_eq!(rows[1].text(tags::STUDY_INSTANCE_UID), Some("1.3"));
     }
 }
@@ -84,56 +84,60 @@ async fn queries_send_matching_keys_and_paging_to_the_archive() {
 #[tokio::test]
 async fn responses_without_matches_are_empty_and_not_an_error() {
     for (scripted, request) in [
-        (Pacs::new().at("/studies", Answer::status(204)), search()),
-        (Pacs::new().at("/studies", Answer::json("[]")), search()),
-        (Pacs::new().at("/studies", Answer::html("")), search()),
-        (Pacs::new().at("/studies", Answer::json("").framed(Framing::Chunked)), search()),
-        (Pacs::new().at("/studies/1.2/series", Answer::status(404)), series_search()),
+        (Pacs::new().at("/studies", CannedResponse::status(204)), search()),
+        (Pacs::new().at("/studies", CannedResponse::json("[]")), search()),
+        (Pacs::new().at("/studies", CannedResponse::html("")), search()),
+        (Pacs::new().at("/studies", CannedResponse::json("").framed(Framing::Chunked)), search()),
+        (Pacs::new().at("/studies/1.2/series", CannedResponse::status(404)), series_search()),
     ] {
         let pacs = scripted.start().await;
-        assert_eq!(read(&archive(&pacs), request).await.unwrap().1.rows, 0);
+        assert_eq!(read(&archive(&pacs), request).await.unwrap().1.row_count, 0);
     }
-    let pacs = Pacs::new().at("/studies", Answer::status(404)).start().await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::status(404)).start().await;
     let mut settings = settings(&pacs.url());
     settings.profile = Profile::find("static-dicomweb").unwrap();
     let archive = Archive::new(settings, Metrics::default()).unwrap();
-    assert_eq!(read(&archive, search()).await.unwrap().1.rows, 0);
+    assert_eq!(read(&archive, search()).await.unwrap().1.row_count, 0);
 }
 
 #[tokio::test]
 async fn a_warning_header_reports_additional_results() {
     let warning = "299 pacs: \"There are 1000 additional results that can be requested\"";
-    let pacs = Pacs::new().at("/studies", Answer::json("[{}]").header("Warning", warning)).start().await;
-    assert!(read(&archive(&pacs), search()).await.unwrap().1.more);
+    let pacs =
+        Pacs::new().at("/studies", CannedResponse::json("[{}]").header("Warning", warning)).start().await;
+    assert!(read(&archive(&pacs), search()).await.unwrap().1.has_more);
 }
 
 #[tokio::test]
 async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
     let truncated = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":"#;
     for (answer, expected) in [
-        (Answer::bytes("application/json", "500"), "malformed"),
-        (Answer::json("null"), "malformed"),
-        (Answer::json("{}"), "malformed"),
-        (Answer::json("").framed(Framing::UntilClose), "malformed"),
-        (Answer::json(" "), "malformed"),
-        (Answer::html("<!doctype html>"), "malformed"),
-        (Answer::json("[1]"), "malformed"),
-        (Answer::json(truncated), "malformed"),
-        (Answer::json(truncated).framed(Framing::UntilClose), "malformed"),
-        (Answer::json("[{}]").framed(Framing::FalseLength(100)).breaks_after(4), "truncated"),
-        (Answer::json("[{}]").framed(Framing::Chunked).breaks_after(4), "truncated"),
-        (Answer::json("[{}]").gzip().framed(Framing::UntilClose).breaks_after(9), "truncated"),
-        (Answer::json("[{}]").undeclared_gzip().framed(Framing::UntilClose).breaks_after(9), "unreadable"),
-        (Answer::json("no gzip").header("Content-Encoding", "gzip"), "truncated"),
-        (Answer::status(401), "unauthorized"),
-        (Answer::status(403), "unauthorized"),
-        (Answer::status(404), "not found"),
-        (Answer::status(500), "refused"),
-        (Answer::status(501), "refused"),
-        (Answer::status(503).header("Retry-After", "7"), "unavailable"),
-        (Answer::status(302).header("Location", "http://127.0.0.1:1/"), "redirected"),
-        (Answer::closes(), "disconnected"),
-        (Answer::raw("nonsense\r\n\r\n"), "disconnected"),
+        (CannedResponse::bytes("application/json", "500"), "malformed"),
+        (CannedResponse::json("null"), "malformed"),
+        (CannedResponse::json("{}"), "malformed"),
+        (CannedResponse::json("").framed(Framing::UntilClose), "malformed"),
+        (CannedResponse::json(" "), "malformed"),
+        (CannedResponse::html("<!doctype html>"), "malformed"),
+        (CannedResponse::json("[1]"), "malformed"),
+        (CannedResponse::json(truncated), "malformed"),
+        (CannedResponse::json(truncated).framed(Framing::UntilClose), "malformed"),
+        (CannedResponse::json("[{}]").framed(Framing::FalseLength(100)).breaks_after(4), "truncated"),
+        (CannedResponse::json("[{}]").framed(Framing::Chunked).breaks_after(4), "truncated"),
+        (CannedResponse::json("[{}]").gzip().framed(Framing::UntilClose).breaks_after(9), "truncated"),
+        (
+            CannedResponse::json("[{}]").undeclared_gzip().framed(Framing::UntilClose).breaks_after(9),
+            "unreadable",
+        ),
+        (CannedResponse::json("no gzip").header("Content-Encoding", "gzip"), "truncated"),
+        (CannedResponse::status(401), "unauthorized"),
+        (CannedResponse::status(403), "unauthorized"),
+        (CannedResponse::status(404), "not found"),
+        (CannedResponse::status(500), "refused"),
+        (CannedResponse::status(501), "refused"),
+        (CannedResponse::status(503).header("Retry-After", "7"), "unavailable"),
+        (CannedResponse::status(302).header("Location", "http://127.0.0.1:1/"), "redirected"),
+        (CannedResponse::closes(), "disconnected"),
+        (CannedResponse::raw("nonsense\r\n\r\n"), "disconnected"),
     ] {
         let pacs = Pacs::new().at("/studies", answer.clone()).start().await;
         let error = read(&archive(&pacs), search()).await.unwrap_err();
@@ -166,7 +170,7 @@ async fn missing_metadata_is_an_error() {
 async fn a_list_truncated_at_any_byte_is_an_error() {
     let body = r#"[{"00100010":{"vr":"PN","Value":[{"Alphabetic":"D]"}]}},{"00080061":{"Value":["CT"]}}]"#;
     for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
-        let cut = |bytes| Answer::json(body).framed(framing).breaks_after(bytes);
+        let cut = |bytes| CannedResponse::json(body).framed(framing).breaks_after(bytes);
         let pacs = Pacs::new().in_turn("/studies", (0..body.len()).map(cut)).start().await;
         let archive = archive(&pacs);
         for bytes in 0..body.len() {
@@ -179,12 +183,13 @@ async fn a_list_truncated_at_any_byte_is_an_error() {
 async fn compressed_responses_above_the_size_limit_are_rejected() {
     let mut blanks = vec![b' '; 520 * 1024 * 1024];
     blanks[0] = b'[';
-    let packed = Answer::bytes("application/json", blanks).gzip();
+    let packed = CannedResponse::bytes("application/json", blanks).gzip();
     let pacs = Pacs::new().at("/studies", packed).start().await;
     let error = read(&archive(&pacs), search()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::TooLarge(_)), "{error}");
     let row = format!("[{{\"0020000D\":\"{}", "a".repeat(100 * 1024 * 1024));
-    let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", row).gzip()).start().await;
+    let pacs =
+        Pacs::new().at("/studies", CannedResponse::bytes("application/json", row).gzip()).start().await;
     let error = read(&archive(&pacs), search()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::TooLarge(_) | Kind::Malformed(_)), "{error}");
 }

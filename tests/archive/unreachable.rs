@@ -71,7 +71,7 @@ async fn a_certificate_of_an_unknown_authority_is_untrusted() {
     let archive = Archive::new(trusting(settings(&pacs.url())), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
     assert_eq!(
-        archive.rows(search, |_: Attributes| {}).await.unwrap().rows,
+        archive.rows(search, |_: Attributes| {}).await.unwrap().row_count,
         0,
         "it works with the CA configured"
     );

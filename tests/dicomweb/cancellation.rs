@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::http2::Http2Client;
-use crate::support::pacs::{Answer, Pacs, RunningPacs};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
 use crate::support::tls_pacs::{End, TRUST, TlsPacs};
 
 const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
@@ -21,9 +21,9 @@ const DEADLINES: Duration = Duration::from_hours(1);
 /// Eight concurrent retrievals are allowed, so that a permit that is not released is soon missed.
 async fn servers() -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
-        .at("/studies/1.2/bulkdata/1", Answer::endless("image/png", vec![7; 65536]))
-        .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", "whole"))
-        .at("/studies/1.2/bulkdata/3", Answer::hangs())
+        .at("/studies/1.2/bulkdata/1", CannedResponse::endless("image/png", vec![7; 65536]))
+        .at("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", "whole"))
+        .at("/studies/1.2/bulkdata/3", CannedResponse::hangs())
         .start()
         .await;
     let deadlines = "max_concurrency = 1\ntimeout = \"1h\"\n[server]\nrequest_timeout = \"1h\"";

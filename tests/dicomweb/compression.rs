@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::pacs::{Answer, Framing, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 
 fn decoded(answer: &Received) -> Vec<u8> {
     let mut text = Vec::new();
@@ -22,7 +22,7 @@ fn decoded(answer: &Received) -> Vec<u8> {
 #[tokio::test]
 async fn rows_and_metadata_are_compressed_with_the_preferred_content_coding() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 200)).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in ["studies/1.2/metadata", "studies/1.2/instances"] {
         let plain = client::get(&root.url(target)).await;
         assert_eq!(plain.header("content-encoding"), None);
@@ -46,13 +46,13 @@ async fn pixel_data_is_never_compressed() {
     let pacs = Pacs::new()
         .at(
             &format!("/{frames}"),
-            Answer::parts("b", [("Content-Type: application/octet-stream", data.as_slice())]),
+            CannedResponse::parts("b", [("Content-Type: application/octet-stream", data.as_slice())]),
         )
-        .at("/studies/1.2/bulkdata/1", Answer::bytes("application/octet-stream", data.clone()))
-        .at("/studies/1.2/rendered", Answer::bytes("image/jpeg", data.clone()))
+        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", data.clone()))
+        .at("/studies/1.2/rendered", CannedResponse::bytes("image/jpeg", data.clone()))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in [frames, "studies/1.2/bulkdata/1", "studies/1.2/rendered"] {
         let answer = client::get_with(&root.url(target), &[("Accept-Encoding", "gzip, br, zstd")]).await;
         assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{target}");
@@ -65,9 +65,9 @@ async fn a_truncated_list_never_looks_complete_with_any_content_coding() {
     let body = format!("[{}{{}}]", r#"{"00080005":{"vr":"CS"}},"#.repeat(200));
     for coding in ["gzip", "br", "zstd"] {
         let cuts = (0..body.len()).step_by(97);
-        let cut = |bytes| Answer::json(body.clone()).framed(Framing::UntilClose).breaks_after(bytes);
+        let cut = |bytes| CannedResponse::json(body.clone()).framed(Framing::UntilClose).breaks_after(bytes);
         let pacs = Pacs::new().in_turn("/studies", cuts.clone().map(cut)).start().await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         for bytes in cuts {
             let answer = client::get_with(&root.url("studies"), &[("Accept-Encoding", coding)]).await;
             assert!(!answer.complete || answer.status >= 500, "{coding} cut after {bytes}");

@@ -2,7 +2,7 @@
 
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 const VIEWER: &str = "https://viewer.example.org";
 const ALLOWED: &str =
@@ -24,8 +24,11 @@ const EXPOSED_HEADERS: [&str; 9] = [
 async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at("/studies/1.5", Answer::status(503).header("Access-Control-Allow-Origin", "*"))
-        .at("/studies/1.6", Answer::bytes("image/png", "x").header("Access-Control-Allow-Origin", "*"))
+        .at("/studies/1.5", CannedResponse::status(503).header("Access-Control-Allow-Origin", "*"))
+        .at(
+            "/studies/1.6",
+            CannedResponse::bytes("image/png", "x").header("Access-Control-Allow-Origin", "*"),
+        )
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), more).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 /// A study, and its modalities as the archive writes them.
 fn studies() -> [(&'static str, Value); 6] {
@@ -67,11 +67,11 @@ async fn empty_modalities_are_left_out_of_compressed_rows_and_rows_in_small_chun
             })
         })
         .collect();
-    let answer = Answer::json(rows.to_string());
+    let answer = CannedResponse::json(rows.to_string());
     let slowly = std::time::Duration::from_millis(1);
     for answer in [answer.clone().gzip(), answer.in_pieces(13, slowly)] {
         let pacs = Pacs::new().at("/studies", answer).start().await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         assert_without_empty_modalities(&client::get(&root.url("studies")).await.json());
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Framing, Pacs};
+use crate::support::pacs::{CannedResponse, Framing, Pacs};
 
 #[tokio::test]
 async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
@@ -28,10 +28,10 @@ async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
         (202, 502),
         (429, 503),
     ] {
-        let answer =
-            Answer::bytes("text/plain", if upstream == 204 { "" } else { trace }).with_status(upstream);
+        let answer = CannedResponse::bytes("text/plain", if upstream == 204 { "" } else { trace })
+            .with_status(upstream);
         let pacs = Pacs::new().at("/studies/1.2", answer.header("Retry-After", "7")).start().await;
-        let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2")).await;
+        let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2")).await;
         assert_eq!(answer.status, status, "{upstream}");
         assert!(answer.text().contains("Archive main"), "{}", answer.text());
         for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
@@ -44,10 +44,10 @@ async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
 #[tokio::test]
 async fn every_response_without_matches_becomes_an_empty_list() {
     for (target, scripted, profile) in [
-        ("/studies", Answer::json("[]"), "generic"),
-        ("/studies", Answer::status(204), "generic"),
-        ("/studies/1.2/series", Answer::status(404), "generic"),
-        ("/studies", Answer::status(404), "static-dicomweb"),
+        ("/studies", CannedResponse::json("[]"), "generic"),
+        ("/studies", CannedResponse::status(204), "generic"),
+        ("/studies/1.2/series", CannedResponse::status(404), "generic"),
+        ("/studies", CannedResponse::status(404), "static-dicomweb"),
     ] {
         let pacs = Pacs::new().at(target, scripted).start().await;
         let root = ArchiveRoot::with_config(&pacs.url(), &format!("profile = \"{profile}\"")).await;
@@ -55,44 +55,45 @@ async fn every_response_without_matches_becomes_an_empty_list() {
         assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{target}");
         assert_eq!(answer.header("content-type"), Some("application/dicom+json"));
     }
-    let pacs = Pacs::new().at("/studies", Answer::status(404)).start().await;
-    assert_eq!(client::get(&ArchiveRoot::of(&pacs).await.url("studies")).await.status, 404);
+    let pacs = Pacs::new().at("/studies", CannedResponse::status(404)).start().await;
+    assert_eq!(client::get(&ArchiveRoot::new(&pacs).await.url("studies")).await.status, 404);
 }
 
 #[tokio::test]
 async fn invalid_responses_are_a_502() {
     for scripted in [
-        Answer::bytes("application/json", "500"),
-        Answer::json("null"),
-        Answer::json("").framed(Framing::UntilClose),
-        Answer::json(" "),
-        Answer::json("{}"),
-        Answer::html("<!doctype html><title>Log in</title>"),
-        Answer::bytes("application/json", "<html>"),
-        Answer::bytes("text/plain", "Error"),
-        Answer::json("[]").header("Content-Encoding", "br"),
-        Answer::bytes("application/json", "no gzip").header("Content-Encoding", "gzip"),
-        Answer::status(302).header("Location", "http://127.0.0.1:1/"),
-        Answer::raw("HTTP/1.1 200 OK\r\nnonsense"),
-        Answer::raw("nonsense\r\n\r\n"),
-        Answer::closes(),
+        CannedResponse::bytes("application/json", "500"),
+        CannedResponse::json("null"),
+        CannedResponse::json("").framed(Framing::UntilClose),
+        CannedResponse::json(" "),
+        CannedResponse::json("{}"),
+        CannedResponse::html("<!doctype html><title>Log in</title>"),
+        CannedResponse::bytes("application/json", "<html>"),
+        CannedResponse::bytes("text/plain", "Error"),
+        CannedResponse::json("[]").header("Content-Encoding", "br"),
+        CannedResponse::bytes("application/json", "no gzip").header("Content-Encoding", "gzip"),
+        CannedResponse::status(302).header("Location", "http://127.0.0.1:1/"),
+        CannedResponse::raw("HTTP/1.1 200 OK\r\nnonsense"),
+        CannedResponse::raw("nonsense\r\n\r\n"),
+        CannedResponse::closes(),
     ] {
         let pacs = Pacs::new().at("/studies", scripted.clone()).start().await;
-        let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies")).await;
+        let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies")).await;
         assert_eq!(answer.status, 502, "{scripted:?}");
     }
 }
 
 #[tokio::test]
 async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
-    let page = Answer::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>").framed(Framing::Chunked);
+    let page =
+        CannedResponse::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>").framed(Framing::Chunked);
     let pacs = Pacs::new()
         .at("/studies/1.2/rendered", page.clone())
         .at("/studies/1.2", page.clone())
-        .at("/studies/1.2/bulkdata/1", Answer::bytes("application/javascript", "alert(1)"))
+        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/javascript", "alert(1)"))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     assert_eq!(client::get_with(&root.url("studies/1.2"), &[("Accept", "text/html")]).await.status, 502);
     assert_eq!(client::get_with(&root.url("studies/1.2/rendered"), &[("Accept", "*/*")]).await.status, 502);
     assert_eq!(client::get(&root.url("studies/1.2/bulkdata/1")).await.status, 502);
@@ -114,11 +115,12 @@ async fn an_unreachable_archive_is_a_503_with_retry_after() {
 
 #[tokio::test]
 async fn redirections_are_never_followed() {
-    let elsewhere = Pacs::new().otherwise(Answer::json("[{\"secret\":{}}]")).start().await;
+    let elsewhere = Pacs::new().otherwise(CannedResponse::json("[{\"secret\":{}}]")).start().await;
     for status in [301, 302, 303, 307, 308] {
-        let scripted = Answer::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
+        let scripted =
+            CannedResponse::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
         let pacs = Pacs::new().otherwise(scripted).start().await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         for target in ["studies", "studies/1.2", "studies/1.2/rendered"] {
             assert_eq!(client::get(&root.url(target)).await.status, 502, "{status}");
         }
@@ -165,7 +167,7 @@ async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
         ("deflate", Some("a content encoding that was not requested")),
         ("gzip, gzip", Some("a content encoding that was not requested")),
     ] {
-        let listed = Answer::json(row).undeclared_gzip().header("Content-Encoding", coding);
+        let listed = CannedResponse::json(row).undeclared_gzip().header("Content-Encoding", coding);
         let pacs = Pacs::new().at("/studies", listed).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?_summary=count"] {
@@ -184,7 +186,7 @@ async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
 #[tokio::test]
 async fn not_modified_without_a_condition_is_a_502() {
     let object = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
-    let pacs = Pacs::new().otherwise(Answer::status(304).header("ETag", "\"1\"")).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::status(304).header("ETag", "\"1\"")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for path in [
         "/dicom-web/main/studies",

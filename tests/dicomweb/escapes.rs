@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Framing, Pacs, QueryMatch, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, QueryMatch, RunningPacs, Study};
 
 async fn start(pacs: &RunningPacs, more: &str) -> RunningGateway {
     RunningGateway::start(&pacs.url(), more).await
@@ -34,18 +34,18 @@ async fn without_decoding() -> RunningPacs {
     let rows =
         json!([row("1.1", "Doe^Jane"), row("1.2", "Doe-J^X"), row("1.3", "DOE^John"), row("1.4", "Doe^J")]);
     Pacs::new()
-        .when("/studies", key("PatientName", "Doe*J*"), Answer::json(rows.to_string()))
+        .when("/studies", key("PatientName", "Doe*J*"), CannedResponse::json(rows.to_string()))
         .when(
             "/studies",
             key("PatientName", "O*N*"),
-            Answer::json(json!([row("1.5", "O'Neill^A")]).to_string()),
+            CannedResponse::json(json!([row("1.5", "O'Neill^A")]).to_string()),
         )
         .when(
             "/studies",
             key("limit", "500"),
-            Answer::json(json!([row("1.6", "山田^太郎"), row("1.7", "Иванов^Иван")]).to_string()),
+            CannedResponse::json(json!([row("1.6", "山田^太郎"), row("1.7", "Иванов^Иван")]).to_string()),
         )
-        .otherwise(Answer::json("[]"))
+        .otherwise(CannedResponse::json("[]"))
         .start()
         .await
 }
@@ -59,7 +59,7 @@ async fn characters_that_need_no_escape_are_sent_unescaped() {
         ("a%40b%3Ac%21%24", "a@b:c!$"),
         ("a%26b%2Bc%3Bd%3De%23%25", "a%26b%2Bc%3Bd%3De%23%25"),
     ] {
-        let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
+        let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
         let gateway = start(&pacs, "").await;
         for root in ROOTS {
             assert_eq!(gateway.get(&format!("{root}?PatientID={given}&limit=5")).await.status, 200);
@@ -105,7 +105,7 @@ async fn queries_that_can_be_neither_sent_nor_filtered_are_rejected_with_the_rea
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "^"}]},
         "0020000D": {"vr": "UI", "Value": ["1.1"]},
     }]);
-    let pacs = Pacs::new().otherwise(Answer::json(latin.to_string())).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json(latin.to_string())).start().await;
     let gateway = start(&pacs, "profile = \"orthanc\"").await;
     for root in ROOTS {
         for query in [
@@ -134,9 +134,12 @@ async fn filtering_more_rows_than_max_scan_is_rejected() {
 
 #[tokio::test]
 async fn empty_search_responses_have_no_matches_unless_they_may_be_truncated() {
-    for answer in
-        [Answer::json(""), Answer::html(""), Answer::json("").framed(Framing::Chunked), Answer::status(204)]
-    {
+    for answer in [
+        CannedResponse::json(""),
+        CannedResponse::html(""),
+        CannedResponse::json("").framed(Framing::Chunked),
+        CannedResponse::status(204),
+    ] {
         let pacs = Pacs::new().otherwise(answer.clone()).start().await;
         let gateway = start(&pacs, "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/dicom-web/main/studies/1.2/series"] {
@@ -147,7 +150,7 @@ async fn empty_search_responses_have_no_matches_unless_they_may_be_truncated() {
         assert_eq!(found["total"], 0, "{answer:?}");
     }
     // Without framing that marks the end, the whole body may be lost.
-    let pacs = Pacs::new().otherwise(Answer::json("").framed(Framing::UntilClose)).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json("").framed(Framing::UntilClose)).start().await;
     let gateway = start(&pacs, "").await;
     for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?identifier=X"] {
         assert_eq!(gateway.get(path).await.status, 502, "{path}");

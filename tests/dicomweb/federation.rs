@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Change, Pacs, Paging, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Change, Pacs, Paging, RunningPacs, Study};
 
 const PUBLIC: &str = "https://gateway.example/imaging/dicom-web";
 
@@ -114,11 +114,11 @@ async fn archives_that_ignore_paging_are_paged_by_the_gateway() {
 async fn lists_are_complete_or_an_error() {
     let (first, _) = two_archives().await;
     for broken in [
-        Answer::status(500),
-        Answer::status(503),
-        Answer::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.9\"]}}").with_status(200),
-        Answer::json("[{}]"),
-        Answer::status(404),
+        CannedResponse::status(500),
+        CannedResponse::status(503),
+        CannedResponse::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.9\"]}}").with_status(200),
+        CannedResponse::json("[{}]"),
+        CannedResponse::status(404),
     ] {
         let pacs = Pacs::new().otherwise(broken.clone()).start().await;
         let gateway = gateway_for(&[&first, &pacs]).await;
@@ -245,7 +245,7 @@ async fn a_query_that_an_archive_rejects_has_the_same_status_as_below_its_own_ro
     for (upstream, status) in
         [(400, 400), (413, 413), (501, 501), (404, 502), (406, 502), (409, 502), (500, 502)]
     {
-        let second = Pacs::new().at("/studies", Answer::status(upstream)).start().await;
+        let second = Pacs::new().at("/studies", CannedResponse::status(upstream)).start().await;
         let gateway = gateway_for(&[&first, &second]).await;
         let rejection = get(&gateway, "studies?StudyDate=20241301").await;
         assert_eq!(rejection.status, status, "{upstream}: {}", rejection.text());
@@ -260,7 +260,7 @@ async fn a_query_that_an_archive_rejects_has_the_same_status_as_below_its_own_ro
 #[tokio::test]
 async fn a_search_of_the_gateway_that_an_archive_rejects_is_not_a_400() {
     let (first, _) = two_archives().await;
-    let second = Pacs::new().at("/studies/9.9/series", Answer::status(400)).start().await;
+    let second = Pacs::new().at("/studies/9.9/series", CannedResponse::status(400)).start().await;
     let gateway = gateway_for(&[&first, &second]).await;
     assert_eq!(get(&gateway, "studies/9.9").await.status, 502);
 }

@@ -2,11 +2,11 @@
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 #[tokio::test]
 async fn only_allowed_response_headers_are_forwarded() {
-    let answer = Answer::bytes("image/jpeg", "x")
+    let answer = CannedResponse::bytes("image/jpeg", "x")
         .header("ETag", "\"1\"")
         .header("Last-Modified", "Sat, 29 Oct 1994 19:43:31 GMT")
         .header("Warning", "299 http://127.0.0.1:1/rs: \"some instances are missing\"")
@@ -25,7 +25,7 @@ async fn only_allowed_response_headers_are_forwarded() {
         .header("Keep-Alive", "timeout=1")
         .header("X-Accel-Redirect", "/etc/passwd");
     let pacs = Pacs::new().at("/studies/1.2/rendered", answer).start().await;
-    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/rendered")).await;
+    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/rendered")).await;
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(
@@ -53,9 +53,11 @@ async fn only_allowed_response_headers_are_forwarded() {
 
 #[tokio::test]
 async fn not_modified_is_forwarded_without_a_body() {
-    let pacs =
-        Pacs::new().at("/studies/1.2/rendered", Answer::status(304).header("ETag", "\"1\"")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new()
+        .at("/studies/1.2/rendered", CannedResponse::status(304).header("ETag", "\"1\""))
+        .start()
+        .await;
+    let root = ArchiveRoot::new(&pacs).await;
     let answer = client::get_with(&root.url("studies/1.2/rendered"), &[("If-None-Match", "\"1\"")]).await;
     assert_eq!((answer.status, answer.header("etag")), (304, Some("\"1\"")));
 }
@@ -64,10 +66,10 @@ async fn not_modified_is_forwarded_without_a_body() {
 async fn head_returns_the_headers_of_get() {
     let pacs = Pacs::new()
         .study(Study::new("1.2"))
-        .at("/studies/1.2/bulkdata/1", Answer::bytes("image/jpeg", "0123456789"))
+        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("image/jpeg", "0123456789"))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let head = client::send("HEAD", &root.url("studies/1.2/bulkdata/1"), &[]).await;
     assert_eq!((head.status, head.complete), (200, true));
     assert_eq!(head.header("content-length"), Some("10"));
@@ -76,7 +78,7 @@ async fn head_returns_the_headers_of_get() {
 
 #[tokio::test]
 async fn the_etag_of_a_rewritten_body_becomes_weak() {
-    let pacs = Pacs::new().at("/studies", Answer::json("[]").header("ETag", "\"1\"")).start().await;
-    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies")).await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::json("[]").header("ETag", "\"1\"")).start().await;
+    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies")).await;
     assert_eq!(answer.header("etag"), Some("W/\"1\""));
 }

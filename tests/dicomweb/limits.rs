@@ -3,12 +3,12 @@
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 #[tokio::test]
 async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
-    let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     let fields = |count: usize| {
         let tags = (0..count).map(|index| format!("0009{:04X}", 0x1000 + index)).collect::<Vec<_>>();
         format!("studies?includefield={}", tags.join(","))
@@ -41,7 +41,7 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
 #[tokio::test]
 async fn a_limit_of_zero_is_an_empty_list_and_a_larger_one_than_the_maximum_is_reduced() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let aggregate = |target: &str| root.url(target).replace("/main/", "/");
     for target in ["studies?limit=0", "studies/1.2/series?limit=0&offset=5", "instances?limit=00"] {
         for url in [root.url(target), aggregate(target)] {
@@ -87,7 +87,8 @@ const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
 async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_whoever_renders() {
     let frames = |count: usize| (1..=count).map(|frame| frame.to_string()).collect::<Vec<_>>().join(",");
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
-    let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "rendered by the archive")).start().await;
+    let pacs =
+        Pacs::new().otherwise(CannedResponse::bytes("image/jpeg", "rendered by the archive")).start().await;
     let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
     let forwarding = ArchiveRoot::with_config(&pacs.url(), &uri).await;
     let rendering =
@@ -135,7 +136,12 @@ async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_
 async fn renderings_without_a_response_are_not_requested_again() {
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
     let accept = [("Accept", "image/png, image/jpeg;q=0.9, image/gif;q=0.8")];
-    for failure in [Answer::closes(), Answer::status(502), Answer::status(503), Answer::status(504)] {
+    for failure in [
+        CannedResponse::closes(),
+        CannedResponse::status(502),
+        CannedResponse::status(503),
+        CannedResponse::status(504),
+    ] {
         for target in [
             format!("{INSTANCE}/rendered"),
             format!("{INSTANCE}/thumbnail"),
@@ -150,19 +156,19 @@ async fn renderings_without_a_response_are_not_requested_again() {
             assert_eq!(pacs.targets().len(), 1, "{target}, {failure:?}: {:?}", pacs.targets());
         }
     }
-    let pacs = Pacs::new().otherwise(Answer::closes()).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::closes()).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     assert_eq!(client::get(&root.url(INSTANCE)).await.status, 502);
     assert_eq!(pacs.targets().len(), 2, "what costs little is requested once more");
 }
 
 #[tokio::test]
 async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
-    let parts = Answer::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])])
+    let parts = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])])
         .with_status(206)
         .header("Warning", "299 http://pacs/rs \"1 of 2 objects no longer accessible\"");
     let pacs = Pacs::new().at("/studies/1.2", parts).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for _ in 0..2 {
         let answer = client::get(&root.url("studies/1.2")).await;
         assert_eq!((answer.status, answer.complete), (206, true));
@@ -175,7 +181,8 @@ async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
 
 #[tokio::test]
 async fn urls_in_responses_are_never_requested() {
-    let elsewhere = Pacs::new().otherwise(Answer::bytes("application/octet-stream", "secret")).start().await;
+    let elsewhere =
+        Pacs::new().otherwise(CannedResponse::bytes("application/octet-stream", "secret")).start().await;
     let bait = [
         format!("{}/studies/1.2/bulkdata/1", elsewhere.url()),
         format!("//{}/x", elsewhere.authority()),
@@ -191,12 +198,12 @@ async fn urls_in_responses_are_never_requested() {
             "7FE00010": {"vr": "OW", "BulkDataURI": url},
         })
     });
-    let rows = Answer::json(objects.collect::<serde_json::Value>().to_string());
+    let rows = CannedResponse::json(objects.collect::<serde_json::Value>().to_string());
     let pacs = Pacs::new()
         .otherwise(rows.header("Location", &bait[0]).header("Link", &format!("<{}>", bait[0])))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in ["studies", "studies/1.2/series", "studies/1.2/metadata"] {
         for accept in ["application/dicom+json", "application/dicom+xml"] {
             let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
@@ -213,8 +220,9 @@ async fn urls_in_responses_are_never_requested() {
 #[tokio::test]
 async fn svg_images_are_forwarded_with_a_policy_that_blocks_scripts() {
     let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
-    let pacs = Pacs::new().at("/studies/1.2/rendered", Answer::bytes("image/svg+xml", svg)).start().await;
-    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/rendered")).await;
+    let pacs =
+        Pacs::new().at("/studies/1.2/rendered", CannedResponse::bytes("image/svg+xml", svg)).start().await;
+    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/rendered")).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, svg));
     assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; sandbox"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));

@@ -2,7 +2,7 @@
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
-use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 const FRAME: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1";
 
@@ -10,15 +10,15 @@ fn accepts(pacs: &RunningPacs) -> Vec<String> {
     pacs.requests().iter().map(|seen| seen.header("accept").unwrap_or_default().to_owned()).collect()
 }
 
-fn rejection() -> Answer {
-    Answer::bytes("text/plain", "cannot").with_status(400)
+fn rejection() -> CannedResponse {
+    CannedResponse::bytes("text/plain", "cannot").with_status(400)
 }
 
 #[tokio::test]
 async fn nonconformant_accept_headers_of_viewers_are_sent_in_the_standard_form() {
-    let part = Answer::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
+    let part = CannedResponse::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
     let pacs = Pacs::new().at(&format!("/{FRAME}"), part).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for accept in [
         "multipart/related; type=application/octet-stream; transfer-syntax=*",
         "multipart/related; type='application/octet-stream'; transfer-syntax=*",
@@ -33,14 +33,14 @@ async fn nonconformant_accept_headers_of_viewers_are_sent_in_the_standard_form()
 
 #[tokio::test]
 async fn a_rejected_list_of_media_types_is_tried_one_by_one() {
-    let image = Answer::bytes("image/jpeg", "jpeg");
+    let image = CannedResponse::bytes("image/jpeg", "jpeg");
     let pacs = Pacs::new()
         .in_turn("/studies/1.2/rendered", [rejection(), rejection().with_status(406), image])
         .at("/studies/1.3/rendered", rejection().with_status(406))
-        .at("/studies/1.4/rendered", Answer::status(404))
+        .at("/studies/1.4/rendered", CannedResponse::status(404))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let browser = [("Accept", "image/webp;q=0.9, */*;q=0.8, text/plain;q=0")];
     let answer = client::get_with(&root.url("studies/1.2/rendered"), &browser).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "jpeg"));
@@ -54,16 +54,16 @@ async fn a_rejected_list_of_media_types_is_tried_one_by_one() {
 
 #[tokio::test]
 async fn a_missing_thumbnail_is_requested_as_a_rendered_image() {
-    let image = Answer::bytes("image/jpeg", "small");
+    let image = CannedResponse::bytes("image/jpeg", "small");
     let pacs = Pacs::new()
         .at("/studies/1.2/rendered", image.clone())
-        .at("/studies/1.3/thumbnail", Answer::status(501))
+        .at("/studies/1.3/thumbnail", CannedResponse::status(501))
         .at("/studies/1.3/rendered", image.clone())
         .at("/studies/1.4/thumbnail", image)
-        .at("/studies/1.5/thumbnail", Answer::status(503))
+        .at("/studies/1.5/thumbnail", CannedResponse::status(503))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let get = async |target: &str| client::get(&root.url(target)).await;
     for (target, status) in [
         ("studies/1.2/thumbnail", 200),
@@ -97,9 +97,10 @@ async fn a_missing_thumbnail_is_requested_as_a_rendered_image() {
 #[tokio::test]
 async fn single_objects_are_extracted_from_archives_that_only_return_multipart() {
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
-    let part = Answer::parts("b", [("Content-Type: application/dicom", &b"DICM \r\n--a"[..])]);
-    let two = Answer::parts("b", [("Content-Type: application/dicom", &b"one"[..]), ("X: y", b"two")]);
-    let frame = Answer::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])])
+    let part = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"DICM \r\n--a"[..])]);
+    let two =
+        CannedResponse::parts("b", [("Content-Type: application/dicom", &b"one"[..]), ("X: y", b"two")]);
+    let frame = CannedResponse::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])])
         .with_type("multipart/related; type=\"application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1\"; boundary=b");
     let pacs = Pacs::new()
         .in_turn(
@@ -109,7 +110,7 @@ async fn single_objects_are_extracted_from_archives_that_only_return_multipart()
         .in_turn(&format!("/{instance}/frames/1"), [rejection(), frame])
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let accept = [("Accept", "application/dicom; transfer-syntax=*"), ("Range", "bytes=0-1")];
     let whole = client::get_with(&root.url(instance), &accept).await;
     assert_eq!((whole.status, whole.complete, whole.text().as_str()), (200, true, "DICM \r\n--a"));
@@ -140,21 +141,26 @@ const OCTETS: &str =
 const JPEG: &str = "multipart/related; type=\"image/jpeg\"; transfer-syntax=1.2.840.10008.1.2.4.50";
 
 /// An archive that responds to each media type of a frame as `answer` says.
-async fn frame_that(answer: impl Fn(&str) -> Answer, accept: &str) -> (u16, usize) {
+async fn frame_that(answer: impl Fn(&str) -> CannedResponse, accept: &str) -> (u16, usize) {
     // The list is requested first, and then each of its media types.
     let answers: Vec<_> = std::iter::once(accept).chain(accept.split(", ")).map(answer).collect();
     let pacs = Pacs::new().in_turn(&format!("/{FRAME}"), answers).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let answer = client::get_with(&root.url(FRAME), &[("Accept", accept)]).await;
     (answer.status, pacs.targets().len())
 }
 
 #[tokio::test]
 async fn a_failing_media_type_does_not_hide_an_available_one() {
-    let part = Answer::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
-    let page = Answer::html("<!doctype html><title>cannot transcode</title>");
-    for failure in [Answer::status(500), Answer::status(501), Answer::status(409), Answer::status(502), page]
-    {
+    let part = CannedResponse::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
+    let page = CannedResponse::html("<!doctype html><title>cannot transcode</title>");
+    for failure in [
+        CannedResponse::status(500),
+        CannedResponse::status(501),
+        CannedResponse::status(409),
+        CannedResponse::status(502),
+        page,
+    ] {
         let transcodes_nothing = |accept: &str| if accept == OCTETS { part.clone() } else { failure.clone() };
         for list in [format!("{OCTETS}, {JPEG}"), format!("{JPEG}, {OCTETS}")] {
             assert_eq!(frame_that(transcodes_nothing, &list).await.0, 200, "{list} after {failure:?}");
@@ -165,11 +171,11 @@ async fn a_failing_media_type_does_not_hide_an_available_one() {
 #[tokio::test]
 async fn the_first_rejection_is_reported_if_every_media_type_is_rejected() {
     let list = format!("{OCTETS}, {JPEG}");
-    let (status, sent) = frame_that(|_| Answer::status(500), &list).await;
+    let (status, sent) = frame_that(|_| CannedResponse::status(500), &list).await;
     assert_eq!((status, sent), (502, 3), "the list, and each of its media types");
-    let not_listed = |accept: &str| Answer::status(if accept == JPEG { 406 } else { 500 });
+    let not_listed = |accept: &str| CannedResponse::status(if accept == JPEG { 406 } else { 500 });
     assert_eq!(frame_that(not_listed, &list).await, (502, 3));
-    let fails_last = |accept: &str| Answer::status(if accept == JPEG { 500 } else { 400 });
+    let fails_last = |accept: &str| CannedResponse::status(if accept == JPEG { 500 } else { 400 });
     assert_eq!(frame_that(fails_last, &list).await, (400, 3));
 }
 
@@ -179,7 +185,7 @@ async fn statuses_that_do_not_depend_on_the_media_type_are_not_retried() {
     for (archive, client) in
         [(401, 502), (403, 502), (404, 404), (410, 410), (416, 416), (429, 503), (503, 503)]
     {
-        assert_eq!(frame_that(|_| Answer::status(archive), &list).await, (client, 1), "{archive}");
+        assert_eq!(frame_that(|_| CannedResponse::status(archive), &list).await, (client, 1), "{archive}");
     }
 }
 
@@ -187,8 +193,8 @@ async fn statuses_that_do_not_depend_on_the_media_type_are_not_retried() {
 async fn rejected_media_types_are_a_406_whatever_status_the_archive_uses() {
     for status in [400, 406, 415] {
         for accept in ["application/zip", "text/plain", "image/jphc", JPEG] {
-            let pacs = Pacs::new().at(&format!("/{FRAME}"), Answer::status(status)).start().await;
-            let root = ArchiveRoot::of(&pacs).await;
+            let pacs = Pacs::new().at(&format!("/{FRAME}"), CannedResponse::status(status)).start().await;
+            let root = ArchiveRoot::new(&pacs).await;
             let answer = client::get_with(&root.url(FRAME), &[("Accept", accept)]).await;
             assert_eq!(answer.status, 406, "{accept} after {status}");
             let text = answer.text();
@@ -199,8 +205,8 @@ async fn rejected_media_types_are_a_406_whatever_status_the_archive_uses() {
             assert!(text.contains("archive main"), "{text}");
         }
     }
-    let pacs = Pacs::new().otherwise(Answer::status(400)).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::status(400)).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (target, accept) in [(FRAME, "*/*"), ("studies?PatientID=1", "application/dicom+json")] {
         let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
         assert_eq!(answer.status, 400, "a 400 for {target} as {accept} is not about media types");
@@ -210,7 +216,7 @@ async fn rejected_media_types_are_a_406_whatever_status_the_archive_uses() {
 #[tokio::test]
 async fn unsupported_media_types_cause_no_upstream_request() {
     let pacs = Pacs::new().study(Study::new("1.2")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (target, accept) in [
         ("studies", "text/html"),
         ("studies", "application/dicom+json;q=0"),
@@ -226,10 +232,12 @@ async fn unsupported_media_types_cause_no_upstream_request() {
 #[tokio::test]
 async fn searches_at_every_level_accept_every_parameter_of_the_standard() {
     let pacs = Pacs::new()
-        .otherwise(Answer::json("[]").header("Warning", "299 pacs:8042: There are 5 additional results"))
+        .otherwise(
+            CannedResponse::json("[]").header("Warning", "299 pacs:8042: There are 5 additional results"),
+        )
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let query = "PatientName=a&includefield=StudyDescription,00080060&includefield=00081030&fuzzymatching=true&\
                  emptyvaluematching=false&multiplevaluematching=true&limit=5&offset=10";
     let levels = [
@@ -266,12 +274,12 @@ async fn searches_at_every_level_accept_every_parameter_of_the_standard() {
 async fn a_media_type_with_quality_0_is_never_sent_because_a_wildcard_covers_it() {
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at("/studies/1.3/rendered", Answer::bytes("image/jpeg", "jpeg"))
-        .at("/studies/1.4", Answer::bytes("application/dicom", "DICM"))
-        .at("/studies/1.5", Answer::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])]))
+        .at("/studies/1.3/rendered", CannedResponse::bytes("image/jpeg", "jpeg"))
+        .at("/studies/1.4", CannedResponse::bytes("application/dicom", "DICM"))
+        .at("/studies/1.5", CannedResponse::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])]))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let excludes_json = "application/dicom+json;q=0, */*";
     let excludes_objects = "multipart/related; type=\"application/dicom\";q=0, */*";
     for (target, accept, status, content_type) in [

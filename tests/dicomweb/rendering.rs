@@ -7,7 +7,7 @@ use image::{AnimationDecoder, GenericImageView};
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 use crate::support::samples;
 
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
@@ -234,8 +234,9 @@ async fn annotations_are_always_rendered_by_the_gateway() {
     assert_eq!(size(&plain.body), size(&annotated.body));
     assert!(plain.body != annotated.body);
 
-    let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "rendered by the archive")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs =
+        Pacs::new().otherwise(CannedResponse::bytes("image/jpeg", "rendered by the archive")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     let image = "studies/1.2/series/1.2.1/instances/1.2.1.1/rendered";
     assert_eq!(client::get(&root.url(image)).await.text(), "rendered by the archive");
     let sent = pacs.targets().len();
@@ -245,11 +246,11 @@ async fn annotations_are_always_rendered_by_the_gateway() {
 
 #[tokio::test]
 async fn archives_with_synthesized_rendering_get_no_rendering_requests() {
-    let object = Answer::parts("b", [("Content-Type: application/dicom", &b"no DICOM at all"[..])]);
+    let object = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"no DICOM at all"[..])]);
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
         .at(&format!("/{INSTANCE}"), object)
-        .at(&format!("/{INSTANCE}/rendered"), Answer::bytes("image/jpeg", "wrong"))
+        .at(&format!("/{INSTANCE}/rendered"), CannedResponse::bytes("image/jpeg", "wrong"))
         .start()
         .await;
     let root = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"rendered\"]").await;
@@ -261,13 +262,13 @@ async fn archives_with_synthesized_rendering_get_no_rendering_requests() {
 
 #[tokio::test]
 async fn objects_that_are_too_large_or_truncated_are_not_rendered() {
-    let large = Answer::endless("application/dicom", vec![0; 1 << 16]);
+    let large = CannedResponse::endless("application/dicom", vec![0; 1 << 16]);
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
         .at(&format!("/{INSTANCE}"), large)
         .at(
             "/studies/1.2/series/1.2.1/instances/1.2.1.2",
-            Answer::bytes("application/dicom", vec![0; 999]).breaks_after(500),
+            CannedResponse::bytes("application/dicom", vec![0; 999]).breaks_after(500),
         )
         .start()
         .await;

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 #[tokio::test]
 async fn searches_are_parsed_and_sent_in_canonical_form() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let rows =
         client::get(&root.url("studies?00100020=P1&limit=101&offset=0&includefield=00081030%2C00080060"))
             .await;
@@ -22,8 +22,8 @@ async fn searches_are_parsed_and_sent_in_canonical_form() {
 
 #[tokio::test]
 async fn matching_operators_are_sent_unescaped() {
-    let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     for query in [
         "PatientName=D%3Fe%2A",
         "StudyInstanceUID=1.2%2C1.3",
@@ -47,8 +47,8 @@ async fn matching_operators_are_sent_unescaped() {
 
 #[tokio::test]
 async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
-    let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in [
         "studies/1.2.3/../9.9.9/metadata",
         "studies/1.2.3%2F..%2F9.9.9/metadata",
@@ -101,8 +101,8 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
 
 #[tokio::test]
 async fn only_allowed_request_headers_are_sent_upstream() {
-    let pacs = Pacs::new().otherwise(Answer::bytes("image/png", "x")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::bytes("image/png", "x")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     let sent = [
         ("Accept", "image/png"),
         ("Range", "bytes=0-1"),
@@ -144,8 +144,8 @@ async fn only_allowed_request_headers_are_sent_upstream() {
 
 #[tokio::test]
 async fn the_accept_parameter_replaces_the_header() {
-    let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "x")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().otherwise(CannedResponse::bytes("image/jpeg", "x")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     let target = root.url("studies/1.2/rendered?accept=image/jpeg&quality=80&window=40,400,linear");
     client::get_with(&target, &[("Accept", "text/html")]).await;
     assert_eq!(pacs.requests()[0].header("accept"), Some("image/jpeg"));
@@ -155,7 +155,7 @@ async fn the_accept_parameter_replaces_the_header() {
 #[tokio::test]
 async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (target, content_type) in [
         ("studies?accept=application/dicom+json", "application/dicom+json"),
         ("studies?accept=application/dicom%2Bjson", "application/dicom+json"),
@@ -175,9 +175,9 @@ async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
 async fn unknown_parameters_of_retrievals_are_omitted() {
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at("/studies/1.2/rendered", Answer::bytes("image/jpeg", "x"))
-        .at("/studies/1.2/bulkdata/1", Answer::bytes("application/octet-stream", "x"))
-        .at("/uri/wado", Answer::bytes("image/jpeg", "x"))
+        .at("/studies/1.2/rendered", CannedResponse::bytes("image/jpeg", "x"))
+        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", "x"))
+        .at("/uri/wado", CannedResponse::bytes("image/jpeg", "x"))
         .start()
         .await;
     let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
@@ -202,7 +202,7 @@ async fn unknown_parameters_of_retrievals_are_omitted() {
 #[tokio::test]
 async fn charsets_other_than_utf_8_are_not_acceptable() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (charset, status) in [
         ("utf-8", 200),
         ("UTF-8", 200),
@@ -222,7 +222,7 @@ async fn charsets_other_than_utf_8_are_not_acceptable() {
 #[tokio::test]
 async fn roots_describe_their_capabilities_and_resources_their_methods() {
     let pacs = Pacs::new().start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let url = |target: &str| root.url(target).replace("/main/../", "/");
     for (target, base) in [("", PUBLIC), ("../", PUBLIC.trim_end_matches("/main"))] {
         for (method, accept) in [
@@ -259,7 +259,7 @@ async fn roots_describe_their_capabilities_and_resources_their_methods() {
 #[tokio::test]
 async fn configured_credentials_are_sent_and_upstream_challenges_are_not_forwarded() {
     let pacs = Pacs::new().study(Study::new("1.2")).requires_basic_auth("gw", "hush").start().await;
-    let without = ArchiveRoot::of(&pacs).await;
+    let without = ArchiveRoot::new(&pacs).await;
     let refused = client::get_with(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
     assert_eq!(refused.status, 502);
     assert_eq!(refused.header("www-authenticate"), None);
@@ -313,8 +313,8 @@ proptest! {
     fn arbitrary_requests_cause_only_valid_upstream_targets(targets in prop::collection::vec(TARGETS, 8)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let seen = runtime.block_on(async {
-            let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-            let root = ArchiveRoot::of(&pacs).await;
+            let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
+            let root = ArchiveRoot::new(&pacs).await;
             for target in &targets {
                 client::get(&root.url(target)).await;
             }

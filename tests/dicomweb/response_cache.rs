@@ -7,7 +7,7 @@ use dicomweb_gateway::clock::{ManualClock, SharedClock};
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::pacs::{Answer, Framing, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, RunningPacs, Study};
 
 const SERIES: &str = "studies/1.2/series/1.2.1";
 const METADATA: &str = "studies/1.2/series/1.2.1/metadata";
@@ -22,14 +22,14 @@ async fn root(pacs: &RunningPacs) -> (ArchiveRoot, Arc<ManualClock>) {
 /// Longer than responses are fresh.
 const LATER: Duration = Duration::from_mins(1);
 
-fn metadata(series: &str) -> Answer {
-    Answer::json(format!(
+fn metadata(series: &str) -> CannedResponse {
+    CannedResponse::json(format!(
         r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}},"7FE00010":{{"vr":"OW","BulkDataURI":"http://inner/dicom-web/{SERIES}/instances/1.2.1.1/bulkdata/7FE00010"}}}}]"#
     ))
 }
 
-fn row(instances: usize) -> Answer {
-    Answer::json(format!(
+fn row(instances: usize) -> CannedResponse {
+    CannedResponse::json(format!(
         r#"[{{"0020000E":{{"vr":"UI","Value":["1.2.1"]}},"00201209":{{"vr":"IS","Value":[{instances}]}}}}]"#
     ))
 }
@@ -48,10 +48,10 @@ fn sent_for(pacs: &RunningPacs, what: &str) -> usize {
 async fn fresh_responses_are_served_from_the_cache() {
     let pacs = Pacs::new()
         .at(&format!("/{METADATA}"), metadata("1.2.1"))
-        .at(&format!("/{THUMBNAIL}"), Answer::bytes("image/png", "an image"))
+        .at(&format!("/{THUMBNAIL}"), CannedResponse::bytes("image/png", "an image"))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in [METADATA, THUMBNAIL] {
         let first = client::get(&root.url(target)).await;
         let again = client::get(&root.url(target)).await;
@@ -107,7 +107,7 @@ async fn stale_metadata_is_revalidated_by_the_rows_of_its_series() {
 
 #[tokio::test]
 async fn rows_without_counts_do_not_revalidate_metadata() {
-    let row = Answer::json(r#"[{"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#);
+    let row = CannedResponse::json(r#"[{"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#);
     let pacs = Pacs::new()
         .at(&format!("/{METADATA}"), metadata("1.2.1"))
         .at("/studies/1.2/series", row)
@@ -128,9 +128,9 @@ async fn stale_responses_are_revalidated_with_the_etag_of_the_archive() {
             &format!("/{METADATA}"),
             [
                 metadata("1.2.1").header("ETag", "\"one\""),
-                Answer::status(304),
+                CannedResponse::status(304),
                 metadata("1.2.2").header("ETag", "\"two\""),
-                Answer::status(304),
+                CannedResponse::status(304),
             ],
         )
         .start()
@@ -158,8 +158,11 @@ async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
     for uncacheable in [
         body.clone().framed(Framing::UntilClose).breaks_after(60),
         body.clone().header("Warning", "299 archive: some are missing"),
-        Answer::status(404),
-        Answer::json(format!("[{{\"00081030\":{{\"vr\":\"LO\",\"Value\":[\"{}\"]}}}}]", "x".repeat(1 << 20))),
+        CannedResponse::status(404),
+        CannedResponse::json(format!(
+            "[{{\"00081030\":{{\"vr\":\"LO\",\"Value\":[\"{}\"]}}}}]",
+            "x".repeat(1 << 20)
+        )),
     ] {
         let pacs = Pacs::new().in_turn(&format!("/{METADATA}"), [uncacheable, body.clone()]).start().await;
         let root = ArchiveRoot::with_config(&pacs.url(), "[cache]\nlargest_answer = \"1MiB\"").await;
@@ -173,7 +176,7 @@ async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
 async fn no_cache_requests_bypass_and_replace_the_cached_response() {
     let pacs =
         Pacs::new().in_turn(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2")]).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     read(&root, METADATA).await;
     let answer = client::get_with(&root.url(METADATA), &[("cache-control", "no-cache")]).await;
     assert!(answer.text().contains("[\"1.2.2\"]"));
@@ -185,10 +188,10 @@ async fn frames_and_study_metadata_are_never_cached() {
     let frames = format!("{SERIES}/instances/1.2.1.1/frames/1");
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at(&format!("/{frames}"), Answer::bytes("image/jpeg", "a frame"))
+        .at(&format!("/{frames}"), CannedResponse::bytes("image/jpeg", "a frame"))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in ["studies/1.2/metadata", frames.as_str()] {
         for reads in 1..3 {
             read(&root, target).await;

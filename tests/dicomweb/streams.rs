@@ -2,13 +2,13 @@
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::pacs::{Answer, Framing, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 use crate::support::retries::with_growing_deadline;
 
 const FRAMES: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames";
 
-fn study_of_two_parts() -> Answer {
-    Answer::parts(
+fn study_of_two_parts() -> CannedResponse {
+    CannedResponse::parts(
         "b",
         [
             ("Content-Type: application/dicom", &b"DICM one \r\n--b"[..]),
@@ -21,14 +21,14 @@ fn study_of_two_parts() -> Answer {
 async fn bodies_are_forwarded_byte_for_byte() {
     let body: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let pacs = Pacs::new()
-        .at("/studies/1.2/bulkdata/1", Answer::bytes("application/octet-stream", body.clone()))
+        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", body.clone()))
         .at(
             "/studies/1.2/bulkdata/2",
-            Answer::bytes("application/octet-stream", body.clone()).framed(Framing::Chunked),
+            CannedResponse::bytes("application/octet-stream", body.clone()).framed(Framing::Chunked),
         )
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in ["studies/1.2/bulkdata/1", "studies/1.2/bulkdata/2"] {
         let answer = client::get(&root.url(target)).await;
         assert_eq!((answer.status, answer.complete), (200, true));
@@ -39,18 +39,19 @@ async fn bodies_are_forwarded_byte_for_byte() {
 #[tokio::test]
 async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
     let body = vec![1; 100_000];
-    let short = Answer::bytes("application/octet-stream", body).framed(Framing::FalseLength(200_000));
+    let short = CannedResponse::bytes("application/octet-stream", body).framed(Framing::FalseLength(200_000));
     let pacs = Pacs::new().at("/studies/1.2/bulkdata/1", short.breaks_after(100_000)).start().await;
-    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/bulkdata/1")).await;
+    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/bulkdata/1")).await;
     assert_eq!((answer.status, answer.complete), (200, false));
     assert_eq!(pacs.targets().len(), 1, "a request is not retried after its body has begun");
 }
 
 #[tokio::test]
 async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response_begins() {
-    let octets = |body: &str| Answer::bytes("application/octet-stream", body);
-    let image = |body: &str| Answer::bytes("image/webp", body);
-    let parts = Answer::bytes("multipart/related; boundary=b", "--b\r\n\r\n01").framed(Framing::Length);
+    let octets = |body: &str| CannedResponse::bytes("application/octet-stream", body);
+    let image = |body: &str| CannedResponse::bytes("image/webp", body);
+    let parts =
+        CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01").framed(Framing::Length);
     for (target, scripted) in [
         ("studies/1.2/bulkdata/1", octets("0123456789").framed(Framing::FalseLength(20)).breaks_after(10)),
         ("studies/1.2/bulkdata/1", octets("0123456789").breaks_after(0)),
@@ -60,15 +61,15 @@ async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response
         ("studies/1.2/bulkdata/1", octets("").framed(Framing::UntilClose)),
         ("studies/1.2/rendered", image("")),
         ("studies/1.2/rendered", image("0123").breaks_after(3)),
-        ("studies/1.2/metadata", Answer::json(r#"[{"a":"#)),
-        ("studies/1.2/metadata", Answer::json("[]").framed(Framing::FalseLength(20)).breaks_after(2)),
-        ("studies/1.2/metadata", Answer::json("")),
+        ("studies/1.2/metadata", CannedResponse::json(r#"[{"a":"#)),
+        ("studies/1.2/metadata", CannedResponse::json("[]").framed(Framing::FalseLength(20)).breaks_after(2)),
+        ("studies/1.2/metadata", CannedResponse::json("")),
         ("studies/1.2", parts.clone()),
         ("studies/1.2", parts.with_type("multipart/related")),
-        ("studies", Answer::json(r#"[{"0020000D":{"vr":"UI"}}"#)),
+        ("studies", CannedResponse::json(r#"[{"0020000D":{"vr":"UI"}}"#)),
     ] {
         let pacs = Pacs::new().at(&format!("/{target}"), scripted.clone()).start().await;
-        let answer = client::get(&ArchiveRoot::of(&pacs).await.url(target)).await;
+        let answer = client::get(&ArchiveRoot::new(&pacs).await.url(target)).await;
         assert_eq!((answer.status, answer.complete), (502, true), "{target} {scripted:?}");
         assert!(answer.text().contains("Archive main"), "{}", answer.text());
     }
@@ -80,9 +81,9 @@ async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
     for target in ["studies/1.2/metadata", "studies/1.2/series/1.2.1/metadata", instance] {
         for object in [r#"{"error":"no such study"}"#, " {}", "\u{feff}{\"00080018\":{\"vr\":\"UI\"}}"] {
-            let pacs = Pacs::new().at(&format!("/{target}"), Answer::json(object)).start().await;
+            let pacs = Pacs::new().at(&format!("/{target}"), CannedResponse::json(object)).start().await;
             for accept in ["application/dicom+json", "application/dicom+xml"] {
-                let root = ArchiveRoot::of(&pacs).await;
+                let root = ArchiveRoot::new(&pacs).await;
                 let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
                 assert_eq!(answer.status, 502, "{target} {object}: {}", answer.text());
                 assert!(!answer.text().contains("no such study"));
@@ -93,14 +94,15 @@ async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
 
 #[tokio::test]
 async fn frames_without_a_closing_delimiter_are_complete_only_with_profiles_that_allow_it() {
-    let open = Answer::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(Framing::UntilClose);
+    let open =
+        CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(Framing::UntilClose);
     let pacs =
         Pacs::new().at(&format!("/{FRAMES}"), open.clone()).at(&format!("/{FRAMES}/1"), open).start().await;
-    let generic = ArchiveRoot::of(&pacs).await;
+    let generic = ArchiveRoot::new(&pacs).await;
     let is_whole = |answer: Received| answer.complete && answer.status == 200;
     assert!(!is_whole(client::get(&generic.url(FRAMES)).await));
     for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
-        let open = Answer::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(framing);
+        let open = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(framing);
         let pacs = Pacs::new().at(&format!("/{FRAMES}"), open).start().await;
         let orthanc = ArchiveRoot::with_config(&pacs.url(), "profile = \"orthanc\"").await;
         let ended = client::get(&orthanc.url(FRAMES)).await;
@@ -116,10 +118,16 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
     with_growing_deadline(|deadline| async move {
         let body = "0123456789";
         let pacs = Pacs::new()
-            .at("/studies/1.2/bulkdata/1", Answer::bytes("image/png", body).in_pieces(1, deadline / 6))
-            .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", body).stalls_after(5))
-            .at("/studies/1.2/bulkdata/3", Answer::hangs())
-            .at("/studies/1.2/bulkdata/4", Answer::bytes("image/png", vec![0; 100_000]).stalls_after(50_000))
+            .at(
+                "/studies/1.2/bulkdata/1",
+                CannedResponse::bytes("image/png", body).in_pieces(1, deadline / 6),
+            )
+            .at("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", body).stalls_after(5))
+            .at("/studies/1.2/bulkdata/3", CannedResponse::hangs())
+            .at(
+                "/studies/1.2/bulkdata/4",
+                CannedResponse::bytes("image/png", vec![0; 100_000]).stalls_after(50_000),
+            )
             .start()
             .await;
         let root =
@@ -143,12 +151,12 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
 async fn unrequested_gzip_is_decoded_unless_the_client_accepts_it() {
     let row = r#"[{"00080005":{"vr":"CS"}}]"#;
     let pacs = Pacs::new()
-        .at("/studies", Answer::json(row).gzip())
-        .at("/studies/1.2/metadata", Answer::bytes("application/gzip", row).undeclared_gzip())
-        .at("/studies/1.2/bulkdata/1", Answer::bytes("image/png", row).gzip())
+        .at("/studies", CannedResponse::json(row).gzip())
+        .at("/studies/1.2/metadata", CannedResponse::bytes("application/gzip", row).undeclared_gzip())
+        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("image/png", row).gzip())
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (target, content_type) in [
         ("studies", "application/dicom+json"),
         ("studies/1.2/metadata", "application/dicom+json"),
@@ -169,8 +177,9 @@ async fn unrequested_gzip_is_decoded_unless_the_client_accepts_it() {
 async fn a_compressed_response_above_the_size_limit_is_aborted() {
     let mut blanks = vec![b' '; 128 * 1024 * 1024];
     blanks[0] = b'[';
-    let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", blanks).gzip()).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs =
+        Pacs::new().at("/studies", CannedResponse::bytes("application/json", blanks).gzip()).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     let answer = client::get(&root.url("studies")).await;
     assert!(!answer.complete);
     assert!(answer.body.len() < 64 * 1024 * 1024, "{}", answer.body.len());
@@ -178,7 +187,7 @@ async fn a_compressed_response_above_the_size_limit_is_aborted() {
 
 #[tokio::test]
 async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
-    let part = Answer::bytes("multipart/related; boundary=b", "--b\r\n")
+    let part = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n")
         .with_status(206)
         .header("Content-Range", "bytes 0-4/100");
     let pacs = Pacs::new()
@@ -186,13 +195,13 @@ async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
         .in_turn("/studies/1.2", [part, study_of_two_parts()])
         .at(
             "/studies/1.2/bulkdata/1",
-            Answer::bytes("application/octet-stream", "01234")
+            CannedResponse::bytes("application/octet-stream", "01234")
                 .with_status(206)
                 .header("Content-Range", "bytes 0-4/100"),
         )
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let range = [("Range", "bytes=0-4")];
     assert_eq!(client::get_with(&root.url("studies/1.2/metadata"), &range).await.status, 200);
     assert_eq!(pacs.requests()[0].header("range"), None);

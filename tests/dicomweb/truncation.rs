@@ -4,7 +4,7 @@
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
 use crate::support::http2::Http2Client;
-use crate::support::pacs::{Answer, Framing, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 use crate::support::tls_pacs::{End, TRUST, TlsPacs};
 
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
@@ -19,13 +19,13 @@ struct Case {
     rejected_first: bool,
     /// The number of formats that are requested one after the other if the archive sends nothing.
     formats: usize,
-    whole: Answer,
+    whole: CannedResponse,
     /// The number of bytes after the end of the multipart body.
     epilogue: usize,
 }
 
 impl Case {
-    fn new(target: &'static str, accept: &'static str, whole: Answer) -> Self {
+    fn new(target: &'static str, accept: &'static str, whole: CannedResponse) -> Self {
         Self { target, accept, rejected_first: false, formats: 1, whole, epilogue: 0 }
     }
 
@@ -55,7 +55,7 @@ impl Case {
             let again = std::iter::repeat_n(empty, if is_empty { 2 * (self.formats - 1) } else { 0 });
             let answers = cut.flat_map(|answer| [answer.clone(), answer]);
             let answers = again.chain(answers).flat_map(|answer| {
-                let rejection = self.rejected_first.then(|| Answer::status(406));
+                let rejection = self.rejected_first.then(|| CannedResponse::status(406));
                 rejection.into_iter().chain([answer])
             });
             let pacs = Pacs::new().in_turn(&format!("/{}", self.target), answers).start().await;
@@ -82,9 +82,9 @@ impl Case {
     }
 }
 
-fn parts_of_two() -> Answer {
+fn parts_of_two() -> CannedResponse {
     let dicom = "Content-Type: application/dicom";
-    Answer::parts("b", [(dicom, &b"DICM one \r\n--b"[..]), (dicom, &b"DICM two"[..])])
+    CannedResponse::parts("b", [(dicom, &b"DICM one \r\n--b"[..]), (dicom, &b"DICM two"[..])])
 }
 
 #[tokio::test]
@@ -96,32 +96,34 @@ async fn multipart_bodies_of_dicom_are_complete_only_if_whole() {
 
 #[tokio::test]
 async fn single_parts_are_complete_only_if_whole() {
-    let whole = Answer::parts("b", [("Content-Type: application/dicom", &b"DICM one \r\n--a"[..])]);
+    let whole = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"DICM one \r\n--a"[..])]);
     let case = Case::new(INSTANCE, "application/dicom", whole);
     Case { epilogue: 2, rejected_first: true, ..case }.assert_complete_only_if_whole().await;
 }
 
 #[tokio::test]
 async fn rows_in_json_are_complete_only_if_whole() {
-    Case::new("studies", "application/dicom+json", Answer::json(ROWS)).assert_complete_only_if_whole().await;
+    Case::new("studies", "application/dicom+json", CannedResponse::json(ROWS))
+        .assert_complete_only_if_whole()
+        .await;
 }
 
 #[tokio::test]
 async fn rows_in_compressed_json_are_complete_only_if_whole() {
-    let whole = Answer::json(ROWS).gzip();
+    let whole = CannedResponse::json(ROWS).gzip();
     Case::new("studies", "application/dicom+json", whole).assert_complete_only_if_whole().await;
 }
 
 #[tokio::test]
 async fn rows_in_converted_xml_are_complete_only_if_whole() {
-    let case = Case::new("studies", "application/dicom+xml", Answer::json(ROWS));
+    let case = Case::new("studies", "application/dicom+xml", CannedResponse::json(ROWS));
     Case { formats: 2, ..case }.assert_complete_only_if_whole().await;
 }
 
 #[tokio::test]
 async fn rows_in_forwarded_xml_are_complete_only_if_whole() {
     let document = b"<NativeDicomModel><DicomAttribute tag=\"00080005\" vr=\"CS\"/></NativeDicomModel>";
-    let whole = Answer::parts("b", [("Content-Type: application/dicom+xml", &document[..])])
+    let whole = CannedResponse::parts("b", [("Content-Type: application/dicom+xml", &document[..])])
         .with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
     let case = Case::new("studies", "application/dicom+xml", whole);
     Case { epilogue: 2, ..case }.assert_complete_only_if_whole().await;
@@ -139,7 +141,7 @@ async fn parts_whose_boundary_is_not_declared_are_complete_only_if_whole() {
         ("\r\n", format!("multipart/related; boundary={}", "x".repeat(300))),
     ] {
         let body = format!("{before}--b\r\n{part}\r\n\r\nDICM one \r\n--b--\r\n");
-        let whole = Answer::bytes(&content_type, body);
+        let whole = CannedResponse::bytes(&content_type, body);
         let case = Case::new("studies/1.2", accept, whole.clone());
         Case { epilogue: 2, ..case }.assert_complete_only_if_whole().await;
         let pacs = Pacs::new().at("/studies/1.2", whole).start().await;
@@ -158,7 +160,7 @@ async fn parts_whose_boundary_cannot_be_found_are_rejected() {
         ("multipart/related", long.as_str()),
         ("multipart/related", "DICM without parts"),
     ] {
-        let pacs = Pacs::new().at("/studies/1.2", Answer::bytes(content_type, body)).start().await;
+        let pacs = Pacs::new().at("/studies/1.2", CannedResponse::bytes(content_type, body)).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         let answer = gateway.get("/dicom-web/main/studies/1.2").await;
         assert_eq!(answer.status, 502, "{body:.40}: {}", answer.text());
@@ -170,7 +172,7 @@ async fn xml_documents_are_complete_only_if_whole() {
     let document = "<?xml version=\"1.0\"?><NativeDicomModel><!-- > --><DicomAttribute tag=\"00080005\" vr=\"CS\"><Value number='>'>a>b</Value>\
                     </DicomAttribute></NativeDicomModel>";
     for content_type in ["application/dicom+xml", "text/xml"] {
-        let whole = Answer::bytes(content_type, document);
+        let whole = CannedResponse::bytes(content_type, document);
         let case = Case::new("studies", "application/dicom+xml", whole);
         Case { formats: 2, ..case }.assert_complete_only_if_whole().await;
     }
@@ -199,7 +201,7 @@ async fn objects_images_and_pages_without_a_length_are_complete_only_if_whole() 
         ("studies/1.2/rendered", "image/gif", "image/gif", image(image::ImageFormat::Gif)),
         ("studies/1.2/rendered", "text/html", "text/html", page),
     ] {
-        let answer = Answer::bytes(content_type, whole.clone()).framed(Framing::UntilClose);
+        let answer = CannedResponse::bytes(content_type, whole.clone()).framed(Framing::UntilClose);
         // A page may lack the tags that its beginning does not have.
         let cuts: Vec<_> =
             (0..whole.len()).filter(|cut| content_type != "text/html" || *cut == 0 || *cut > 20).collect();
@@ -265,14 +267,14 @@ async fn responses_over_http2_are_complete_only_if_whole() {
 #[tokio::test]
 async fn truncated_metadata_is_never_cached() {
     let metadata = r#"[{"00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.1.1"]},"0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#;
-    let whole = Answer::json(metadata).framed(Framing::UntilClose);
+    let whole = CannedResponse::json(metadata).framed(Framing::UntilClose);
     let cuts = 0..metadata.len();
     let answers = cuts.clone().map(|bytes| whole.clone().breaks_after(bytes)).chain([whole.clone()]);
     let pacs = Pacs::new()
         .study(Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", 1))
         .in_turn("/studies/1.2/series/1.2.1/metadata", answers)
         // The other source of instances is not supported.
-        .at("/studies/1.2/series/1.2.1/instances", Answer::status(501))
+        .at("/studies/1.2/series/1.2.1/instances", CannedResponse::status(501))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;

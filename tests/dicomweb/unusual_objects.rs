@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::pacs::{Answer, Pacs, RunningPacs};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
 use crate::support::raw_objects::{
     BIG_ENDIAN, DEFLATED, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT, IMPLICIT_LITTLE, PIXEL_DATA,
     RawObject, UNDEFINED, encapsulated,
@@ -455,7 +455,7 @@ impl Readers {
         let mut pacs = Pacs::new();
         for (number, file) in (1..).zip(files) {
             std::fs::write(folder.path().join(format!("{number:03}.dcm")), file).unwrap();
-            let part = Answer::parts("unusual-object", [("Content-Type: application/dicom", *file)]);
+            let part = CannedResponse::parts("unusual-object", [("Content-Type: application/dicom", *file)]);
             pacs = pacs.at(&format!("/studies/1.2/series/1.2.{number}/instances/1.2.{number}.1"), part);
         }
         let pacs = pacs.start().await;

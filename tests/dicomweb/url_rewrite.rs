@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::pacs::{Answer, Framing, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 
 #[tokio::test]
 async fn urls_in_rows_and_metadata_are_rewritten_to_the_gateway() {
@@ -14,7 +14,7 @@ async fn urls_in_rows_and_metadata_are_rewritten_to_the_gateway() {
             pacs = pacs.with_base_url(base_url);
         }
         let pacs = pacs.start().await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         for target in [
             "studies",
             "studies/1.2/series",
@@ -42,8 +42,8 @@ async fn urls_outside_the_archive_are_removed() {
         "00091002": {"vr": "UN", "BulkDataURI": "//evil.example/x"},
         "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
     }]);
-    let pacs = Pacs::new().at("/studies/1.2/metadata", Answer::json(row.to_string())).start().await;
-    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/metadata")).await;
+    let pacs = Pacs::new().at("/studies/1.2/metadata", CannedResponse::json(row.to_string())).start().await;
+    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/metadata")).await;
     assert_eq!(
         answer.json(),
         json!([{
@@ -59,7 +59,7 @@ async fn urls_outside_the_archive_are_removed() {
 async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
     let data: Vec<u8> = (0..=255).cycle().take(200_000).collect();
     let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1,2";
-    let answer = Answer::parts(
+    let answer = CannedResponse::parts(
         "boundary",
         [
             (
@@ -71,7 +71,7 @@ async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
     );
     for framing in [Framing::UntilClose, Framing::Chunked, Framing::Length] {
         let pacs = Pacs::new().at(&format!("/{frames}"), answer.clone().framed(framing)).start().await;
-        let answer = client::get(&ArchiveRoot::of(&pacs).await.url(frames)).await;
+        let answer = client::get(&ArchiveRoot::new(&pacs).await.url(frames)).await;
         assert!(answer.complete);
         let mut expected = Vec::new();
         let location =

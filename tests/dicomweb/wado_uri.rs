@@ -3,7 +3,7 @@
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 const UIDS: &str = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
 
@@ -26,8 +26,10 @@ async fn get(root: &ArchiveRoot, query: &str) -> Received {
 
 #[tokio::test]
 async fn objects_are_forwarded_byte_for_byte_and_queries_sent_in_canonical_form() {
-    let pacs =
-        Pacs::new().at("/uri/wado", Answer::bytes("application/dicom", file_of("1.2.3.4"))).start().await;
+    let pacs = Pacs::new()
+        .at("/uri/wado", CannedResponse::bytes("application/dicom", file_of("1.2.3.4")))
+        .start()
+        .await;
     let root = root(&pacs).await;
     let query = "objectUID=1.2.3.4&contentType=application%2Fdicom&seriesUID=1.2.3&transferSyntax=1.2.840.10008.1.2.1&\
                  studyUID=1.2&requestType=WADO";
@@ -49,10 +51,10 @@ async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_re
         .in_turn(
             "/uri/wado",
             [
-                Answer::bytes("image/jpeg", "jpeg"),
-                Answer::html("<script>login()</script>"),
-                Answer::html("<p>report</p>"),
-                Answer::bytes("text/plain", "at 1").with_status(500),
+                CannedResponse::bytes("image/jpeg", "jpeg"),
+                CannedResponse::html("<script>login()</script>"),
+                CannedResponse::html("<p>report</p>"),
+                CannedResponse::bytes("text/plain", "at 1").with_status(500),
             ],
         )
         .start()
@@ -77,7 +79,7 @@ async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_re
 
 #[tokio::test]
 async fn invalid_requests_cause_no_upstream_request() {
-    let pacs = Pacs::new().otherwise(Answer::bytes("application/dicom", "x")).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::bytes("application/dicom", "x")).start().await;
     let root = root(&pacs).await;
     for query in [
         "",
@@ -100,7 +102,7 @@ async fn invalid_requests_cause_no_upstream_request() {
     }
     assert_eq!(client::send("POST", &root.url(&format!("wado?{UIDS}")), &[]).await.status, 405);
     assert_eq!(pacs.targets(), [""; 0]);
-    let none = get(&ArchiveRoot::of(&pacs).await, UIDS).await;
+    let none = get(&ArchiveRoot::new(&pacs).await, UIDS).await;
     assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
 }
 
@@ -111,9 +113,9 @@ async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requ
         .in_turn(
             "/uri/wado",
             [
-                Answer::bytes("application/dicom", file_of("2.25.1")),
-                Answer::bytes("application/dicom", file_of("1.2.3.4")),
-                Answer::bytes("application/dicom", file_of("1.2.3.4")).in_pieces(100, slowly),
+                CannedResponse::bytes("application/dicom", file_of("2.25.1")),
+                CannedResponse::bytes("application/dicom", file_of("1.2.3.4")),
+                CannedResponse::bytes("application/dicom", file_of("1.2.3.4")).in_pieces(100, slowly),
             ],
         )
         .start()
@@ -135,7 +137,10 @@ async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requ
 async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has_the_service() {
     let holder_of = |study: &str, file: &str| {
         let study = Study::new(study).series(&format!("{study}.3"), "CT", 1);
-        Pacs::new().study(study).at("/uri/wado", Answer::bytes("application/dicom", file_of(file))).start()
+        Pacs::new()
+            .study(study)
+            .at("/uri/wado", CannedResponse::bytes("application/dicom", file_of(file)))
+            .start()
     };
     let (empty, without) = (holder_of("1.8", "9.1").await, holder_of("1.2", "9.2").await);
     let with = holder_of("1.2", "9.3").await;

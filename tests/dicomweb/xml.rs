@@ -3,7 +3,7 @@
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Framing, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 
 const ACCEPT: (&str, &str) = ("Accept", "multipart/related; type=\"application/dicom+xml\"");
 const UPSTREAM_XML: &str = "<?xml version=\"1.0\"?><NativeDicomModel><DicomAttribute tag=\"00081190\" vr=\"UR\"><Value number=\"1\">http://inner:8042/dicom-web/studies/1.2</Value></DicomAttribute></NativeDicomModel>";
@@ -27,10 +27,11 @@ fn documents(answer: &Received) -> Vec<String> {
 
 #[tokio::test]
 async fn xml_of_the_archive_is_forwarded_with_rewritten_urls() {
-    let parts = Answer::parts("b", [("Content-Type: application/dicom+xml", UPSTREAM_XML.as_bytes())]);
+    let parts =
+        CannedResponse::parts("b", [("Content-Type: application/dicom+xml", UPSTREAM_XML.as_bytes())]);
     let parts = parts.with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
     let pacs = Pacs::new().at("/studies", parts.clone()).at("/studies/1.2/metadata", parts).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for target in ["studies", "studies/1.2/metadata"] {
         let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
         let [document] = documents(&answer).try_into().unwrap();
@@ -45,14 +46,14 @@ async fn xml_of_the_archive_is_forwarded_with_rewritten_urls() {
 #[tokio::test]
 async fn xml_is_converted_from_json_if_the_archive_provides_none() {
     let study = Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", 2);
-    let rows = Answer::json(r#"[{"00080061":{"vr":"CS","Value":["CT"]}}]"#);
+    let rows = CannedResponse::json(r#"[{"00080061":{"vr":"CS","Value":["CT"]}}]"#);
     let pacs = Pacs::new()
         .study(study)
-        .in_turn("/studies/1.3/metadata", [Answer::status(406), rows.clone()])
-        .in_turn("/studies/1.4/metadata", [Answer::bytes("text/plain", "no").with_status(400), rows])
+        .in_turn("/studies/1.3/metadata", [CannedResponse::status(406), rows.clone()])
+        .in_turn("/studies/1.4/metadata", [CannedResponse::bytes("text/plain", "no").with_status(400), rows])
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (target, objects) in [
         ("studies", 1),
         ("studies/1.2/instances", 2),
@@ -75,8 +76,8 @@ async fn xml_is_converted_from_json_if_the_archive_provides_none() {
 
 #[tokio::test]
 async fn json_is_returned_if_it_is_preferred() {
-    let pacs = Pacs::new().at("/studies", Answer::json("[{}]")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().at("/studies", CannedResponse::json("[{}]")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (accept, is_xml) in [
         ("application/dicom+xml, application/dicom+json;q=0.5", true),
         ("application/dicom+xml;q=0.5, application/dicom+json", false),
@@ -91,12 +92,12 @@ async fn json_is_returned_if_it_is_preferred() {
 #[tokio::test]
 async fn empty_lists_in_xml_are_a_204() {
     let pacs = Pacs::new()
-        .at("/studies", Answer::json(" [ ] ").in_pieces(2, std::time::Duration::from_millis(1)))
-        .at("/studies/1.2/metadata", Answer::json("[]"))
-        .at("/studies/1.3/series", Answer::status(404))
+        .at("/studies", CannedResponse::json(" [ ] ").in_pieces(2, std::time::Duration::from_millis(1)))
+        .at("/studies/1.2/metadata", CannedResponse::json("[]"))
+        .at("/studies/1.3/series", CannedResponse::status(404))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for (target, status) in [("studies", 204), ("studies/1.3/series", 204), ("studies/1.2/metadata", 404)] {
         let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
         assert_eq!((answer.status, answer.complete), (status, true), "{target}");
@@ -107,13 +108,13 @@ async fn empty_lists_in_xml_are_a_204() {
 #[tokio::test]
 async fn truncated_or_inconvertible_lists_abort_the_transfer() {
     let rows = r#"[{"00080061":{"vr":"CS","Value":["CT"]}},{"00080061":{"vr":"CS"}}]"#;
-    let cut = |bytes| Answer::json(rows).framed(Framing::UntilClose).breaks_after(bytes);
+    let cut = |bytes| CannedResponse::json(rows).framed(Framing::UntilClose).breaks_after(bytes);
     let pacs = Pacs::new()
         .in_turn("/studies", (0..rows.len()).map(cut))
-        .at("/series", Answer::json(r#"[{"00080061":{"vr":"CS"}},{"nonsense":1}]"#))
+        .at("/series", CannedResponse::json(r#"[{"00080061":{"vr":"CS"}},{"nonsense":1}]"#))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     for bytes in 0..rows.len() {
         let answer = client::get_with(&root.url("studies"), &[ACCEPT]).await;
         assert!(!answer.complete || answer.status >= 500, "cut after {bytes}: {}", answer.text());

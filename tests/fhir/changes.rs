@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 /// Bypasses the cache.
 const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
@@ -99,8 +99,8 @@ async fn studies_that_a_last_updated_search_could_not_read_are_returned_by_the_n
         "0020000E": {"vr": "UI", "Value": ["1.2.1.1"]},
     }]);
     for more in ["", "&_count=1", "&instance:not=1.2.9", "&_sort=_id"] {
-        let broken = || Answer::json("[{");
-        let metadata = [broken(), broken(), broken(), Answer::json(instance.to_string())];
+        let broken = || CannedResponse::json("[{");
+        let metadata = [broken(), broken(), broken(), CannedResponse::json(instance.to_string())];
         let pacs = Pacs::new().study(study(1, 1)).study(study(2, 2));
         let pacs = pacs
             .in_turn("/studies/1.2.1/series/1.2.1.1/metadata", metadata)

@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 fn study() -> Study {
     Study::new("1.2.1").of("P1", "Doe^Jane").on("20240131").series("1.2.1.1", "CT", 2)
 }
 
 /// A list of this row without an end.
-fn list_without_end(row: &str) -> Answer {
-    Answer::json_without_end(&format!("[{row}"), &format!(",{row}"))
+fn list_without_end(row: &str) -> CannedResponse {
+    CannedResponse::json_without_end(&format!("[{row}"), &format!(",{row}"))
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
     ] {
         let pacs = Pacs::new()
             .study(study())
-            .at("/studies/1.2.1/series/1.2.1.1/metadata", Answer::status(404))
+            .at("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::status(404))
             .at(path, list_without_end(&row))
             .start()
             .await;
@@ -58,7 +58,8 @@ async fn an_endless_row_is_an_error_of_the_archive() {
         ("[{\"00080005\":{\"vr\":\"CS\"}", ",\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a\"]}"),
     ] {
         for target in ["/fhir/ImagingStudy", "/dicom-web/studies"] {
-            let pacs = Pacs::new().at("/studies", Answer::json_without_end(first, repeated)).start().await;
+            let pacs =
+                Pacs::new().at("/studies", CannedResponse::json_without_end(first, repeated)).start().await;
             let gateway = RunningGateway::start(&pacs.url(), "").await;
             let received = gateway.get(target).await;
             assert_eq!(received.status, 502, "{target} {first}: {}", received.text());

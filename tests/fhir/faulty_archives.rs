@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Pacs, Paging, QueryMatch, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Paging, QueryMatch, Study};
 
 const SHORT_TIMEOUT: &str = "timeout = \"300ms\"";
 
@@ -38,18 +38,21 @@ fn studies() -> Pacs {
 #[tokio::test]
 async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
     for (answer, word) in [
-        (Answer::html("<html>Please log in as Doe^Jane</html>"), "markup"),
-        (Answer::json("500"), "a number"),
-        (Answer::json("null"), "null"),
-        (Answer::json("{}"), "an object"),
-        (Answer::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}"), "ended inside"),
-        (Answer::json("[{\"0020000D\":"), "ended inside"),
-        (Answer::json("[1,2]"), "not a JSON object"),
-        (Answer::json("[{\"a\":b}]"), "not valid JSON"),
-        (Answer::status(302).header("Location", "http://elsewhere.example/secret"), "does not follow"),
-        (Answer::status(404), "has no such resource"),
-        (Answer::status(500), "rejected the request"),
-        (Answer::status(401), "credentials"),
+        (CannedResponse::html("<html>Please log in as Doe^Jane</html>"), "markup"),
+        (CannedResponse::json("500"), "a number"),
+        (CannedResponse::json("null"), "null"),
+        (CannedResponse::json("{}"), "an object"),
+        (CannedResponse::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}"), "ended inside"),
+        (CannedResponse::json("[{\"0020000D\":"), "ended inside"),
+        (CannedResponse::json("[1,2]"), "not a JSON object"),
+        (CannedResponse::json("[{\"a\":b}]"), "not valid JSON"),
+        (
+            CannedResponse::status(302).header("Location", "http://elsewhere.example/secret"),
+            "does not follow",
+        ),
+        (CannedResponse::status(404), "has no such resource"),
+        (CannedResponse::status(500), "rejected the request"),
+        (CannedResponse::status(401), "credentials"),
     ] {
         let pacs = Pacs::new().otherwise(answer).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -67,7 +70,7 @@ async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
 
 #[tokio::test]
 async fn no_content_is_an_empty_list() {
-    let pacs = Pacs::new().otherwise(Answer::status(204)).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::status(204)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.json("/fhir/ImagingStudy").await["total"], 0);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2").await.status, 404);
@@ -76,9 +79,9 @@ async fn no_content_is_an_empty_list() {
 #[tokio::test]
 async fn an_archive_that_does_not_respond_is_a_504_at_the_deadline() {
     for answer in [
-        Answer::hangs(),
-        Answer::json("[]").slow(Duration::from_hours(1)),
-        Answer::json("[{}]").stalls_after(2),
+        CannedResponse::hangs(),
+        CannedResponse::json("[]").slow(Duration::from_hours(1)),
+        CannedResponse::json("[{}]").stalls_after(2),
     ] {
         let pacs = Pacs::new().otherwise(answer).start().await;
         let gateway = RunningGateway::start(&pacs.url(), SHORT_TIMEOUT).await;
@@ -90,8 +93,9 @@ async fn an_archive_that_does_not_respond_is_a_504_at_the_deadline() {
 
 #[tokio::test]
 async fn a_truncated_response_is_a_502_and_is_not_cached() {
-    let whole =
-        Answer::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#);
+    let whole = CannedResponse::json(
+        r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#,
+    );
     let pacs = Pacs::new()
         .in_turn("/studies", [whole.clone().breaks_after(40), whole.clone().breaks_after(40), whole])
         .start()
@@ -123,7 +127,7 @@ async fn rows_with_deviating_attributes_are_read() {
     let place = body.find("HEAD").unwrap();
     bytes.splice(place..place, [0xff]);
     for body in [body.as_bytes().to_vec(), bytes] {
-        let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", body)).start().await;
+        let pacs = Pacs::new().at("/studies", CannedResponse::bytes("application/json", body)).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let bundle = gateway
             .json("/fhir/ImagingStudy?_elements=started,modality,numberOfInstances&patient.identifier=P9")
@@ -194,8 +198,10 @@ async fn a_study_of_two_patients_is_found_by_patient_and_otherwise_omitted_with_
             "0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": [patient]}, "00080061": {"vr": "CS", "Value": ["CT"]},
         })
     };
-    let pacs =
-        Pacs::new().at("/studies", Answer::json(json!([row("P1"), row("P2")]).to_string())).start().await;
+    let pacs = Pacs::new()
+        .at("/studies", CannedResponse::json(json!([row("P1"), row("P2")]).to_string()))
+        .start()
+        .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let read = gateway.get("/fhir/ImagingStudy/1.2").await;
     assert_eq!((read.status, &read.json()["issue"][0]["code"]), (502, &Value::from("multiple-matches")));
@@ -230,8 +236,8 @@ async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
         instance("1.2.1.1", "1.2.1.1.3"),
     ]);
     let pacs = studies()
-        .at("/studies/1.2.1/series/1.2.1.1/metadata", Answer::json(whole.to_string()))
-        .at("/studies/1.2.1/series/1.2.1.2/metadata", Answer::json(whole.to_string()))
+        .at("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::json(whole.to_string()))
+        .at("/studies/1.2.1/series/1.2.1.2/metadata", CannedResponse::json(whole.to_string()))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -246,7 +252,7 @@ async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
 
 #[tokio::test]
 async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources_were_queried() {
-    let short = Answer::json("[]");
+    let short = CannedResponse::json("[]");
     let pacs = studies()
         .at("/studies/1.2.2/series/1.2.2.1/metadata", short.clone())
         .at("/studies/1.2.2/series/1.2.2.1/instances", short)
@@ -259,7 +265,12 @@ async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources
 
 #[tokio::test]
 async fn the_second_source_of_instances_is_used_if_the_first_fails() {
-    for answer in [Answer::status(404), Answer::status(501), Answer::html("<html>"), Answer::json("[]")] {
+    for answer in [
+        CannedResponse::status(404),
+        CannedResponse::status(501),
+        CannedResponse::html("<html>"),
+        CannedResponse::json("[]"),
+    ] {
         let pacs = studies().at("/studies/1.2.2/series/1.2.2.1/metadata", answer).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         let study = gateway.json("/fhir/ImagingStudy/1.2.2").await;
@@ -271,7 +282,7 @@ async fn the_second_source_of_instances_is_used_if_the_first_fails() {
 #[tokio::test]
 async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
     let pacs = studies().start().await;
-    let rejecting = Pacs::new().otherwise(Answer::status(400)).start().await;
+    let rejecting = Pacs::new().otherwise(CannedResponse::status(400)).start().await;
     let gateway = RunningGateway::start(&rejecting.url(), "").await;
     assert_eq!(gateway.get("/fhir/ImagingStudy?modality=CT").await.status, 502);
     let targets = rejecting.targets();
@@ -285,13 +296,13 @@ async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
 
 #[tokio::test]
 async fn a_deleted_study_is_a_410_and_an_unknown_one_a_404() {
-    let row = Answer::json(
+    let row = CannedResponse::json(
         r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]},"00201206":{"vr":"IS","Value":[0]}}]"#,
     );
-    let none = Answer::json("[]");
+    let none = CannedResponse::json("[]");
     let pacs = Pacs::new()
         .in_turn("/studies", [row.clone(), none.clone(), none, row])
-        .at("/studies/1.2/series", Answer::json("[]"))
+        .at("/studies/1.2/series", CannedResponse::json("[]"))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
@@ -322,7 +333,7 @@ async fn searches_over_more_rows_than_max_scan_are_rejected_and_never_truncated(
 async fn a_match_without_a_valid_uid_is_reported_and_not_counted() {
     let row = |uid: &str, patient: &str| json!({"0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [patient]}});
     let rows = json!([row("1.2", "P1"), row("0123456789abcdef", "P1")]);
-    let pacs = Pacs::new().otherwise(Answer::json(rows.to_string())).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json(rows.to_string())).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
     assert_eq!((&bundle["total"], entries(&bundle, "match").len()), (&Value::from(1), 1));
@@ -363,8 +374,8 @@ async fn an_identifier_is_found_in_an_archive_that_stores_its_padding() {
             .to_string();
     let keys = |value: &str| vec![("PatientID".to_owned(), QueryMatch::Exactly(value.to_owned()))];
     let pacs = Pacs::new()
-        .when("/studies", keys("P_1*"), Answer::json(row))
-        .when("/studies", keys("P_1"), Answer::json("[]"))
+        .when("/studies", keys("P_1*"), CannedResponse::json(row))
+        .when("/studies", keys("P_1"), CannedResponse::json("[]"))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client;
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 /// Identifiers that PS3.5 9.1 does not permit and that archives accept.
 const ILLEGAL_UIDS: [&str; 5] = [
@@ -48,8 +48,8 @@ fn series(uid: Option<&str>) -> Value {
     row
 }
 
-fn rows(rows: &[Value]) -> Answer {
-    Answer::json(Value::from(rows.to_vec()).to_string())
+fn rows(rows: &[Value]) -> CannedResponse {
+    CannedResponse::json(Value::from(rows.to_vec()).to_string())
 }
 
 async fn start(pacs: Pacs) -> (RunningPacs, RunningGateway) {
@@ -143,10 +143,10 @@ async fn a_study_without_all_of_its_series_is_an_error_of_this_study_and_is_not_
         "0020000D": {"vr": "UI", "Value": ["1.2.2"]}, "0020000E": {"vr": "UI", "Value": ["1.2.2.1"]},
     }]);
     for incomplete in [
-        Answer::status(404),
-        Answer::status(204),
-        Answer::json("[]"),
-        Answer::json(other_study.to_string()),
+        CannedResponse::status(404),
+        CannedResponse::status(204),
+        CannedResponse::json("[]"),
+        CannedResponse::json(other_study.to_string()),
         rows(&[series(Some("1.2.1.1"))]),
     ] {
         let whole = rows(&[series(Some("1.2.1.1")), series(Some("1.2.1.2"))]);
@@ -185,11 +185,11 @@ async fn a_study_without_all_of_its_series_is_an_error_of_this_study_and_is_not_
 #[tokio::test]
 async fn an_unreadable_study_is_omitted_from_a_search_below_studies_with_a_warning() {
     for unreadable in [
-        Answer::json("[{"),
-        Answer::json("[]"),
-        Answer::status(500),
-        Answer::json(r#"{"message": "error"}"#),
-        Answer::html("<html/>"),
+        CannedResponse::json("[{"),
+        CannedResponse::json("[]"),
+        CannedResponse::status(500),
+        CannedResponse::json(r#"{"message": "error"}"#),
+        CannedResponse::html("<html/>"),
     ] {
         let pacs = Pacs::new().study(affected()).study(sound());
         let pacs = pacs
@@ -222,7 +222,8 @@ async fn a_study_with_more_detail_than_permitted_is_an_error_of_this_study() {
     let many_series: Vec<_> = (0..50).map(|index| series(Some(&format!("1.2.1.{index}")))).collect();
     let many_instances: Vec<_> =
         (0..50).map(|index| instance("1.2.1.1", Some(&format!("1.2.1.1.{index}")))).collect();
-    let listing = |path: &str, answer: Answer| Pacs::new().study(affected()).study(sound()).at(path, answer);
+    let listing =
+        |path: &str, answer: CannedResponse| Pacs::new().study(affected()).study(sound()).at(path, answer);
     for (pacs, key) in [
         (
             listing("/studies/1.2.1/series", rows(&many_series)).at("/series", rows(&many_series)),
@@ -248,7 +249,7 @@ async fn a_study_with_more_detail_than_permitted_is_an_error_of_this_study() {
 #[tokio::test]
 async fn shared_work_ends_at_its_own_deadline() {
     for hanging in ["/studies", "/studies/1.2.1/series"] {
-        let pacs = Pacs::new().study(affected()).at(hanging, Answer::hangs()).start().await;
+        let pacs = Pacs::new().study(affected()).at(hanging, CannedResponse::hangs()).start().await;
         let limits = "timeout = \"1h\"\n[search]\nload_timeout = \"100ms\"\n";
         let gateway = RunningGateway::start(&pacs.url(), limits).await;
         let received = gateway.get("/fhir/ImagingStudy").await;
@@ -278,7 +279,7 @@ async fn an_incomplete_study_is_whole_as_soon_as_the_archive_lists_it_completely
 
 #[tokio::test]
 async fn a_series_without_instances_is_an_error_of_its_study() {
-    for nothing in [Answer::json("[]"), Answer::status(404), Answer::status(204)] {
+    for nothing in [CannedResponse::json("[]"), CannedResponse::status(404), CannedResponse::status(204)] {
         let mut row = series(Some("1.2.1.1"));
         row.as_object_mut().unwrap().remove("00201209");
         let pacs = Pacs::new().study(affected()).study(sound()).at("/studies/1.2.1/series", rows(&[row]));

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::client::Received;
 use crate::support::gateway::{RunningGateway, entries, link};
-use crate::support::pacs::{Answer, Change, Pacs, Paging, QueryMatch, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Change, Pacs, Paging, QueryMatch, RunningPacs, Study};
 
 /// This number of studies, of five patients, on different days.
 fn studies(count: usize) -> Pacs {
@@ -183,7 +183,7 @@ async fn searches_are_split_by_date_if_the_archive_limits_its_lists() {
 #[tokio::test]
 async fn searches_are_retried_without_a_rejected_modality_key() {
     let key = vec![("ModalitiesInStudy".to_owned(), QueryMatch::AnyValue)];
-    let pacs = studies(25).when("/studies", key, Answer::status(400)).start().await;
+    let pacs = studies(25).when("/studies", key, CannedResponse::status(400)).start().await;
     let gateway = start(&pacs, "").await;
     let found = walked(&gateway, "/fhir/ImagingStudy?modality=CT&_elements=id&_count=4").await;
     assert_eq!(found, uids((0..25).filter(|number| number % 3 == 0)));

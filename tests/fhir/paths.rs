@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::samples;
 
 /// Every letter and digit of a path segment as an escape.
@@ -79,7 +79,7 @@ async fn escapes_of_characters_that_need_none_lead_to_the_same_dicomweb_resource
 
 #[tokio::test]
 async fn escapes_that_could_be_read_in_more_than_one_way_are_rejected_without_upstream_requests() {
-    let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for escape in [
         "%2F",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::client;
 use crate::support::gateway::{RunningGateway, entries, link};
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 fn sorted(mut ids: Vec<String>) -> Vec<String> {
     ids.sort();
@@ -332,7 +332,7 @@ async fn issuers_that_only_instances_contain_are_compared() {
         "0020000E": {"vr": "UI", "Value": ["1.2.3.4"]},
     }]);
     let study = Study::new("1.2.3").accession("A1").series("1.2.3.4", "CT", 1);
-    let metadata = Answer::json(object.to_string());
+    let metadata = CannedResponse::json(object.to_string());
     let pacs = Pacs::new().study(study).at("/studies/1.2.3/series/1.2.3.4/metadata", metadata);
     let pacs = pacs.start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;

@@ -110,7 +110,7 @@ async fn a_change_of_instances_without_changed_rows_is_detected_when_they_are_re
             "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
             "00080018": {"vr": "UI", "Value": [uid]},
         });
-        crate::support::pacs::Answer::json(Value::Array(vec![instance]).to_string())
+        crate::support::pacs::CannedResponse::json(Value::Array(vec![instance]).to_string())
     };
     let pacs = Pacs::new()
         .study(study(1))

@@ -14,7 +14,7 @@ pub struct ArchiveRoot(RunningGateway);
 
 impl ArchiveRoot {
     /// Starts a gateway in front of `pacs`.
-    pub async fn of(pacs: &RunningPacs) -> Self {
+    pub async fn new(pacs: &RunningPacs) -> Self {
         Self::with_config(&pacs.url(), "").await
     }
 

@@ -4,14 +4,14 @@
 //! ```ignore
 //! let pacs = Pacs::new()
 //!     .study(Study::new("1.2").of("P1", "Doe^Jane").on("20240131").series("1.2.1", "CT", 3))
-//!     .at("/studies/1.2/metadata", Answer::json("[{").breaks_after(2))
+//!     .at("/studies/1.2/metadata", CannedResponse::json("[{").breaks_after(2))
 //!     .start()
 //!     .await;
 //! let answer = client::get(&format!("{}/studies", pacs.url())).await;
 //! assert_eq!(pacs.targets(), ["/dicom-web/studies"]);
 //! ```
 
-mod answer;
+mod canned_response;
 mod connection;
 mod query;
 mod study;
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use answer::{Answer, Framing};
+pub use canned_response::{CannedResponse, Framing};
 pub use query::QueryMatch;
 pub use study::Study;
 
@@ -68,14 +68,14 @@ const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 #[derive(Debug, Clone)]
 pub struct Pacs {
     studies: Vec<Study>,
-    by_path: Vec<(String, Vec<Answer>)>,
+    by_path: Vec<(String, Vec<CannedResponse>)>,
     conditional: Vec<ConditionalAnswer>,
-    otherwise: Option<Answer>,
+    otherwise: Option<CannedResponse>,
     behavior: Behavior,
 }
 
 /// A path, the conditions on its query, and the answer.
-type ConditionalAnswer = (String, Vec<(String, QueryMatch)>, Answer);
+type ConditionalAnswer = (String, Vec<(String, QueryMatch)>, CannedResponse);
 
 /// The behavior of the archive for all answers.
 #[derive(Debug, Clone, Default)]
@@ -112,26 +112,26 @@ impl Pacs {
     }
 
     /// Answers requests for `path`, relative to the root and with any query, with `answer`.
-    pub fn at(self, path: &str, answer: Answer) -> Self {
+    pub fn at(self, path: &str, answer: CannedResponse) -> Self {
         self.in_turn(path, [answer])
     }
 
     /// Answers requests for `path` with `answers` in their order; the last answer is repeated.
-    pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = CannedResponse>) -> Self {
         self.by_path.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
         self
     }
 
     /// Answers requests for `path` (any path for `*`) whose query meets the conditions with `answer`. The first answer whose
     /// conditions are met is used.
-    pub fn when(mut self, path: &str, keys: Vec<(String, QueryMatch)>, answer: Answer) -> Self {
+    pub fn when(mut self, path: &str, keys: Vec<(String, QueryMatch)>, answer: CannedResponse) -> Self {
         let path = if path == "*" { path.to_owned() } else { format!("{ROOT}{path}") };
         self.conditional.push((path, keys, answer));
         self
     }
 
     /// Answers all other requests with `answer` instead of 404.
-    pub fn otherwise(mut self, answer: Answer) -> Self {
+    pub fn otherwise(mut self, answer: CannedResponse) -> Self {
         self.otherwise = Some(answer);
         self
     }
@@ -296,12 +296,12 @@ impl Shared {
     }
 
     /// Determines the answer to a request.
-    fn answer_to(&self, seen: &SeenRequest) -> Answer {
+    fn answer_to(&self, seen: &SeenRequest) -> CannedResponse {
         if let Some((user, password)) = &self.pacs.behavior.user_and_password {
             use base64::Engine;
             let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
             if seen.header("authorization") != Some(&format!("Basic {pair}")) {
-                return Answer::status(401).header("WWW-Authenticate", "Basic realm=\"pacs\"");
+                return CannedResponse::status(401).header("WWW-Authenticate", "Basic realm=\"pacs\"");
             }
         }
         let path = seen.target.split('?').next().unwrap_or_default();
@@ -328,7 +328,7 @@ impl Shared {
             otherwise.or_else(|| study::answer(&state.studies, &self.pacs.behavior, &address, &seen.target));
         drop(state);
         self.change_after_searches();
-        answer.or_else(|| self.pacs.otherwise.clone()).unwrap_or_else(|| Answer::status(404))
+        answer.or_else(|| self.pacs.otherwise.clone()).unwrap_or_else(|| CannedResponse::status(404))
     }
 }
 

@@ -4,8 +4,8 @@
 //! Searches (QIDO-RS, PS3.18 10.6) use an [`Index`] in memory; retrieval (WADO-RS, PS3.18 10.4) reads the files. Does not know
 //! about the gateway, FHIR, configuration or users.
 
-mod accept;
 mod body;
+mod content_negotiation;
 mod frames;
 mod index;
 mod levels;
@@ -117,7 +117,7 @@ impl Archive {
         }
         let Route { scope, resource } = Route::parse(&decode_safe_escapes(request.uri().path()))?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
-        let accepted = accept::parse_accept(request.headers(), query.accept.as_deref());
+        let accepted = content_negotiation::parse_accept(request.headers(), query.accept.as_deref());
         let base = base_url(request);
         if !matches!(resource, Resource::Search(_)) && !query.has_only_accept() {
             return Err(InvalidRequest::Parameters);
@@ -139,7 +139,7 @@ impl Archive {
         accepted: &[MediaRange],
         base: String,
     ) -> Result<Response<Body>, InvalidRequest> {
-        let media_type = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let media_type = content_negotiation::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
         let (index, scope, query) = (Arc::clone(&self.index), Arc::new(scope), Arc::new(query));
         let hits = {
             let (index, scope, query) = (Arc::clone(&index), Arc::clone(&scope), Arc::clone(&query));
@@ -183,7 +183,7 @@ impl Archive {
         accepted: &[MediaRange],
         base: &str,
     ) -> Result<Response<Body>, InvalidRequest> {
-        let media_type = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let media_type = content_negotiation::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
         let instances = self.instances(scope, base);
         if instances.is_empty() {
             return Err(InvalidRequest::NotFound);

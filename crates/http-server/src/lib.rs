@@ -5,7 +5,7 @@
 //! requests (RFC 9112 §3.2, RFC 9113 §8.3.1) are rejected before they reach the [`Service`]. Does not know about routes or
 //! the meaning of requests.
 
-mod accept;
+mod accept_loop;
 mod activity;
 mod admin;
 mod connection;
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 
-pub use accept::{Drained, serve, serve_with_tls};
+pub use accept_loop::{Drained, serve, serve_with_tls};
 pub use admin::{Admin, AdminState};
 pub use connection_metrics::ConnectionMetrics;
 pub use healthcheck::{ProbeError, check_readiness};

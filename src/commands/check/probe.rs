@@ -66,7 +66,7 @@ pub(super) struct ServiceAddress {
 }
 
 impl ServiceAddress {
-    fn of(url: &Url) -> Self {
+    fn from_url(url: &Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         Self { host, path: url.path().trim_end_matches('/').to_owned() }
@@ -82,11 +82,11 @@ pub(super) struct ServiceAddresses {
 }
 
 impl ServiceAddresses {
-    fn of(settings: &Settings) -> Self {
+    fn from_settings(settings: &Settings) -> Self {
         Self {
-            qido: ServiceAddress::of(&settings.qido_url),
-            wado: ServiceAddress::of(&settings.wado_url),
-            wado_uri: settings.wado_uri_url.as_ref().map(ServiceAddress::of).unwrap_or_default(),
+            qido: ServiceAddress::from_url(&settings.qido_url),
+            wado: ServiceAddress::from_url(&settings.wado_url),
+            wado_uri: settings.wado_uri_url.as_ref().map(ServiceAddress::from_url).unwrap_or_default(),
         }
     }
 }
@@ -115,7 +115,7 @@ impl ArchiveCheck {
     fn new(archive: &Archive) -> Self {
         Self {
             archive: archive.id().clone(),
-            addresses: ServiceAddresses::of(archive.settings()),
+            addresses: ServiceAddresses::from_settings(archive.settings()),
             has_credentials: !matches!(archive.settings().credentials, Credentials::None),
             first_source: archive.profile().detail,
             studies: Finding::NotTried,
@@ -293,7 +293,7 @@ async fn first_row(archive: &Archive, request: UpstreamRequest) -> (Finding, Opt
             first.get_or_insert(row);
         })
         .await;
-    (finding(end.map(|end| end.rows), started), first)
+    (finding(end.map(|outcome| outcome.row_count), started), first)
 }
 
 /// Counts the rows of a series, and calls `inspect` for each row. No rows are an error.
@@ -304,7 +304,7 @@ async fn count_rows(
 ) -> Finding {
     let started = Instant::now();
     let end = archive.rows(request, |row: Attributes| inspect(&row)).await;
-    match finding(end.map(|end| end.rows), started) {
+    match finding(end.map(|outcome| outcome.row_count), started) {
         Finding::Rows(0, _) => Finding::Wrong("a series that it found has no instances"),
         finding => finding,
     }

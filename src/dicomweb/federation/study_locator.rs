@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use crate::cache::{Cache, CacheEntry, CacheKey, SingleFlight};
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::first_rows::{RowText, first_rows};
+use crate::dicomweb::proxy::first_rows::{RowText, read_first_rows};
 use crate::upstream::{Archive, ArchiveId, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
@@ -147,7 +147,7 @@ impl StudyLocator {
 }
 
 fn key(study: &StudyUid) -> CacheKey {
-    CacheKey::of([study.as_str()])
+    CacheKey::from_parts([study.as_str()])
 }
 
 /// Searches every archive for the series of `study`.
@@ -159,7 +159,7 @@ async fn search(
 ) -> StudyLocation {
     let level = SearchLevel::Series { study: study.clone() };
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
-    let searches = archives.iter().map(|archive| first_rows(archive, &query, max_scan + 1, max_scan));
+    let searches = archives.iter().map(|archive| read_first_rows(archive, &query, max_scan + 1, max_scan));
     let mut location = StudyLocation { copies: Vec::new(), failure: None, searched_at };
     for (archive, list) in archives.iter().zip(join_all(searches).await) {
         match list {

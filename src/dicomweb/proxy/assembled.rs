@@ -48,5 +48,5 @@ pub(crate) fn with_type(content_type: HeaderValue, body: Body) -> Response<Body>
 
 /// The response to a search without matches (PS3.18 CP-2473).
 pub(crate) fn no_match(request: &ProxyRequest) -> Response<Body> {
-    rows("[]", if request.accepted.takes(Format::Json) { Format::Json } else { Format::Xml })
+    rows("[]", if request.accepted.accepts(Format::Json) { Format::Json } else { Format::Xml })
 }

@@ -21,7 +21,7 @@ pub(crate) enum ContentCompleteness {
 
 impl ContentCompleteness {
     /// For a body with these headers whose end only the end of the connection shows; `None` if its structure is not known.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(header::CONTENT_LENGTH)
             || headers.contains_key(header::TRANSFER_ENCODING)
             || headers.contains_key(header::CONTENT_RANGE)

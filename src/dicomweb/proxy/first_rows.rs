@@ -42,7 +42,7 @@ pub(crate) struct FirstRows {
 
 /// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. If the archive has to return more
 /// than that because it cannot match exactly, at most `max_scan` of its rows are scanned.
-pub(crate) async fn first_rows(
+pub(crate) async fn read_first_rows(
     archive: &Archive,
     query: &QidoQuery,
     wanted: usize,
@@ -52,7 +52,7 @@ pub(crate) async fn first_rows(
         .narrowed_for(archive.profile())
         .map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
-        RowIdentity::of(query.level(), &Attributes::deserialize(&**text).ok()?)
+        RowIdentity::from_row(query.level(), &Attributes::deserialize(&**text).ok()?)
     });
     let (mut found, mut uids, mut length) =
         (FirstRows { is_literal_only, ..FirstRows::default() }, HashSet::new(), 0);

@@ -98,7 +98,7 @@ async fn with_body(
     if !is_text && attempt.only_part.is_none() && request.accepted.excludes(&content_type) {
         return Err(DicomwebError::NotAcceptable);
     }
-    let gzip = ContentCoding::of(&headers).map_err(unreadable)? == ContentCoding::Gzip;
+    let gzip = ContentCoding::from_headers(&headers).map_err(unreadable)? == ContentCoding::Gzip;
     if essence(&content_type) == "text/html"
         && !is_text
         && !(request.resource.is_for_people() && request.accepted.html)
@@ -125,7 +125,7 @@ async fn with_body(
         kind = match kind {
             BodyKind::Json if request.accepted.preferred_format() == Format::Xml => BodyKind::JsonToXml,
             BodyKind::Json => kind,
-            _ if request.accepted.takes(Format::Xml) => kind,
+            _ if request.accepted.accepts(Format::Xml) => kind,
             _ => return Err(DicomwebError::NotAcceptable),
         };
         if kind == BodyKind::JsonToXml {
@@ -265,7 +265,8 @@ fn type_of_part(content_type: &str, requested: &'static str) -> HeaderValue {
 
 /// For a single object, image or page: the check of its structure, if nothing else shows whether it is complete.
 fn content_check(kind: BodyKind, headers: &HeaderMap) -> Option<Filter> {
-    let content = matches!(kind, BodyKind::Opaque | BodyKind::Text).then(|| ContentCompleteness::of(headers));
+    let content =
+        matches!(kind, BodyKind::Opaque | BodyKind::Text).then(|| ContentCompleteness::from_headers(headers));
     content.flatten().map(|content| Filter::ContentCompleteness(Box::new(content)))
 }
 

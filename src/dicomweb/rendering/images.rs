@@ -136,7 +136,7 @@ impl OpenObject {
         request: &ProxyRequest,
         objects: &DicomResource,
     ) -> Result<Self, DicomwebError> {
-        let instance = InstanceReference::of(objects).ok_or(PathError::Unknown)?;
+        let instance = InstanceReference::from_resource(objects).ok_or(PathError::Unknown)?;
         let mut permit = pool.acquire().await?;
         let file = fetch_object(archive, &mut permit, &request.for_object(instance.objects())).await?;
         loop {

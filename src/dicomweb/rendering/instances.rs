@@ -1,7 +1,7 @@
 //! Finds the instances of a study or series that are images, and the one that represents it.
 
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::first_rows::first_rows;
+use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
 use dicom_render::RenderError;
@@ -19,7 +19,7 @@ pub(super) struct InstanceReference {
 
 impl InstanceReference {
     /// The instance that `objects` is or whose frames they are.
-    pub(super) fn of(objects: &DicomResource) -> Option<Self> {
+    pub(super) fn from_resource(objects: &DicomResource) -> Option<Self> {
         match objects.clone() {
             DicomResource::Instance(study, series, instance)
             | DicomResource::Frames(study, series, instance, _) => Some(Self { study, series, instance }),
@@ -139,7 +139,7 @@ async fn rows(
     include: &[Tag],
 ) -> Result<Vec<Attributes>, DicomwebError> {
     let query = QidoQuery::new(level).include(include);
-    let found = first_rows(archive, &query, MAX_INSTANCES + 1, MAX_INSTANCES).await?;
+    let found = read_first_rows(archive, &query, MAX_INSTANCES + 1, MAX_INSTANCES).await?;
     if found.rows.len() > MAX_INSTANCES {
         return Err(DicomwebError::TooCostly { limit: MAX_INSTANCES });
     }

@@ -37,7 +37,7 @@ pub(crate) struct RequestedTypes {
 }
 
 impl RequestedTypes {
-    fn of(media_types: Option<HeaderValue>) -> Self {
+    fn from_media_types(media_types: Option<HeaderValue>) -> Self {
         Self { media_types, only_part: None }
     }
 }
@@ -80,13 +80,15 @@ impl Accepted {
             if formats == [Format::Xml] {
                 media_types.push(JSON);
             }
-            let attempts: Vec<_> =
-                media_types.into_iter().map(|format| RequestedTypes::of(Some(format))).collect();
+            let attempts: Vec<_> = media_types
+                .into_iter()
+                .map(|format| RequestedTypes::from_media_types(Some(format)))
+                .collect();
             return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges: listed });
         }
         if accepts_anything {
             return Some(Self {
-                attempts: vec![RequestedTypes::of(None)],
+                attempts: vec![RequestedTypes::from_media_types(None)],
                 formats: Vec::new(),
                 html,
                 ranges: listed,
@@ -104,7 +106,7 @@ impl Accepted {
         let media_types =
             attempts.iter().take(MAX_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
         let mut attempts: Vec<_> =
-            media_types.map(|media_types| RequestedTypes::of(Some(media_types))).collect();
+            media_types.map(|media_types| RequestedTypes::from_media_types(Some(media_types))).collect();
         attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
         Some(Self { attempts, formats: Vec::new(), html, ranges: listed })
     }
@@ -112,7 +114,7 @@ impl Accepted {
     /// Rows or metadata in DICOM JSON, for responses that the gateway composes of several requests.
     pub(crate) fn rows() -> Self {
         Self {
-            attempts: vec![RequestedTypes::of(Some(JSON))],
+            attempts: vec![RequestedTypes::from_media_types(Some(JSON))],
             formats: vec![Format::Json],
             html: false,
             ranges: Vec::new(),
@@ -142,7 +144,12 @@ impl Accepted {
     /// For requests to the archive without an `Accept` header: the media types are in the query, or the archive chooses one. `html` is
     /// whether the query lists HTML.
     pub(crate) fn in_query(html: bool) -> Self {
-        Self { attempts: vec![RequestedTypes::of(None)], formats: Vec::new(), html, ranges: Vec::new() }
+        Self {
+            attempts: vec![RequestedTypes::from_media_types(None)],
+            formats: Vec::new(),
+            html,
+            ranges: Vec::new(),
+        }
     }
 
     /// The media types to request from the archive, in this order.
@@ -151,7 +158,7 @@ impl Accepted {
     }
 
     /// Whether the client accepts rows or metadata in `format`.
-    pub(crate) fn takes(&self, format: Format) -> bool {
+    pub(crate) fn accepts(&self, format: Format) -> bool {
         self.formats.contains(&format)
     }
 

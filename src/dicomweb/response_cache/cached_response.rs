@@ -24,7 +24,7 @@ pub(super) struct CachedResponse {
 impl CachedResponse {
     /// Returns the key of the response of `archive` to `request`, which consists of path, query and accepted media types.
     pub(super) fn key(archive: &ArchiveId, request: &str) -> CacheKey {
-        CacheKey::of([archive.as_str(), request])
+        CacheKey::from_parts([archive.as_str(), request])
     }
 
     /// Replaces the conditions in the headers of a caller by those that revalidate this response (RFC 9110 13.1).

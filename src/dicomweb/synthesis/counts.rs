@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::row::{Element, add_missing, has_value};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
-use crate::dicomweb::proxy::first_rows::first_rows;
+use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::dicomweb::request::computed_attributes::computed;
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
@@ -170,7 +170,7 @@ impl Counter<'_> {
             return Err(self.too_many());
         }
         let max_scan = self.limits.max_scan;
-        let list = first_rows(self.archive, &query, max_scan + 1, max_scan).await?;
+        let list = read_first_rows(self.archive, &query, max_scan + 1, max_scan).await?;
         if list.rows.len() > max_scan || list.more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }

@@ -60,7 +60,8 @@ pub(super) async fn retrieve(
         let upstream = archive.send(request).await?;
         let error = match upstream.status {
             StatusCode::OK => {
-                return InstanceStream::of(upstream).map_err(|content| archive.unreadable(content).into());
+                return InstanceStream::from_response(upstream)
+                    .map_err(|content| archive.unreadable(content).into());
             }
             // Some of the objects are missing (PS3.18 table 10.4.3-1). A result without them would appear to be complete.
             StatusCode::PARTIAL_CONTENT => {
@@ -78,7 +79,7 @@ pub(super) async fn retrieve(
 }
 
 impl InstanceStream {
-    fn of(upstream: UpstreamResponse) -> Result<Self, &'static str> {
+    fn from_response(upstream: UpstreamResponse) -> Result<Self, &'static str> {
         let UpstreamResponse { headers, body, .. } = upstream;
         let content_type = content_type_of(&headers);
         let framing = match essence(&content_type).as_str() {
@@ -96,7 +97,7 @@ impl InstanceStream {
             "application/dicom" => return Err("an object without its length"),
             _ => return Err("something other than DICOM objects"),
         };
-        let source = match ContentCoding::of(&headers)? {
+        let source = match ContentCoding::from_headers(&headers)? {
             ContentCoding::Identity => ByteSource::Plain(body),
             ContentCoding::Gzip => ByteSource::gunzip(Bytes::new(), body),
         };

@@ -17,7 +17,7 @@ use super::list::{RowStream, require_row, rows_of};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::attempts::fetch;
-use crate::dicomweb::proxy::first_rows::first_rows;
+use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::dicomweb::proxy::request::ProxyRequest;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel, Synthesized};
@@ -106,7 +106,8 @@ impl MetadataSynthesizer {
             }
         };
         let max_scan = self.limits.max_scan;
-        let list = first_rows(&self.archive, &QidoQuery::new(level.clone()), max_scan + 1, max_scan).await?;
+        let list =
+            read_first_rows(&self.archive, &QidoQuery::new(level.clone()), max_scan + 1, max_scan).await?;
         if list.rows.len() > max_scan || list.more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }

@@ -74,7 +74,7 @@ impl UrlMap {
         if url.is_empty() {
             return UrlRewrite::Unchanged;
         }
-        match UrlForm::of(url) {
+        match UrlForm::parse(url) {
             UrlForm::WithHost(path) | UrlForm::AbsolutePath(path) => match served_path(path) {
                 Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public)),
                 None => UrlRewrite::Dropped,
@@ -90,7 +90,7 @@ impl UrlMap {
 
     /// Rewrites an absolute URL in a text. Only a URL with the host of the archive, or of a resource, is changed.
     pub fn rewrite_in_text(&self, url: &str) -> UrlRewrite {
-        match UrlForm::of(url) {
+        match UrlForm::parse(url) {
             UrlForm::WithHost(path) => match self.rewrite(url) {
                 UrlRewrite::Dropped if self.has_archive_authority(url, path) => UrlRewrite::Dropped,
                 UrlRewrite::Dropped => UrlRewrite::Unchanged,
@@ -177,7 +177,7 @@ enum UrlForm<'a> {
 }
 
 impl<'a> UrlForm<'a> {
-    fn of(url: &'a str) -> Self {
+    fn parse(url: &'a str) -> Self {
         let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         let scheme = ["http://", "https://", "//"].into_iter().find(|scheme| lower.starts_with(scheme));
         if let Some(scheme) = scheme {

@@ -3,7 +3,7 @@ use super::*;
 fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let location = PageLocation::new("https://h.example/x/fhir".to_owned(), &pairs);
-    of(&resource.to_string(), Some(&location)).unwrap()
+    render_page(&resource.to_string(), Some(&location)).unwrap()
 }
 
 /// The URLs that the page links to, unescaped.
@@ -155,10 +155,10 @@ fn an_outcome_has_its_issues_before_the_json() {
         "issue": [{"severity": "error", "code": "value", "diagnostics": "A whole number.", "expression": ["http._count"]}],
     });
     let text = outcome.to_string();
-    let page = of(&text, None).unwrap();
+    let page = render_page(&text, None).unwrap();
     assert!(page.contains("<li class=\"error\">A whole number. <code>value http._count</code>"));
     assert!(urls(&page).is_empty(), "without a location there are no links");
-    assert_eq!(of("[]", None), None);
+    assert_eq!(render_page("[]", None), None);
 }
 
 #[test]

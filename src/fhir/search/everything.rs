@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::include::referred;
-use super::page::{Pages, Reading};
+use super::page::{InterpretedParameters, Pages};
 use super::search_match::{SearchMatch, SortOrder};
-use super::types::Named;
-use super::{compartment, cut_from, warn_omitted_of};
+use super::types::NamedType;
+use super::{compartment, warn_of_omitted_studies, write_page};
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
@@ -35,12 +35,16 @@ pub(in crate::fhir) async fn everything(
     let parsed = parse(request)?;
     let mut search: Search<ImagingStudy> = parsed.request.search(&context.limits)?;
     search.criteria.push(Criterion::of_patient(id));
-    let reading = Reading { applied: &parsed.applied, ignored: &parsed.ignored, ..Reading::from(&search) };
-    let mut pages = Pages::of(&context.cursors, request, &format!("Patient/{id}/$everything"), reading);
+    let reading = InterpretedParameters {
+        applied: &parsed.applied,
+        ignored: &parsed.ignored,
+        ..InterpretedParameters::from(&search)
+    };
+    let mut pages = Pages::new(&context.cursors, request, &format!("Patient/{id}/$everything"), reading);
     let mut found = vec![SearchMatch::Patient(Box::new(patient))];
     if parsed.wants(ResourceType::ImagingStudy) || parsed.wants(ResourceType::Endpoint) {
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
-        warn_omitted_of(&mut pages, &studies);
+        warn_of_omitted_studies(&mut pages, &studies);
         found.extend(studies.studies.into_iter().map(SearchMatch::Study));
         found.extend(referred(context, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
     }
@@ -48,7 +52,7 @@ pub(in crate::fhir) async fn everything(
     let order = SortOrder::default();
     let position = |found: &SearchMatch| found.sort_position(context, &order).under(found.name());
     let found = found.into_iter().map(|found| (position(&found), found)).collect();
-    cut_from(context, request, access, pages, &search.result, found, &order).await
+    write_page(context, request, access, pages, &search.result, found, &order).await
 }
 
 /// The request as a search for studies.
@@ -79,7 +83,7 @@ fn criterion(name: &str, value: &str) -> Result<OperationParameter, Failure> {
         return Ok(criterion);
     }
     let diagnostics = format!("Parameter {name}: expected a date or dateTime without a prefix.");
-    Err(Failure::bad_request("value", diagnostics).at(format!("http.{name}")))
+    Err(Failure::bad_request("value", diagnostics).with_expression(format!("http.{name}")))
 }
 
 fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure> {
@@ -97,9 +101,9 @@ fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure
             "_type" => {
                 let types = parsed.types.get_or_insert_default();
                 for name in value.split(',').map(str::trim) {
-                    match Named::read(name, &ResourceType::ALL)? {
-                        Named::Served(kind) => types.push(kind),
-                        Named::Unserved(remark) => parsed.ignored.push(remark),
+                    match NamedType::read(name, &ResourceType::ALL)? {
+                        NamedType::Supported(kind) => types.push(kind),
+                        NamedType::Unsupported(remark) => parsed.ignored.push(remark),
                     }
                 }
             }

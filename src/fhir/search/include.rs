@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::page::Pages;
 use super::search_match::{SearchMatch, write_entries};
-use super::warn_omitted_of;
+use super::warn_of_omitted_studies;
 use crate::auth::Access;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
@@ -103,7 +103,7 @@ async fn referring(
         };
         let criterion = Criterion { parameter, test: Test::Reference(references) };
         let found = context.studies.search(&[criterion], access, request.freshness()).await?;
-        warn_omitted_of(pages, &found);
+        warn_of_omitted_studies(pages, &found);
         referring.extend(found.studies.into_iter().map(SearchMatch::Study));
     }
     Ok(referring)

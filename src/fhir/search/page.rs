@@ -40,14 +40,14 @@ pub(in crate::fhir) struct SearchPage<P> {
 
 /// How the parameters of a search were understood.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::fhir) struct Reading<'a> {
+pub(in crate::fhir) struct InterpretedParameters<'a> {
     pub(in crate::fhir) result: &'a ResultParameters,
     pub(in crate::fhir) applied: &'a [(String, String)],
     pub(in crate::fhir) ignored: &'a [(String, String)],
     pub(in crate::fhir) remarks: &'a [(String, &'static str)],
 }
 
-impl<'a, R: Searched> From<&'a Search<R>> for Reading<'a> {
+impl<'a, R: Searched> From<&'a Search<R>> for InterpretedParameters<'a> {
     fn from(search: &'a Search<R>) -> Self {
         let Search { result, applied, ignored, remarks, .. } = search;
         Self { result, applied, ignored, remarks }
@@ -56,11 +56,11 @@ impl<'a, R: Searched> From<&'a Search<R>> for Reading<'a> {
 
 impl<'a> Pages<'a> {
     /// The pages of a search at `path` below the base URL.
-    pub(in crate::fhir) fn of(
+    pub(in crate::fhir) fn new(
         key: &'a CursorKey,
         request: &FhirRequest<'_>,
         path: &str,
-        search: impl Into<Reading<'a>>,
+        search: impl Into<InterpretedParameters<'a>>,
     ) -> Self {
         let search = search.into();
         let warning = |code, name: &str, diagnostics: String| OutcomeIssue {
@@ -109,7 +109,7 @@ impl<'a> Pages<'a> {
         cursor.map(Some).ok_or_else(|| {
             let diagnostics =
                 "Parameter _cursor: not valid here. It is valid only in a page link of this server with the parameters of that link; repeat the search without it.";
-            Failure::bad_request("value", diagnostics).at("http._cursor")
+            Failure::bad_request("value", diagnostics).with_expression("http._cursor")
         })
     }
 

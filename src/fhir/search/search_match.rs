@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::page::Pages;
-use crate::error::{Failure, sentence};
+use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
@@ -66,8 +66,12 @@ impl SearchMatch {
     pub(super) fn sort_position(&self, context: &FhirContext, order: &SortOrder<'_>) -> SortPosition {
         match self {
             Self::Study(study) => context.studies.sort_position(study, order.studies),
-            Self::Patient(patient) => SortPosition::of(order.patients, &patient.resource, &patient.zone),
-            Self::Endpoint(endpoint) => SortPosition::of(order.endpoints, endpoint.as_ref(), &TimeZone::UTC),
+            Self::Patient(patient) => {
+                SortPosition::from_resource(order.patients, &patient.resource, &patient.zone)
+            }
+            Self::Endpoint(endpoint) => {
+                SortPosition::from_resource(order.endpoints, endpoint.as_ref(), &TimeZone::UTC)
+            }
         }
     }
 }
@@ -133,7 +137,7 @@ pub(super) async fn write_entries(
                 Some((study, Err(error))) => {
                     warn_other_patients(pages, study);
                     context.studies.report_again(study).await;
-                    let (uid, reason) = (study.uid().as_str(), sentence(&error.to_string()));
+                    let (uid, reason) = (study.uid().as_str(), to_sentence(&error.to_string()));
                     pages.warn(
                         "incomplete",
                         format!("Study {uid} is returned without its series (meta.tag SUBSETTED). {reason}"),
@@ -147,7 +151,7 @@ pub(super) async fn write_entries(
         };
         // Each study passed in has a resource.
         let resource = resource.ok_or_else(Failure::internal)?;
-        entries.push(Entry::of(&base, found.kind(), found.id(), resource, mode));
+        entries.push(Entry::new(&base, found.kind(), found.id(), resource, mode));
     }
     Ok(entries)
 }

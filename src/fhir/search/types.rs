@@ -3,11 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::page::{Pages, Reading};
+use super::page::{InterpretedParameters, Pages};
 use super::search_match::{SearchMatch, SortOrder};
 use super::{
-    compartment, cut_from, matching_endpoints, matching_patients, warn_omitted_of,
-    warn_unsupported_patient_criteria,
+    compartment, matching_endpoints, matching_patients, warn_of_omitted_studies,
+    warn_unsupported_patient_criteria, write_page,
 };
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
@@ -37,13 +37,13 @@ pub(in crate::fhir) async fn all_types(
     };
     let search = Searches::read(context, request, patient.is_some())?;
     let path = compartment::path(patient, if patient.is_some() { "*" } else { "" });
-    let mut pages = Pages::of(&context.cursors, request, &path, search.reading()?);
+    let mut pages = Pages::new(&context.cursors, request, &path, search.reading()?);
     let found = search.found(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.reading()?.result;
     let order = search.order();
     let position = |found: &SearchMatch| found.sort_position(context, &order).under(found.name());
     let found = found.into_iter().map(|found| (position(&found), found)).collect();
-    cut_from(context, request, access, pages, result, found, &order).await
+    write_page(context, request, access, pages, result, found, &order).await
 }
 
 /// The parameters as parsed for each type.
@@ -57,7 +57,7 @@ struct Searches {
 
 impl Searches {
     fn read(context: &FhirContext, request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
-        let types = Types::of(request, in_compartment)?;
+        let types = Types::from_request(request, in_compartment)?;
         let of_all = |name: &str| types.served.iter().all(|kind| has_parameter(*kind, name));
         let common = request.with(|name| name != "_type" && of_all(name));
         let mut ignored = types.unserved;
@@ -66,7 +66,7 @@ impl Searches {
                 let name = shown(name);
                 let failure =
                     Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_OF_ALL}"));
-                return Err(failure.at(format!("http.{name}")));
+                return Err(failure.with_expression(format!("http.{name}")));
             }
             ignored.push((shown(name), NOT_OF_ALL.to_owned()));
         }
@@ -80,9 +80,9 @@ impl Searches {
             is_wanted(ResourceType::Patient).then(|| common.search(limits)).transpose()?;
         let sort = common_order(&mut endpoints, &mut studies, &mut patients);
         let readings = [
-            endpoints.as_ref().map(Reading::from),
-            studies.as_ref().map(Reading::from),
-            patients.as_ref().map(Reading::from),
+            endpoints.as_ref().map(InterpretedParameters::from),
+            studies.as_ref().map(InterpretedParameters::from),
+            patients.as_ref().map(InterpretedParameters::from),
         ];
         let readings: Vec<_> = readings.into_iter().flatten().collect();
         ignored.extend(readings.iter().flat_map(|reading| reading.ignored.iter().cloned()));
@@ -110,15 +110,15 @@ impl Searches {
     }
 
     /// How the parameters were understood, from any of the types.
-    fn reading(&self) -> Result<Reading<'_>, Failure> {
+    fn reading(&self) -> Result<InterpretedParameters<'_>, Failure> {
         let readings = [
-            self.endpoints.as_ref().map(Reading::from),
-            self.studies.as_ref().map(Reading::from),
-            self.patients.as_ref().map(Reading::from),
+            self.endpoints.as_ref().map(InterpretedParameters::from),
+            self.studies.as_ref().map(InterpretedParameters::from),
+            self.patients.as_ref().map(InterpretedParameters::from),
         ];
         // At least one type is searched.
         let reading = readings.into_iter().flatten().next().ok_or_else(Failure::internal)?;
-        Ok(Reading { applied: &self.applied, ignored: &self.ignored, ..reading })
+        Ok(InterpretedParameters { applied: &self.applied, ignored: &self.ignored, ..reading })
     }
 
     async fn found(
@@ -143,7 +143,7 @@ impl Searches {
             let sort = &search.sort;
             let matching =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
-            warn_omitted_of(pages, &matching);
+            warn_of_omitted_studies(pages, &matching);
             found.extend(matching.studies.into_iter().map(SearchMatch::Study));
         }
         if let Some(search) = &self.patients {
@@ -224,7 +224,7 @@ struct Types {
 }
 
 impl Types {
-    fn of(request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
+    fn from_request(request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
         let there = if in_compartment {
             vec![ResourceType::ImagingStudy, ResourceType::Patient]
         } else {
@@ -237,10 +237,10 @@ impl Types {
         }
         let mut types = Self { served: Vec::new(), unserved: Vec::new(), applied };
         for name in types.applied.iter().flat_map(|(_, value)| value.split(',')).map(str::trim) {
-            match Named::read(name, &there)? {
-                Named::Served(kind) if types.served.contains(&kind) => {}
-                Named::Served(kind) => types.served.push(kind),
-                Named::Unserved(remark) => types.unserved.push(remark),
+            match NamedType::read(name, &there)? {
+                NamedType::Supported(kind) if types.served.contains(&kind) => {}
+                NamedType::Supported(kind) => types.served.push(kind),
+                NamedType::Unsupported(remark) => types.unserved.push(remark),
             }
         }
         if types.served.is_empty() {
@@ -256,23 +256,23 @@ impl Types {
 }
 
 /// A type named in a request.
-pub(super) enum Named {
-    Served(ResourceType),
+pub(super) enum NamedType {
+    Supported(ResourceType),
     /// This server does not support it; the parameter and the warning.
-    Unserved((String, String)),
+    Unsupported((String, String)),
 }
 
-impl Named {
+impl NamedType {
     /// Parses a type out of `there`; a name that is not a resource type is rejected.
     pub(super) fn read(name: &str, there: &[ResourceType]) -> Result<Self, Failure> {
         let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
             && name.len() <= 64
             && name.bytes().all(|byte| byte.is_ascii_alphabetic());
         match ResourceType::parse(name).filter(|kind| there.contains(kind)) {
-            Some(kind) => Ok(Self::Served(kind)),
+            Some(kind) => Ok(Self::Supported(kind)),
             None if is_name => {
                 let why = format!("the type {name} is not supported, so it was not searched.");
-                Ok(Self::Unserved(("_type".to_owned(), why)))
+                Ok(Self::Unsupported(("_type".to_owned(), why)))
             }
             None => Err(invalid_parameter("expected comma-separated names of resource types")),
         }
@@ -280,5 +280,5 @@ impl Named {
 }
 
 fn invalid_parameter(diagnostics: &str) -> Failure {
-    Failure::bad_request("value", format!("Parameter _type: {diagnostics}.")).at("http._type")
+    Failure::bad_request("value", format!("Parameter _type: {diagnostics}.")).with_expression("http._type")
 }

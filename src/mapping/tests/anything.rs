@@ -194,7 +194,7 @@ proptest! {
 
     #[test]
     fn instance_facts_equal_the_attributes_of_the_object(object in data_set()) {
-        let facts: InstanceFacts = serde_json::from_value(object.clone()).unwrap();
+        let facts: MappedInstance = serde_json::from_value(object.clone()).unwrap();
         let attributes = row(object);
         let legal = |uid: &&str| dicom_model::Uid::is_legal(uid);
         if let Some(uid) = facts.uid.as_deref().filter(legal) {

@@ -2,7 +2,7 @@ use super::*;
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 
-fn facts(json: &str) -> InstanceFacts {
+fn facts(json: &str) -> MappedInstance {
     serde_json::from_str(json).unwrap()
 }
 
@@ -69,7 +69,7 @@ fn rows_are_read_in_all_forms_that_archives_write() {
 
 #[test]
 fn unreadable_values_are_omitted() {
-    let empty = InstanceFacts::default();
+    let empty = MappedInstance::default();
     for row in [
         "{}",
         r#"{"00080018":null,"00080016":{"Value":[]},"00200013":{"Value":[null]}}"#,

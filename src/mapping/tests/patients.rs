@@ -104,7 +104,7 @@ fn a_qualifier_takes_precedence_over_the_local_name() {
 }
 
 fn id(context: &MappingContext, members: Value) -> String {
-    PatientKey::of(context, &row(members)).id()
+    PatientKey::from_row(context, &row(members)).id()
 }
 
 #[test]

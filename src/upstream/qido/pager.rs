@@ -40,7 +40,7 @@ pub struct RowIdentity {
 
 impl RowIdentity {
     /// Returns the identity of a row at `level`; `None` if the row lacks the UID of its object.
-    pub fn of(level: &SearchLevel, row: &Attributes) -> Option<Self> {
+    pub fn from_row(level: &SearchLevel, row: &Attributes) -> Option<Self> {
         let text = |tag: Tag| Box::<str>::from(row.text(tag).unwrap_or_default());
         let uid_tag = match level {
             SearchLevel::Studies => tags::STUDY_INSTANCE_UID,
@@ -174,17 +174,17 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             flow
         };
         let request = UpstreamRequest::search((*query).clone().page(limit, offset));
-        let end = archive.rows_until(request, take).await?;
+        let outcome = archive.rows_until(request, take).await?;
         if is_stopped {
             return Ok(PageEnd::Stopped);
         }
-        let is_short = end.rows < limit as usize && !end.more;
-        let is_full = end.rows == limit as usize;
+        let is_short = outcome.row_count < limit as usize && !outcome.has_more;
+        let is_full = outcome.row_count == limit as usize;
         let is_reliable = archive.profile().paging_is_reliable;
         let is_end = if has_new_rows {
             is_short && is_reliable && is_first
         } else {
-            !(end.more || is_full && position.is_continued_by(overlap, &identities))
+            !(outcome.has_more || is_full && position.is_continued_by(overlap, &identities))
         };
         if is_end {
             return Ok(PageEnd::Last);
@@ -199,7 +199,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         if is_short && is_reliable {
             return Ok(PageEnd::Last);
         }
-        position.received_count += end.rows.saturating_sub(overlap);
+        position.received_count += outcome.row_count.saturating_sub(overlap);
         position.last_page = identities;
         Ok(PageEnd::More)
     }

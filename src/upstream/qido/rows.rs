@@ -25,11 +25,11 @@ const MAX_METADATA_ROW_LEN: usize = 64 * 1024 * 1024;
 
 /// The result of reading a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowsEnd {
+pub struct RowsOutcome {
     /// The number of rows in the response.
-    pub rows: usize,
+    pub row_count: usize,
     /// Whether the archive reported more rows (PS3.18 8.3.4.4: `Warning: 299`).
-    pub more: bool,
+    pub has_more: bool,
 }
 
 impl Archive {
@@ -40,7 +40,7 @@ impl Archive {
         &self,
         request: UpstreamRequest,
         mut add: impl FnMut(T),
-    ) -> Result<RowsEnd, ArchiveError> {
+    ) -> Result<RowsOutcome, ArchiveError> {
         let add = |row| {
             add(row);
             ControlFlow::Continue(())
@@ -54,8 +54,8 @@ impl Archive {
         &self,
         request: UpstreamRequest,
         mut add: impl FnMut(T) -> ControlFlow<()>,
-    ) -> Result<RowsEnd, ArchiveError> {
-        let no_rows = RowsEnd { rows: 0, more: false };
+    ) -> Result<RowsOutcome, ArchiveError> {
+        let no_rows = RowsOutcome { row_count: 0, has_more: false };
         let response = self.send_and_decode(request.clone()).await?;
         let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(no_rows) };
         match response.status {
@@ -63,13 +63,14 @@ impl Archive {
             status if status.is_success() => {}
             status => return Err(self.error(error_kind(status, &response.headers))),
         }
-        let more = has_more_rows(&response.headers);
+        let has_more = has_more_rows(&response.headers);
         // The client has decoded `gzip` and removed the header. It does not recognize other names of gzip.
-        let coding = ContentCoding::of(&response.headers).map_err(|content| self.unreadable(content))?;
+        let coding =
+            ContentCoding::from_headers(&response.headers).map_err(|content| self.unreadable(content))?;
         let max_row_len =
             if request.class() == Class::Search { MAX_SEARCH_ROW_LEN } else { MAX_METADATA_ROW_LEN };
-        let rows = self.read_rows(response.body, coding, max_row_len, &mut add).await?;
-        Ok(RowsEnd { rows, more })
+        let row_count = self.read_rows(response.body, coding, max_row_len, &mut add).await?;
+        Ok(RowsOutcome { row_count, has_more })
     }
 
     /// Returns the response to `request`; `None` if the request is a search and the response means that nothing matches. In this

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 const SYNTHESIZED: &str = "synthesize = [\"counts\"]";
 
@@ -13,8 +13,8 @@ fn row(elements: &[(&str, &str)]) -> Value {
     elements.iter().map(|(tag, value)| ((*tag).to_owned(), json!({"vr": "UI", "Value": [value]}))).collect()
 }
 
-fn list(rows: impl IntoIterator<Item = Value>) -> Answer {
-    Answer::json(Value::from_iter(rows).to_string())
+fn list(rows: impl IntoIterator<Item = Value>) -> CannedResponse {
+    CannedResponse::json(Value::from_iter(rows).to_string())
 }
 
 /// An archive like DICOM-RST in front of dcmqrscp: it returns no counts, and finds instances only within a series.
@@ -32,8 +32,8 @@ fn without_counts() -> Pacs {
         .at("/studies/1.2/series/1.2.3/instances", instances(&["1.2.3.1"]))
         .at("/studies/1.3/series", list([series("1.3.1", "MR"), series("1.3.2", "MR")]))
         .at("/studies/1.3/series/1.3.1/instances", instances(&["1.3.1.1"]))
-        .at("/studies/1.3/series/1.3.2/instances", Answer::json("[]"))
-        .at("/studies/1.4/series", Answer::json("[]"))
+        .at("/studies/1.3/series/1.3.2/instances", CannedResponse::json("[]"))
+        .at("/studies/1.4/series", CannedResponse::json("[]"))
 }
 
 fn value(row: &Value, tag: &str) -> Value {
@@ -68,7 +68,7 @@ async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
 async fn attributes_that_the_archive_returns_are_not_synthesized() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
     let (plain, root) =
-        (ArchiveRoot::of(&pacs).await, ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await);
+        (ArchiveRoot::new(&pacs).await, ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await);
     for target in ["studies", "studies/1.2/series", "studies/1.2/series/1.2.1/instances"] {
         let before = pacs.targets().len();
         let answer = client::get(&root.url(target)).await;
@@ -109,7 +109,9 @@ async fn synthesis_of_more_studies_than_max_opened_is_rejected() {
 
 #[tokio::test]
 async fn a_failed_search_below_a_study_fails_the_list() {
-    for failure in [Answer::status(500), Answer::json("[{\"a\":"), Answer::html("<html>")] {
+    for failure in
+        [CannedResponse::status(500), CannedResponse::json("[{\"a\":"), CannedResponse::html("<html>")]
+    {
         let pacs = Pacs::new()
             .at("/studies", list([row(&[("0020000D", "1.2")])]))
             .at("/studies/1.2/series", failure.clone())

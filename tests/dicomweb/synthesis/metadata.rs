@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
 use crate::support::objects::{file, image, report};
-use crate::support::pacs::{Answer, Framing, Pacs};
+use crate::support::pacs::{CannedResponse, Framing, Pacs};
 use crate::support::samples;
 
 const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
@@ -19,14 +19,14 @@ fn uids(answer: &Received) -> Vec<String> {
 }
 
 /// Two images of a series.
-fn two_instances() -> Answer {
+fn two_instances() -> CannedResponse {
     let files = ["1.2.3.1", "1.2.3.2"].map(|uid| file(image("1.2", "1.2.3", uid, b"0123")));
-    Answer::parts("b", files.iter().map(|file| (PART, file.as_slice())))
+    CannedResponse::parts("b", files.iter().map(|file| (PART, file.as_slice())))
 }
 
-fn rows(tag: &str, uids: &[&str]) -> Answer {
+fn rows(tag: &str, uids: &[&str]) -> CannedResponse {
     let row = |uid: &&str| json!({tag: {"vr": "UI", "Value": [uid]}});
-    Answer::json(Value::Array(uids.iter().map(row).collect()).to_string())
+    CannedResponse::json(Value::Array(uids.iter().map(row).collect()).to_string())
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn an_unreadable_instance_fails_the_metadata() {
     let broken = file(report("1.2", "1.2.3", "1.2.3.2"));
     for bad in [&broken[..broken.len() - 3], b"no DICOM", b"", &file(report("1.2", "", "1.2.3.2"))] {
         for parts in [[good.as_slice(), bad], [bad, &good]] {
-            let answer = Answer::parts("b", parts.map(|part| (PART, part)));
+            let answer = CannedResponse::parts("b", parts.map(|part| (PART, part)));
             let pacs = Pacs::new().at("/studies/1.2", answer).start().await;
             let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
             let answer = client::get(&root.url("studies/1.2/metadata")).await;
@@ -138,7 +138,7 @@ async fn an_unreadable_instance_fails_the_metadata() {
 async fn instances_outside_the_requested_resource_are_removed() {
     let files = [("1.2.3", "1.2.3.1"), ("1.2.3", "1.2.3.2"), ("1.2.4", "1.2.4.1")]
         .map(|(series, instance)| file(report("1.2", series, instance)));
-    let study = Answer::parts("boundary", files.iter().map(|file| (PART, file.as_slice())));
+    let study = CannedResponse::parts("boundary", files.iter().map(|file| (PART, file.as_slice())));
     let pacs = Pacs::new().otherwise(study).start().await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for (objects, expected) in [
@@ -157,13 +157,13 @@ async fn instances_outside_the_requested_resource_are_removed() {
 async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
     for rejection in [404, 400, 406, 501] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/series/1.2.3/metadata", Answer::status(rejection))
+            .at("/studies/1.2/series/1.2.3/metadata", CannedResponse::status(rejection))
             .at("/studies/1.2/series/1.2.3", two_instances())
-            .at("/studies/1.2/metadata", Answer::status(rejection))
+            .at("/studies/1.2/metadata", CannedResponse::status(rejection))
             .at("/studies/1.2/series", rows("0020000E", &["1.2.3"]))
             .start()
             .await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         for objects in ["studies/1.2/series/1.2.3", "studies/1.2"] {
             let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
             assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"], "{objects} after {rejection}");
@@ -171,11 +171,11 @@ async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
     }
     for failure in [500, 503, 401] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/series/1.2.3/metadata", Answer::status(failure))
+            .at("/studies/1.2/series/1.2.3/metadata", CannedResponse::status(failure))
             .at("/studies/1.2/series/1.2.3", two_instances())
             .start()
             .await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         let answer = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
         assert!(answer.status >= 500, "{failure}: {}", answer.status);
         assert_eq!(pacs.targets().len(), 1, "a failing archive gets no further request");
@@ -184,8 +184,8 @@ async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
 
 #[tokio::test]
 async fn metadata_of_an_unknown_resource_is_not_found() {
-    let pacs = Pacs::new().at("/studies/1.2/series", Answer::json("[]")).start().await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let pacs = Pacs::new().at("/studies/1.2/series", CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::new(&pacs).await;
     for objects in ["studies/1.2", "studies/1.2/series/1.2.3", "studies/1.2/series/1.2.3/instances/1.2.3.1"] {
         let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
         assert_eq!(answer.status, 404, "{objects}: {}", answer.text());
@@ -197,12 +197,12 @@ async fn metadata_of_an_unknown_resource_is_not_found() {
 async fn a_rejection_is_forwarded_if_metadata_cannot_be_synthesized() {
     for rejection in [404, 501] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/metadata", Answer::status(rejection))
+            .at("/studies/1.2/metadata", CannedResponse::status(rejection))
             .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
             .at("/studies/1.2/series/1.2.3/instances", rows("00080018", &["1.2.3.1"]))
             .start()
             .await;
-        let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/metadata")).await;
+        let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/metadata")).await;
         assert_eq!(answer.status, rejection, "{}", answer.text());
         let synthesized = client::get(
             &ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await.url("studies/1.2/metadata"),
@@ -227,7 +227,7 @@ async fn study_metadata_is_synthesized_from_series_and_instances() {
                 "7FE00010": {"vr": "OW", "BulkDataURI": "./frames"},
             })
         };
-        Answer::json(Value::Array(uids.iter().map(row).collect()).to_string())
+        CannedResponse::json(Value::Array(uids.iter().map(row).collect()).to_string())
     };
     let pacs = Pacs::new()
         .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
@@ -240,11 +240,11 @@ async fn study_metadata_is_synthesized_from_series_and_instances() {
         )
         .at(
             "/studies/1.2/series/1.2.4/instances/1.2.4.2",
-            Answer::bytes("application/dicom", file(report("1.2", "1.2.4", "1.2.4.2"))),
+            CannedResponse::bytes("application/dicom", file(report("1.2", "1.2.4", "1.2.4.2"))),
         )
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let answer = client::get(&root.url("studies/1.2/metadata")).await;
     assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2", "1.2.4.1", "1.2.4.2"]);
 }
@@ -253,20 +253,20 @@ async fn study_metadata_is_synthesized_from_series_and_instances() {
 async fn a_failed_series_fails_the_study_metadata() {
     let row = r#"[{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}]"#;
     for (second, series) in [
-        (Answer::status(500), Answer::status(500)),
-        (Answer::json(row).breaks_after(row.len() - 1), Answer::status(500)),
-        (Answer::json("[]"), Answer::status(500)),
-        (Answer::status(404), Answer::status(404)),
-        (Answer::json("[{\"a\":"), Answer::status(404)),
+        (CannedResponse::status(500), CannedResponse::status(500)),
+        (CannedResponse::json(row).breaks_after(row.len() - 1), CannedResponse::status(500)),
+        (CannedResponse::json("[]"), CannedResponse::status(500)),
+        (CannedResponse::status(404), CannedResponse::status(404)),
+        (CannedResponse::json("[{\"a\":"), CannedResponse::status(404)),
     ] {
         let pacs = Pacs::new()
             .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
-            .at("/studies/1.2/series/1.2.3/metadata", Answer::json(row))
+            .at("/studies/1.2/series/1.2.3/metadata", CannedResponse::json(row))
             .at("/studies/1.2/series/1.2.4/metadata", second.clone())
             .at("/studies/1.2/series/1.2.4", series)
             .start()
             .await;
-        let root = ArchiveRoot::of(&pacs).await;
+        let root = ArchiveRoot::new(&pacs).await;
         let answer = client::get(&root.url("studies/1.2/metadata")).await;
         assert!(answer.status >= 500 || !answer.complete, "{second:?}: {}", answer.text());
     }
@@ -274,7 +274,7 @@ async fn a_failed_series_fails_the_study_metadata() {
 
 #[tokio::test]
 async fn a_single_object_is_complete_only_with_framing_that_marks_its_end() {
-    let object = || Answer::bytes("application/dicom", file(report("1.2", "1.2.3", "1.2.3.1")));
+    let object = || CannedResponse::bytes("application/dicom", file(report("1.2", "1.2.3", "1.2.3.1")));
     for (framing, status) in [(Framing::Length, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)] {
         let instance = "studies/1.2/series/1.2.3/instances/1.2.3.1";
         let pacs = Pacs::new().at(&format!("/{instance}"), object().framed(framing)).start().await;
@@ -287,7 +287,8 @@ async fn a_single_object_is_complete_only_with_framing_that_marks_its_end() {
 #[tokio::test]
 async fn a_disconnect_cancels_the_retrieval_of_instances() {
     let endless = [b"--b\r\n\r\n".as_slice(), &file(image("1.2", "1.2.3", "1.2.3.1", b"0123"))].concat();
-    let endless = Answer::endless("multipart/related; type=\"application/dicom\"; boundary=b", endless);
+    let endless =
+        CannedResponse::endless("multipart/related; type=\"application/dicom\"; boundary=b", endless);
     let pacs = Pacs::new().at("/studies/1.2", endless).start().await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     let connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{CannedResponse, Pacs};
 
 const SYNTHESIZED: &str = "synthesize = [\"parents\"]";
 const SERIES: &str = r#"{ "00080060" :{"vr":"CS","Value":["C\u0054"]},"0020000E":{"vr":"UI","Value":["1.2.3"]}, "00200011":{"vr":"IS","Value":["1 "]}}"#;
@@ -15,11 +15,14 @@ async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
     let has_it = r#"{ "0020000D" : {"vr":"UI","Value":["1.2"]}, "0020000E":{"vr":"UI","Value":["1.2.4"]} }"#;
     let instance = r#"{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}"#;
     let pacs = Pacs::new()
-        .at("/studies/1.2/series", Answer::json(format!("[{SERIES}, {has_it}]")).header("ETag", "\"a\""))
-        .at("/studies/1.2/instances", Answer::json(format!("[{instance}]")))
-        .at("/studies/1.2/series/1.2.3/instances", Answer::json(format!("[{instance}]")))
-        .at("/studies", Answer::json("[{\"00100020\":{\"vr\":\"LO\"}}]"))
-        .at("/series", Answer::json(format!("[{SERIES}]")))
+        .at(
+            "/studies/1.2/series",
+            CannedResponse::json(format!("[{SERIES}, {has_it}]")).header("ETag", "\"a\""),
+        )
+        .at("/studies/1.2/instances", CannedResponse::json(format!("[{instance}]")))
+        .at("/studies/1.2/series/1.2.3/instances", CannedResponse::json(format!("[{instance}]")))
+        .at("/studies", CannedResponse::json("[{\"00100020\":{\"vr\":\"LO\"}}]"))
+        .at("/series", CannedResponse::json(format!("[{SERIES}]")))
         .start()
         .await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
@@ -54,7 +57,7 @@ async fn rows_of_other_resources_are_removed() {
         })
     };
     let study = json!([row("1.2.3", "1.2.3.1"), row("1.2.3", "1.2.3.2"), row("1.2.4", "1.2.4.1")]);
-    let pacs = Pacs::new().otherwise(Answer::json(study.to_string())).start().await;
+    let pacs = Pacs::new().otherwise(CannedResponse::json(study.to_string())).start().await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for (target, expected) in [
         ("studies/1.2/metadata", 3),
@@ -75,8 +78,8 @@ async fn rows_of_other_resources_are_removed() {
 #[tokio::test]
 async fn parent_uids_are_synthesized_in_xml() {
     let pacs = Pacs::new()
-        .at("/studies/1.2/series", Answer::json(format!("[{SERIES}, {SERIES}]")))
-        .at("/studies/1.3/series", Answer::json("[]"))
+        .at("/studies/1.2/series", CannedResponse::json(format!("[{SERIES}, {SERIES}]")))
+        .at("/studies/1.3/series", CannedResponse::json("[]"))
         .start()
         .await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
@@ -97,7 +100,7 @@ async fn parent_uids_are_synthesized_in_xml() {
 #[tokio::test]
 async fn a_truncated_list_aborts_the_transfer() {
     let list = format!("[{SERIES}, {SERIES}]");
-    let cut = (0..=list.len()).map(|length| Answer::json(list.clone()).breaks_after(length));
+    let cut = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).breaks_after(length));
     let pacs = Pacs::new().in_turn("/studies/1.2/series", cut).start().await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for length in 0..list.len() {
@@ -109,8 +112,9 @@ async fn a_truncated_list_aborts_the_transfer() {
 
 #[tokio::test]
 async fn parent_uids_are_synthesized_at_the_aggregate_root() {
-    let answer =
-        |series: &str| Answer::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#));
+    let answer = |series: &str| {
+        CannedResponse::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#))
+    };
     let first = Pacs::new().at("/studies/1.2/series", answer("1.2.3")).start().await;
     let second = Pacs::new().at("/studies/1.2/series", answer("1.2.4")).start().await;
     let more = format!(

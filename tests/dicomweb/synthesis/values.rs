@@ -5,15 +5,15 @@ use serde_json::Value;
 use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
 use crate::support::objects::{compressed, encoded, file, image, report};
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::samples;
 
 const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
 const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 
-fn one_part(file: &[u8]) -> Answer {
-    Answer::parts("b", [("Content-Type: application/dicom", file)])
+fn one_part(file: &[u8]) -> CannedResponse {
+    CannedResponse::parts("b", [("Content-Type: application/dicom", file)])
 }
 
 /// The parts of a multipart body, each with its headers.
@@ -150,7 +150,7 @@ async fn bulk_data_truncated_at_any_byte_is_never_complete() {
 #[tokio::test]
 async fn elements_that_the_instance_does_not_contain_are_not_found() {
     let whole_study = ["1.2.3.2", "1.2.3.1"].map(|uid| file(report("1.2", "1.2.3", uid)));
-    let study = Answer::parts("b", whole_study.iter().map(|file| ("A: b", file.as_slice())));
+    let study = CannedResponse::parts("b", whole_study.iter().map(|file| ("A: b", file.as_slice())));
     let pacs = Pacs::new().at(&format!("/{INSTANCE}"), study).start().await;
     let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for path in ["7FE00010", "00420011", "00082112/1/00082111", "00100010/1/00100010"] {
@@ -168,15 +168,15 @@ async fn bulk_data_of_the_archive_is_preferred() {
         .in_turn(
             &format!("/{value}"),
             [
-                Answer::bytes("application/octet-stream", *b"upstream"),
-                Answer::status(404),
-                Answer::status(500),
+                CannedResponse::bytes("application/octet-stream", *b"upstream"),
+                CannedResponse::status(404),
+                CannedResponse::status(500),
             ],
         )
         .at(&format!("/{INSTANCE}"), one_part(&file(image("1.2", "1.2.3", "1.2.3.1", b"synthesized!"))))
         .start()
         .await;
-    let root = ArchiveRoot::of(&pacs).await;
+    let root = ArchiveRoot::new(&pacs).await;
     let url = root.url(&value);
     assert_eq!(client::get(&url).await.text(), "upstream");
     assert_eq!(parts(&client::get(&url).await)[0].1, b"synthesized!");

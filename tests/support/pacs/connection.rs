@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::answer::{Answer, Ends, Framing};
+use super::canned_response::{CannedResponse, Ends, Framing};
 use super::{SeenRequest, Shared};
 
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
@@ -92,7 +92,7 @@ async fn disconnected(stream: &mut TcpStream) {
 }
 
 /// Sends the answer; returns whether the connection can be reused.
-async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &Answer) -> bool {
+async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &CannedResponse) -> bool {
     let sent = match answer.ends {
         Ends::Unanswered => return false,
         Ends::Silent => {
@@ -130,7 +130,7 @@ async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &Answer) -> b
     }
 }
 
-async fn sends_body(stream: &mut TcpStream, answer: &Answer, body: &[u8]) -> std::io::Result<()> {
+async fn sends_body(stream: &mut TcpStream, answer: &CannedResponse, body: &[u8]) -> std::io::Result<()> {
     stream.write_all(head_of(answer).as_bytes()).await?;
     let (size, pause) = answer.in_pieces.unwrap_or((body.len().max(1), Duration::ZERO));
     for (index, piece) in body.chunks(size).enumerate() {
@@ -149,7 +149,7 @@ async fn sends_body(stream: &mut TcpStream, answer: &Answer, body: &[u8]) -> std
     Ok(())
 }
 
-fn head_of(answer: &Answer) -> String {
+fn head_of(answer: &CannedResponse) -> String {
     let mut head = format!("HTTP/1.1 {} Scripted\r\n", answer.status);
     for (name, value) in &answer.headers {
         write!(head, "{name}: {value}\r\n").unwrap();

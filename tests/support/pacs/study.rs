@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Behavior, Paging, ROOT};
+use super::{Behavior, CannedResponse, Paging, ROOT};
 
 const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 
@@ -118,7 +118,12 @@ impl Study {
 }
 
 /// Answers a request that is not scripted, with rows or metadata of `studies`; `None` for other resources.
-pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, target: &str) -> Option<Answer> {
+pub(super) fn answer(
+    studies: &[Study],
+    behavior: &Behavior,
+    address: &str,
+    target: &str,
+) -> Option<CannedResponse> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
     let study = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
@@ -141,7 +146,7 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
             let rows: Vec<_> =
                 study(uid).iter().flat_map(|study| study.instance_rows(address, series)).collect();
             if rows.is_empty() {
-                return Some(Answer::status(404));
+                return Some(CannedResponse::status(404));
             }
             rows
         }
@@ -156,7 +161,7 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
         _ => return None,
     };
     if segments == ["studies"] && behavior.max_listed.is_some_and(|max| rows.len() > max) {
-        return Some(Answer::status(413));
+        return Some(CannedResponse::status(413));
     }
     let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeats_rows + 1));
     let number = |key: &str| value_of(query, key).and_then(|value| value.parse::<usize>().ok());
@@ -172,12 +177,13 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
     };
     let rows: Vec<Value> = rows.collect();
     if behavior.paging == Paging::EndRejected && offset > 0 && offset >= rows.len() {
-        return Some(Answer::status(400));
+        return Some(CannedResponse::status(400));
     }
     let remaining = rows.len().saturating_sub(offset.saturating_add(limit));
     let has_warning =
         matches!(behavior.paging, Paging::CutAtWithWarning(_) | Paging::FirstRowsWithWarning(_));
-    let answer = Answer::json(Value::Array(rows.into_iter().skip(offset).take(limit).collect()).to_string());
+    let answer =
+        CannedResponse::json(Value::Array(rows.into_iter().skip(offset).take(limit).collect()).to_string());
     if has_warning && remaining > 0 {
         let warning = format!("299 pacs: \"There are {remaining} additional results that can be requested\"");
         return Some(answer.header("warning", &warning));

@@ -102,7 +102,7 @@ fn read_level(
                     && elements.element(header.tag).is_none() =>
             {
                 let bytes = walk.source().take_bytes(length.into())?;
-                let vr = header.known_vr(|| elements.word(tags::PIXEL_REPRESENTATION));
+                let vr = header.resolve_vr(|| elements.word(tags::PIXEL_REPRESENTATION));
                 let bytes = if header.syntax.big_endian { little_endian(bytes, vr) } else { bytes };
                 elements.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
             }

@@ -39,7 +39,7 @@ impl ElementHeader {
     /// between US and SS (PS3.5 A.1). UN is replaced by the representation in the dictionary (PS3.5 6.2.2 note 3), except
     /// for sequences, because a UN value of defined length is not parsed for items, and except for numbers in big-endian
     /// data sets, because UN values are little endian in every transfer syntax.
-    pub(super) fn known_vr(&self, pixel_representation: impl FnOnce() -> Option<u16>) -> VR {
+    pub(super) fn resolve_vr(&self, pixel_representation: impl FnOnce() -> Option<u16>) -> VR {
         let known = StandardDataDictionary.by_tag(self.tag).map(DataDictionaryEntry::vr);
         let (explicit, big_endian) = (self.syntax.explicit, self.syntax.big_endian);
         match (self.vr, known) {

@@ -50,7 +50,7 @@ impl Tree {
 
     /// Returns the value representation of an element.
     pub(super) fn vr_of(&mut self, header: &ElementHeader) -> VR {
-        header.known_vr(|| self.innermost().data.word(tags::PIXEL_REPRESENTATION))
+        header.resolve_vr(|| self.innermost().data.word(tags::PIXEL_REPRESENTATION))
     }
 
     /// Returns the size in bytes of the words that must be swapped to convert a value to little-endian order (PS3.5

@@ -1,8 +1,8 @@
 //! WADO-RS (PS3.18 10.4): instances, frames and bulk data as stored. Does not transcode: the status for an object that is not
 //! stored in an accepted transfer syntax is 406.
 
-use super::accept::{self, accepts_multipart, accepts_single_part, transfer_syntax};
 use super::body::{self, Chunks, FileRange};
+use super::content_negotiation::{self, accepts_multipart, accepts_single_part, transfer_syntax};
 use super::frames::{self, Frames, FramesError};
 use super::multipart::{self, Part};
 use super::route::Scope;
@@ -200,7 +200,7 @@ fn layout(
     can_be_single: bool,
     is_accepted: impl Fn(&MediaRange) -> bool,
 ) -> Option<PayloadLayout> {
-    accept::acceptable(accepted).filter(|range| is_accepted(range)).find_map(|range| {
+    content_negotiation::acceptable(accepted).filter(|range| is_accepted(range)).find_map(|range| {
         if accepts_multipart(range, media) {
             Some(PayloadLayout::Multipart)
         } else {
@@ -212,7 +212,7 @@ fn layout(
 /// Returns the multipart layout if a range accepts application/octet-stream in the stored transfer syntax: viewers request this
 /// type and read the actual type from the Content-Type of the part.
 fn octet_stream_layout(accepted: &[MediaRange], stored_syntax: &str) -> Option<PayloadLayout> {
-    accept::acceptable(accepted)
+    content_negotiation::acceptable(accepted)
         .any(|range| {
             accepts_multipart(range, OCTETS)
                 && transfer_syntax(range).is_some_and(|uid| uid == "*" || uid == stored_syntax)

@@ -76,7 +76,7 @@ element! {
 
 impl CodeableConcept {
     /// Returns a concept with codings and without text.
-    pub fn of(coding: Vec<Coding>) -> Self {
+    pub fn from_codings(coding: Vec<Coding>) -> Self {
         Self { coding, ..Self::default() }
     }
 }

@@ -39,17 +39,17 @@ pub enum ExtensionValue {
 impl Extension {
     /// Returns an extension with a code.
     pub fn code(url: &'static str, code: &'static str) -> Self {
-        Self::of(url, ExtensionValue::Code(code.into()))
+        Self::new(url, ExtensionValue::Code(code.into()))
     }
 
     /// Returns an extension with a boolean.
     pub fn boolean(url: &'static str, value: bool) -> Self {
-        Self::of(url, ExtensionValue::Boolean(value))
+        Self::new(url, ExtensionValue::Boolean(value))
     }
 
     /// Returns an extension with an integer.
     pub fn integer(url: &'static str, value: i32) -> Self {
-        Self::of(url, ExtensionValue::Integer(value))
+        Self::new(url, ExtensionValue::Integer(value))
     }
 
     /// Returns the extension data-absent-reason with the code `unknown`.
@@ -57,7 +57,7 @@ impl Extension {
         Self::code(DATA_ABSENT_REASON, "unknown")
     }
 
-    fn of(url: &'static str, value: ExtensionValue) -> Self {
+    fn new(url: &'static str, value: ExtensionValue) -> Self {
         Self { element: Element::default(), url: url.into(), value: Some(value) }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Delimiter {
 
 impl Delimiter {
     /// Returns the delimiter for `boundary`.
-    pub(super) fn of(boundary: &str) -> Self {
+    pub(super) fn new(boundary: &str) -> Self {
         let text = format!("--{boundary}").into_bytes();
         let last = text.len() - 1;
         let (mut occurs, mut distance) = ([false; 256], [0; 256]);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn many_false_candidates_switch_to_a_linear_search() {
-        let delimiter = Delimiter::of(&"-".repeat(70));
+        let delimiter = Delimiter::new(&"-".repeat(70));
         let mut bytes = "x".repeat(10) + &"-".repeat(71) + "x";
         bytes = bytes.repeat(200);
         assert_eq!(delimiter.find(bytes.as_bytes()), None);
@@ -131,7 +131,7 @@ mod tests {
         fn delimiter_is_found_where_a_plain_search_finds_it(
             boundary in "[abc-]{1,6}", bytes in prop::collection::vec(prop::sample::select(b"abc-x".to_vec()), 0..400),
         ) {
-            let delimiter = Delimiter::of(&boundary);
+            let delimiter = Delimiter::new(&boundary);
             prop_assert_eq!(delimiter.find(&bytes), memmem::find(&bytes, delimiter.text()));
         }
     }

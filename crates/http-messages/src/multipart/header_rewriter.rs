@@ -180,7 +180,7 @@ enum Boundary {
 
 impl Boundary {
     fn known(boundary: &str) -> Self {
-        Self::Known(Arc::new(Delimiter::of(boundary)))
+        Self::Known(Arc::new(Delimiter::new(boundary)))
     }
 
     /// Reads the boundary from the first line that begins like a delimiter; empty lines and a preamble may precede it. `None` if

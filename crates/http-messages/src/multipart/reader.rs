@@ -44,7 +44,7 @@ pub struct PartReader {
 impl PartReader {
     /// Creates a reader for a body whose Content-Type declares `boundary`.
     pub fn new(boundary: &str) -> Self {
-        Self { delimiter: Delimiter::of(boundary), state: State::Before, buffered: BytesMut::new() }
+        Self { delimiter: Delimiter::new(boundary), state: State::Before, buffered: BytesMut::new() }
     }
 
     /// Reads the next bytes of the body and calls `handle` for every event.

@@ -4,7 +4,7 @@ use super::super::{Parameter, Searched, Value, id as ids};
 
 /// Returns the parameters of all resources. `keys` are the keys of `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and
 /// `_tag`, in this order.
-pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
+pub(super) const fn all<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
     let [id, last_updated, profile, security, source, tag] = keys;
     [
         Parameter::<R>::token(

@@ -40,7 +40,7 @@ impl Searched for Endpoint {
     type Param = EndpointParam;
 
     const TYPE: ResourceType = ResourceType::Endpoint;
-    const COMMON: &'static [Parameter<Self>] = &common::of([
+    const COMMON: &'static [Parameter<Self>] = &common::all([
         Param::Id,
         Param::LastUpdated,
         Param::Profile,

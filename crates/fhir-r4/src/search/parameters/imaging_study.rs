@@ -64,7 +64,7 @@ impl Searched for ImagingStudy {
     type Param = ImagingStudyParam;
 
     const TYPE: ResourceType = ResourceType::ImagingStudy;
-    const COMMON: &'static [Parameter<Self>] = &common::of([
+    const COMMON: &'static [Parameter<Self>] = &common::all([
         Param::Id,
         Param::LastUpdated,
         Param::Profile,

@@ -81,7 +81,7 @@ impl Searched for Patient {
     type Param = PatientParam;
 
     const TYPE: ResourceType = ResourceType::Patient;
-    const COMMON: &'static [Parameter<Self>] = &common::of([
+    const COMMON: &'static [Parameter<Self>] = &common::all([
         Param::Id,
         Param::LastUpdated,
         Param::Profile,

@@ -30,7 +30,7 @@ pub(super) fn needs_versions(criteria: &[Criterion<ImagingStudy>], sort: &[SortK
 fn listing_of(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
     let (times, others): (Vec<_>, Vec<_>) = criteria.iter().partition(|criterion| is_about_time(criterion));
     let text = |criterion: &Criterion<_>| format!("{} {:?}", criterion.parameter.name, criterion.test);
-    (!times.is_empty()).then(|| ListingKey::of(others.into_iter().map(text).collect()))
+    (!times.is_empty()).then(|| ListingKey::from_criteria(others.into_iter().map(text).collect()))
 }
 
 impl Studies {

@@ -18,7 +18,7 @@ pub enum Framing {
 
 /// One answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct CannedResponse {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
@@ -46,7 +46,7 @@ pub(super) enum Ends {
     Endless(usize),
 }
 
-impl Answer {
+impl CannedResponse {
     /// Creates an answer without a body.
     pub fn status(status: u16) -> Self {
         Self {

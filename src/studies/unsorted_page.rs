@@ -18,7 +18,7 @@ use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
 use super::scan::ListLimits;
 use super::search::{Cursor, PatientConflict, StudyPage, StudySearch};
-use super::versions::needs_versions;
+use super::study_versions::needs_versions;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping;
@@ -287,8 +287,9 @@ async fn batch(
     // Repeated rows, which some archives return once per instance, are skipped.
     let new = numbered.filter(|(_, row)| !is_repeated(row));
     let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
-    let is_short = received.rows < limit as usize && !received.more && archive.profile().paging_is_reliable;
-    Ok(RowBatch { is_last: received.rows <= repeated || is_short, rows, end, has_drifted })
+    let is_short =
+        received.row_count < limit as usize && !received.has_more && archive.profile().paging_is_reliable;
+    Ok(RowBatch { is_last: received.row_count <= repeated || is_short, rows, end, has_drifted })
 }
 
 /// The first row of the archive's list.
@@ -306,7 +307,7 @@ async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String
 /// A short hash that identifies the row without revealing its content.
 fn identity_of(row: &Attributes) -> String {
     let mut digest = Sha256::new();
-    let identity = RowIdentity::of(&SearchLevel::Studies, row);
+    let identity = RowIdentity::from_row(&SearchLevel::Studies, row);
     for part in identity.iter().flat_map(RowIdentity::parts) {
         digest.update(part.as_bytes());
         digest.update([0]);
