@@ -7,7 +7,7 @@ use dicomweb_gateway::auth::{Access, AuthError, Authentication, Authenticator};
 use futures_util::FutureExt;
 use http::HeaderMap;
 
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
@@ -45,7 +45,7 @@ impl Authenticator for ScriptedAuthenticator {
 }
 
 async fn with_authenticator() -> (RunningPacs, RunningGateway, Arc<ScriptedAuthenticator>) {
-    let pacs = Pacs::new().study(Study::new("1.2")).start().await;
+    let pacs = Pacs::new().with_study(Study::new("1.2")).start().await;
     let authenticator = Arc::new(ScriptedAuthenticator::default());
     let gateway = RunningGateway::start_with_authenticator(
         Arc::clone(&authenticator) as Arc<dyn Authenticator>,
@@ -57,7 +57,7 @@ async fn with_authenticator() -> (RunningPacs, RunningGateway, Arc<ScriptedAuthe
 
 const CACHED: &str = "/fhir/ImagingStudy/1.2";
 
-async fn send(gateway: &RunningGateway, method: &str, path: &str) -> Received {
+async fn send(gateway: &RunningGateway, method: &str, path: &str) -> ReceivedResponse {
     let url = format!("{}{path}", gateway.base_url());
     if method == "POST" {
         let batch = r#"{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"ImagingStudy/1.2"}}]}"#;

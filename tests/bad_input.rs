@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::client::Received;
+use crate::support::client::ReceivedResponse;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Framing, Pacs};
 
@@ -19,7 +19,7 @@ const REQUESTS: [&str; 6] = [
     "/fhir/Patient?name=Doe",
 ];
 
-fn issue(received: &Received, place: &str) -> Value {
+fn issue(received: &ReceivedResponse, place: &str) -> Value {
     let outcome = received.json();
     assert_eq!(outcome["resourceType"], "OperationOutcome", "{place}");
     assert_eq!(outcome["issue"][0]["severity"], "error", "{place}: {outcome}");
@@ -54,7 +54,7 @@ async fn an_invalid_value_is_rejected_with_400_and_the_parameter() {
         assert_eq!(received.status, 400, "{query}: {}", received.text());
         assert_eq!(issue(&received, &query)["expression"][0], format!("http.{parameter}"), "{query}");
     }
-    assert_eq!(gateway.upstream_requests("search"), 0, "an invalid request is never sent to an archive");
+    assert_eq!(gateway.upstream_request_count("search"), 0, "an invalid request is never sent to an archive");
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn failures_of_an_archive_are_reported_as_upstream_errors() {
     for (answer, statuses) in [
         (CannedResponse::html(page), [502, 502]),
         (CannedResponse::bytes("application/dicom+json", page), [502, 502]),
-        (CannedResponse::json("").framed(Framing::UntilClose), [502, 502]),
+        (CannedResponse::json("").with_framing(Framing::UntilClose), [502, 502]),
         (CannedResponse::json("500"), [502, 502]),
         (CannedResponse::json("\"Doe^Jane\""), [502, 502]),
         (CannedResponse::json("[null]"), [502, 502]),
@@ -93,12 +93,12 @@ async fn failures_of_an_archive_are_reported_as_upstream_errors() {
         (CannedResponse::status(301).header("Location", "http://secret.example/"), [502, 502]),
         (CannedResponse::status(307).header("Location", "/dicom-web/studies?secret"), [502, 502]),
         (CannedResponse::raw("secret\r\n\r\n"), [502, 503]),
-        (CannedResponse::closes(), [502, 503]),
-        (CannedResponse::hangs(), [504, 504]),
-        (CannedResponse::json("[{}]").stalls_after(1), [504, 504]),
-        (CannedResponse::json("[]").slow(Duration::from_hours(1)), [504, 504]),
+        (CannedResponse::connection_closed(), [502, 503]),
+        (CannedResponse::never_sent(), [504, 504]),
+        (CannedResponse::json("[{}]").stall_after(1), [504, 504]),
+        (CannedResponse::json("[]").with_delay(Duration::from_hours(1)), [504, 504]),
     ] {
-        let pacs = Pacs::new().otherwise(answer.clone()).start().await;
+        let pacs = Pacs::new().with_fallback(answer.clone()).start().await;
         // A short deadline only where the answer never comes: a busy machine may need longer for the others.
         let deadline = if statuses[0] == 504 { "timeout = \"300ms\"" } else { "" };
         let gateway = RunningGateway::start(&pacs.url(), deadline).await;
@@ -135,9 +135,12 @@ async fn rows_with_deviating_json_are_read() {
             body.extend_from_slice(b"\xfc\xff^J\"}]}}");
         }
         body.extend_from_slice(b"]");
-        let pacs = Pacs::new().at("/studies", CannedResponse::bytes("application/json", body)).start().await;
+        let pacs = Pacs::new()
+            .with_response("/studies", CannedResponse::bytes("application/json", body))
+            .start()
+            .await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-        let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
+        let bundle = gateway.get_json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
         assert_eq!(bundle["total"], 1, "{row}");
         assert_eq!(bundle["entry"][0]["resource"]["id"], "1.2.3", "{row}");
     }

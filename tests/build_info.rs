@@ -56,7 +56,7 @@ fn version_names_the_release_the_commit_and_its_date() {
 
 #[tokio::test]
 async fn the_capability_statement_has_the_date_of_the_build() {
-    let statement = RunningGateway::start_with_samples().await.json("/fhir/metadata").await;
+    let statement = RunningGateway::start_with_samples().await.get_json("/fhir/metadata").await;
     assert_eq!(statement["software"]["version"], env!("CARGO_PKG_VERSION"));
     let date = statement["date"].as_str().unwrap();
     assert!(date.parse::<jiff::civil::Date>().is_ok(), "{date}");

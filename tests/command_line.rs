@@ -102,7 +102,7 @@ async fn demo_prints_urls_that_all_respond() {
     for url in urls {
         let answer = get(url).await;
         assert_eq!(answer.status, 200, "{url}");
-        assert!(answer.complete && answer.body.len() > 100, "{url}");
+        assert!(answer.is_complete && answer.body.len() > 100, "{url}");
     }
     assert!(demo.terminate().success());
 }
@@ -229,8 +229,10 @@ fn check_reports_a_state_directory_that_does_not_exist() {
 async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
     // Longer than what is read before the status is sent.
     let row = "{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}},";
-    let pacs =
-        Pacs::new().at("/studies", CannedResponse::json(format!("[{}", row.repeat(50_000)))).start().await;
+    let pacs = Pacs::new()
+        .with_response("/studies", CannedResponse::json(format!("[{}", row.repeat(50_000))))
+        .start()
+        .await;
     let file = config_for(&pacs.url());
     let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
     let lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();
@@ -238,7 +240,7 @@ async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
     let listening = log.find(|line| line["message"] == "listening").unwrap();
     let public = listening["address"].as_str().unwrap();
     let received = get(&format!("http://{public}/dicom-web/main/studies")).await;
-    assert!(!received.complete, "{}", received.text());
+    assert!(!received.is_complete, "{}", received.text());
     assert!(serve.terminate().success());
     let log: Vec<_> = log.collect();
     let warning = log.iter().find(|line| line["level"] == "WARN").expect("a warning");

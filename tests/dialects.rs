@@ -8,8 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{CannedResponse, Pacs, QueryMatch, RunningPacs};
+use crate::support::gateway::{RunningGateway, resources_with_mode};
+use crate::support::pacs::{CannedResponse, Pacs, QueryCondition, RunningPacs};
 
 async fn replay(dialect: &str) {
     let folder = Path::new("tests/dialects").join(dialect);
@@ -43,20 +43,20 @@ fn with_exchange(pacs: Pacs, exchange: &Value) -> Pacs {
     let path = text("path");
     let conditions = conditions(exchange);
     if path == "*" && conditions.is_empty() {
-        return pacs.otherwise(answer);
+        return pacs.with_fallback(answer);
     }
-    pacs.when(&path, conditions, answer)
+    pacs.with_conditional_response(&path, conditions, answer)
 }
 
 /// The conditions on the query: `"*"` for any value of a key, a text for this value, `{"holds": text}` for a value that contains
 /// the text, `"repeated"` for a key that occurs more than once.
-fn conditions(exchange: &Value) -> Vec<(String, QueryMatch)> {
+fn conditions(exchange: &Value) -> Vec<(String, QueryCondition)> {
     let conditions = exchange["when"].as_object().into_iter().flatten();
     let given = |value: &Value| match value.as_str() {
-        Some("*") => QueryMatch::AnyValue,
-        Some("repeated") => QueryMatch::Repeated,
-        Some(text) => QueryMatch::Exactly(text.to_owned()),
-        None => QueryMatch::Containing(value["holds"].as_str().unwrap().to_owned()),
+        Some("*") => QueryCondition::Present,
+        Some("repeated") => QueryCondition::Repeated,
+        Some(text) => QueryCondition::Equals(text.to_owned()),
+        None => QueryCondition::Contains(value["holds"].as_str().unwrap().to_owned()),
     };
     conditions.map(|(key, value)| (key.clone(), given(value))).collect()
 }
@@ -84,7 +84,7 @@ async fn assert_meets(gateway: &RunningGateway, dialect: &str, expectation: &Val
     let json = received.json();
     if let Some(ids) = expectation.get("ids") {
         let mut found: Vec<_> =
-            entries(&json, "match").iter().map(|resource| resource["id"].clone()).collect();
+            resources_with_mode(&json, "match").iter().map(|resource| resource["id"].clone()).collect();
         found.sort_by_key(Value::to_string);
         assert_eq!(&Value::from(found), ids, "{place}");
     }

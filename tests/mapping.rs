@@ -7,7 +7,7 @@ use crate::support::gateway::RunningGateway;
 #[tokio::test]
 async fn every_sample_study_matches_its_snapshot() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=200").await;
+    let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=200").await;
     let mut patients: Vec<String> = studies.iter().map(|study| reference(&study["subject"])).collect();
     patients.sort_unstable();
     patients.dedup();
@@ -18,7 +18,7 @@ async fn every_sample_study_matches_its_snapshot() {
         of_patient.sort_by_key(|study| study["id"].to_string());
         of_patient.iter_mut().for_each(shorten);
         of_patient.iter_mut().for_each(remove_version);
-        let mut resource = gateway.json(&format!("/fhir/{patient}")).await;
+        let mut resource = gateway.get_json(&format!("/fhir/{patient}")).await;
         remove_version(&mut resource);
         let name = file_name(&resource);
         insta::with_settings!({snapshot_path => "mapping", prepend_module_to_snapshot => false, omit_expression => true}, {
@@ -30,9 +30,9 @@ async fn every_sample_study_matches_its_snapshot() {
 /// docs/mapping.md says for each element whether it is filled; the samples must agree.
 #[tokio::test]
 async fn every_element_occurs_in_a_sample_unless_it_is_documented_as_absent() {
-    let gateway = RunningGateway::start_with_samples_and("[fhir]\nnotes = true\n").await;
+    let gateway = RunningGateway::start_with_samples_and_config("[fhir]\nnotes = true\n").await;
     for resource in ["ImagingStudy", "Patient", "Endpoint"] {
-        let (all, _) = gateway.matches(&format!("/fhir/{resource}?_count=200")).await;
+        let (all, _) = gateway.search(&format!("/fhir/{resource}?_count=200")).await;
         let page = include_str!("../docs/mapping.md");
         let (_, section) = page.split_once(&format!("\n## {resource}\n")).unwrap();
         let rows =
@@ -48,14 +48,14 @@ async fn every_element_occurs_in_a_sample_unless_it_is_documented_as_absent() {
 
 #[tokio::test]
 async fn comments_are_mapped_only_if_notes_are_enabled() {
-    let without = RunningGateway::start_with_samples().await.matches("/fhir/ImagingStudy?_count=200").await.0;
+    let without = RunningGateway::start_with_samples().await.search("/fhir/ImagingStudy?_count=200").await.0;
     assert!(!without.iter().any(|study| has(study, "note")));
     // With either source of series and instances.
     for detail in ["metadata", "qido"] {
         let more = format!("detail = \"{detail}\"\n[fhir]\nnotes = true\n");
-        let with = RunningGateway::start_with_samples_and(&more)
+        let with = RunningGateway::start_with_samples_and_config(&more)
             .await
-            .matches("/fhir/ImagingStudy?_count=200")
+            .search("/fhir/ImagingStudy?_count=200")
             .await
             .0;
         let notes: Vec<_> = with.iter().filter_map(|study| study["note"].as_array()).collect();

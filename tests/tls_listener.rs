@@ -8,7 +8,7 @@ use crate::support::gateway::RunningGateway;
 async fn gateway() -> RunningGateway {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
     let more = format!("[server.tls]\ncert = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\n");
-    RunningGateway::start_with_samples_and(&more).await
+    RunningGateway::start_with_samples_and_config(&more).await
 }
 
 fn client(build: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
@@ -37,7 +37,7 @@ async fn the_tls_listener_rejects_plain_http_and_its_certificate_is_verified() {
     let gateway = gateway().await;
     let plain = gateway.base_url().replace("https://", "http://");
     let answer = client::get(&format!("{plain}/fhir/metadata")).await;
-    assert_eq!((answer.status, answer.complete), (0, false));
+    assert_eq!((answer.status, answer.is_complete), (0, false));
     let untrusting = Client::builder().no_proxy().build().unwrap();
     assert!(untrusting.get(format!("{}/fhir/metadata", gateway.base_url())).send().await.is_err());
 }

@@ -19,11 +19,11 @@ async fn archive_with(
 ) -> RunningPacs {
     let rows = |row: &str| CannedResponse::json(format!("[{{{row}}}]"));
     Pacs::new()
-        .at("/studies", rows(&format!(r#""0020000D":{{"vr":"UI","Value":["1.2"]}}{study}"#)))
-        .at("/studies/1.2/series", rows(series))
-        .at("/studies/1.2/series/1.2.1/metadata", rows(metadata))
-        .at("/studies/1.2/series/1.2.1/instances", rows(instance))
-        .at("/studies/1.2/series/1.2.1/instances/1.2.1.1/rendered", rendered)
+        .with_response("/studies", rows(&format!(r#""0020000D":{{"vr":"UI","Value":["1.2"]}}{study}"#)))
+        .with_response("/studies/1.2/series", rows(series))
+        .with_response("/studies/1.2/series/1.2.1/metadata", rows(metadata))
+        .with_response("/studies/1.2/series/1.2.1/instances", rows(instance))
+        .with_response("/studies/1.2/series/1.2.1/instances/1.2.1.1/rendered", rendered)
         .start()
         .await
 }
@@ -78,11 +78,11 @@ async fn check_tests_the_wado_uri_service_if_it_is_configured() {
     ] {
         let rows = |row: &str| CannedResponse::json(format!("[{{{row}}}]"));
         let pacs = Pacs::new()
-            .at("/studies", rows(UIDS))
-            .at("/studies/1.2/series", rows(UIDS))
-            .at("/studies/1.2/series/1.2.1/metadata", rows(&whole))
-            .at("/studies/1.2/series/1.2.1/instances", rows(&whole))
-            .at("/uri/wado", answer)
+            .with_response("/studies", rows(UIDS))
+            .with_response("/studies/1.2/series", rows(UIDS))
+            .with_response("/studies/1.2/series/1.2.1/metadata", rows(&whole))
+            .with_response("/studies/1.2/series/1.2.1/instances", rows(&whole))
+            .with_response("/uri/wado", answer)
             .start()
             .await;
         let mut settings = settings(&pacs.url());
@@ -129,7 +129,7 @@ async fn settings_are_suggested_for_times_without_a_zone_and_ids_without_an_issu
 
 #[tokio::test]
 async fn an_archive_without_studies_is_empty() {
-    let pacs = Pacs::new().at("/studies", CannedResponse::json("[]")).start().await;
+    let pacs = Pacs::new().with_response("/studies", CannedResponse::json("[]")).start().await;
     let checks = checked(settings(&pacs.url())).await;
     assert!(checks.is_success(), "{checks}");
     assert!(checks.to_string().contains("\nmain     empty    0 in "), "{checks}");
@@ -147,7 +147,7 @@ async fn a_wrong_path_is_named_and_credentials_are_asked_for() {
             "search for studies: asks for credentials (status 401), and none are configured",
         ),
     ] {
-        let pacs = Pacs::new().at("/studies", answer).start().await;
+        let pacs = Pacs::new().with_response("/studies", answer).start().await;
         let checks = checked(settings(&pacs.url())).await.to_string();
         assert!(checks.contains(&format!("main     DOES NOT WORK  {reason}")), "{checks}");
     }

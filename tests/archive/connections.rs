@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 
 use super::settings;
 use crate::support::pacs::{CannedResponse, Pacs};
-use crate::support::retries::with_growing_deadline;
+use crate::support::retries::retry_with_longer_deadlines;
 
 fn search() -> UpstreamRequest {
     UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies))
@@ -28,7 +28,11 @@ fn archive(settings: Settings) -> Archive {
 
 #[tokio::test]
 async fn a_request_is_retried_after_the_archive_closed_an_idle_connection() {
-    let pacs = Pacs::new().at("/studies", CannedResponse::json("[{}]")).closes_silently().start().await;
+    let pacs = Pacs::new()
+        .with_response("/studies", CannedResponse::json("[{}]"))
+        .close_after_each_response()
+        .start()
+        .await;
     let archive = archive(settings(&pacs.url()));
     for _ in 0..200 {
         let outcome = archive.rows(search(), |_: Attributes| {}).await.unwrap();
@@ -38,7 +42,7 @@ async fn a_request_is_retried_after_the_archive_closed_an_idle_connection() {
 
 #[tokio::test]
 async fn a_request_is_retried_at_most_once_after_a_disconnect() {
-    let pacs = Pacs::new().at("/studies", CannedResponse::closes()).start().await;
+    let pacs = Pacs::new().with_response("/studies", CannedResponse::connection_closed()).start().await;
     let error = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await.unwrap_err();
     assert!(matches!(error.kind, Kind::Disconnected), "{error}");
     assert!(pacs.targets().len() <= 2, "{:?}", pacs.targets());
@@ -46,10 +50,10 @@ async fn a_request_is_retried_at_most_once_after_a_disconnect() {
 
 #[tokio::test]
 async fn requests_and_bodies_time_out_at_the_deadline() {
-    with_growing_deadline(|deadline| async move {
+    retry_with_longer_deadlines(|deadline| async move {
         let pacs = Pacs::new()
-            .at("/studies", CannedResponse::hangs())
-            .at("/studies/1.2", CannedResponse::bytes("image/png", "0123").stalls_after(2))
+            .with_response("/studies", CannedResponse::never_sent())
+            .with_response("/studies/1.2", CannedResponse::bytes("image/png", "0123").stall_after(2))
             .start()
             .await;
         let mut settings = settings(&pacs.url());
@@ -60,7 +64,7 @@ async fn requests_and_bodies_time_out_at_the_deadline() {
         let answer = archive.send(study()).await.unwrap();
         let error = answer.body.collect().await.unwrap_err();
         assert!(matches!(error.kind, Kind::Timeout(_)), "{error}");
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
     })
     .await;
 }
@@ -68,8 +72,8 @@ async fn requests_and_bodies_time_out_at_the_deadline() {
 #[tokio::test]
 async fn a_slow_response_within_the_deadline_is_accepted() {
     let pacs = Pacs::new()
-        .at("/studies", CannedResponse::json("[{}]").slow(Duration::from_millis(200)))
-        .slow(Duration::from_millis(100))
+        .with_response("/studies", CannedResponse::json("[{}]").with_delay(Duration::from_millis(200)))
+        .with_delay(Duration::from_millis(100))
         .start()
         .await;
     let outcome = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await.unwrap();
@@ -79,8 +83,8 @@ async fn a_slow_response_within_the_deadline_is_accepted() {
 #[tokio::test]
 async fn concurrent_searches_do_not_exceed_max_concurrency() {
     let pacs = Pacs::new()
-        .at("/studies", CannedResponse::json("[{}]"))
-        .slow(Duration::from_millis(30))
+        .with_response("/studies", CannedResponse::json("[{}]"))
+        .with_delay(Duration::from_millis(30))
         .start()
         .await;
     let mut settings = settings(&pacs.url());
@@ -95,14 +99,14 @@ async fn concurrent_searches_do_not_exceed_max_concurrency() {
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap().row_count, 1);
     }
-    assert!(pacs.max_concurrent() <= 2, "{}", pacs.max_concurrent());
+    assert!(pacs.max_concurrent_requests() <= 2, "{}", pacs.max_concurrent_requests());
 }
 
 #[tokio::test]
 async fn a_truncated_body_ends_with_an_error() {
     let pacs = Pacs::new()
-        .at("/studies/1.2", CannedResponse::bytes("image/png", "0123"))
-        .breaks_after(2)
+        .with_response("/studies/1.2", CannedResponse::bytes("image/png", "0123"))
+        .abort_after(2)
         .start()
         .await;
     let answer = archive(settings(&pacs.url())).send(study()).await.unwrap();
@@ -115,7 +119,7 @@ async fn responses_with_150_headers_are_accepted_and_with_300_rejected() {
         (0..count).fold(CannedResponse::json("[]"), |answer, n| answer.header(&format!("X-{n}"), "x"))
     };
     for (count, accepted) in [(150, true), (300, false)] {
-        let pacs = Pacs::new().at("/studies", with(count)).start().await;
+        let pacs = Pacs::new().with_response("/studies", with(count)).start().await;
         let answer = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await;
         assert_eq!(answer.is_ok(), accepted, "{count}");
     }
@@ -124,8 +128,8 @@ async fn responses_with_150_headers_are_accepted_and_with_300_rejected() {
 #[tokio::test]
 async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() {
     let pacs = Pacs::new()
-        .at("/studies", CannedResponse::closes())
-        .at("/studies/1.2", CannedResponse::bytes("image/png", "0123"))
+        .with_response("/studies", CannedResponse::connection_closed())
+        .with_response("/studies/1.2", CannedResponse::bytes("image/png", "0123"))
         .start()
         .await;
     let archive = archive(settings(&pacs.url()));
@@ -144,7 +148,7 @@ async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() 
 
 #[tokio::test]
 async fn statuses_that_the_request_may_have_caused_do_not_open_the_circuit_breaker() {
-    let pacs = Pacs::new().at("/studies", CannedResponse::status(500)).start().await;
+    let pacs = Pacs::new().with_response("/studies", CannedResponse::status(500)).start().await;
     let archive = archive(settings(&pacs.url()));
     for _ in 0..10 {
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();

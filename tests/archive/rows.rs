@@ -42,13 +42,13 @@ async fn rows_are_read_with_every_framing_and_encoding() {
     let body = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":{"Value":["1.3"]}}]"#;
     for answer in [
         CannedResponse::json(body),
-        CannedResponse::json(body).framed(Framing::Chunked).in_pieces(3, std::time::Duration::ZERO),
-        CannedResponse::json(body).framed(Framing::UntilClose),
+        CannedResponse::json(body).with_framing(Framing::Chunked).in_pieces(3, std::time::Duration::ZERO),
+        CannedResponse::json(body).with_framing(Framing::UntilClose),
         CannedResponse::json(body).gzip(),
         CannedResponse::json(body).undeclared_gzip(),
         CannedResponse::bytes("text/plain", format!("\u{feff}{body}\r\n")),
     ] {
-        let pacs = Pacs::new().at("/studies", answer.clone()).start().await;
+        let pacs = Pacs::new().with_response("/studies", answer.clone()).start().await;
         let (rows, outcome) = read(&archive(&pacs), search()).await.unwrap();
         assert_eq!((rows.len(), outcome.row_count, outcome.has_more), (2, 2, false), "{answer:?}");
         assert_eq!(rows[1].text(tags::STUDY_INSTANCE_UID), Some("1.3"));
@@ -58,8 +58,8 @@ async fn rows_are_read_with_every_framing_and_encoding() {
 #[tokio::test]
 async fn queries_send_matching_keys_and_paging_to_the_archive() {
     let pacs = Pacs::new()
-        .study(Study::new("1.2").of("P1", "Doe^Jane").on("20240101").accession("A1"))
-        .study(Study::new("1.3").of("P2", "Doe^John"))
+        .with_study(Study::new("1.2").patient("P1", "Doe^Jane").study_date("20240101").accession_number("A1"))
+        .with_study(Study::new("1.3").patient("P2", "Doe^John"))
         .start()
         .await;
     let archive = archive(&pacs);
@@ -71,10 +71,10 @@ async fn queries_send_matching_keys_and_paging_to_the_archive() {
     let (rows, _) = read(&archive, UpstreamRequest::search(page.clone())).await.unwrap();
     assert_eq!(rows.len(), 1);
     let ignoring = Pacs::new()
-        .study(Study::new("1.2"))
-        .study(Study::new("1.3"))
-        .ignores_filters()
-        .paging(Paging::Ignored);
+        .with_study(Study::new("1.2"))
+        .with_study(Study::new("1.3"))
+        .ignore_matching_keys()
+        .with_paging(Paging::Ignored);
     let ignoring = ignoring.start().await;
     let archive = self::archive(&ignoring);
     assert_eq!(read(&archive, UpstreamRequest::search(of("P9"))).await.unwrap().0.len(), 2);
@@ -84,16 +84,19 @@ async fn queries_send_matching_keys_and_paging_to_the_archive() {
 #[tokio::test]
 async fn responses_without_matches_are_empty_and_not_an_error() {
     for (scripted, request) in [
-        (Pacs::new().at("/studies", CannedResponse::status(204)), search()),
-        (Pacs::new().at("/studies", CannedResponse::json("[]")), search()),
-        (Pacs::new().at("/studies", CannedResponse::html("")), search()),
-        (Pacs::new().at("/studies", CannedResponse::json("").framed(Framing::Chunked)), search()),
-        (Pacs::new().at("/studies/1.2/series", CannedResponse::status(404)), series_search()),
+        (Pacs::new().with_response("/studies", CannedResponse::status(204)), search()),
+        (Pacs::new().with_response("/studies", CannedResponse::json("[]")), search()),
+        (Pacs::new().with_response("/studies", CannedResponse::html("")), search()),
+        (
+            Pacs::new().with_response("/studies", CannedResponse::json("").with_framing(Framing::Chunked)),
+            search(),
+        ),
+        (Pacs::new().with_response("/studies/1.2/series", CannedResponse::status(404)), series_search()),
     ] {
         let pacs = scripted.start().await;
         assert_eq!(read(&archive(&pacs), request).await.unwrap().1.row_count, 0);
     }
-    let pacs = Pacs::new().at("/studies", CannedResponse::status(404)).start().await;
+    let pacs = Pacs::new().with_response("/studies", CannedResponse::status(404)).start().await;
     let mut settings = settings(&pacs.url());
     settings.profile = Profile::find("static-dicomweb").unwrap();
     let archive = Archive::new(settings, Metrics::default()).unwrap();
@@ -103,8 +106,10 @@ async fn responses_without_matches_are_empty_and_not_an_error() {
 #[tokio::test]
 async fn a_warning_header_reports_additional_results() {
     let warning = "299 pacs: \"There are 1000 additional results that can be requested\"";
-    let pacs =
-        Pacs::new().at("/studies", CannedResponse::json("[{}]").header("Warning", warning)).start().await;
+    let pacs = Pacs::new()
+        .with_response("/studies", CannedResponse::json("[{}]").header("Warning", warning))
+        .start()
+        .await;
     assert!(read(&archive(&pacs), search()).await.unwrap().1.has_more);
 }
 
@@ -115,17 +120,20 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
         (CannedResponse::bytes("application/json", "500"), "malformed"),
         (CannedResponse::json("null"), "malformed"),
         (CannedResponse::json("{}"), "malformed"),
-        (CannedResponse::json("").framed(Framing::UntilClose), "malformed"),
+        (CannedResponse::json("").with_framing(Framing::UntilClose), "malformed"),
         (CannedResponse::json(" "), "malformed"),
         (CannedResponse::html("<!doctype html>"), "malformed"),
         (CannedResponse::json("[1]"), "malformed"),
         (CannedResponse::json(truncated), "malformed"),
-        (CannedResponse::json(truncated).framed(Framing::UntilClose), "malformed"),
-        (CannedResponse::json("[{}]").framed(Framing::FalseLength(100)).breaks_after(4), "truncated"),
-        (CannedResponse::json("[{}]").framed(Framing::Chunked).breaks_after(4), "truncated"),
-        (CannedResponse::json("[{}]").gzip().framed(Framing::UntilClose).breaks_after(9), "truncated"),
+        (CannedResponse::json(truncated).with_framing(Framing::UntilClose), "malformed"),
         (
-            CannedResponse::json("[{}]").undeclared_gzip().framed(Framing::UntilClose).breaks_after(9),
+            CannedResponse::json("[{}]").with_framing(Framing::WrongContentLength(100)).abort_after(4),
+            "truncated",
+        ),
+        (CannedResponse::json("[{}]").with_framing(Framing::Chunked).abort_after(4), "truncated"),
+        (CannedResponse::json("[{}]").gzip().with_framing(Framing::UntilClose).abort_after(9), "truncated"),
+        (
+            CannedResponse::json("[{}]").undeclared_gzip().with_framing(Framing::UntilClose).abort_after(9),
             "unreadable",
         ),
         (CannedResponse::json("no gzip").header("Content-Encoding", "gzip"), "truncated"),
@@ -136,10 +144,10 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
         (CannedResponse::status(501), "refused"),
         (CannedResponse::status(503).header("Retry-After", "7"), "unavailable"),
         (CannedResponse::status(302).header("Location", "http://127.0.0.1:1/"), "redirected"),
-        (CannedResponse::closes(), "disconnected"),
+        (CannedResponse::connection_closed(), "disconnected"),
         (CannedResponse::raw("nonsense\r\n\r\n"), "disconnected"),
     ] {
-        let pacs = Pacs::new().at("/studies", answer.clone()).start().await;
+        let pacs = Pacs::new().with_response("/studies", answer.clone()).start().await;
         let error = read(&archive(&pacs), search()).await.unwrap_err();
         let kind = match error.kind {
             Kind::Malformed(_) => "malformed",
@@ -169,9 +177,9 @@ async fn missing_metadata_is_an_error() {
 #[tokio::test]
 async fn a_list_truncated_at_any_byte_is_an_error() {
     let body = r#"[{"00100010":{"vr":"PN","Value":[{"Alphabetic":"D]"}]}},{"00080061":{"Value":["CT"]}}]"#;
-    for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
-        let cut = |bytes| CannedResponse::json(body).framed(framing).breaks_after(bytes);
-        let pacs = Pacs::new().in_turn("/studies", (0..body.len()).map(cut)).start().await;
+    for framing in [Framing::UntilClose, Framing::ContentLength, Framing::Chunked] {
+        let cut = |bytes| CannedResponse::json(body).with_framing(framing).abort_after(bytes);
+        let pacs = Pacs::new().with_responses("/studies", (0..body.len()).map(cut)).start().await;
         let archive = archive(&pacs);
         for bytes in 0..body.len() {
             assert!(read(&archive, search()).await.is_err(), "{framing:?} cut after {bytes}");
@@ -184,12 +192,14 @@ async fn compressed_responses_above_the_size_limit_are_rejected() {
     let mut blanks = vec![b' '; 520 * 1024 * 1024];
     blanks[0] = b'[';
     let packed = CannedResponse::bytes("application/json", blanks).gzip();
-    let pacs = Pacs::new().at("/studies", packed).start().await;
+    let pacs = Pacs::new().with_response("/studies", packed).start().await;
     let error = read(&archive(&pacs), search()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::TooLarge(_)), "{error}");
     let row = format!("[{{\"0020000D\":\"{}", "a".repeat(100 * 1024 * 1024));
-    let pacs =
-        Pacs::new().at("/studies", CannedResponse::bytes("application/json", row).gzip()).start().await;
+    let pacs = Pacs::new()
+        .with_response("/studies", CannedResponse::bytes("application/json", row).gzip())
+        .start()
+        .await;
     let error = read(&archive(&pacs), search()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::TooLarge(_) | Kind::Malformed(_)), "{error}");
 }

@@ -114,7 +114,7 @@ async fn a_disconnect_at_an_http_url_suggests_https() {
 
 #[tokio::test]
 async fn responses_contain_the_cause_without_the_host_and_check_reports_both() {
-    let root = ArchiveRoot::with_config("http://pacs.invalid/dicom-web", "").await;
+    let root = ArchiveRoot::start_with_config("http://pacs.invalid/dicom-web", "").await;
     let answer = client::get(&root.url("studies")).await;
     assert_eq!(answer.status, 503);
     assert!(

@@ -9,7 +9,7 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::http2::Http2Client;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
-use crate::support::tls_pacs::{End, TRUST, TlsPacs};
+use crate::support::tls_pacs::{BodyEnd, TRUSTED_CA_CONFIG, TlsPacs};
 
 const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
 const SMALL: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
@@ -21,9 +21,9 @@ const DEADLINES: Duration = Duration::from_hours(1);
 /// Eight concurrent retrievals are allowed, so that a permit that is not released is soon missed.
 async fn servers() -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
-        .at("/studies/1.2/bulkdata/1", CannedResponse::endless("image/png", vec![7; 65536]))
-        .at("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", "whole"))
-        .at("/studies/1.2/bulkdata/3", CannedResponse::hangs())
+        .with_response("/studies/1.2/bulkdata/1", CannedResponse::endless("image/png", vec![7; 65536]))
+        .with_response("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", "whole"))
+        .with_response("/studies/1.2/bulkdata/3", CannedResponse::never_sent())
         .start()
         .await;
     let deadlines = "max_concurrency = 1\ntimeout = \"1h\"\n[server]\nrequest_timeout = \"1h\"";
@@ -33,7 +33,7 @@ async fn servers() -> (RunningPacs, RunningGateway) {
 
 /// No request is in flight at the archive and in the metrics, and all eight permits are available.
 async fn assert_all_released(pacs: &RunningPacs, gateway: &RunningGateway) {
-    pacs.until_idle().await;
+    pacs.wait_until_idle().await;
     let none = [
         "gateway_requests_in_flight 0",
         "gateway_upstream_requests_in_flight{archive=\"main\",class=\"retrieve\"} 0",
@@ -46,7 +46,7 @@ async fn assert_all_released(pacs: &RunningPacs, gateway: &RunningGateway) {
     let settled = tokio::time::timeout(DEADLINES / 12, settled).await;
     assert!(settled.is_ok(), "{}", gateway.metrics());
     let wholes = futures_util::future::join_all((0..8).map(|_| gateway.get(SMALL))).await;
-    assert!(wholes.iter().all(|whole| whole.complete && whole.text() == "whole"));
+    assert!(wholes.iter().all(|whole| whole.is_complete && whole.text() == "whole"));
 }
 
 #[tokio::test]
@@ -61,11 +61,11 @@ async fn a_disconnect_cancels_the_upstream_request() {
             gateway.metrics().contains("upstream_requests_in_flight{archive=\"main\",class=\"retrieve\"} 1")
         );
         drop(stream);
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
         assert_eq!(pacs.targets().len(), round);
     }
     let waiting = client::send_request("GET", &format!("{}{SILENT}", gateway.base_url()), &[]).await;
-    pacs.until_requests(13).await;
+    pacs.wait_for_requests(13).await;
     drop(waiting);
     assert_all_released(&pacs, &gateway).await;
 }
@@ -100,14 +100,14 @@ async fn a_thousand_stream_resets_cancel_only_their_own_upstream_requests() {
         let mut remaining = start().await;
         for _ in 0..20 {
             drop(futures_util::future::join_all((0..5).map(|_| start())).await);
-            pacs.until_answering(1).await;
+            pacs.wait_for_open_requests(1).await;
         }
         for _ in 0..100 {
             remaining.body_mut().frame().await.unwrap().unwrap();
         }
         assert_eq!(client.get(SMALL, &[]).await.text(), "whole", "the connection is still usable");
         drop(remaining);
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
     }
     assert_all_released(&pacs, &gateway).await;
 }
@@ -121,9 +121,9 @@ async fn a_stream_reset_before_the_response_cancels_the_upstream_request() {
             let client = client.clone();
             async move { client.send(SILENT, &[]).await.is_some() }
         });
-        pacs.until_answering(1).await;
+        pacs.wait_for_open_requests(1).await;
         request.abort();
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
     }
     assert_all_released(&pacs, &gateway).await;
 }
@@ -136,7 +136,7 @@ async fn the_end_of_a_connection_cancels_the_upstream_requests_of_all_its_stream
         let answers = futures_util::future::join_all((0..8).map(|_| client.send(ENDLESS, &[]))).await;
         assert!(answers.iter().all(Option::is_some));
         drop((client, answers));
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
     }
     assert_all_released(&pacs, &gateway).await;
 }
@@ -145,8 +145,8 @@ async fn the_end_of_a_connection_cancels_the_upstream_requests_of_all_its_stream
 #[tokio::test]
 async fn disconnects_do_not_interrupt_transfers_of_other_clients() {
     let pacs = TlsPacs::start().await;
-    pacs.respond_with("image/png", &[7; 16384], End::Endless);
-    let gateway = RunningGateway::start(&pacs.url(), TRUST).await;
+    pacs.respond_with("image/png", &[7; 16384], BodyEnd::Endless);
+    let gateway = RunningGateway::start(&pacs.url(), TRUSTED_CA_CONFIG).await;
     let url = format!("{}{ENDLESS}", gateway.base_url());
     let request = || async {
         let mut stream = client::send_request("GET", &url, &[]).await;

@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use crate::support::archive_root::ArchiveRoot;
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 
-fn decoded(answer: &Received) -> Vec<u8> {
+fn decoded(answer: &ReceivedResponse) -> Vec<u8> {
     let mut text = Vec::new();
     let body = answer.body.as_slice();
     match answer.header("content-encoding") {
@@ -21,16 +21,16 @@ fn decoded(answer: &Received) -> Vec<u8> {
 
 #[tokio::test]
 async fn rows_and_metadata_are_compressed_with_the_preferred_content_coding() {
-    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 200)).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 200)).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies/1.2/metadata", "studies/1.2/instances"] {
         let plain = client::get(&root.url(target)).await;
         assert_eq!(plain.header("content-encoding"), None);
         for (accepted, coding) in
             [("gzip, deflate, br, zstd", "zstd"), ("br", "br"), ("gzip;q=0.5, br;q=0.1", "gzip")]
         {
-            let answer = client::get_with(&root.url(target), &[("Accept-Encoding", accepted)]).await;
-            assert_eq!((answer.status, answer.complete), (200, true));
+            let answer = client::get_with_headers(&root.url(target), &[("Accept-Encoding", accepted)]).await;
+            assert_eq!((answer.status, answer.is_complete), (200, true));
             assert_eq!(answer.header("content-encoding"), Some(coding));
             assert!(answer.header("vary").unwrap().contains("Accept-Encoding"));
             assert!(answer.body.len() < plain.body.len() / 4, "{}", answer.body.len());
@@ -44,17 +44,21 @@ async fn pixel_data_is_never_compressed() {
     let data = vec![0; 100_000];
     let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1";
     let pacs = Pacs::new()
-        .at(
+        .with_response(
             &format!("/{frames}"),
-            CannedResponse::parts("b", [("Content-Type: application/octet-stream", data.as_slice())]),
+            CannedResponse::multipart("b", [("Content-Type: application/octet-stream", data.as_slice())]),
         )
-        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", data.clone()))
-        .at("/studies/1.2/rendered", CannedResponse::bytes("image/jpeg", data.clone()))
+        .with_response(
+            "/studies/1.2/bulkdata/1",
+            CannedResponse::bytes("application/octet-stream", data.clone()),
+        )
+        .with_response("/studies/1.2/rendered", CannedResponse::bytes("image/jpeg", data.clone()))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in [frames, "studies/1.2/bulkdata/1", "studies/1.2/rendered"] {
-        let answer = client::get_with(&root.url(target), &[("Accept-Encoding", "gzip, br, zstd")]).await;
+        let answer =
+            client::get_with_headers(&root.url(target), &[("Accept-Encoding", "gzip, br, zstd")]).await;
         assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{target}");
         assert!(answer.body.len() >= data.len());
     }
@@ -65,12 +69,13 @@ async fn a_truncated_list_never_looks_complete_with_any_content_coding() {
     let body = format!("[{}{{}}]", r#"{"00080005":{"vr":"CS"}},"#.repeat(200));
     for coding in ["gzip", "br", "zstd"] {
         let cuts = (0..body.len()).step_by(97);
-        let cut = |bytes| CannedResponse::json(body.clone()).framed(Framing::UntilClose).breaks_after(bytes);
-        let pacs = Pacs::new().in_turn("/studies", cuts.clone().map(cut)).start().await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let cut =
+            |bytes| CannedResponse::json(body.clone()).with_framing(Framing::UntilClose).abort_after(bytes);
+        let pacs = Pacs::new().with_responses("/studies", cuts.clone().map(cut)).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
         for bytes in cuts {
-            let answer = client::get_with(&root.url("studies"), &[("Accept-Encoding", coding)]).await;
-            assert!(!answer.complete || answer.status >= 500, "{coding} cut after {bytes}");
+            let answer = client::get_with_headers(&root.url("studies"), &[("Accept-Encoding", coding)]).await;
+            assert!(!answer.is_complete || answer.status >= 500, "{coding} cut after {bytes}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! CORS (WHATWG Fetch 3.3) on every route and for every status.
 
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
@@ -23,9 +23,9 @@ const EXPOSED_HEADERS: [&str; 9] = [
 
 async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
-        .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at("/studies/1.5", CannedResponse::status(503).header("Access-Control-Allow-Origin", "*"))
-        .at(
+        .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .with_response("/studies/1.5", CannedResponse::status(503).header("Access-Control-Allow-Origin", "*"))
+        .with_response(
             "/studies/1.6",
             CannedResponse::bytes("image/png", "x").header("Access-Control-Allow-Origin", "*"),
         )
@@ -35,7 +35,7 @@ async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
     (pacs, gateway)
 }
 
-fn allowed_origin(answer: &Received) -> Option<&str> {
+fn allowed_origin(answer: &ReceivedResponse) -> Option<&str> {
     answer.header("access-control-allow-origin")
 }
 
@@ -58,7 +58,7 @@ async fn allowed_origins_can_read_every_response_and_other_origins_none() {
     for (target, status) in TARGETS {
         // Twice, because the second response may come from the cache.
         for _ in 0..2 {
-            let answer = gateway.get_with(target, &[("Origin", VIEWER)]).await;
+            let answer = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
             assert_eq!(answer.status, status, "{target}");
             assert_eq!(allowed_origin(&answer), Some(VIEWER), "{target}");
             assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{target}");
@@ -68,11 +68,11 @@ async fn allowed_origins_can_read_every_response_and_other_origins_none() {
             }
         }
         for other in ["null", "https://viewer.example.org.evil.example", "http://viewer.example.org"] {
-            let answer = gateway.get_with(target, &[("Origin", other)]).await;
+            let answer = gateway.get_with_headers(target, &[("Origin", other)]).await;
             assert_eq!((answer.status, allowed_origin(&answer)), (status, None), "{target} from {other}");
             assert_eq!(answer.header("access-control-allow-credentials"), None);
         }
-        let varies = |answer: &Received| {
+        let varies = |answer: &ReceivedResponse| {
             answer
                 .headers
                 .iter()
@@ -110,9 +110,9 @@ async fn preflights_are_answered_without_upstream_requests() {
         assert_eq!(plain.status, if target == "/nothing" { 404 } else { 204 }, "{target}");
     }
     assert_eq!(
-        gateway.upstream_requests("search")
-            + gateway.upstream_requests("retrieve")
-            + gateway.upstream_requests("metadata"),
+        gateway.upstream_request_count("search")
+            + gateway.upstream_request_count("retrieve")
+            + gateway.upstream_request_count("metadata"),
         0
     );
 }
@@ -121,7 +121,7 @@ async fn preflights_are_answered_without_upstream_requests() {
 async fn a_wildcard_allows_every_origin_without_credentials() {
     let (_pacs, gateway) = gateway("[server.cors]\nallowed_origins = [\"*\"]\n").await;
     for (target, status) in TARGETS {
-        let answer = gateway.get_with(target, &[("Origin", "https://anywhere.example")]).await;
+        let answer = gateway.get_with_headers(target, &[("Origin", "https://anywhere.example")]).await;
         assert_eq!((answer.status, allowed_origin(&answer)), (status, Some("*")), "{target}");
         assert_eq!(answer.header("access-control-allow-credentials"), None);
     }
@@ -131,7 +131,7 @@ async fn a_wildcard_allows_every_origin_without_credentials() {
 async fn no_other_origin_is_allowed_by_default() {
     let (_pacs, gateway) = gateway("").await;
     for (target, status) in TARGETS {
-        let answer = gateway.get_with(target, &[("Origin", VIEWER)]).await;
+        let answer = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
         assert_eq!((answer.status, allowed_origin(&answer)), (status, None), "{target}");
     }
 }

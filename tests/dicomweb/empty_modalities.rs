@@ -21,7 +21,9 @@ fn studies() -> [(&'static str, Value); 6] {
 
 fn archive() -> Pacs {
     let held = |pacs: Pacs, (uid, modalities): (&str, Value)| {
-        pacs.study(Study::new(uid).with("00080061", modalities).with("00080090", json!({"vr": "PN"})))
+        pacs.with_study(
+            Study::new(uid).attribute("00080061", modalities).attribute("00080090", json!({"vr": "PN"})),
+        )
     };
     studies().into_iter().fold(Pacs::new(), held)
 }
@@ -42,17 +44,17 @@ async fn empty_modalities_are_left_out_of_rows_of_studies_below_every_root() {
     let pacs = archive().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for path in ["/dicom-web/main/studies", "/dicom-web/studies"] {
-        assert_without_empty_modalities(&gateway.json(path).await);
+        assert_without_empty_modalities(&gateway.get_json(path).await);
     }
     let counting = RunningGateway::start(&pacs.url(), "synthesize = [\"counts\"]").await;
-    assert_without_empty_modalities(&counting.json("/dicom-web/main/studies").await);
+    assert_without_empty_modalities(&counting.get_json("/dicom-web/main/studies").await);
 }
 
 #[tokio::test]
 async fn empty_modalities_are_computed_if_counts_are_synthesized() {
-    let empty = Study::new("1.2").with("00080061", json!({"vr": "CS"})).series("1.2.1", "CT", 1);
-    let pacs = Pacs::new().study(empty).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"counts\"]").await;
+    let empty = Study::new("1.2").attribute("00080061", json!({"vr": "CS"})).series("1.2.1", "CT", 1);
+    let pacs = Pacs::new().with_study(empty).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"counts\"]").await;
     let rows = client::get(&root.url("studies")).await.json();
     assert_eq!(rows[0]["00080061"]["Value"], json!(["CT"]));
 }
@@ -70,8 +72,8 @@ async fn empty_modalities_are_left_out_of_compressed_rows_and_rows_in_small_chun
     let answer = CannedResponse::json(rows.to_string());
     let slowly = std::time::Duration::from_millis(1);
     for answer in [answer.clone().gzip(), answer.in_pieces(13, slowly)] {
-        let pacs = Pacs::new().at("/studies", answer).start().await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let pacs = Pacs::new().with_response("/studies", answer).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
         assert_without_empty_modalities(&client::get(&root.url("studies")).await.json());
     }
 }

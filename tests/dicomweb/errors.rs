@@ -30,8 +30,8 @@ async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
     ] {
         let answer = CannedResponse::bytes("text/plain", if upstream == 204 { "" } else { trace })
             .with_status(upstream);
-        let pacs = Pacs::new().at("/studies/1.2", answer.header("Retry-After", "7")).start().await;
-        let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2")).await;
+        let pacs = Pacs::new().with_response("/studies/1.2", answer.header("Retry-After", "7")).start().await;
+        let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2")).await;
         assert_eq!(answer.status, status, "{upstream}");
         assert!(answer.text().contains("Archive main"), "{}", answer.text());
         for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
@@ -49,14 +49,14 @@ async fn every_response_without_matches_becomes_an_empty_list() {
         ("/studies/1.2/series", CannedResponse::status(404), "generic"),
         ("/studies", CannedResponse::status(404), "static-dicomweb"),
     ] {
-        let pacs = Pacs::new().at(target, scripted).start().await;
-        let root = ArchiveRoot::with_config(&pacs.url(), &format!("profile = \"{profile}\"")).await;
+        let pacs = Pacs::new().with_response(target, scripted).start().await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), &format!("profile = \"{profile}\"")).await;
         let answer = client::get(&root.url(&target[1..])).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{target}");
         assert_eq!(answer.header("content-type"), Some("application/dicom+json"));
     }
-    let pacs = Pacs::new().at("/studies", CannedResponse::status(404)).start().await;
-    assert_eq!(client::get(&ArchiveRoot::new(&pacs).await.url("studies")).await.status, 404);
+    let pacs = Pacs::new().with_response("/studies", CannedResponse::status(404)).start().await;
+    assert_eq!(client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await.status, 404);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn invalid_responses_are_a_502() {
     for scripted in [
         CannedResponse::bytes("application/json", "500"),
         CannedResponse::json("null"),
-        CannedResponse::json("").framed(Framing::UntilClose),
+        CannedResponse::json("").with_framing(Framing::UntilClose),
         CannedResponse::json(" "),
         CannedResponse::json("{}"),
         CannedResponse::html("<!doctype html><title>Log in</title>"),
@@ -75,29 +75,36 @@ async fn invalid_responses_are_a_502() {
         CannedResponse::status(302).header("Location", "http://127.0.0.1:1/"),
         CannedResponse::raw("HTTP/1.1 200 OK\r\nnonsense"),
         CannedResponse::raw("nonsense\r\n\r\n"),
-        CannedResponse::closes(),
+        CannedResponse::connection_closed(),
     ] {
-        let pacs = Pacs::new().at("/studies", scripted.clone()).start().await;
-        let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies")).await;
+        let pacs = Pacs::new().with_response("/studies", scripted.clone()).start().await;
+        let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await;
         assert_eq!(answer.status, 502, "{scripted:?}");
     }
 }
 
 #[tokio::test]
 async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
-    let page =
-        CannedResponse::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>").framed(Framing::Chunked);
+    let page = CannedResponse::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>")
+        .with_framing(Framing::Chunked);
     let pacs = Pacs::new()
-        .at("/studies/1.2/rendered", page.clone())
-        .at("/studies/1.2", page.clone())
-        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/javascript", "alert(1)"))
+        .with_response("/studies/1.2/rendered", page.clone())
+        .with_response("/studies/1.2", page.clone())
+        .with_response("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/javascript", "alert(1)"))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
-    assert_eq!(client::get_with(&root.url("studies/1.2"), &[("Accept", "text/html")]).await.status, 502);
-    assert_eq!(client::get_with(&root.url("studies/1.2/rendered"), &[("Accept", "*/*")]).await.status, 502);
+    let root = ArchiveRoot::start(&pacs).await;
+    assert_eq!(
+        client::get_with_headers(&root.url("studies/1.2"), &[("Accept", "text/html")]).await.status,
+        502
+    );
+    assert_eq!(
+        client::get_with_headers(&root.url("studies/1.2/rendered"), &[("Accept", "*/*")]).await.status,
+        502
+    );
     assert_eq!(client::get(&root.url("studies/1.2/bulkdata/1")).await.status, 502);
-    let report = client::get_with(&root.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
+    let report =
+        client::get_with_headers(&root.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
     assert_eq!(report.status, 200);
     assert_eq!(report.header("content-security-policy"), Some("default-src 'none'; sandbox"));
     assert_eq!(report.header("x-content-type-options"), Some("nosniff"));
@@ -106,7 +113,7 @@ async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
 
 #[tokio::test]
 async fn an_unreachable_archive_is_a_503_with_retry_after() {
-    let root = ArchiveRoot::with_config("http://127.0.0.1:9/dicom-web", "").await;
+    let root = ArchiveRoot::start_with_config("http://127.0.0.1:9/dicom-web", "").await;
     let answer = client::get(&root.url("studies")).await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
@@ -115,12 +122,12 @@ async fn an_unreachable_archive_is_a_503_with_retry_after() {
 
 #[tokio::test]
 async fn redirections_are_never_followed() {
-    let elsewhere = Pacs::new().otherwise(CannedResponse::json("[{\"secret\":{}}]")).start().await;
+    let elsewhere = Pacs::new().with_fallback(CannedResponse::json("[{\"secret\":{}}]")).start().await;
     for status in [301, 302, 303, 307, 308] {
         let scripted =
             CannedResponse::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
-        let pacs = Pacs::new().otherwise(scripted).start().await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let pacs = Pacs::new().with_fallback(scripted).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
         for target in ["studies", "studies/1.2", "studies/1.2/rendered"] {
             assert_eq!(client::get(&root.url(target)).await.status, 502, "{status}");
         }
@@ -129,7 +136,7 @@ async fn redirections_are_never_followed() {
 }
 
 /// The seconds of `Retry-After`.
-fn wait(answer: &client::Received) -> u64 {
+fn wait(answer: &client::ReceivedResponse) -> u64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }
 
@@ -168,7 +175,7 @@ async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
         ("gzip, gzip", Some("a content encoding that was not requested")),
     ] {
         let listed = CannedResponse::json(row).undeclared_gzip().header("Content-Encoding", coding);
-        let pacs = Pacs::new().at("/studies", listed).start().await;
+        let pacs = Pacs::new().with_response("/studies", listed).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?_summary=count"] {
             let answer = gateway.get(path).await;
@@ -186,7 +193,7 @@ async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
 #[tokio::test]
 async fn not_modified_without_a_condition_is_a_502() {
     let object = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
-    let pacs = Pacs::new().otherwise(CannedResponse::status(304).header("ETag", "\"1\"")).start().await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::status(304).header("ETag", "\"1\"")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for path in [
         "/dicom-web/main/studies",

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::Received;
+use crate::support::client::ReceivedResponse;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{CannedResponse, Framing, Pacs, QueryMatch, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, QueryCondition, RunningPacs, Study};
 
 async fn start(pacs: &RunningPacs, more: &str) -> RunningGateway {
     RunningGateway::start(&pacs.url(), more).await
 }
 
-fn studies(answer: &Received) -> Vec<String> {
+fn studies(answer: &ReceivedResponse) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let uid = |row: &Value| row["0020000D"]["Value"][0].as_str().unwrap().to_owned();
     answer.json().as_array().unwrap().iter().map(uid).collect()
@@ -23,8 +23,8 @@ fn row(uid: &str, name: &str) -> Value {
     })
 }
 
-fn key(name: &str, value: &str) -> Vec<(String, QueryMatch)> {
-    vec![(name.to_owned(), QueryMatch::Exactly(value.to_owned()))]
+fn key(name: &str, value: &str) -> Vec<(String, QueryCondition)> {
+    vec![(name.to_owned(), QueryCondition::Equals(value.to_owned()))]
 }
 
 const ROOTS: [&str; 2] = ["/dicom-web/main/studies", "/dicom-web/studies"];
@@ -34,18 +34,22 @@ async fn without_decoding() -> RunningPacs {
     let rows =
         json!([row("1.1", "Doe^Jane"), row("1.2", "Doe-J^X"), row("1.3", "DOE^John"), row("1.4", "Doe^J")]);
     Pacs::new()
-        .when("/studies", key("PatientName", "Doe*J*"), CannedResponse::json(rows.to_string()))
-        .when(
+        .with_conditional_response(
+            "/studies",
+            key("PatientName", "Doe*J*"),
+            CannedResponse::json(rows.to_string()),
+        )
+        .with_conditional_response(
             "/studies",
             key("PatientName", "O*N*"),
             CannedResponse::json(json!([row("1.5", "O'Neill^A")]).to_string()),
         )
-        .when(
+        .with_conditional_response(
             "/studies",
             key("limit", "500"),
             CannedResponse::json(json!([row("1.6", "山田^太郎"), row("1.7", "Иванов^Иван")]).to_string()),
         )
-        .otherwise(CannedResponse::json("[]"))
+        .with_fallback(CannedResponse::json("[]"))
         .start()
         .await
 }
@@ -59,7 +63,7 @@ async fn characters_that_need_no_escape_are_sent_unescaped() {
         ("a%40b%3Ac%21%24", "a@b:c!$"),
         ("a%26b%2Bc%3Bd%3De%23%25", "a%26b%2Bc%3Bd%3De%23%25"),
     ] {
-        let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
+        let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
         let gateway = start(&pacs, "").await;
         for root in ROOTS {
             assert_eq!(gateway.get(&format!("{root}?PatientID={given}&limit=5")).await.status, 200);
@@ -105,7 +109,7 @@ async fn queries_that_can_be_neither_sent_nor_filtered_are_rejected_with_the_rea
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "^"}]},
         "0020000D": {"vr": "UI", "Value": ["1.1"]},
     }]);
-    let pacs = Pacs::new().otherwise(CannedResponse::json(latin.to_string())).start().await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json(latin.to_string())).start().await;
     let gateway = start(&pacs, "profile = \"orthanc\"").await;
     for root in ROOTS {
         for query in [
@@ -124,8 +128,9 @@ async fn queries_that_can_be_neither_sent_nor_filtered_are_rejected_with_the_rea
 
 #[tokio::test]
 async fn filtering_more_rows_than_max_scan_is_rejected() {
-    let study = |number: usize| Study::new(&format!("1.{}", number + 1)).of("P1", "Roe^Richard");
-    let pacs = (0..600).fold(Pacs::new().ignores_filters(), |pacs, number| pacs.study(study(number)));
+    let study = |number: usize| Study::new(&format!("1.{}", number + 1)).patient("P1", "Roe^Richard");
+    let pacs =
+        (0..600).fold(Pacs::new().ignore_matching_keys(), |pacs, number| pacs.with_study(study(number)));
     let pacs = pacs.start().await;
     let narrow = start(&pacs, "profile = \"orthanc\"\n[search]\nmax_scan = 20\n").await;
     let answer = narrow.get("/dicom-web/main/studies?PatientName=Doe%5EJane").await;
@@ -137,20 +142,21 @@ async fn empty_search_responses_have_no_matches_unless_they_may_be_truncated() {
     for answer in [
         CannedResponse::json(""),
         CannedResponse::html(""),
-        CannedResponse::json("").framed(Framing::Chunked),
+        CannedResponse::json("").with_framing(Framing::Chunked),
         CannedResponse::status(204),
     ] {
-        let pacs = Pacs::new().otherwise(answer.clone()).start().await;
+        let pacs = Pacs::new().with_fallback(answer.clone()).start().await;
         let gateway = start(&pacs, "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/dicom-web/main/studies/1.2/series"] {
             let received = gateway.get(path).await;
             assert_eq!((received.status, received.text().as_ref()), (200, "[]"), "{answer:?} {path}");
         }
-        let found = gateway.json("/fhir/ImagingStudy?identifier=X").await;
+        let found = gateway.get_json("/fhir/ImagingStudy?identifier=X").await;
         assert_eq!(found["total"], 0, "{answer:?}");
     }
     // Without framing that marks the end, the whole body may be lost.
-    let pacs = Pacs::new().otherwise(CannedResponse::json("").framed(Framing::UntilClose)).start().await;
+    let pacs =
+        Pacs::new().with_fallback(CannedResponse::json("").with_framing(Framing::UntilClose)).start().await;
     let gateway = start(&pacs, "").await;
     for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?identifier=X"] {
         assert_eq!(gateway.get(path).await.status, 502, "{path}");

@@ -1,6 +1,6 @@
 //! Response headers: which headers of the archive are forwarded to the client.
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
@@ -24,8 +24,8 @@ async fn only_allowed_response_headers_are_forwarded() {
         .header("Content-Disposition", "attachment; filename=\"Doe^Jane.jpg\"")
         .header("Keep-Alive", "timeout=1")
         .header("X-Accel-Redirect", "/etc/passwd");
-    let pacs = Pacs::new().at("/studies/1.2/rendered", answer).start().await;
-    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/rendered")).await;
+    let pacs = Pacs::new().with_response("/studies/1.2/rendered", answer).start().await;
+    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/rendered")).await;
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(
@@ -46,7 +46,10 @@ async fn only_allowed_response_headers_are_forwarded() {
             "x-request-id",
         ]
     );
-    assert_eq!(answer.header("content-location"), Some(format!("{PUBLIC}/studies/1.2/rendered").as_str()));
+    assert_eq!(
+        answer.header("content-location"),
+        Some(format!("{PUBLIC_URL}/studies/1.2/rendered").as_str())
+    );
     assert_eq!(answer.header("warning"), Some("299 dicomweb-gateway \"some instances are missing\""));
     assert_eq!(answer.header("etag"), Some("\"1\""));
 }
@@ -54,31 +57,35 @@ async fn only_allowed_response_headers_are_forwarded() {
 #[tokio::test]
 async fn not_modified_is_forwarded_without_a_body() {
     let pacs = Pacs::new()
-        .at("/studies/1.2/rendered", CannedResponse::status(304).header("ETag", "\"1\""))
+        .with_response("/studies/1.2/rendered", CannedResponse::status(304).header("ETag", "\"1\""))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
-    let answer = client::get_with(&root.url("studies/1.2/rendered"), &[("If-None-Match", "\"1\"")]).await;
+    let root = ArchiveRoot::start(&pacs).await;
+    let answer =
+        client::get_with_headers(&root.url("studies/1.2/rendered"), &[("If-None-Match", "\"1\"")]).await;
     assert_eq!((answer.status, answer.header("etag")), (304, Some("\"1\"")));
 }
 
 #[tokio::test]
 async fn head_returns_the_headers_of_get() {
     let pacs = Pacs::new()
-        .study(Study::new("1.2"))
-        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("image/jpeg", "0123456789"))
+        .with_study(Study::new("1.2"))
+        .with_response("/studies/1.2/bulkdata/1", CannedResponse::bytes("image/jpeg", "0123456789"))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     let head = client::send("HEAD", &root.url("studies/1.2/bulkdata/1"), &[]).await;
-    assert_eq!((head.status, head.complete), (200, true));
+    assert_eq!((head.status, head.is_complete), (200, true));
     assert_eq!(head.header("content-length"), Some("10"));
     assert_eq!(client::send("HEAD", &root.url("studies"), &[]).await.status, 200);
 }
 
 #[tokio::test]
 async fn the_etag_of_a_rewritten_body_becomes_weak() {
-    let pacs = Pacs::new().at("/studies", CannedResponse::json("[]").header("ETag", "\"1\"")).start().await;
-    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies")).await;
+    let pacs = Pacs::new()
+        .with_response("/studies", CannedResponse::json("[]").header("ETag", "\"1\""))
+        .start()
+        .await;
+    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await;
     assert_eq!(answer.header("etag"), Some("W/\"1\""));
 }

@@ -7,8 +7,8 @@ use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 #[tokio::test]
 async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
-    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     let fields = |count: usize| {
         let tags = (0..count).map(|index| format!("0009{:04X}", 0x1000 + index)).collect::<Vec<_>>();
         format!("studies?includefield={}", tags.join(","))
@@ -40,14 +40,14 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
 
 #[tokio::test]
 async fn a_limit_of_zero_is_an_empty_list_and_a_larger_one_than_the_maximum_is_reduced() {
-    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     let aggregate = |target: &str| root.url(target).replace("/main/", "/");
     for target in ["studies?limit=0", "studies/1.2/series?limit=0&offset=5", "instances?limit=00"] {
         for url in [root.url(target), aggregate(target)] {
             let answer = client::get(&url).await;
             assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{url}");
-            let xml = client::get_with(&url, &[("Accept", "application/dicom+xml")]).await;
+            let xml = client::get_with_headers(&url, &[("Accept", "application/dicom+xml")]).await;
             assert_eq!((xml.status, xml.body.len()), (204, 0), "{url}");
         }
     }
@@ -68,7 +68,7 @@ async fn a_limit_of_zero_is_an_empty_list_and_a_larger_one_than_the_maximum_is_r
 #[tokio::test]
 async fn a_merged_list_that_is_cut_at_the_maximum_has_a_warning() {
     let studies = (0..12).map(|number| Study::new(&format!("1.{number}")));
-    let pacs = studies.fold(Pacs::new(), Pacs::study).start().await;
+    let pacs = studies.fold(Pacs::new(), Pacs::with_study).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 10\n").await;
     let cut = gateway.get("/dicom-web/studies?limit=1000000").await;
     assert_eq!((cut.status, cut.json().as_array().unwrap().len()), (200, 10), "{}", cut.text());
@@ -87,12 +87,14 @@ const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
 async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_whoever_renders() {
     let frames = |count: usize| (1..=count).map(|frame| frame.to_string()).collect::<Vec<_>>().join(",");
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
-    let pacs =
-        Pacs::new().otherwise(CannedResponse::bytes("image/jpeg", "rendered by the archive")).start().await;
+    let pacs = Pacs::new()
+        .with_fallback(CannedResponse::bytes("image/jpeg", "rendered by the archive"))
+        .start()
+        .await;
     let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
-    let forwarding = ArchiveRoot::with_config(&pacs.url(), &uri).await;
+    let forwarding = ArchiveRoot::start_with_config(&pacs.url(), &uri).await;
     let rendering =
-        ArchiveRoot::with_config(&pacs.url(), &format!("{uri}\nsynthesize = [\"rendered\"]")).await;
+        ArchiveRoot::start_with_config(&pacs.url(), &format!("{uri}\nsynthesize = [\"rendered\"]")).await;
     for target in [
         format!("{INSTANCE}/rendered?viewport=100000,100000"),
         format!("{INSTANCE}/rendered?viewport=8193,1"),
@@ -137,7 +139,7 @@ async fn renderings_without_a_response_are_not_requested_again() {
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
     let accept = [("Accept", "image/png, image/jpeg;q=0.9, image/gif;q=0.8")];
     for failure in [
-        CannedResponse::closes(),
+        CannedResponse::connection_closed(),
         CannedResponse::status(502),
         CannedResponse::status(503),
         CannedResponse::status(504),
@@ -148,30 +150,30 @@ async fn renderings_without_a_response_are_not_requested_again() {
             format!("{INSTANCE}/frames/1/rendered"),
             format!("wado?{uids}"),
         ] {
-            let pacs = Pacs::new().otherwise(failure.clone()).start().await;
+            let pacs = Pacs::new().with_fallback(failure.clone()).start().await;
             let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
-            let root = ArchiveRoot::with_config(&pacs.url(), &uri).await;
-            let answer = client::get_with(&root.url(&target), &accept).await;
+            let root = ArchiveRoot::start_with_config(&pacs.url(), &uri).await;
+            let answer = client::get_with_headers(&root.url(&target), &accept).await;
             assert!(answer.status >= 500, "{target}: {}", answer.status);
             assert_eq!(pacs.targets().len(), 1, "{target}, {failure:?}: {:?}", pacs.targets());
         }
     }
-    let pacs = Pacs::new().otherwise(CannedResponse::closes()).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::connection_closed()).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     assert_eq!(client::get(&root.url(INSTANCE)).await.status, 502);
     assert_eq!(pacs.targets().len(), 2, "what costs little is requested once more");
 }
 
 #[tokio::test]
 async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
-    let parts = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])])
+    let parts = CannedResponse::multipart("b", [("Content-Type: application/dicom", &b"DICM"[..])])
         .with_status(206)
         .header("Warning", "299 http://pacs/rs \"1 of 2 objects no longer accessible\"");
-    let pacs = Pacs::new().at("/studies/1.2", parts).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_response("/studies/1.2", parts).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for _ in 0..2 {
         let answer = client::get(&root.url("studies/1.2")).await;
-        assert_eq!((answer.status, answer.complete), (206, true));
+        assert_eq!((answer.status, answer.is_complete), (206, true));
         let warning = "299 dicomweb-gateway \"1 of 2 objects no longer accessible\"";
         assert_eq!(answer.header("warning"), Some(warning));
         assert_eq!(answer.header("content-range"), None);
@@ -182,7 +184,7 @@ async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
 #[tokio::test]
 async fn urls_in_responses_are_never_requested() {
     let elsewhere =
-        Pacs::new().otherwise(CannedResponse::bytes("application/octet-stream", "secret")).start().await;
+        Pacs::new().with_fallback(CannedResponse::bytes("application/octet-stream", "secret")).start().await;
     let bait = [
         format!("{}/studies/1.2/bulkdata/1", elsewhere.url()),
         format!("//{}/x", elsewhere.authority()),
@@ -200,14 +202,14 @@ async fn urls_in_responses_are_never_requested() {
     });
     let rows = CannedResponse::json(objects.collect::<serde_json::Value>().to_string());
     let pacs = Pacs::new()
-        .otherwise(rows.header("Location", &bait[0]).header("Link", &format!("<{}>", bait[0])))
+        .with_fallback(rows.header("Location", &bait[0]).header("Link", &format!("<{}>", bait[0])))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies", "studies/1.2/series", "studies/1.2/metadata"] {
         for accept in ["application/dicom+json", "application/dicom+xml"] {
-            let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
-            assert_eq!((answer.status, answer.complete), (200, true), "{target}");
+            let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+            assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
             assert!(answer.header("location").is_none() && answer.header("link").is_none());
             for host in ["169.254", "file:", &elsewhere.authority()] {
                 assert!(!answer.text().contains(host), "{target} as {accept}: {}", answer.text());
@@ -220,9 +222,11 @@ async fn urls_in_responses_are_never_requested() {
 #[tokio::test]
 async fn svg_images_are_forwarded_with_a_policy_that_blocks_scripts() {
     let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
-    let pacs =
-        Pacs::new().at("/studies/1.2/rendered", CannedResponse::bytes("image/svg+xml", svg)).start().await;
-    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/rendered")).await;
+    let pacs = Pacs::new()
+        .with_response("/studies/1.2/rendered", CannedResponse::bytes("image/svg+xml", svg))
+        .start()
+        .await;
+    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/rendered")).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, svg));
     assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; sandbox"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));

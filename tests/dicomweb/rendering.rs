@@ -5,8 +5,8 @@ use std::io::Cursor;
 use image::codecs::gif::GifDecoder;
 use image::{AnimationDecoder, GenericImageView};
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
-use crate::support::client::{self, Received};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 use crate::support::samples;
 
@@ -32,8 +32,8 @@ fn instance(path: &str, row: &serde_json::Value) -> String {
 }
 
 /// The headers and the body of each part.
-fn parts(answer: &Received) -> Vec<(String, Vec<u8>)> {
-    assert!(answer.complete);
+fn parts(answer: &ReceivedResponse) -> Vec<(String, Vec<u8>)> {
+    assert!(answer.is_complete);
     let (_, boundary) = answer.header("content-type").unwrap().split_once("boundary=").unwrap();
     let delimiter = format!("\r\n--{boundary}");
     let mut found: Vec<_> = memchr::memmem::find_iter(&answer.body, delimiter.as_bytes()).collect();
@@ -51,7 +51,7 @@ fn parts(answer: &Received) -> Vec<(String, Vec<u8>)> {
 #[tokio::test]
 async fn thumbnails_are_rendered_at_every_level_if_the_archive_renders_nothing() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (path, rows) = series(&root, "CT").await;
     let study = path.split("/series").next().unwrap();
     let middle = instance(&path, &rows[(rows.len() - 1) / 2]);
@@ -71,7 +71,7 @@ async fn thumbnails_are_rendered_at_every_level_if_the_archive_renders_nothing()
     let of_series = client::get(&root.url(&format!("{path}/thumbnail"))).await;
     assert_eq!(of_series.body, of_middle.body, "the middle image represents its series");
     let large = root.url(&format!("{path}/thumbnail?viewport=300,200"));
-    let large = client::get_with(&large, &[("Accept", "image/png;q=0.5, image/webp")]).await;
+    let large = client::get_with_headers(&large, &[("Accept", "image/png;q=0.5, image/webp")]).await;
     assert_eq!(large.header("content-type"), Some("image/png"));
     assert_eq!(size(&large.body).1, 200);
 }
@@ -79,7 +79,7 @@ async fn thumbnails_are_rendered_at_every_level_if_the_archive_renders_nothing()
 #[tokio::test]
 async fn the_aggregate_root_renders_the_same_image_as_the_archive_root() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (path, _) = series(&root, "MR").await;
     let alone = client::get(&root.url(&format!("{path}/thumbnail"))).await;
     let together = client::get(&root.url(&format!("../{path}/thumbnail")).replace("/main/../", "/")).await;
@@ -89,22 +89,22 @@ async fn the_aggregate_root_renders_the_same_image_as_the_archive_root() {
 #[tokio::test]
 async fn several_rendered_images_are_multipart_and_never_a_single_image() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (path, rows) = series(&root, "CT").await;
     let rendered = root.url(&format!("{path}/rendered"));
-    let refused = client::get_with(&rendered, &[("Accept", "image/jpeg")]).await;
+    let refused = client::get_with_headers(&rendered, &[("Accept", "image/jpeg")]).await;
     assert_eq!(refused.status, 406);
     assert!(refused.text().contains("multipart/related"), "{}", refused.text());
     let png = [("Accept", "multipart/related; type=\"image/png\"")];
-    let answer = client::get_with(&rendered, &png).await;
+    let answer = client::get_with_headers(&rendered, &png).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let parts = parts(&answer);
     assert_eq!(parts.len(), rows.len());
     for ((headers, image), row) in parts.iter().zip(&rows) {
-        let location = format!("{PUBLIC}/{}/frames/1/rendered", instance(&path, row));
+        let location = format!("{PUBLIC_URL}/{}/frames/1/rendered", instance(&path, row));
         assert!(headers.contains("Content-Type: image/png") && headers.contains(&location), "{headers}");
         let alone = format!("{}/rendered", instance(&path, row));
-        let alone = client::get_with(&root.url(&alone), &[("Accept", "image/png")]).await;
+        let alone = client::get_with_headers(&root.url(&alone), &[("Accept", "image/png")]).await;
         assert_eq!((alone.status, &alone.body), (200, image));
     }
 }
@@ -112,17 +112,18 @@ async fn several_rendered_images_are_multipart_and_never_a_single_image() {
 #[tokio::test]
 async fn rendered_frames_of_an_instance_are_multipart_and_available_individually() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (path, rows) = series(&root, "XA").await;
     let frames = rows[0]["00280008"]["Value"][0].as_i64().unwrap();
     assert!(frames > 1, "the sample has several frames");
     let object = instance(&path, &rows[0]);
     let any = [("Accept", "multipart/related; type=image/jpeg")];
-    let all = parts(&client::get_with(&root.url(&format!("{object}/rendered")), &any).await);
+    let all = parts(&client::get_with_headers(&root.url(&format!("{object}/rendered")), &any).await);
     assert_eq!(i64::try_from(all.len()), Ok(frames));
     let second = client::get(&root.url(&format!("{object}/frames/2/rendered"))).await;
     assert_eq!(second.body, all[1].1);
-    let some = parts(&client::get_with(&root.url(&format!("{object}/frames/2,1/rendered")), &any).await);
+    let some =
+        parts(&client::get_with_headers(&root.url(&format!("{object}/frames/2,1/rendered")), &any).await);
     assert_eq!([&some[0].1, &some[1].1], [&all[1].1, &all[0].1]);
     let beyond = client::get(&root.url(&format!("{object}/frames/{}/rendered", frames + 1))).await;
     assert_eq!(beyond.status, 404, "{}", beyond.text());
@@ -131,20 +132,21 @@ async fn rendered_frames_of_an_instance_are_multipart_and_available_individually
 #[tokio::test]
 async fn rendered_frames_of_an_instance_are_an_animated_gif_if_accepted() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (path, rows) = series(&root, "XA").await;
     let object = instance(&path, &rows[0]);
     let in_a_page = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
-    let animated = client::get_with(&root.url(&format!("{object}/rendered")), &[("Accept", in_a_page)]).await;
+    let animated =
+        client::get_with_headers(&root.url(&format!("{object}/rendered")), &[("Accept", in_a_page)]).await;
     assert_eq!(
         (animated.status, animated.header("content-type")),
         (200, Some("image/gif")),
         "{}",
         animated.text()
     );
-    assert!(animated.complete);
+    assert!(animated.is_complete);
     let png = [("Accept", "multipart/related; type=image/png")];
-    let still = parts(&client::get_with(&root.url(&format!("{object}/rendered")), &png).await);
+    let still = parts(&client::get_with_headers(&root.url(&format!("{object}/rendered")), &png).await);
     let frames = GifDecoder::new(Cursor::new(animated.body)).unwrap().into_frames().collect_frames().unwrap();
     assert_eq!(frames.len(), still.len());
     for (frame, (_, still)) in frames.iter().zip(&still) {
@@ -152,24 +154,24 @@ async fn rendered_frames_of_an_instance_are_an_animated_gif_if_accepted() {
     }
     // A single frame is a plain GIF, and several instances have no GIF.
     let gif = [("Accept", "image/gif")];
-    let one = client::get_with(&root.url(&format!("{object}/frames/2/rendered")), &gif).await;
+    let one = client::get_with_headers(&root.url(&format!("{object}/frames/2/rendered")), &gif).await;
     assert_eq!((one.status, one.header("content-type")), (200, Some("image/gif")));
     let one = image::load_from_memory(&one.body).unwrap().to_rgba8();
     assert_eq!(one, image::load_from_memory(&still[1].1).unwrap().to_rgba8());
     let (of_several, _) = series(&root, "CT").await;
-    let refused = client::get_with(&root.url(&format!("{of_several}/rendered")), &gif).await;
+    let refused = client::get_with_headers(&root.url(&format!("{of_several}/rendered")), &gif).await;
     assert_eq!(refused.status, 406);
 }
 
 #[tokio::test]
 async fn a_stalled_client_does_not_block_rendering_for_others() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "[render]\nparallelism = 1").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "[render]\nparallelism = 1").await;
     let (path, rows) = series(&root, "XA").await;
     let object = instance(&path, &rows[0]);
     let png = [("Accept", "multipart/related; type=image/png")];
     let alone = root.url(&format!("{object}/frames/1,2/rendered?viewport=1024,1024"));
-    let alone = parts(&client::get_with(&alone, &png).await);
+    let alone = parts(&client::get_with_headers(&alone, &png).await);
     // More than the socket buffers hold.
     let many = format!("{object}/frames/{}/rendered?viewport=1024,1024", vec!["1,2"; 40].join(","));
     assert!(40 * (alone[0].1.len() + alone[1].1.len()) > 16 << 20, "{} bytes per image", alone[0].1.len());
@@ -195,7 +197,7 @@ async fn a_stalled_client_does_not_block_rendering_for_others() {
 #[tokio::test]
 async fn resources_that_cannot_be_rendered_are_rejected_with_the_reason() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (report, rows) = series(&root, "SR").await;
     for path in [format!("{report}/thumbnail"), format!("{}/rendered", instance(&report, &rows[0]))] {
         let answer = client::get(&root.url(&path)).await;
@@ -214,7 +216,8 @@ async fn resources_that_cannot_be_rendered_are_rejected_with_the_reason() {
         ("quality=50", "image/webp", 406),
     ] {
         let answer =
-            client::get_with(&root.url(&format!("{image}/rendered?{query}")), &[("Accept", accept)]).await;
+            client::get_with_headers(&root.url(&format!("{image}/rendered?{query}")), &[("Accept", accept)])
+                .await;
         assert_eq!(answer.status, status, "{query}: {}", answer.text());
     }
     let missing = client::get(&root.url("studies/1.9/thumbnail")).await;
@@ -225,7 +228,7 @@ async fn resources_that_cannot_be_rendered_are_rejected_with_the_reason() {
 #[tokio::test]
 async fn annotations_are_always_rendered_by_the_gateway() {
     let archive = samples::shared();
-    let root = ArchiveRoot::with_config(&archive.url, "").await;
+    let root = ArchiveRoot::start_with_config(&archive.url, "").await;
     let (path, rows) = series(&root, "CT").await;
     let rendered = format!("{}/rendered?viewport=400,400", instance(&path, &rows[0]));
     let plain = client::get(&root.url(&rendered)).await;
@@ -234,9 +237,11 @@ async fn annotations_are_always_rendered_by_the_gateway() {
     assert_eq!(size(&plain.body), size(&annotated.body));
     assert!(plain.body != annotated.body);
 
-    let pacs =
-        Pacs::new().otherwise(CannedResponse::bytes("image/jpeg", "rendered by the archive")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new()
+        .with_fallback(CannedResponse::bytes("image/jpeg", "rendered by the archive"))
+        .start()
+        .await;
+    let root = ArchiveRoot::start(&pacs).await;
     let image = "studies/1.2/series/1.2.1/instances/1.2.1.1/rendered";
     assert_eq!(client::get(&root.url(image)).await.text(), "rendered by the archive");
     let sent = pacs.targets().len();
@@ -246,14 +251,15 @@ async fn annotations_are_always_rendered_by_the_gateway() {
 
 #[tokio::test]
 async fn archives_with_synthesized_rendering_get_no_rendering_requests() {
-    let object = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"no DICOM at all"[..])]);
+    let object =
+        CannedResponse::multipart("b", [("Content-Type: application/dicom", &b"no DICOM at all"[..])]);
     let pacs = Pacs::new()
-        .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at(&format!("/{INSTANCE}"), object)
-        .at(&format!("/{INSTANCE}/rendered"), CannedResponse::bytes("image/jpeg", "wrong"))
+        .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .with_response(&format!("/{INSTANCE}"), object)
+        .with_response(&format!("/{INSTANCE}/rendered"), CannedResponse::bytes("image/jpeg", "wrong"))
         .start()
         .await;
-    let root = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"rendered\"]").await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"rendered\"]").await;
     let answer = client::get(&root.url(&format!("{INSTANCE}/rendered"))).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(answer.text().contains("not a DICOM file"), "{}", answer.text());
@@ -264,15 +270,15 @@ async fn archives_with_synthesized_rendering_get_no_rendering_requests() {
 async fn objects_that_are_too_large_or_truncated_are_not_rendered() {
     let large = CannedResponse::endless("application/dicom", vec![0; 1 << 16]);
     let pacs = Pacs::new()
-        .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at(&format!("/{INSTANCE}"), large)
-        .at(
+        .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .with_response(&format!("/{INSTANCE}"), large)
+        .with_response(
             "/studies/1.2/series/1.2.1/instances/1.2.1.2",
-            CannedResponse::bytes("application/dicom", vec![0; 999]).breaks_after(500),
+            CannedResponse::bytes("application/dicom", vec![0; 999]).abort_after(500),
         )
         .start()
         .await;
-    let root = ArchiveRoot::with_config(&pacs.url(), "[render]\nmemory = \"4MiB\"\n").await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), "[render]\nmemory = \"4MiB\"\n").await;
     let answer = client::get(&root.url(&format!("{INSTANCE}/thumbnail"))).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
     let answer = client::get(&root.url("studies/1.2/series/1.2.1/instances/1.2.1.2/thumbnail")).await;

@@ -2,14 +2,14 @@
 
 use proptest::prelude::*;
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 #[tokio::test]
 async fn searches_are_parsed_and_sent_in_canonical_form() {
-    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     let rows =
         client::get(&root.url("studies?00100020=P1&limit=101&offset=0&includefield=00081030%2C00080060"))
             .await;
@@ -22,8 +22,8 @@ async fn searches_are_parsed_and_sent_in_canonical_form() {
 
 #[tokio::test]
 async fn matching_operators_are_sent_unescaped() {
-    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for query in [
         "PatientName=D%3Fe%2A",
         "StudyInstanceUID=1.2%2C1.3",
@@ -47,8 +47,8 @@ async fn matching_operators_are_sent_unescaped() {
 
 #[tokio::test]
 async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
-    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in [
         "studies/1.2.3/../9.9.9/metadata",
         "studies/1.2.3%2F..%2F9.9.9/metadata",
@@ -101,8 +101,8 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
 
 #[tokio::test]
 async fn only_allowed_request_headers_are_sent_upstream() {
-    let pacs = Pacs::new().otherwise(CannedResponse::bytes("image/png", "x")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::bytes("image/png", "x")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     let sent = [
         ("Accept", "image/png"),
         ("Range", "bytes=0-1"),
@@ -120,7 +120,7 @@ async fn only_allowed_request_headers_are_sent_upstream() {
         ("User-Agent", "viewer"),
         ("Origin", "https://evil"),
     ];
-    client::get_with(&root.url("studies/1.2/rendered"), &sent).await;
+    client::get_with_headers(&root.url("studies/1.2/rendered"), &sent).await;
     let seen = pacs.requests().remove(0);
     let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -144,18 +144,18 @@ async fn only_allowed_request_headers_are_sent_upstream() {
 
 #[tokio::test]
 async fn the_accept_parameter_replaces_the_header() {
-    let pacs = Pacs::new().otherwise(CannedResponse::bytes("image/jpeg", "x")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::bytes("image/jpeg", "x")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     let target = root.url("studies/1.2/rendered?accept=image/jpeg&quality=80&window=40,400,linear");
-    client::get_with(&target, &[("Accept", "text/html")]).await;
+    client::get_with_headers(&target, &[("Accept", "text/html")]).await;
     assert_eq!(pacs.requests()[0].header("accept"), Some("image/jpeg"));
     assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/rendered?quality=80&window=40,400,linear"]);
 }
 
 #[tokio::test]
 async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
-    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for (target, content_type) in [
         ("studies?accept=application/dicom+json", "application/dicom+json"),
         ("studies?accept=application/dicom%2Bjson", "application/dicom+json"),
@@ -166,7 +166,7 @@ async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
             "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
         ),
     ] {
-        let answer = client::get_with(&root.url(target), &[("Accept", "text/html")]).await;
+        let answer = client::get_with_headers(&root.url(target), &[("Accept", "text/html")]).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{target}");
     }
 }
@@ -174,14 +174,14 @@ async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
 #[tokio::test]
 async fn unknown_parameters_of_retrievals_are_omitted() {
     let pacs = Pacs::new()
-        .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at("/studies/1.2/rendered", CannedResponse::bytes("image/jpeg", "x"))
-        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", "x"))
-        .at("/uri/wado", CannedResponse::bytes("image/jpeg", "x"))
+        .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .with_response("/studies/1.2/rendered", CannedResponse::bytes("image/jpeg", "x"))
+        .with_response("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", "x"))
+        .with_response("/uri/wado", CannedResponse::bytes("image/jpeg", "x"))
         .start()
         .await;
     let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
-    let root = ArchiveRoot::with_config(&pacs.url(), &uri).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), &uri).await;
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
     for (target, sent) in [
         ("studies/1.2/metadata?_=123".to_owned(), "studies/1.2/metadata".to_owned()),
@@ -201,8 +201,8 @@ async fn unknown_parameters_of_retrievals_are_omitted() {
 
 #[tokio::test]
 async fn charsets_other_than_utf_8_are_not_acceptable() {
-    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for (charset, status) in [
         ("utf-8", 200),
         ("UTF-8", 200),
@@ -222,9 +222,9 @@ async fn charsets_other_than_utf_8_are_not_acceptable() {
 #[tokio::test]
 async fn roots_describe_their_capabilities_and_resources_their_methods() {
     let pacs = Pacs::new().start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     let url = |target: &str| root.url(target).replace("/main/../", "/");
-    for (target, base) in [("", PUBLIC), ("../", PUBLIC.trim_end_matches("/main"))] {
+    for (target, base) in [("", PUBLIC_URL), ("../", PUBLIC_URL.trim_end_matches("/main"))] {
         for (method, accept) in [
             ("OPTIONS", "*/*"),
             ("GET", "application/vnd.sun.wadl+xml"),
@@ -232,7 +232,7 @@ async fn roots_describe_their_capabilities_and_resources_their_methods() {
         ] {
             for url in [url(target), url(target).trim_end_matches('/').to_owned()] {
                 let answer = client::send(method, &url, &[("Accept", accept)]).await;
-                assert_eq!((answer.status, answer.complete), (200, true), "{method} {url}");
+                assert_eq!((answer.status, answer.is_complete), (200, true), "{method} {url}");
                 let media_type =
                     if accept.starts_with("text") { "text/xml" } else { "application/vnd.sun.wadl+xml" };
                 assert_eq!(answer.header("content-type"), Some(media_type));
@@ -258,13 +258,14 @@ async fn roots_describe_their_capabilities_and_resources_their_methods() {
 
 #[tokio::test]
 async fn configured_credentials_are_sent_and_upstream_challenges_are_not_forwarded() {
-    let pacs = Pacs::new().study(Study::new("1.2")).requires_basic_auth("gw", "hush").start().await;
-    let without = ArchiveRoot::new(&pacs).await;
-    let refused = client::get_with(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
+    let pacs = Pacs::new().with_study(Study::new("1.2")).require_basic_auth("gw", "hush").start().await;
+    let without = ArchiveRoot::start(&pacs).await;
+    let refused =
+        client::get_with_headers(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
     assert_eq!(refused.status, 502);
     assert_eq!(refused.header("www-authenticate"), None);
     let own = r#"auth = { kind = "basic", username = "gw", password = "hush" }"#;
-    let with = ArchiveRoot::with_config(&pacs.url(), own).await;
+    let with = ArchiveRoot::start_with_config(&pacs.url(), own).await;
     assert_eq!(client::get(&with.url("studies")).await.status, 200);
 }
 
@@ -313,8 +314,8 @@ proptest! {
     fn arbitrary_requests_cause_only_valid_upstream_targets(targets in prop::collection::vec(TARGETS, 8)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let seen = runtime.block_on(async {
-            let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
-            let root = ArchiveRoot::new(&pacs).await;
+            let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
+            let root = ArchiveRoot::start(&pacs).await;
             for target in &targets {
                 client::get(&root.url(target)).await;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dicomweb_gateway::clock::{ManualClock, SharedClock};
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
 use crate::support::pacs::{CannedResponse, Framing, Pacs, RunningPacs, Study};
 
@@ -16,7 +16,7 @@ const THUMBNAIL: &str = "studies/1.2/series/1.2.1/thumbnail";
 /// The archive root in front of `pacs`, and the clock of its cache.
 async fn root(pacs: &RunningPacs) -> (ArchiveRoot, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    (ArchiveRoot::with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await, clock)
+    (ArchiveRoot::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await, clock)
 }
 
 /// Longer than responses are fresh.
@@ -36,7 +36,7 @@ fn row(instances: usize) -> CannedResponse {
 
 async fn read(root: &ArchiveRoot, target: &str) -> String {
     let answer = client::get(&root.url(target)).await;
-    assert_eq!((answer.status, answer.complete), (200, true), "{target}");
+    assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
     answer.text()
 }
 
@@ -47,11 +47,11 @@ fn sent_for(pacs: &RunningPacs, what: &str) -> usize {
 #[tokio::test]
 async fn fresh_responses_are_served_from_the_cache() {
     let pacs = Pacs::new()
-        .at(&format!("/{METADATA}"), metadata("1.2.1"))
-        .at(&format!("/{THUMBNAIL}"), CannedResponse::bytes("image/png", "an image"))
+        .with_response(&format!("/{METADATA}"), metadata("1.2.1"))
+        .with_response(&format!("/{THUMBNAIL}"), CannedResponse::bytes("image/png", "an image"))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in [METADATA, THUMBNAIL] {
         let first = client::get(&root.url(target)).await;
         let again = client::get(&root.url(target)).await;
@@ -65,18 +65,20 @@ async fn fresh_responses_are_served_from_the_cache() {
     assert!(
         read(&root, METADATA)
             .await
-            .contains(&format!("\"{PUBLIC}/{SERIES}/instances/1.2.1.1/bulkdata/7FE00010\""))
+            .contains(&format!("\"{PUBLIC_URL}/{SERIES}/instances/1.2.1.1/bulkdata/7FE00010\""))
     );
 }
 
 #[tokio::test]
 async fn cached_responses_are_rewritten_for_the_host_of_each_request() {
-    let pacs = Pacs::new().at(&format!("/{METADATA}"), metadata("1.2.1")).start().await;
+    let pacs = Pacs::new().with_response(&format!("/{METADATA}"), metadata("1.2.1")).start().await;
     let gateway = crate::support::gateway::RunningGateway::start(&pacs.url(), "").await;
     for host in ["one.example", "two.example:8443"] {
-        let answer =
-            client::get_with(&format!("{}/dicom-web/main/{METADATA}", gateway.base_url()), &[("host", host)])
-                .await;
+        let answer = client::get_with_headers(
+            &format!("{}/dicom-web/main/{METADATA}", gateway.base_url()),
+            &[("host", host)],
+        )
+        .await;
         assert!(
             answer.text().contains(&format!("\"http://{host}/dicom-web/main/{SERIES}/")),
             "{}",
@@ -90,8 +92,8 @@ async fn cached_responses_are_rewritten_for_the_host_of_each_request() {
 #[tokio::test]
 async fn stale_metadata_is_revalidated_by_the_rows_of_its_series() {
     let pacs = Pacs::new()
-        .in_turn(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2"), metadata("1.2.3")])
-        .in_turn("/studies/1.2/series", [row(1), row(1), row(1), row(2), row(2)])
+        .with_responses(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2"), metadata("1.2.3")])
+        .with_responses("/studies/1.2/series", [row(1), row(1), row(1), row(2), row(2)])
         .start()
         .await;
     let (root, clock) = root(&pacs).await;
@@ -109,8 +111,8 @@ async fn stale_metadata_is_revalidated_by_the_rows_of_its_series() {
 async fn rows_without_counts_do_not_revalidate_metadata() {
     let row = CannedResponse::json(r#"[{"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#);
     let pacs = Pacs::new()
-        .at(&format!("/{METADATA}"), metadata("1.2.1"))
-        .at("/studies/1.2/series", row)
+        .with_response(&format!("/{METADATA}"), metadata("1.2.1"))
+        .with_response("/studies/1.2/series", row)
         .start()
         .await;
     let (root, clock) = root(&pacs).await;
@@ -124,7 +126,7 @@ async fn rows_without_counts_do_not_revalidate_metadata() {
 #[tokio::test]
 async fn stale_responses_are_revalidated_with_the_etag_of_the_archive() {
     let pacs = Pacs::new()
-        .in_turn(
+        .with_responses(
             &format!("/{METADATA}"),
             [
                 metadata("1.2.1").header("ETag", "\"one\""),
@@ -142,7 +144,7 @@ async fn stale_responses_are_revalidated_with_the_etag_of_the_archive() {
         assert_eq!(answer.header("etag"), Some(tag));
         clock.advance(LATER);
     }
-    let answer = client::get_with(&root.url(METADATA), &[("if-none-match", "\"two\"")]).await;
+    let answer = client::get_with_headers(&root.url(METADATA), &[("if-none-match", "\"two\"")]).await;
     assert_eq!((answer.status, answer.body.len()), (304, 0));
     let sent: Vec<_> =
         pacs.requests().iter().map(|request| request.header("if-none-match").map(str::to_owned)).collect();
@@ -156,7 +158,7 @@ async fn stale_responses_are_revalidated_with_the_etag_of_the_archive() {
 async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
     let body = metadata("1.2.1");
     for uncacheable in [
-        body.clone().framed(Framing::UntilClose).breaks_after(60),
+        body.clone().with_framing(Framing::UntilClose).abort_after(60),
         body.clone().header("Warning", "299 archive: some are missing"),
         CannedResponse::status(404),
         CannedResponse::json(format!(
@@ -164,8 +166,9 @@ async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
             "x".repeat(1 << 20)
         )),
     ] {
-        let pacs = Pacs::new().in_turn(&format!("/{METADATA}"), [uncacheable, body.clone()]).start().await;
-        let root = ArchiveRoot::with_config(&pacs.url(), "[cache]\nlargest_answer = \"1MiB\"").await;
+        let pacs =
+            Pacs::new().with_responses(&format!("/{METADATA}"), [uncacheable, body.clone()]).start().await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), "[cache]\nlargest_answer = \"1MiB\"").await;
         client::get(&root.url(METADATA)).await;
         assert!(read(&root, METADATA).await.contains("[\"1.2.1\"]"));
         assert_eq!(sent_for(&pacs, METADATA), 2);
@@ -174,11 +177,13 @@ async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
 
 #[tokio::test]
 async fn no_cache_requests_bypass_and_replace_the_cached_response() {
-    let pacs =
-        Pacs::new().in_turn(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2")]).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new()
+        .with_responses(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2")])
+        .start()
+        .await;
+    let root = ArchiveRoot::start(&pacs).await;
     read(&root, METADATA).await;
-    let answer = client::get_with(&root.url(METADATA), &[("cache-control", "no-cache")]).await;
+    let answer = client::get_with_headers(&root.url(METADATA), &[("cache-control", "no-cache")]).await;
     assert!(answer.text().contains("[\"1.2.2\"]"));
     assert!(read(&root, METADATA).await.contains("[\"1.2.2\"]"), "the new response replaces the cached one");
 }
@@ -187,11 +192,11 @@ async fn no_cache_requests_bypass_and_replace_the_cached_response() {
 async fn frames_and_study_metadata_are_never_cached() {
     let frames = format!("{SERIES}/instances/1.2.1.1/frames/1");
     let pacs = Pacs::new()
-        .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .at(&format!("/{frames}"), CannedResponse::bytes("image/jpeg", "a frame"))
+        .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .with_response(&format!("/{frames}"), CannedResponse::bytes("image/jpeg", "a frame"))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies/1.2/metadata", frames.as_str()] {
         for reads in 1..3 {
             read(&root, target).await;

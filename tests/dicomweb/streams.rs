@@ -1,14 +1,14 @@
 //! Streamed bodies: complete, truncated, slow, compressed, and requested by range.
 
 use crate::support::archive_root::ArchiveRoot;
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
-use crate::support::retries::with_growing_deadline;
+use crate::support::retries::retry_with_longer_deadlines;
 
 const FRAMES: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames";
 
 fn study_of_two_parts() -> CannedResponse {
-    CannedResponse::parts(
+    CannedResponse::multipart(
         "b",
         [
             ("Content-Type: application/dicom", &b"DICM one \r\n--b"[..]),
@@ -21,17 +21,20 @@ fn study_of_two_parts() -> CannedResponse {
 async fn bodies_are_forwarded_byte_for_byte() {
     let body: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let pacs = Pacs::new()
-        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/octet-stream", body.clone()))
-        .at(
+        .with_response(
+            "/studies/1.2/bulkdata/1",
+            CannedResponse::bytes("application/octet-stream", body.clone()),
+        )
+        .with_response(
             "/studies/1.2/bulkdata/2",
-            CannedResponse::bytes("application/octet-stream", body.clone()).framed(Framing::Chunked),
+            CannedResponse::bytes("application/octet-stream", body.clone()).with_framing(Framing::Chunked),
         )
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies/1.2/bulkdata/1", "studies/1.2/bulkdata/2"] {
         let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.status, answer.complete), (200, true));
+        assert_eq!((answer.status, answer.is_complete), (200, true));
         assert!(answer.body == body, "{target}");
     }
 }
@@ -39,10 +42,11 @@ async fn bodies_are_forwarded_byte_for_byte() {
 #[tokio::test]
 async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
     let body = vec![1; 100_000];
-    let short = CannedResponse::bytes("application/octet-stream", body).framed(Framing::FalseLength(200_000));
-    let pacs = Pacs::new().at("/studies/1.2/bulkdata/1", short.breaks_after(100_000)).start().await;
-    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/bulkdata/1")).await;
-    assert_eq!((answer.status, answer.complete), (200, false));
+    let short = CannedResponse::bytes("application/octet-stream", body)
+        .with_framing(Framing::WrongContentLength(200_000));
+    let pacs = Pacs::new().with_response("/studies/1.2/bulkdata/1", short.abort_after(100_000)).start().await;
+    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/bulkdata/1")).await;
+    assert_eq!((answer.status, answer.is_complete), (200, false));
     assert_eq!(pacs.targets().len(), 1, "a request is not retried after its body has begun");
 }
 
@@ -50,27 +54,33 @@ async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
 async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response_begins() {
     let octets = |body: &str| CannedResponse::bytes("application/octet-stream", body);
     let image = |body: &str| CannedResponse::bytes("image/webp", body);
-    let parts =
-        CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01").framed(Framing::Length);
+    let parts = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01")
+        .with_framing(Framing::ContentLength);
     for (target, scripted) in [
-        ("studies/1.2/bulkdata/1", octets("0123456789").framed(Framing::FalseLength(20)).breaks_after(10)),
-        ("studies/1.2/bulkdata/1", octets("0123456789").breaks_after(0)),
-        ("studies/1.2/bulkdata/1", octets("0123456789").framed(Framing::Chunked).breaks_after(0)),
+        (
+            "studies/1.2/bulkdata/1",
+            octets("0123456789").with_framing(Framing::WrongContentLength(20)).abort_after(10),
+        ),
+        ("studies/1.2/bulkdata/1", octets("0123456789").abort_after(0)),
+        ("studies/1.2/bulkdata/1", octets("0123456789").with_framing(Framing::Chunked).abort_after(0)),
         ("studies/1.2/bulkdata/1", octets("")),
-        ("studies/1.2/bulkdata/1", octets("").framed(Framing::Chunked)),
-        ("studies/1.2/bulkdata/1", octets("").framed(Framing::UntilClose)),
+        ("studies/1.2/bulkdata/1", octets("").with_framing(Framing::Chunked)),
+        ("studies/1.2/bulkdata/1", octets("").with_framing(Framing::UntilClose)),
         ("studies/1.2/rendered", image("")),
-        ("studies/1.2/rendered", image("0123").breaks_after(3)),
+        ("studies/1.2/rendered", image("0123").abort_after(3)),
         ("studies/1.2/metadata", CannedResponse::json(r#"[{"a":"#)),
-        ("studies/1.2/metadata", CannedResponse::json("[]").framed(Framing::FalseLength(20)).breaks_after(2)),
+        (
+            "studies/1.2/metadata",
+            CannedResponse::json("[]").with_framing(Framing::WrongContentLength(20)).abort_after(2),
+        ),
         ("studies/1.2/metadata", CannedResponse::json("")),
         ("studies/1.2", parts.clone()),
-        ("studies/1.2", parts.with_type("multipart/related")),
+        ("studies/1.2", parts.with_content_type("multipart/related")),
         ("studies", CannedResponse::json(r#"[{"0020000D":{"vr":"UI"}}"#)),
     ] {
-        let pacs = Pacs::new().at(&format!("/{target}"), scripted.clone()).start().await;
-        let answer = client::get(&ArchiveRoot::new(&pacs).await.url(target)).await;
-        assert_eq!((answer.status, answer.complete), (502, true), "{target} {scripted:?}");
+        let pacs = Pacs::new().with_response(&format!("/{target}"), scripted.clone()).start().await;
+        let answer = client::get(&ArchiveRoot::start(&pacs).await.url(target)).await;
+        assert_eq!((answer.status, answer.is_complete), (502, true), "{target} {scripted:?}");
         assert!(answer.text().contains("Archive main"), "{}", answer.text());
     }
 }
@@ -81,10 +91,11 @@ async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
     for target in ["studies/1.2/metadata", "studies/1.2/series/1.2.1/metadata", instance] {
         for object in [r#"{"error":"no such study"}"#, " {}", "\u{feff}{\"00080018\":{\"vr\":\"UI\"}}"] {
-            let pacs = Pacs::new().at(&format!("/{target}"), CannedResponse::json(object)).start().await;
+            let pacs =
+                Pacs::new().with_response(&format!("/{target}"), CannedResponse::json(object)).start().await;
             for accept in ["application/dicom+json", "application/dicom+xml"] {
-                let root = ArchiveRoot::new(&pacs).await;
-                let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
+                let root = ArchiveRoot::start(&pacs).await;
+                let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
                 assert_eq!(answer.status, 502, "{target} {object}: {}", answer.text());
                 assert!(!answer.text().contains("no such study"));
             }
@@ -94,54 +105,59 @@ async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
 
 #[tokio::test]
 async fn frames_without_a_closing_delimiter_are_complete_only_with_profiles_that_allow_it() {
-    let open =
-        CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(Framing::UntilClose);
-    let pacs =
-        Pacs::new().at(&format!("/{FRAMES}"), open.clone()).at(&format!("/{FRAMES}/1"), open).start().await;
-    let generic = ArchiveRoot::new(&pacs).await;
-    let is_whole = |answer: Received| answer.complete && answer.status == 200;
+    let open = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123")
+        .with_framing(Framing::UntilClose);
+    let pacs = Pacs::new()
+        .with_response(&format!("/{FRAMES}"), open.clone())
+        .with_response(&format!("/{FRAMES}/1"), open)
+        .start()
+        .await;
+    let generic = ArchiveRoot::start(&pacs).await;
+    let is_whole = |answer: ReceivedResponse| answer.is_complete && answer.status == 200;
     assert!(!is_whole(client::get(&generic.url(FRAMES)).await));
-    for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
-        let open = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(framing);
-        let pacs = Pacs::new().at(&format!("/{FRAMES}"), open).start().await;
-        let orthanc = ArchiveRoot::with_config(&pacs.url(), "profile = \"orthanc\"").await;
+    for framing in [Framing::UntilClose, Framing::ContentLength, Framing::Chunked] {
+        let open =
+            CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").with_framing(framing);
+        let pacs = Pacs::new().with_response(&format!("/{FRAMES}"), open).start().await;
+        let orthanc = ArchiveRoot::start_with_config(&pacs.url(), "profile = \"orthanc\"").await;
         let ended = client::get(&orthanc.url(FRAMES)).await;
-        assert_eq!((ended.status, ended.complete), (200, true));
+        assert_eq!((ended.status, ended.is_complete), (200, true));
         assert_eq!(ended.text(), "--b\r\n\r\n0123\r\n--b--\r\n", "{framing:?}");
     }
-    let orthanc = ArchiveRoot::with_config(&pacs.url(), "profile = \"orthanc\"").await;
+    let orthanc = ArchiveRoot::start_with_config(&pacs.url(), "profile = \"orthanc\"").await;
     assert!(!is_whole(client::get(&orthanc.url(&format!("{FRAMES}/1"))).await));
 }
 
 #[tokio::test]
 async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
-    with_growing_deadline(|deadline| async move {
+    retry_with_longer_deadlines(|deadline| async move {
         let body = "0123456789";
         let pacs = Pacs::new()
-            .at(
+            .with_response(
                 "/studies/1.2/bulkdata/1",
                 CannedResponse::bytes("image/png", body).in_pieces(1, deadline / 6),
             )
-            .at("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", body).stalls_after(5))
-            .at("/studies/1.2/bulkdata/3", CannedResponse::hangs())
-            .at(
+            .with_response("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", body).stall_after(5))
+            .with_response("/studies/1.2/bulkdata/3", CannedResponse::never_sent())
+            .with_response(
                 "/studies/1.2/bulkdata/4",
-                CannedResponse::bytes("image/png", vec![0; 100_000]).stalls_after(50_000),
+                CannedResponse::bytes("image/png", vec![0; 100_000]).stall_after(50_000),
             )
             .start()
             .await;
         let root =
-            ArchiveRoot::with_config(&pacs.url(), &format!("timeout = \"{}ms\"", deadline.as_millis())).await;
+            ArchiveRoot::start_with_config(&pacs.url(), &format!("timeout = \"{}ms\"", deadline.as_millis()))
+                .await;
         let slow = client::get(&root.url("studies/1.2/bulkdata/1")).await;
         assert_eq!(
-            (slow.complete, slow.text().as_str()),
+            (slow.is_complete, slow.text().as_str()),
             (true, body),
             "longer than the deadline, but never idle"
         );
         let stalled = client::get(&root.url("studies/1.2/bulkdata/2")).await;
-        assert_eq!((stalled.status, stalled.complete), (504, true), "nothing has been sent yet");
+        assert_eq!((stalled.status, stalled.is_complete), (504, true), "nothing has been sent yet");
         let stalled = client::get(&root.url("studies/1.2/bulkdata/4")).await;
-        assert_eq!((stalled.status, stalled.complete), (200, false));
+        assert_eq!((stalled.status, stalled.is_complete), (200, false));
         assert_eq!(client::get(&root.url("studies/1.2/bulkdata/3")).await.status, 504);
     })
     .await;
@@ -151,24 +167,27 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
 async fn unrequested_gzip_is_decoded_unless_the_client_accepts_it() {
     let row = r#"[{"00080005":{"vr":"CS"}}]"#;
     let pacs = Pacs::new()
-        .at("/studies", CannedResponse::json(row).gzip())
-        .at("/studies/1.2/metadata", CannedResponse::bytes("application/gzip", row).undeclared_gzip())
-        .at("/studies/1.2/bulkdata/1", CannedResponse::bytes("image/png", row).gzip())
+        .with_response("/studies", CannedResponse::json(row).gzip())
+        .with_response(
+            "/studies/1.2/metadata",
+            CannedResponse::bytes("application/gzip", row).undeclared_gzip(),
+        )
+        .with_response("/studies/1.2/bulkdata/1", CannedResponse::bytes("image/png", row).gzip())
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for (target, content_type) in [
         ("studies", "application/dicom+json"),
         ("studies/1.2/metadata", "application/dicom+json"),
         ("studies/1.2/bulkdata/1", "image/png"),
     ] {
         let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.complete, answer.text().as_str()), (true, row), "{target}");
+        assert_eq!((answer.is_complete, answer.text().as_str()), (true, row), "{target}");
         assert_eq!(answer.header("content-encoding"), None);
         assert_eq!(answer.header("content-type"), Some(content_type));
     }
     let accepted =
-        client::get_with(&root.url("studies/1.2/bulkdata/1"), &[("Accept-Encoding", "gzip")]).await;
+        client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &[("Accept-Encoding", "gzip")]).await;
     assert_eq!(accepted.header("content-encoding"), Some("gzip"));
     assert_ne!(accepted.text(), row);
 }
@@ -177,11 +196,13 @@ async fn unrequested_gzip_is_decoded_unless_the_client_accepts_it() {
 async fn a_compressed_response_above_the_size_limit_is_aborted() {
     let mut blanks = vec![b' '; 128 * 1024 * 1024];
     blanks[0] = b'[';
-    let pacs =
-        Pacs::new().at("/studies", CannedResponse::bytes("application/json", blanks).gzip()).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new()
+        .with_response("/studies", CannedResponse::bytes("application/json", blanks).gzip())
+        .start()
+        .await;
+    let root = ArchiveRoot::start(&pacs).await;
     let answer = client::get(&root.url("studies")).await;
-    assert!(!answer.complete);
+    assert!(!answer.is_complete);
     assert!(answer.body.len() < 64 * 1024 * 1024, "{}", answer.body.len());
 }
 
@@ -191,9 +212,9 @@ async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
         .with_status(206)
         .header("Content-Range", "bytes 0-4/100");
     let pacs = Pacs::new()
-        .study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .in_turn("/studies/1.2", [part, study_of_two_parts()])
-        .at(
+        .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .with_responses("/studies/1.2", [part, study_of_two_parts()])
+        .with_response(
             "/studies/1.2/bulkdata/1",
             CannedResponse::bytes("application/octet-stream", "01234")
                 .with_status(206)
@@ -201,17 +222,17 @@ async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
         )
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     let range = [("Range", "bytes=0-4")];
-    assert_eq!(client::get_with(&root.url("studies/1.2/metadata"), &range).await.status, 200);
+    assert_eq!(client::get_with_headers(&root.url("studies/1.2/metadata"), &range).await.status, 200);
     assert_eq!(pacs.requests()[0].header("range"), None);
-    let whole = client::get_with(&root.url("studies/1.2"), &range).await;
-    assert_eq!((whole.status, whole.complete), (200, true));
-    let octets = client::get_with(&root.url("studies/1.2/bulkdata/1"), &range).await;
+    let whole = client::get_with_headers(&root.url("studies/1.2"), &range).await;
+    assert_eq!((whole.status, whole.is_complete), (200, true));
+    let octets = client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &range).await;
     assert_eq!((octets.status, octets.header("content-range")), (206, Some("bytes 0-4/100")));
     assert_eq!(octets.header("content-length"), Some("5"));
     let several = [("Range", "bytes=0-0,2-2"), ("If-Range", "\"a\"")];
-    client::get_with(&root.url("studies/1.2/bulkdata/1"), &several).await;
+    client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &several).await;
     let sent = pacs.requests().pop().unwrap();
     assert_eq!(
         (sent.header("range"), sent.header("if-range")),

@@ -1,11 +1,11 @@
 //! Responses of an archive that are truncated after each of their bytes: no client may take the received part for the whole, with
 //! every version of HTTP and every framing of the body.
 
-use crate::support::client::Received;
+use crate::support::client::ReceivedResponse;
 use crate::support::gateway::RunningGateway;
 use crate::support::http2::Http2Client;
 use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
-use crate::support::tls_pacs::{End, TRUST, TlsPacs};
+use crate::support::tls_pacs::{BodyEnd, TRUSTED_CA_CONFIG, TlsPacs};
 
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
 const ROWS: &str =
@@ -32,25 +32,29 @@ impl Case {
     /// The last response is complete, which shows that only the truncation made the others incomplete.
     async fn assert_complete_only_if_whole(self) {
         // The last one: the length of the truncated body, as a proxy in front of the archive may send it.
-        for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked, Framing::FalseLength(0)] {
-            let whole = self.whole.clone().framed(framing);
+        for framing in
+            [Framing::UntilClose, Framing::ContentLength, Framing::Chunked, Framing::WrongContentLength(0)]
+        {
+            let whole = self.whole.clone().with_framing(framing);
             let cuts = match framing {
                 // A search response with Content-Length 0 has no matches.
-                Framing::FalseLength(_) if self.target == "studies" => 1..whole.length() - self.epilogue,
+                Framing::WrongContentLength(_) if self.target == "studies" => {
+                    1..whole.length() - self.epilogue
+                }
                 // Only the end of the multipart body or the JSON shows that the body is complete.
-                Framing::UntilClose | Framing::FalseLength(_) => 0..whole.length() - self.epilogue,
+                Framing::UntilClose | Framing::WrongContentLength(_) => 0..whole.length() - self.epilogue,
                 // The last chunk is missing.
                 Framing::Chunked => 0..whole.length() + 1,
-                Framing::Length => 0..whole.length(),
+                Framing::ContentLength => 0..whole.length(),
             };
             let fitting = |bytes| match framing {
-                Framing::FalseLength(_) => Framing::FalseLength(bytes),
+                Framing::WrongContentLength(_) => Framing::WrongContentLength(bytes),
                 framing => framing,
             };
-            let cut = cuts.clone().map(|bytes| whole.clone().framed(fitting(bytes)).breaks_after(bytes));
-            let cut = cut.chain([whole.clone().framed(fitting(whole.length()))]);
+            let cut = cuts.clone().map(|bytes| whole.clone().with_framing(fitting(bytes)).abort_after(bytes));
+            let cut = cut.chain([whole.clone().with_framing(fitting(whole.length()))]);
             // A body that ends with the connection before its first byte is empty, not truncated.
-            let empty = whole.clone().breaks_after(0);
+            let empty = whole.clone().abort_after(0);
             let is_empty = matches!(framing, Framing::UntilClose);
             let again = std::iter::repeat_n(empty, if is_empty { 2 * (self.formats - 1) } else { 0 });
             let answers = cut.flat_map(|answer| [answer.clone(), answer]);
@@ -58,33 +62,33 @@ impl Case {
                 let rejection = self.rejected_first.then(|| CannedResponse::status(406));
                 rejection.into_iter().chain([answer])
             });
-            let pacs = Pacs::new().in_turn(&format!("/{}", self.target), answers).start().await;
+            let pacs = Pacs::new().with_responses(&format!("/{}", self.target), answers).start().await;
             let gateway = RunningGateway::start(&pacs.url(), "").await;
             let client = Http2Client::connect(gateway.base_url()).await;
             let path = format!("/dicom-web/main/{}", self.target);
             let headers = [("Accept", self.accept)];
             for bytes in cuts {
-                let first = gateway.get_with(&path, &headers).await;
+                let first = gateway.get_with_headers(&path, &headers).await;
                 let second = client.get(&path, &headers).await;
                 for (version, answer) in [(1, first), (2, second)] {
-                    let looks_complete = answer.complete && answer.status < 400;
+                    let looks_complete = answer.is_complete && answer.status < 400;
                     assert!(
                         !looks_complete,
                         "{path} {framing:?} cut after {bytes}, HTTP/{version}: {answer:?}"
                     );
                 }
             }
-            let (first, second): (Received, Received) =
-                (gateway.get_with(&path, &headers).await, client.get(&path, &headers).await);
-            assert!(first.complete && first.status == 200, "{path} {framing:?}: {first:?}");
-            assert!(second.complete && second.body == first.body, "{path} {framing:?}: {second:?}");
+            let (first, second): (ReceivedResponse, ReceivedResponse) =
+                (gateway.get_with_headers(&path, &headers).await, client.get(&path, &headers).await);
+            assert!(first.is_complete && first.status == 200, "{path} {framing:?}: {first:?}");
+            assert!(second.is_complete && second.body == first.body, "{path} {framing:?}: {second:?}");
         }
     }
 }
 
 fn parts_of_two() -> CannedResponse {
     let dicom = "Content-Type: application/dicom";
-    CannedResponse::parts("b", [(dicom, &b"DICM one \r\n--b"[..]), (dicom, &b"DICM two"[..])])
+    CannedResponse::multipart("b", [(dicom, &b"DICM one \r\n--b"[..]), (dicom, &b"DICM two"[..])])
 }
 
 #[tokio::test]
@@ -96,7 +100,8 @@ async fn multipart_bodies_of_dicom_are_complete_only_if_whole() {
 
 #[tokio::test]
 async fn single_parts_are_complete_only_if_whole() {
-    let whole = CannedResponse::parts("b", [("Content-Type: application/dicom", &b"DICM one \r\n--a"[..])]);
+    let whole =
+        CannedResponse::multipart("b", [("Content-Type: application/dicom", &b"DICM one \r\n--a"[..])]);
     let case = Case::new(INSTANCE, "application/dicom", whole);
     Case { epilogue: 2, rejected_first: true, ..case }.assert_complete_only_if_whole().await;
 }
@@ -123,8 +128,8 @@ async fn rows_in_converted_xml_are_complete_only_if_whole() {
 #[tokio::test]
 async fn rows_in_forwarded_xml_are_complete_only_if_whole() {
     let document = b"<NativeDicomModel><DicomAttribute tag=\"00080005\" vr=\"CS\"/></NativeDicomModel>";
-    let whole = CannedResponse::parts("b", [("Content-Type: application/dicom+xml", &document[..])])
-        .with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
+    let whole = CannedResponse::multipart("b", [("Content-Type: application/dicom+xml", &document[..])])
+        .with_content_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
     let case = Case::new("studies", "application/dicom+xml", whole);
     Case { epilogue: 2, ..case }.assert_complete_only_if_whole().await;
 }
@@ -144,9 +149,9 @@ async fn parts_whose_boundary_is_not_declared_are_complete_only_if_whole() {
         let whole = CannedResponse::bytes(&content_type, body);
         let case = Case::new("studies/1.2", accept, whole.clone());
         Case { epilogue: 2, ..case }.assert_complete_only_if_whole().await;
-        let pacs = Pacs::new().at("/studies/1.2", whole).start().await;
+        let pacs = Pacs::new().with_response("/studies/1.2", whole).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
-        let answer = gateway.get_with("/dicom-web/main/studies/1.2", &[("Accept", accept)]).await;
+        let answer = gateway.get_with_headers("/dicom-web/main/studies/1.2", &[("Accept", accept)]).await;
         assert!(!answer.text().contains("pacs.example"), "{}", answer.text());
     }
 }
@@ -160,7 +165,10 @@ async fn parts_whose_boundary_cannot_be_found_are_rejected() {
         ("multipart/related", long.as_str()),
         ("multipart/related", "DICM without parts"),
     ] {
-        let pacs = Pacs::new().at("/studies/1.2", CannedResponse::bytes(content_type, body)).start().await;
+        let pacs = Pacs::new()
+            .with_response("/studies/1.2", CannedResponse::bytes(content_type, body))
+            .start()
+            .await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         let answer = gateway.get("/dicom-web/main/studies/1.2").await;
         assert_eq!(answer.status, 502, "{body:.40}: {}", answer.text());
@@ -201,30 +209,32 @@ async fn objects_images_and_pages_without_a_length_are_complete_only_if_whole() 
         ("studies/1.2/rendered", "image/gif", "image/gif", image(image::ImageFormat::Gif)),
         ("studies/1.2/rendered", "text/html", "text/html", page),
     ] {
-        let answer = CannedResponse::bytes(content_type, whole.clone()).framed(Framing::UntilClose);
+        let answer = CannedResponse::bytes(content_type, whole.clone()).with_framing(Framing::UntilClose);
         // A page may lack the tags that its beginning does not have.
         let cuts: Vec<_> =
             (0..whole.len()).filter(|cut| content_type != "text/html" || *cut == 0 || *cut > 20).collect();
         let answers = cuts
             .iter()
-            .map(|cut| answer.clone().breaks_after(*cut))
+            .map(|cut| answer.clone().abort_after(*cut))
             .flat_map(|answer| [answer.clone(), answer]);
-        let pacs = Pacs::new().in_turn(&format!("/{target}"), answers.chain([answer.clone()])).start().await;
+        let pacs =
+            Pacs::new().with_responses(&format!("/{target}"), answers.chain([answer.clone()])).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         let client = Http2Client::connect(gateway.base_url()).await;
         let path = format!("/dicom-web/main/{target}");
         let headers = [("Accept", accept)];
         for cut in cuts {
-            for answer in [gateway.get_with(&path, &headers).await, client.get(&path, &headers).await] {
+            for answer in [gateway.get_with_headers(&path, &headers).await, client.get(&path, &headers).await]
+            {
                 assert!(
-                    !(answer.complete && answer.status < 400),
+                    !(answer.is_complete && answer.status < 400),
                     "{content_type} cut after {cut}: {answer:?}"
                 );
             }
         }
-        let answer = gateway.get_with(&path, &headers).await;
+        let answer = gateway.get_with_headers(&path, &headers).await;
         assert_eq!(
-            (answer.status, answer.complete),
+            (answer.status, answer.is_complete),
             (200, true),
             "{content_type}: {} of {} bytes after {} requests",
             answer.body.len(),
@@ -238,7 +248,7 @@ async fn objects_images_and_pages_without_a_length_are_complete_only_if_whole() 
 #[tokio::test]
 async fn responses_over_http2_are_complete_only_if_whole() {
     let pacs = TlsPacs::start().await;
-    let gateway = RunningGateway::start(&pacs.url(), TRUST).await;
+    let gateway = RunningGateway::start(&pacs.url(), TRUSTED_CA_CONFIG).await;
     let client = Http2Client::connect(gateway.base_url()).await;
     let related = "multipart/related; type=\"application/dicom\"; boundary=b";
     let parts = b"--b\r\nContent-Type: application/dicom\r\n\r\nDICM one\r\n--b\r\n\r\nDICM two\r\n--b--";
@@ -247,34 +257,39 @@ async fn responses_over_http2_are_complete_only_if_whole() {
         ("/dicom-web/main/studies/1.2", related, &parts[..]),
     ] {
         let early = (0..whole.len()).flat_map(|bytes| {
-            [End::Early(bytes), End::ShortBody(bytes), End::Reset(bytes), End::Disconnect(bytes)]
+            [
+                BodyEnd::Early(bytes),
+                BodyEnd::ShortBody(bytes),
+                BodyEnd::Reset(bytes),
+                BodyEnd::Disconnect(bytes),
+            ]
         });
         // A body is not complete before its stream has ended, even if all bytes were received.
-        for end in early.chain([End::Reset(whole.len()), End::Disconnect(whole.len())]) {
+        for end in early.chain([BodyEnd::Reset(whole.len()), BodyEnd::Disconnect(whole.len())]) {
             pacs.respond_with(content_type, whole, end);
             for answer in [gateway.get(path).await, client.get(path, &[]).await] {
-                let looks_complete = answer.complete && answer.status < 400;
+                let looks_complete = answer.is_complete && answer.status < 400;
                 assert!(!looks_complete, "{path} {end:?}: {answer:?}");
             }
         }
-        pacs.respond_with(content_type, whole, End::Complete);
+        pacs.respond_with(content_type, whole, BodyEnd::Complete);
         let (first, second) = (gateway.get(path).await, client.get(path, &[]).await);
-        assert!(first.complete && first.status == 200, "{path}: {first:?}");
-        assert!(second.complete && second.body == first.body, "{path}: {second:?}");
+        assert!(first.is_complete && first.status == 200, "{path}: {first:?}");
+        assert!(second.is_complete && second.body == first.body, "{path}: {second:?}");
     }
 }
 
 #[tokio::test]
 async fn truncated_metadata_is_never_cached() {
     let metadata = r#"[{"00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.1.1"]},"0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#;
-    let whole = CannedResponse::json(metadata).framed(Framing::UntilClose);
+    let whole = CannedResponse::json(metadata).with_framing(Framing::UntilClose);
     let cuts = 0..metadata.len();
-    let answers = cuts.clone().map(|bytes| whole.clone().breaks_after(bytes)).chain([whole.clone()]);
+    let answers = cuts.clone().map(|bytes| whole.clone().abort_after(bytes)).chain([whole.clone()]);
     let pacs = Pacs::new()
-        .study(Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", 1))
-        .in_turn("/studies/1.2/series/1.2.1/metadata", answers)
+        .with_study(Study::new("1.2").patient("P1", "Doe^Jane").series("1.2.1", "CT", 1))
+        .with_responses("/studies/1.2/series/1.2.1/metadata", answers)
         // The other source of instances is not supported.
-        .at("/studies/1.2/series/1.2.1/instances", CannedResponse::status(501))
+        .with_response("/studies/1.2/series/1.2.1/instances", CannedResponse::status(501))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
@@ -282,9 +297,9 @@ async fn truncated_metadata_is_never_cached() {
         let answer = gateway.get("/fhir/ImagingStudy/1.2").await;
         assert!(answer.status >= 500, "cut after {bytes}: {}", answer.text());
     }
-    let study = gateway.json("/fhir/ImagingStudy/1.2").await;
+    let study = gateway.get_json("/fhir/ImagingStudy/1.2").await;
     assert_eq!(study["series"][0]["instance"][0]["uid"], "1.2.1.1");
     let sent = pacs.targets().len();
-    assert_eq!(gateway.json("/fhir/ImagingStudy/1.2").await, study);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy/1.2").await, study);
     assert_eq!(pacs.targets().len(), sent, "a complete response is cached");
 }

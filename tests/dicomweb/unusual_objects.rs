@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::archive_root::ArchiveRoot;
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
 use crate::support::raw_objects::{
     BIG_ENDIAN, DEFLATED, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT, IMPLICIT_LITTLE, PIXEL_DATA,
-    RawObject, UNDEFINED, encapsulated,
+    RawObject, UNDEFINED, encapsulated_pixel_data,
 };
 
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
@@ -72,7 +72,7 @@ impl Corpus {
         change: impl Fn(RawObject) -> RawObject,
     ) {
         let image = change(self.image(syntax).pixels(&NATIVE));
-        self.add(name, image.file(), Expectation::Native(vec![NATIVE.to_vec()]), elements);
+        self.add(name, image.to_file(), Expectation::Native(vec![NATIVE.to_vec()]), elements);
     }
 
     /// A compressed image with these frames in these fragments.
@@ -85,14 +85,14 @@ impl Corpus {
         change: impl Fn(RawObject) -> RawObject,
     ) {
         let image = self.image(JPEG).size(8).frames(&frames.len().to_string());
-        let image = change(image.with(PIXEL_DATA, encapsulated(table, fragments)));
+        let image = change(image.with_element(PIXEL_DATA, encapsulated_pixel_data(table, fragments)));
         let expectation = Expectation::Compressed {
             media_type: "image/jpeg",
             syntax: JPEG,
             frames: frames.to_vec(),
             rendered: true,
         };
-        self.add(name, image.file(), expectation, json!({}));
+        self.add(name, image.to_file(), expectation, json!({}));
     }
 }
 
@@ -152,50 +152,56 @@ fn unknown_sequences(corpus: &mut Corpus) {
     let code = IMPLICIT_LITTLE.element(0x0008_0100, "SH", b"CODE1 ");
     let elements = json!({"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["CODE1"]}}]});
     for (name, item) in [
-        ("unknown sequence of items of undefined length", IMPLICIT_LITTLE.undefined_length_item(&code)),
+        ("unknown sequence of items of undefined length", IMPLICIT_LITTLE.item_of_undefined_length(&code)),
         ("unknown sequence of items with a length", IMPLICIT_LITTLE.item(&code)),
     ] {
         for syntax in [EXPLICIT, BIG_ENDIAN, DEFLATED] {
             let (item, elements) = (item.clone(), json!({"00091010": elements, "00081032": elements}));
             corpus.native(name, syntax, elements, move |object| {
                 let encoding = object.encoding;
-                let unknown = |tag| encoding.undefined_length(tag, "UN", IMPLICIT_LITTLE, &item);
-                object.with(0x0009_1010, unknown(0x0009_1010)).with(0x0008_1032, unknown(0x0008_1032))
+                let unknown = |tag| encoding.element_of_undefined_length(tag, "UN", IMPLICIT_LITTLE, &item);
+                object
+                    .with_element(0x0009_1010, unknown(0x0009_1010))
+                    .with_element(0x0008_1032, unknown(0x0008_1032))
             });
         }
-        let inner = EXPLICIT_LITTLE.undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &item);
+        let inner = EXPLICIT_LITTLE.element_of_undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &item);
         let nested = json!({"00081140": {"vr": "SQ", "Value": [{"00091010": elements}]}});
-        for outer in [EXPLICIT_LITTLE.item(&inner), EXPLICIT_LITTLE.undefined_length_item(&inner)] {
+        for outer in [EXPLICIT_LITTLE.item(&inner), EXPLICIT_LITTLE.item_of_undefined_length(&inner)] {
             corpus.native("unknown sequence in an item", EXPLICIT, nested.clone(), |object| {
-                object.with(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &outer))
+                object.with_element(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &outer))
             });
         }
-        let unknown_inside = IMPLICIT_LITTLE.undefined_length(0x0009_1011, "", IMPLICIT_LITTLE, &item);
+        let unknown_inside =
+            IMPLICIT_LITTLE.element_of_undefined_length(0x0009_1011, "", IMPLICIT_LITTLE, &item);
         let inside = json!({"00091010": {"vr": "SQ", "Value": [{"00091011": elements}]}});
         corpus.native("unknown sequence in an unknown one", EXPLICIT, inside.clone(), |object| {
             let items = IMPLICIT_LITTLE.item(&unknown_inside);
-            object.with(
+            object.with_element(
                 0x0009_1010,
-                EXPLICIT_LITTLE.undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &items),
+                EXPLICIT_LITTLE.element_of_undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &items),
             )
         });
         corpus.native("private sequence in Implicit VR", IMPLICIT, inside, |object| {
-            let items = IMPLICIT_LITTLE.undefined_length_item(&unknown_inside);
-            object
-                .with(0x0009_1010, IMPLICIT_LITTLE.undefined_length(0x0009_1010, "", IMPLICIT_LITTLE, &items))
+            let items = IMPLICIT_LITTLE.item_of_undefined_length(&unknown_inside);
+            object.with_element(
+                0x0009_1010,
+                IMPLICIT_LITTLE.element_of_undefined_length(0x0009_1010, "", IMPLICIT_LITTLE, &items),
+            )
         });
     }
     corpus.native("sequences without items", EXPLICIT, json!({"00091010": {"vr": "SQ"}}), |object| {
         let empty = EXPLICIT_LITTLE.element(0x0008_1032, "SQ", &[]);
-        object
-            .with(0x0008_1032, empty)
-            .with(0x0009_1010, EXPLICIT_LITTLE.undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &[]))
+        object.with_element(0x0008_1032, empty).with_element(
+            0x0009_1010,
+            EXPLICIT_LITTLE.element_of_undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &[]),
+        )
     });
     corpus.native(
         "unknown value of defined length",
         EXPLICIT,
         json!({"00091010": {"vr": "UN", "InlineBinary": "TUFSSw=="}}),
-        |object| object.with(0x0009_1010, EXPLICIT_LITTLE.element(0x0009_1010, "UN", b"MARK")),
+        |object| object.with_element(0x0009_1010, EXPLICIT_LITTLE.element(0x0009_1010, "UN", b"MARK")),
     );
 }
 
@@ -203,18 +209,18 @@ fn unusual_elements(corpus: &mut Corpus) {
     for vr in ["\0\0", "  ", "??"] {
         let unknown = json!({"00091010": {"vr": "UN", "InlineBinary": "TUFSSw=="}});
         corpus.native("invalid VR", EXPLICIT, unknown, |object| {
-            object.with(0x0009_1010, EXPLICIT_LITTLE.element(0x0009_1010, vr, b"MARK"))
+            object.with_element(0x0009_1010, EXPLICIT_LITTLE.element(0x0009_1010, vr, b"MARK"))
         });
         corpus.native("invalid VR of the first element", EXPLICIT, json!({}), |object| {
-            object.with(0x0008_0008, EXPLICIT_LITTLE.element(0x0008_0008, vr, b"ORIGINAL\\PRIMARY"))
+            object.with_element(0x0008_0008, EXPLICIT_LITTLE.element(0x0008_0008, vr, b"ORIGINAL\\PRIMARY"))
         });
         let item = EXPLICIT_LITTLE.item(&EXPLICIT_LITTLE.element(0x0009_1010, vr, b"MARK"));
         corpus.native("invalid VR in an item", EXPLICIT, json!({}), |object| {
-            object.with(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &item))
+            object.with_element(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &item))
         });
     }
     corpus.native("unknown VR", EXPLICIT, json!({}), |object| {
-        object.with(0x0009_1010, EXPLICIT_LITTLE.element(0x0009_1010, "ZZ", b"MARK"))
+        object.with_element(0x0009_1010, EXPLICIT_LITTLE.element(0x0009_1010, "ZZ", b"MARK"))
     });
     let name = json!({"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}});
     for syntax in [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED] {
@@ -225,17 +231,17 @@ fn unusual_elements(corpus: &mut Corpus) {
             json!({"00100020": {"vr": "LO", "Value": ["ABC"]}}),
             |object| {
                 let element = object.encoding.element(0x0010_0020, "LO", b"ABC");
-                object.with(0x0010_0020, element)
+                object.with_element(0x0010_0020, element)
             },
         );
         corpus.native("group lengths", syntax, name.clone(), |object| {
-            let length = |tag| object.encoding.element(tag, "UL", &object.encoding.long(1234));
+            let length = |tag| object.encoding.element(tag, "UL", &object.encoding.u32_bytes(1234));
             let (first, second) = (length(0x0010_0000), length(0x0028_0000));
-            object.with(0x0010_0000, first).with(0x0028_0000, second)
+            object.with_element(0x0010_0000, first).with_element(0x0028_0000, second)
         });
         corpus.native("trailing padding", syntax, name.clone(), |object| {
             let padding = object.encoding.element(0xFFFC_FFFC, "OB", &[0; 100]);
-            object.with(0xFFFC_FFFC, padding).with(u32::MAX, vec![0; 30])
+            object.with_element(0xFFFC_FFFC, padding).with_element(u32::MAX, vec![0; 30])
         });
         for frames in ["0", "-1", "", "1.0"] {
             corpus.native("one frame with an invalid Number of Frames", syntax, json!({}), |object| {
@@ -244,31 +250,31 @@ fn unusual_elements(corpus: &mut Corpus) {
         }
         corpus.native("the same element twice", syntax, name.clone(), |object| {
             let again = object.encoding.element(0x0010_0010, "PN", b"Other^One ");
-            object.with(0x0010_0011, again)
+            object.with_element(0x0010_0011, again)
         });
     }
     let several = [NATIVE, [1, 2, 3, 4], [9, 8, 7, 6]].map(|frame| frame.to_vec()).to_vec();
     let image = corpus.image(EXPLICIT).frames("3").pixels(&several.concat());
-    corpus.add("several frames", image.file(), Expectation::Native(several), json!({}));
+    corpus.add("several frames", image.to_file(), Expectation::Native(several), json!({}));
     native_frames(corpus);
     let unlike = RawObject::image(IMPLICIT_LITTLE, EXPLICIT, corpus.0.len() + 1).pixels(&NATIVE);
     corpus.add(
         "Implicit VR declared as Explicit VR",
-        unlike.file(),
+        unlike.to_file(),
         Expectation::Native(vec![NATIVE.to_vec()]),
         name.clone(),
     );
     let unlike = RawObject::image(EXPLICIT_LITTLE, IMPLICIT, corpus.0.len() + 1).pixels(&NATIVE);
     corpus.add(
         "Explicit VR declared as Implicit VR",
-        unlike.file(),
+        unlike.to_file(),
         Expectation::Native(vec![NATIVE.to_vec()]),
         name.clone(),
     );
     corpus.native("file meta information with a length and more", EXPLICIT, name, |object| {
         let more = EXPLICIT_LITTLE.element(0x0002_0001, "OB", &[0, 1]);
         let length = EXPLICIT_LITTLE.element(0x0002_0000, "UL", &[99, 0, 0, 0]);
-        object.meta([length, more].concat())
+        object.file_meta_elements([length, more].concat())
     });
 }
 
@@ -282,7 +288,7 @@ fn native_frames(corpus: &mut Corpus) {
     {
         let image = corpus.image(syntax).size(3).frames("2");
         let element = image.encoding.element(PIXEL_DATA, vr, written);
-        let file = image.with(PIXEL_DATA, element).file();
+        let file = image.with_element(PIXEL_DATA, element).to_file();
         corpus.add("frames of 9 bytes", file, Expectation::Native(frames.clone()), json!({}));
     }
     for (syntax, vr, written) in [
@@ -290,16 +296,19 @@ fn native_frames(corpus: &mut Corpus) {
         (BIG_ENDIAN, "OW", [0b1100_1101, 0b1010_1010, 0, 0b0000_0010]),
     ] {
         let image = corpus.image(syntax).size(3).frames("2");
-        let image = image.words(0x0028_0100, &[1]).words(0x0028_0101, &[1]).words(0x0028_0102, &[0]);
+        let image = image
+            .unsigned_shorts(0x0028_0100, &[1])
+            .unsigned_shorts(0x0028_0101, &[1])
+            .unsigned_shorts(0x0028_0102, &[0]);
         let element = image.encoding.element(PIXEL_DATA, vr, &written);
-        let file = image.with(PIXEL_DATA, element).file();
+        let file = image.with_element(PIXEL_DATA, element).to_file();
         let value = vec![0b1010_1010, 0b1100_1101, 0b0000_0010, 0];
         let frames = vec![vec![0b1010_1010, 1], vec![0b0110_0110, 1]];
         corpus.add("frames of 9 bits", file, Expectation::NativeValue { value, frames }, json!({}));
     }
     for syntax in [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED] {
         // The first frame is there; but one of the attributes is wrong, and perhaps it is Columns.
-        let file = corpus.image(syntax).frames("2").pixels(&[1, 2, 3, 4, 5, 6]).file();
+        let file = corpus.image(syntax).frames("2").pixels(&[1, 2, 3, 4, 5, 6]).to_file();
         let expectation = Expectation::NativeValue { value: vec![1, 2, 3, 4, 5, 6], frames: Vec::new() };
         corpus.add("pixel data shorter than its frames", file, expectation, json!({}));
     }
@@ -344,7 +353,9 @@ fn fragments(corpus: &mut Corpus) {
     for (name, offsets) in [("right", right), ("wrong", vec![0, 13, 77])] {
         let table = EXPLICIT_LITTLE.element(EXTENDED_OFFSETS, "OV", &long(&offsets));
         let name = if name == "right" { "extended offsets" } else { "wrong extended offsets" };
-        corpus.frames(name, &[], &halves, &frames, |object| object.with(EXTENDED_OFFSETS, table.clone()));
+        corpus.frames(name, &[], &halves, &frames, |object| {
+            object.with_element(EXTENDED_OFFSETS, table.clone())
+        });
     }
     // A codec whose streams have no start marker.
     let octets: Vec<Vec<u8>> = (0..6_u8).map(|number| vec![number; 10]).collect();
@@ -360,14 +371,16 @@ fn fragments(corpus: &mut Corpus) {
     ] {
         let mut image = corpus.image(RLE).frames(&count.to_string());
         if name.contains("extended") {
-            image =
-                image.with(EXTENDED_OFFSETS, EXPLICIT_LITTLE.element(EXTENDED_OFFSETS, "OV", &long(&right)));
+            image = image.with_element(
+                EXTENDED_OFFSETS,
+                EXPLICIT_LITTLE.element(EXTENDED_OFFSETS, "OV", &long(&right)),
+            );
         }
-        let image = image.with(PIXEL_DATA, encapsulated(&offsets, &octets));
+        let image = image.with_element(PIXEL_DATA, encapsulated_pixel_data(&offsets, &octets));
         let frames = expected.unwrap_or_default();
         let expectation =
             Expectation::Compressed { media_type: "image/dicom-rle", syntax: RLE, frames, rendered: false };
-        corpus.add(name, image.file(), expectation, json!({}));
+        corpus.add(name, image.to_file(), expectation, json!({}));
     }
 }
 
@@ -382,10 +395,13 @@ fn videos(corpus: &mut Corpus) {
         ("1.2.840.10008.1.2.4.108", "video/H265"),
     ] {
         for fragments in [vec![video.clone()], video.chunks(4000).map(<[_]>::to_vec).collect()] {
-            let image = corpus.image(syntax).frames("25").with(PIXEL_DATA, encapsulated(&[], &fragments));
+            let image = corpus
+                .image(syntax)
+                .frames("25")
+                .with_element(PIXEL_DATA, encapsulated_pixel_data(&[], &fragments));
             let expectation =
                 Expectation::Compressed { media_type, syntax, frames: vec![video.clone()], rendered: false };
-            corpus.add("video", image.file(), expectation, json!({}));
+            corpus.add("video", image.to_file(), expectation, json!({}));
         }
     }
 }
@@ -395,37 +411,44 @@ fn unreadable(corpus: &mut Corpus) {
         let file = change(corpus.image(EXPLICIT).pixels(&NATIVE));
         corpus.add(name, file, Expectation::Unreadable, json!({}));
     };
-    add("no preamble", &|object| object.file().split_off(128));
+    add("no preamble", &|object| object.to_file().split_off(128));
     add("no file meta information", &|object| object.data_set());
     add("an item longer than its sequence", &|object| {
         let item = EXPLICIT_LITTLE.item(&[0; 40]);
-        object.with(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &item[..20])).file()
+        object.with_element(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &item[..20])).to_file()
     });
     add("a value longer than its item", &|object| {
-        let item = EXPLICIT_LITTLE.item(&EXPLICIT_LITTLE.with_length(0x0008_0100, "SH", 20, b"CODE"));
-        object.with(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &item)).file()
+        let item = EXPLICIT_LITTLE.item(&EXPLICIT_LITTLE.element_with_length(0x0008_0100, "SH", 20, b"CODE"));
+        object.with_element(0x0008_1140, EXPLICIT_LITTLE.element(0x0008_1140, "SQ", &item)).to_file()
     });
     add("a delimiter that ends nothing", &|object| {
-        object.with(0x0009_0000, [0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0].to_vec()).file()
+        object.with_element(0x0009_0000, [0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0].to_vec()).to_file()
     });
     add("a transfer syntax with a length of gigabytes", &|object| {
         object
-            .meta(EXPLICIT_LITTLE.with_length(0x0002_0010, "UT", 0x7000_0000, b"1.2.840.10008.1.2.1"))
-            .file()
+            .file_meta_elements(EXPLICIT_LITTLE.element_with_length(
+                0x0002_0010,
+                "UT",
+                0x7000_0000,
+                b"1.2.840.10008.1.2.1",
+            ))
+            .to_file()
     });
     add("native pixel data that is truncated", &|object| {
-        let mut file = object.file();
+        let mut file = object.to_file();
         file.pop();
         file
     });
     add("a sequence without end", &|object| {
-        object.with(0x0008_1140, EXPLICIT_LITTLE.with_length(0x0008_1140, "SQ", UNDEFINED, &[])).file()
+        object
+            .with_element(0x0008_1140, EXPLICIT_LITTLE.element_with_length(0x0008_1140, "SQ", UNDEFINED, &[]))
+            .to_file()
     });
 }
 
 /// The parts of a multipart body with their media types; `None` if it is incomplete.
-fn parts(answer: &Received) -> Option<Vec<(String, Vec<u8>)>> {
-    if answer.status != 200 || !answer.complete {
+fn parts(answer: &ReceivedResponse) -> Option<Vec<(String, Vec<u8>)>> {
+    if answer.status != 200 || !answer.is_complete {
         return None;
     }
     let boundary = answer.header("content-type")?.split("boundary=").nth(1)?.trim_matches('"');
@@ -455,16 +478,18 @@ impl Readers {
         let mut pacs = Pacs::new();
         for (number, file) in (1..).zip(files) {
             std::fs::write(folder.path().join(format!("{number:03}.dcm")), file).unwrap();
-            let part = CannedResponse::parts("unusual-object", [("Content-Type: application/dicom", *file)]);
-            pacs = pacs.at(&format!("/studies/1.2/series/1.2.{number}/instances/1.2.{number}.1"), part);
+            let part =
+                CannedResponse::multipart("unusual-object", [("Content-Type: application/dicom", *file)]);
+            pacs = pacs
+                .with_response(&format!("/studies/1.2/series/1.2.{number}/instances/1.2.{number}.1"), part);
         }
         let pacs = pacs.start().await;
         let content = Content::Folder(folder.path().to_owned());
         let listen = "127.0.0.1:0".parse().unwrap();
         let archive = dicomweb_archive::start_archive(content, listen, Progress::Silent).await.unwrap();
         Self {
-            synthesized: ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"metadata\"]").await,
-            embedded: ArchiveRoot::with_config(&archive.url(), "").await,
+            synthesized: ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"metadata\"]").await,
+            embedded: ArchiveRoot::start_with_config(&archive.url(), "").await,
             _sources: (pacs, archive, folder),
         }
     }
@@ -475,7 +500,7 @@ impl Readers {
         let mut wrong = String::new();
         let synthesized = client::get(&self.synthesized.url(&format!("{instance}/metadata"))).await;
         let embedded = client::get(&self.embedded.url(&format!("{instance}/metadata"))).await;
-        let readable = |answer: &Received| answer.status == 200 && answer.complete;
+        let readable = |answer: &ReceivedResponse| answer.status == 200 && answer.is_complete;
         let expected = !matches!(case.expectation, Expectation::Unreadable);
         if (readable(&synthesized), readable(&embedded)) != (expected, expected) {
             let _ = writeln!(
@@ -516,7 +541,7 @@ impl Readers {
         for (name, root) in [("synthesized", &self.synthesized), ("embedded", &self.embedded)] {
             let answer = client::get(&root.url(&format!("{instance}/bulkdata/7FE00010"))).await;
             if parts(&answer) != expected {
-                let _ = writeln!(wrong, "  bulk data, {name}: {} {}", answer.status, answer.complete);
+                let _ = writeln!(wrong, "  bulk data, {name}: {} {}", answer.status, answer.is_complete);
             }
         }
         let (content_type, frames) =
@@ -525,7 +550,7 @@ impl Readers {
             let path = format!("{instance}/frames/{}", index + 1);
             let answer = client::get(&self.embedded.url(&path)).await;
             if parts(&answer) != Some(vec![(content_type.clone(), frame.clone())]) {
-                let _ = writeln!(wrong, "  frame {}: {} {}", index + 1, answer.status, answer.complete);
+                let _ = writeln!(wrong, "  frame {}: {} {}", index + 1, answer.status, answer.is_complete);
             }
         }
         let beyond = format!("{instance}/frames/{}", frames.len() + 1);
@@ -564,21 +589,24 @@ async fn all_readers_agree_on_unusual_objects() {
 async fn videos_are_returned_with_their_own_media_type() {
     let video: Vec<u8> = (0..=255).cycle().take(5000).collect();
     let image = RawObject::image(EXPLICIT_LITTLE, MPEG_4, 1).frames("25");
-    let file = image.with(PIXEL_DATA, encapsulated(&[], std::slice::from_ref(&video))).file();
+    let file =
+        image.with_element(PIXEL_DATA, encapsulated_pixel_data(&[], std::slice::from_ref(&video))).to_file();
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
     let Readers { synthesized, embedded, .. } = &Readers::of(&[&file]).await;
     let value = format!("{instance}/bulkdata/7FE00010");
     for url in [synthesized.url(&value), embedded.url(&value), embedded.url(&format!("{instance}/frames/1"))]
     {
         for accept in ["video/mp4", "video/*"] {
-            let answer = client::get_with(&url, &[("Accept", accept)]).await;
-            assert_eq!((answer.status, answer.complete), (200, true), "{url} {accept}: {}", answer.text());
+            let answer = client::get_with_headers(&url, &[("Accept", accept)]).await;
+            assert_eq!((answer.status, answer.is_complete), (200, true), "{url} {accept}: {}", answer.text());
             assert!(answer.header("content-type").unwrap().starts_with("video/mp4"), "{url} {accept}");
             assert!(answer.body == video, "{url} {accept}");
         }
-        let multipart = client::get_with(&url, &[("Accept", "multipart/related; type=\"video/mp4\"")]).await;
+        let multipart =
+            client::get_with_headers(&url, &[("Accept", "multipart/related; type=\"video/mp4\"")]).await;
         assert_eq!(parts(&multipart).unwrap()[0].1, video, "{url}");
-        let other = client::get_with(&url, &[("Accept", "multipart/related; type=\"image/jpeg\"")]).await;
+        let other =
+            client::get_with_headers(&url, &[("Accept", "multipart/related; type=\"image/jpeg\"")]).await;
         assert_eq!(other.status, 406, "{url}");
     }
 }

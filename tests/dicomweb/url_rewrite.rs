@@ -2,19 +2,19 @@
 
 use serde_json::json;
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
 use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 
 #[tokio::test]
 async fn urls_in_rows_and_metadata_are_rewritten_to_the_gateway() {
     for base_url in [None, Some("http://inner.example:8042"), Some("https://inner.example")] {
-        let mut pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 3));
+        let mut pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 3));
         if let Some(base_url) = base_url {
             pacs = pacs.with_base_url(base_url);
         }
         let pacs = pacs.start().await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let root = ArchiveRoot::start(&pacs).await;
         for target in [
             "studies",
             "studies/1.2/series",
@@ -24,10 +24,10 @@ async fn urls_in_rows_and_metadata_are_rewritten_to_the_gateway() {
             "studies/1.2/series/1.2.1/metadata",
         ] {
             let answer = client::get(&root.url(target)).await;
-            assert!(answer.complete);
+            assert!(answer.is_complete);
             let text = answer.text();
             assert!(!text.contains("inner.example") && !text.contains("127.0.0.1"), "{target}: {text}");
-            assert!(text.contains(&format!("\"{PUBLIC}/studies/1.2")), "{target}: {text}");
+            assert!(text.contains(&format!("\"{PUBLIC_URL}/studies/1.2")), "{target}: {text}");
             let rows = answer.json();
             assert!(rows.as_array().is_some_and(|rows| !rows.is_empty()), "{target}");
         }
@@ -42,8 +42,11 @@ async fn urls_outside_the_archive_are_removed() {
         "00091002": {"vr": "UN", "BulkDataURI": "//evil.example/x"},
         "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
     }]);
-    let pacs = Pacs::new().at("/studies/1.2/metadata", CannedResponse::json(row.to_string())).start().await;
-    let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/metadata")).await;
+    let pacs = Pacs::new()
+        .with_response("/studies/1.2/metadata", CannedResponse::json(row.to_string()))
+        .start()
+        .await;
+    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/metadata")).await;
     assert_eq!(
         answer.json(),
         json!([{
@@ -59,7 +62,7 @@ async fn urls_outside_the_archive_are_removed() {
 async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
     let data: Vec<u8> = (0..=255).cycle().take(200_000).collect();
     let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1,2";
-    let answer = CannedResponse::parts(
+    let answer = CannedResponse::multipart(
         "boundary",
         [
             (
@@ -69,13 +72,16 @@ async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
             ("Content-Type: application/octet-stream\r\nContent-Location: http://third/x", data.as_slice()),
         ],
     );
-    for framing in [Framing::UntilClose, Framing::Chunked, Framing::Length] {
-        let pacs = Pacs::new().at(&format!("/{frames}"), answer.clone().framed(framing)).start().await;
-        let answer = client::get(&ArchiveRoot::new(&pacs).await.url(frames)).await;
-        assert!(answer.complete);
+    for framing in [Framing::UntilClose, Framing::Chunked, Framing::ContentLength] {
+        let pacs = Pacs::new()
+            .with_response(&format!("/{frames}"), answer.clone().with_framing(framing))
+            .start()
+            .await;
+        let answer = client::get(&ArchiveRoot::start(&pacs).await.url(frames)).await;
+        assert!(answer.is_complete);
         let mut expected = Vec::new();
         let location =
-            format!("\r\nContent-Location: {PUBLIC}/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1");
+            format!("\r\nContent-Location: {PUBLIC_URL}/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1");
         for location in [location.as_str(), ""] {
             expected.extend_from_slice(b"--boundary\r\nContent-Type: application/octet-stream");
             expected.extend_from_slice(location.as_bytes());

@@ -1,7 +1,7 @@
 //! The URI service (PS3.18 chapter 9) of archives that have one.
 
 use crate::support::archive_root::ArchiveRoot;
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
@@ -17,24 +17,24 @@ fn file_of(instance: &str) -> Vec<u8> {
 }
 
 async fn root(pacs: &RunningPacs) -> ArchiveRoot {
-    ArchiveRoot::with_config(&pacs.url(), &format!("wado_uri_url = \"{}/uri/wado\"", pacs.url())).await
+    ArchiveRoot::start_with_config(&pacs.url(), &format!("wado_uri_url = \"{}/uri/wado\"", pacs.url())).await
 }
 
-async fn get(root: &ArchiveRoot, query: &str) -> Received {
+async fn get(root: &ArchiveRoot, query: &str) -> ReceivedResponse {
     client::get(&root.url(&format!("wado?{query}"))).await
 }
 
 #[tokio::test]
 async fn objects_are_forwarded_byte_for_byte_and_queries_sent_in_canonical_form() {
     let pacs = Pacs::new()
-        .at("/uri/wado", CannedResponse::bytes("application/dicom", file_of("1.2.3.4")))
+        .with_response("/uri/wado", CannedResponse::bytes("application/dicom", file_of("1.2.3.4")))
         .start()
         .await;
     let root = root(&pacs).await;
     let query = "objectUID=1.2.3.4&contentType=application%2Fdicom&seriesUID=1.2.3&transferSyntax=1.2.840.10008.1.2.1&\
                  studyUID=1.2&requestType=WADO";
     let answer = get(&root, query).await;
-    assert_eq!((answer.status, answer.complete), (200, true));
+    assert_eq!((answer.status, answer.is_complete), (200, true));
     assert_eq!(answer.header("content-type"), Some("application/dicom"));
     assert_eq!(answer.body, file_of("1.2.3.4"));
     let target = format!(
@@ -48,7 +48,7 @@ async fn objects_are_forwarded_byte_for_byte_and_queries_sent_in_canonical_form(
 #[tokio::test]
 async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_requested() {
     let pacs = Pacs::new()
-        .in_turn(
+        .with_responses(
             "/uri/wado",
             [
                 CannedResponse::bytes("image/jpeg", "jpeg"),
@@ -79,7 +79,7 @@ async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_re
 
 #[tokio::test]
 async fn invalid_requests_cause_no_upstream_request() {
-    let pacs = Pacs::new().otherwise(CannedResponse::bytes("application/dicom", "x")).start().await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::bytes("application/dicom", "x")).start().await;
     let root = root(&pacs).await;
     for query in [
         "",
@@ -102,7 +102,7 @@ async fn invalid_requests_cause_no_upstream_request() {
     }
     assert_eq!(client::send("POST", &root.url(&format!("wado?{UIDS}")), &[]).await.status, 405);
     assert_eq!(pacs.targets(), [""; 0]);
-    let none = get(&ArchiveRoot::new(&pacs).await, UIDS).await;
+    let none = get(&ArchiveRoot::start(&pacs).await, UIDS).await;
     assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
 }
 
@@ -110,7 +110,7 @@ async fn invalid_requests_cause_no_upstream_request() {
 async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requested() {
     let slowly = std::time::Duration::from_millis(1);
     let pacs = Pacs::new()
-        .in_turn(
+        .with_responses(
             "/uri/wado",
             [
                 CannedResponse::bytes("application/dicom", file_of("2.25.1")),
@@ -122,8 +122,8 @@ async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requ
         .await;
     let root = root(&pacs).await;
     let url = root.url(&format!("wado?{UIDS}&contentType=application/dicom&anonymize=yes"));
-    let anonymous = client::get_with(&url, &[("Range", "bytes=500-")]).await;
-    assert_eq!((anonymous.status, anonymous.complete), (200, true));
+    let anonymous = client::get_with_headers(&url, &[("Range", "bytes=500-")]).await;
+    assert_eq!((anonymous.status, anonymous.is_complete), (200, true));
     assert_eq!(anonymous.body, file_of("2.25.1"));
     assert_eq!(pacs.requests()[0].header("range"), None);
     for _ in 0..2 {
@@ -138,8 +138,8 @@ async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has
     let holder_of = |study: &str, file: &str| {
         let study = Study::new(study).series(&format!("{study}.3"), "CT", 1);
         Pacs::new()
-            .study(study)
-            .at("/uri/wado", CannedResponse::bytes("application/dicom", file_of(file)))
+            .with_study(study)
+            .with_response("/uri/wado", CannedResponse::bytes("application/dicom", file_of(file)))
             .start()
     };
     let (empty, without) = (holder_of("1.8", "9.1").await, holder_of("1.2", "9.2").await);
@@ -151,7 +151,7 @@ async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has
     let (second, third) = (archive("second", &without, ""), archive("third", &with, &uri(&with)));
     let gateway = RunningGateway::start(&empty.url(), &format!("{}{second}{third}", uri(&empty))).await;
     let found = gateway.get(&format!("/dicom-web/wado?{UIDS}")).await;
-    assert_eq!((found.status, found.complete), (200, true), "{}", found.text());
+    assert_eq!((found.status, found.is_complete), (200, true), "{}", found.text());
     assert_eq!(found.body, file_of("9.3"));
     let elsewhere = UIDS.replace("studyUID=1.2&", "studyUID=1.9&");
     assert_eq!(gateway.get(&format!("/dicom-web/wado?{elsewhere}")).await.status, 404);

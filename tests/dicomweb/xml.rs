@@ -1,7 +1,7 @@
 //! Rows and metadata in XML (PS3.18 8.7.3.2): forwarded from the archive, or converted from its JSON.
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
-use crate::support::client::{self, Received};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Framing, Pacs, Study};
 
@@ -9,8 +9,8 @@ const ACCEPT: (&str, &str) = ("Accept", "multipart/related; type=\"application/d
 const UPSTREAM_XML: &str = "<?xml version=\"1.0\"?><NativeDicomModel><DicomAttribute tag=\"00081190\" vr=\"UR\"><Value number=\"1\">http://inner:8042/dicom-web/studies/1.2</Value></DicomAttribute></NativeDicomModel>";
 
 /// The documents of a list, which must be well-formed.
-fn documents(answer: &Received) -> Vec<String> {
-    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+fn documents(answer: &ReceivedResponse) -> Vec<String> {
+    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
     let content_type = answer.header("content-type").unwrap();
     assert!(content_type.starts_with("multipart/related; type=\"application/dicom+xml\""), "{content_type}");
     let boundary = content_type.split("boundary=").nth(1).unwrap();
@@ -28,15 +28,19 @@ fn documents(answer: &Received) -> Vec<String> {
 #[tokio::test]
 async fn xml_of_the_archive_is_forwarded_with_rewritten_urls() {
     let parts =
-        CannedResponse::parts("b", [("Content-Type: application/dicom+xml", UPSTREAM_XML.as_bytes())]);
-    let parts = parts.with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
-    let pacs = Pacs::new().at("/studies", parts.clone()).at("/studies/1.2/metadata", parts).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+        CannedResponse::multipart("b", [("Content-Type: application/dicom+xml", UPSTREAM_XML.as_bytes())]);
+    let parts = parts.with_content_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
+    let pacs = Pacs::new()
+        .with_response("/studies", parts.clone())
+        .with_response("/studies/1.2/metadata", parts)
+        .start()
+        .await;
+    let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies", "studies/1.2/metadata"] {
-        let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
+        let answer = client::get_with_headers(&root.url(target), &[ACCEPT]).await;
         let [document] = documents(&answer).try_into().unwrap();
         assert!(
-            document.contains(&format!("{PUBLIC}/studies/1.2<")) && !document.contains("inner"),
+            document.contains(&format!("{PUBLIC_URL}/studies/1.2<")) && !document.contains("inner"),
             "{document}"
         );
     }
@@ -45,15 +49,18 @@ async fn xml_of_the_archive_is_forwarded_with_rewritten_urls() {
 
 #[tokio::test]
 async fn xml_is_converted_from_json_if_the_archive_provides_none() {
-    let study = Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", 2);
+    let study = Study::new("1.2").patient("P1", "Doe^Jane").series("1.2.1", "CT", 2);
     let rows = CannedResponse::json(r#"[{"00080061":{"vr":"CS","Value":["CT"]}}]"#);
     let pacs = Pacs::new()
-        .study(study)
-        .in_turn("/studies/1.3/metadata", [CannedResponse::status(406), rows.clone()])
-        .in_turn("/studies/1.4/metadata", [CannedResponse::bytes("text/plain", "no").with_status(400), rows])
+        .with_study(study)
+        .with_responses("/studies/1.3/metadata", [CannedResponse::status(406), rows.clone()])
+        .with_responses(
+            "/studies/1.4/metadata",
+            [CannedResponse::bytes("text/plain", "no").with_status(400), rows],
+        )
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for (target, objects) in [
         ("studies", 1),
         ("studies/1.2/instances", 2),
@@ -61,14 +68,14 @@ async fn xml_is_converted_from_json_if_the_archive_provides_none() {
         ("studies/1.3/metadata", 1),
         ("studies/1.4/metadata", 1),
     ] {
-        let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
+        let answer = client::get_with_headers(&root.url(target), &[ACCEPT]).await;
         let documents = documents(&answer);
         assert_eq!(documents.len(), objects, "{target}");
         assert!(!answer.text().contains(&pacs.authority()), "{}", answer.text());
     }
-    let metadata = client::get_with(&root.url("studies/1.2/metadata"), &[ACCEPT]).await.text();
+    let metadata = client::get_with_headers(&root.url("studies/1.2/metadata"), &[ACCEPT]).await.text();
     let uri =
-        format!("<BulkData uri=\"{PUBLIC}/studies/1.2/series/1.2.1/instances/1.2.1.1/bulk/7fe00010\"/>");
+        format!("<BulkData uri=\"{PUBLIC_URL}/studies/1.2/series/1.2.1/instances/1.2.1.1/bulk/7fe00010\"/>");
     assert!(metadata.contains(&uri), "{metadata}");
     let sent: Vec<_> = pacs.requests().iter().map(|seen| seen.header("accept").unwrap().to_owned()).collect();
     assert_eq!(sent[3..5], [ACCEPT.1, "application/dicom+json, application/json;q=0.9"]);
@@ -76,15 +83,15 @@ async fn xml_is_converted_from_json_if_the_archive_provides_none() {
 
 #[tokio::test]
 async fn json_is_returned_if_it_is_preferred() {
-    let pacs = Pacs::new().at("/studies", CannedResponse::json("[{}]")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_response("/studies", CannedResponse::json("[{}]")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for (accept, is_xml) in [
         ("application/dicom+xml, application/dicom+json;q=0.5", true),
         ("application/dicom+xml;q=0.5, application/dicom+json", false),
         ("application/dicom+xml;q=0.5, */*;q=0.6", false),
         ("*/*", false),
     ] {
-        let answer = client::get_with(&root.url("studies"), &[("Accept", accept)]).await;
+        let answer = client::get_with_headers(&root.url("studies"), &[("Accept", accept)]).await;
         assert_eq!(answer.text() != "[{}]", is_xml, "{accept}: {}", answer.text());
     }
 }
@@ -92,15 +99,18 @@ async fn json_is_returned_if_it_is_preferred() {
 #[tokio::test]
 async fn empty_lists_in_xml_are_a_204() {
     let pacs = Pacs::new()
-        .at("/studies", CannedResponse::json(" [ ] ").in_pieces(2, std::time::Duration::from_millis(1)))
-        .at("/studies/1.2/metadata", CannedResponse::json("[]"))
-        .at("/studies/1.3/series", CannedResponse::status(404))
+        .with_response(
+            "/studies",
+            CannedResponse::json(" [ ] ").in_pieces(2, std::time::Duration::from_millis(1)),
+        )
+        .with_response("/studies/1.2/metadata", CannedResponse::json("[]"))
+        .with_response("/studies/1.3/series", CannedResponse::status(404))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for (target, status) in [("studies", 204), ("studies/1.3/series", 204), ("studies/1.2/metadata", 404)] {
-        let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
-        assert_eq!((answer.status, answer.complete), (status, true), "{target}");
+        let answer = client::get_with_headers(&root.url(target), &[ACCEPT]).await;
+        assert_eq!((answer.status, answer.is_complete), (status, true), "{target}");
         assert_eq!(answer.body.is_empty(), status == 204, "{target}");
     }
 }
@@ -108,37 +118,37 @@ async fn empty_lists_in_xml_are_a_204() {
 #[tokio::test]
 async fn truncated_or_inconvertible_lists_abort_the_transfer() {
     let rows = r#"[{"00080061":{"vr":"CS","Value":["CT"]}},{"00080061":{"vr":"CS"}}]"#;
-    let cut = |bytes| CannedResponse::json(rows).framed(Framing::UntilClose).breaks_after(bytes);
+    let cut = |bytes| CannedResponse::json(rows).with_framing(Framing::UntilClose).abort_after(bytes);
     let pacs = Pacs::new()
-        .in_turn("/studies", (0..rows.len()).map(cut))
-        .at("/series", CannedResponse::json(r#"[{"00080061":{"vr":"CS"}},{"nonsense":1}]"#))
+        .with_responses("/studies", (0..rows.len()).map(cut))
+        .with_response("/series", CannedResponse::json(r#"[{"00080061":{"vr":"CS"}},{"nonsense":1}]"#))
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     for bytes in 0..rows.len() {
-        let answer = client::get_with(&root.url("studies"), &[ACCEPT]).await;
-        assert!(!answer.complete || answer.status >= 500, "cut after {bytes}: {}", answer.text());
+        let answer = client::get_with_headers(&root.url("studies"), &[ACCEPT]).await;
+        assert!(!answer.is_complete || answer.status >= 500, "cut after {bytes}: {}", answer.text());
     }
-    let nonsense = client::get_with(&root.url("series"), &[ACCEPT]).await;
-    assert!(!nonsense.complete || nonsense.status == 502, "{}", nonsense.text());
+    let nonsense = client::get_with_headers(&root.url("series"), &[ACCEPT]).await;
+    assert!(!nonsense.is_complete || nonsense.status == 502, "{}", nonsense.text());
 }
 
 #[tokio::test]
 async fn lists_of_the_aggregate_root_are_written_as_xml() {
-    let first = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
-    let second = Pacs::new().study(Study::new("1.3").series("1.3.1", "MR", 1)).start().await;
+    let first = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let second = Pacs::new().with_study(Study::new("1.3").series("1.3.1", "MR", 1)).start().await;
     let more = format!("[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
     let gateway = RunningGateway::start(&first.url(), &more).await;
-    let both = gateway.get_with("/dicom-web/studies", &[ACCEPT]).await;
+    let both = gateway.get_with_headers("/dicom-web/studies", &[ACCEPT]).await;
     let documents = documents(&both);
     assert_eq!(documents.len(), 2);
     for (document, uid) in documents.iter().zip(["1.2", "1.3"]) {
         assert!(document.contains(&format!("{}/dicom-web/studies/{uid}<", gateway.base_url())), "{document}");
     }
     for target in ["/dicom-web/studies?PatientID=nobody", "/dicom-web/studies/9.9/series"] {
-        let none = gateway.get_with(target, &[ACCEPT]).await;
+        let none = gateway.get_with_headers(target, &[ACCEPT]).await;
         assert_eq!((none.status, none.text().as_str()), (204, ""), "{target}");
     }
-    let refused = gateway.get_with("/dicom-web/studies", &[("Accept", "text/html")]).await;
+    let refused = gateway.get_with_headers("/dicom-web/studies", &[("Accept", "text/html")]).await;
     assert_eq!(refused.status, 406);
 }

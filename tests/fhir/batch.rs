@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 
-async fn post(gateway: &RunningGateway, bundle: &Value) -> Received {
+async fn post(gateway: &RunningGateway, bundle: &Value) -> ReceivedResponse {
     client::post(&format!("{}/fhir", gateway.base_url()), "application/fhir+json", &bundle.to_string()).await
 }
 
@@ -17,7 +17,7 @@ fn batch(urls: &[&str]) -> Value {
 #[tokio::test]
 async fn each_entry_gets_the_response_of_the_same_single_request() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=3&modality=CT").await;
+    let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=3&modality=CT").await;
     let id = studies[0]["id"].as_str().unwrap();
     let read = format!("ImagingStudy/{id}");
     let absolute =
@@ -103,7 +103,7 @@ async fn an_invalid_entry_is_an_error_of_this_entry_only() {
 
 #[tokio::test]
 async fn requests_that_are_not_a_batch_are_rejected_as_a_whole() {
-    let gateway = RunningGateway::start_with_samples_and("[search]\nmax_batch = 2\n").await;
+    let gateway = RunningGateway::start_with_samples_and_config("[search]\nmax_batch = 2\n").await;
     let all = |kind: &str| json!({"resourceType": "Bundle", "type": kind});
     assert_eq!(
         post(&gateway, &all("batch")).await.json(),
@@ -134,7 +134,7 @@ async fn requests_that_are_not_a_batch_are_rejected_as_a_whole() {
 
 #[tokio::test]
 async fn entries_beyond_the_memory_limit_are_rejected_individually() {
-    let gateway = RunningGateway::start_with_samples_and("[search]\nbatch_memory = \"1MiB\"\n").await;
+    let gateway = RunningGateway::start_with_samples_and_config("[search]\nbatch_memory = \"1MiB\"\n").await;
     let alone = gateway.get("/fhir/ImagingStudy?_count=100").await.text().len();
     let fitting = (1 << 20) / alone;
     let received = post(&gateway, &batch(&vec!["ImagingStudy?_count=100"; fitting + 2])).await.json();

@@ -5,16 +5,19 @@ use crate::support::gateway::RunningGateway;
 #[tokio::test]
 async fn fresh_studies_are_served_from_the_cache_unless_the_client_sends_no_cache() {
     let gateway = RunningGateway::start_with_samples().await;
-    let id = gateway.ids("/fhir/ImagingStudy?_count=1&_elements=id").await.remove(0);
+    let id = gateway.search_ids("/fhir/ImagingStudy?_count=1&_elements=id").await.remove(0);
     let path = format!("/fhir/ImagingStudy/{id}");
     let first = gateway.get(&path).await;
-    let requests = (gateway.upstream_requests("search"), gateway.upstream_requests("metadata"));
+    let requests = (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata"));
     assert_eq!(gateway.get(&path).await.body, first.body);
-    assert_eq!((gateway.upstream_requests("search"), gateway.upstream_requests("metadata")), requests);
-    gateway.get_with(&path, &[("Cache-Control", "no-cache")]).await;
+    assert_eq!(
+        (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata")),
+        requests
+    );
+    gateway.get_with_headers(&path, &[("Cache-Control", "no-cache")]).await;
     assert!(
-        gateway.upstream_requests("search") > requests.0
-            && gateway.upstream_requests("metadata") > requests.1
+        gateway.upstream_request_count("search") > requests.0
+            && gateway.upstream_request_count("metadata") > requests.1
     );
     assert!(gateway.metrics().contains("gateway_cache_lookups_total{outcome=\"hit\"} 1"));
 }
@@ -28,11 +31,11 @@ async fn if_none_match_returns_304_for_the_current_etag() {
         assert!(tag.starts_with("W/\""));
         assert_eq!(first.header("cache-control"), Some("private, no-cache"));
         for conditions in [tag.clone(), format!("\"other\", {tag}"), "*".to_owned()] {
-            let again = gateway.get_with(path, &[("If-None-Match", &conditions)]).await;
+            let again = gateway.get_with_headers(path, &[("If-None-Match", &conditions)]).await;
             assert_eq!((again.status, again.body.len()), (304, 0), "{path} {conditions}");
             assert_eq!(again.header("etag"), Some(tag.as_str()));
         }
-        assert_eq!(gateway.get_with(path, &[("If-None-Match", "\"other\"")]).await.status, 200);
+        assert_eq!(gateway.get_with_headers(path, &[("If-None-Match", "\"other\"")]).await.status, 200);
     }
 }
 
@@ -41,7 +44,8 @@ async fn bodies_are_compressed_if_the_client_accepts_gzip() {
     let gateway = RunningGateway::start_with_samples().await;
     let plain = gateway.get("/fhir/ImagingStudy?_count=5").await;
     assert_eq!(plain.header("content-encoding"), None);
-    let packed = gateway.get_with("/fhir/ImagingStudy?_count=5", &[("Accept-Encoding", "gzip")]).await;
+    let packed =
+        gateway.get_with_headers("/fhir/ImagingStudy?_count=5", &[("Accept-Encoding", "gzip")]).await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     assert!(packed.body.len() < plain.body.len() / 3);
     let mut unpacked = Vec::new();
@@ -67,15 +71,18 @@ async fn head_is_get_without_the_body() {
 #[tokio::test]
 async fn concurrent_reads_of_one_study_share_their_upstream_requests() {
     let gateway = std::sync::Arc::new(RunningGateway::start_with_samples().await);
-    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_elements=numberOfSeries&_count=100").await;
+    let (studies, _) = gateway.search("/fhir/ImagingStudy?_elements=numberOfSeries&_count=100").await;
     let study = studies.iter().max_by_key(|study| study["numberOfSeries"].as_u64()).unwrap();
     let path = format!("/fhir/ImagingStudy/{}", study["id"].as_str().unwrap());
-    let before = gateway.upstream_requests("metadata");
+    let before = gateway.upstream_request_count("metadata");
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..30 {
         let (gateway, path) = (gateway.clone(), path.clone());
         readers.spawn(async move { gateway.get(&path).await.status });
     }
     assert!(readers.join_all().await.into_iter().all(|status| status == 200));
-    assert_eq!(gateway.upstream_requests("metadata") - before, study["numberOfSeries"].as_u64().unwrap());
+    assert_eq!(
+        gateway.upstream_request_count("metadata") - before,
+        study["numberOfSeries"].as_u64().unwrap()
+    );
 }

@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use crate::support::gateway::{RunningGateway, entries};
+use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 /// Bypasses the cache.
@@ -15,11 +15,11 @@ const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
 
 fn study(number: usize, instances: usize) -> Study {
     let uid = format!("1.2.{number}");
-    Study::new(&uid).of(&format!("P{number}"), "Doe^Jane").series(&format!("{uid}.1"), "CT", instances)
+    Study::new(&uid).patient(&format!("P{number}"), "Doe^Jane").series(&format!("{uid}.1"), "CT", instances)
 }
 
 async fn three_studies() -> RunningPacs {
-    (1..=3).fold(Pacs::new(), |pacs, number| pacs.study(study(number, number))).start().await
+    (1..=3).fold(Pacs::new(), |pacs, number| pacs.with_study(study(number, number))).start().await
 }
 
 fn time(resource: &Value) -> String {
@@ -27,37 +27,40 @@ fn time(resource: &Value) -> String {
 }
 
 fn ids(bundle: &Value) -> Vec<String> {
-    entries(bundle, "match").iter().map(|study| study["id"].as_str().unwrap().to_owned()).collect()
+    resources_with_mode(bundle, "match")
+        .iter()
+        .map(|study| study["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
 async fn last_updated_searches_find_changes_although_the_cache_is_fresh() {
     let pacs = three_studies().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let all = gateway.json("/fhir/ImagingStudy?_lastUpdated=gt1970-01-01T00:00:00Z").await;
+    let all = gateway.get_json("/fhir/ImagingStudy?_lastUpdated=gt1970-01-01T00:00:00Z").await;
     assert_eq!((ids(&all).len(), all["total"].clone()), (3, 3.into()));
-    for study in entries(&all, "match") {
+    for study in resources_with_mode(&all, "match") {
         assert_eq!(time(&study), time(&all), "a study first seen by this search is not returned again");
     }
     let path = |moment: &str| format!("/fhir/ImagingStudy?_lastUpdated=gt{moment}");
-    let none = gateway.json(&path(&time(&all))).await;
+    let none = gateway.get_json(&path(&time(&all))).await;
     assert_eq!(ids(&none), Vec::<String>::new());
     pacs.set_studies([study(1, 1), study(2, 9), study(3, 3)]);
-    let changed = gateway.json(&path(&time(&none))).await;
+    let changed = gateway.get_json(&path(&time(&none))).await;
     assert_eq!(ids(&changed), ["1.2.2"]);
-    assert_eq!(entries(&changed, "match")[0]["numberOfInstances"], 9);
+    assert_eq!(resources_with_mode(&changed, "match")[0]["numberOfInstances"], 9);
     let unchanged = format!("/fhir/ImagingStudy?_lastUpdated=le{}", time(&none));
-    assert_eq!(gateway.json(&unchanged).await["total"], 2);
-    assert_eq!(gateway.json("/fhir/ImagingStudy?_lastUpdated:missing=false").await["total"], 3);
-    assert_eq!(gateway.json("/fhir/ImagingStudy?_lastUpdated:missing=true").await["total"], 0);
+    assert_eq!(gateway.get_json(&unchanged).await["total"], 2);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?_lastUpdated:missing=false").await["total"], 3);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?_lastUpdated:missing=true").await["total"], 0);
     let referred = format!("/fhir/Patient?_has:ImagingStudy:patient:_lastUpdated=gt{}", time(&none));
-    assert_eq!(gateway.json(&referred).await["total"], 1);
+    assert_eq!(gateway.get_json(&referred).await["total"], 1);
 }
 
 /// The ids that a search for changes since `from` returns, and the time for the next one.
 async fn poll(gateway: &RunningGateway, from: &str, more: &str) -> (Vec<String>, String) {
     let path = format!("/fhir/ImagingStudy?_lastUpdated=gt{from}{more}");
-    let (changed, first_page) = gateway.matches(&path).await;
+    let (changed, first_page) = gateway.search(&path).await;
     (changed.iter().map(|study| study["id"].as_str().unwrap().to_owned()).collect(), time(&first_page))
 }
 
@@ -101,16 +104,16 @@ async fn studies_that_a_last_updated_search_could_not_read_are_returned_by_the_n
     for more in ["", "&_count=1", "&instance:not=1.2.9", "&_sort=_id"] {
         let broken = || CannedResponse::json("[{");
         let metadata = [broken(), broken(), broken(), CannedResponse::json(instance.to_string())];
-        let pacs = Pacs::new().study(study(1, 1)).study(study(2, 2));
+        let pacs = Pacs::new().with_study(study(1, 1)).with_study(study(2, 2));
         let pacs = pacs
-            .in_turn("/studies/1.2.1/series/1.2.1.1/metadata", metadata)
-            .at("/studies/1.2.1/series/1.2.1.1/instances", broken());
+            .with_responses("/studies/1.2.1/series/1.2.1.1/metadata", metadata)
+            .with_response("/studies/1.2.1/series/1.2.1.1/instances", broken());
         let pacs = pacs.start().await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let (mut from, mut polls) = ("1970-01-01".to_owned(), 0);
         loop {
             let path = format!("/fhir/ImagingStudy?_lastUpdated=gt{from}{more}");
-            let (found, page) = gateway.matches(&path).await;
+            let (found, page) = gateway.search(&path).await;
             (from, polls) = (time(&page), polls + 1);
             let is_whole = |study: &Value| study["id"] == "1.2.1" && study["meta"].get("tag").is_none();
             if found.iter().any(is_whole) {
@@ -126,7 +129,7 @@ async fn studies_that_a_last_updated_search_could_not_read_are_returned_by_the_n
 #[tokio::test]
 async fn what_two_last_updated_searches_see_at_the_same_time_is_missed_by_neither() {
     let pause = std::time::Duration::from_millis(50);
-    let pacs = Pacs::new().study(study(1, 1)).slow(pause).start().await;
+    let pacs = Pacs::new().with_study(study(1, 1)).with_delay(pause).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let (mut one, mut other) = ("1970-01-01".to_owned(), "1970-01-01".to_owned());
     for instances in 2..6 {
@@ -143,12 +146,12 @@ async fn what_two_last_updated_searches_see_at_the_same_time_is_missed_by_neithe
 #[tokio::test]
 async fn last_updated_searches_do_not_share_requests_in_flight() {
     let pause = std::time::Duration::from_millis(200);
-    let pacs = Pacs::new().study(study(1, 1)).slow(pause).start().await;
+    let pacs = Pacs::new().with_study(study(1, 1)).with_delay(pause).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let listing = gateway.get_with("/fhir/ImagingStudy", &[NO_CACHE]);
+    let listing = gateway.get_with_headers("/fhir/ImagingStudy", &[NO_CACHE]);
     let following = async {
-        pacs.until_requests(1).await;
-        gateway.json("/fhir/ImagingStudy?_lastUpdated=gt1970").await
+        pacs.wait_for_requests(1).await;
+        gateway.get_json("/fhir/ImagingStudy?_lastUpdated=gt1970").await
     };
     let (_, changed) = tokio::join!(listing, following);
     assert_eq!(ids(&changed), ["1.2.1"]);
@@ -164,7 +167,7 @@ async fn studies_are_sorted_by_last_updated() {
     for number in [2, 3, 1] {
         assert_eq!(gateway.get(&format!("/fhir/ImagingStudy/1.2.{number}")).await.status, 200);
     }
-    let sorted = |path: &'static str| gateway.ids(path);
+    let sorted = |path: &'static str| gateway.search_ids(path);
     assert_eq!(sorted("/fhir/ImagingStudy?_sort=_lastUpdated&_count=2").await, ["1.2.2", "1.2.3", "1.2.1"]);
     assert_eq!(sorted("/fhir/ImagingStudy?_sort=-_lastUpdated&_count=1").await, ["1.2.1", "1.2.3", "1.2.2"]);
 }
@@ -173,11 +176,11 @@ async fn studies_are_sorted_by_last_updated() {
 async fn only_the_first_page_of_a_last_updated_search_has_meta_last_updated() {
     let pacs = three_studies().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    assert_eq!(gateway.json("/fhir/ImagingStudy").await.get("meta"), None);
-    let first = gateway.json("/fhir/ImagingStudy?_lastUpdated=gt1970&_count=2").await;
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy").await.get("meta"), None);
+    let first = gateway.get_json("/fhir/ImagingStudy?_lastUpdated=gt1970&_count=2").await;
     assert!(first["meta"]["lastUpdated"].is_string());
-    let next = crate::support::gateway::link(&first, "next").unwrap();
-    assert_eq!(gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await.get("meta"), None);
+    let next = crate::support::gateway::link_url(&first, "next").unwrap();
+    assert_eq!(gateway.get_json(next.strip_prefix(gateway.base_url()).unwrap()).await.get("meta"), None);
 }
 
 #[tokio::test]
@@ -185,18 +188,24 @@ async fn last_updated_searches_page_through_more_studies_than_max_scan() {
     let pacs = three_studies().await;
     let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 2\n").await;
     let path = "/fhir/ImagingStudy?_lastUpdated=gt1970&_count=2";
-    assert_eq!(gateway.ids(path).await, ["1.2.1", "1.2.2", "1.2.3"]);
+    assert_eq!(gateway.search_ids(path).await, ["1.2.1", "1.2.2", "1.2.3"]);
 }
 
 #[tokio::test]
 async fn last_updated_matches_endpoints_but_no_patients() {
     let gateway = RunningGateway::start_with_samples().await;
-    let bundle = gateway.json("/fhir/Patient?_lastUpdated=gt1970").await;
+    let bundle = gateway.get_json("/fhir/Patient?_lastUpdated=gt1970").await;
     assert_eq!(bundle["total"], 0);
-    assert!(entries(&bundle, "outcome")[0].to_string().contains("_lastUpdated"), "{bundle}");
-    assert_eq!(gateway.json("/fhir/Endpoint?_lastUpdated=gt1970").await["total"], 1);
-    assert_eq!(gateway.json("/fhir/ImagingStudy?endpoint._lastUpdated=lt1970&_count=1").await["total"], 0);
-    assert_eq!(gateway.json("/fhir/ImagingStudy?endpoint._lastUpdated=gt1970&_count=1").await["total"], 30);
+    assert!(resources_with_mode(&bundle, "outcome")[0].to_string().contains("_lastUpdated"), "{bundle}");
+    assert_eq!(gateway.get_json("/fhir/Endpoint?_lastUpdated=gt1970").await["total"], 1);
+    assert_eq!(
+        gateway.get_json("/fhir/ImagingStudy?endpoint._lastUpdated=lt1970&_count=1").await["total"],
+        0
+    );
+    assert_eq!(
+        gateway.get_json("/fhir/ImagingStudy?endpoint._lastUpdated=gt1970&_count=1").await["total"],
+        30
+    );
 }
 
 const STUDIES: usize = 5;
@@ -238,7 +247,7 @@ struct SynchronizingClient {
 impl SynchronizingClient {
     async fn synchronize(&mut self, gateway: &RunningGateway) {
         let path = format!("/fhir/ImagingStudy?_lastUpdated=gt{}&_summary=true&_count=2", self.from);
-        let (changed, first_page) = gateway.matches(&path).await;
+        let (changed, first_page) = gateway.search(&path).await;
         for study in changed {
             let count = study["numberOfInstances"].as_u64().unwrap();
             self.instances.insert(study["id"].as_str().unwrap().to_owned(), count);
@@ -329,9 +338,9 @@ async fn assert_synchronizes(events: &[Event]) {
                 pacs.set_studies(there.map(|(number, instances)| study(number, *instances)));
             }
             Event::Read(number) => {
-                gateway.get_with(&format!("/fhir/ImagingStudy/1.2.{number}"), &[NO_CACHE]).await;
+                gateway.get_with_headers(&format!("/fhir/ImagingStudy/1.2.{number}"), &[NO_CACHE]).await;
             }
-            Event::List => drop(gateway.json("/fhir/ImagingStudy").await),
+            Event::List => drop(gateway.get_json("/fhir/ImagingStudy").await),
             Event::Synchronize => client.synchronize(&gateway).await,
             Event::Restart | Event::LoseStore => {
                 gateway.stop().await;

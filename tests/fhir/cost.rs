@@ -50,11 +50,11 @@ fn fifty() -> Pacs {
     (0..STUDIES).fold(Pacs::new(), |pacs, number| {
         let uid = format!("1.2.{number}");
         let patient = format!("P{}", number % 10);
-        pacs.study(
+        pacs.with_study(
             Study::new(&uid)
-                .of(&patient, &format!("Doe^{patient}"))
-                .on(&format!("202401{:02}", number % 28 + 1))
-                .accession(&format!("A{number}"))
+                .patient(&patient, &format!("Doe^{patient}"))
+                .study_date(&format!("202401{:02}", number % 28 + 1))
+                .accession_number(&format!("A{number}"))
                 .series(&format!("{uid}.1"), "CT", 3)
                 .series(&format!("{uid}.2"), "SR", 2),
         )
@@ -76,15 +76,15 @@ fn expire(clock: &ManualClock) {
 async fn cost(path: &str) -> RequestCounts {
     let pacs = fifty().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    gateway.json(path).await;
+    gateway.get_json(path).await;
     let counts = RequestCounts::since(0, &pacs);
     // The metrics report the same numbers.
     assert_eq!(
-        gateway.upstream_requests("search"),
+        gateway.upstream_request_count("search"),
         (counts.studies + counts.series + counts.instances) as u64,
         "{path}"
     );
-    assert_eq!(gateway.upstream_requests("metadata"), counts.metadata as u64, "{path}");
+    assert_eq!(gateway.upstream_request_count("metadata"), counts.metadata as u64, "{path}");
     counts
 }
 
@@ -147,10 +147,10 @@ async fn a_page_of_whole_studies_adds_one_metadata_request_per_series() {
 
 #[tokio::test]
 async fn concurrent_metadata_requests_reach_but_do_not_exceed_max_concurrency() {
-    let pacs = fifty().holds_metadata_until(3).start().await;
+    let pacs = fifty().with_metadata_barrier(3).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"\nmax_concurrency = 3").await;
-    gateway.json("/fhir/ImagingStudy?_count=50").await;
-    assert_eq!(pacs.max_concurrent(), 3);
+    gateway.get_json("/fhir/ImagingStudy?_count=50").await;
+    assert_eq!(pacs.max_concurrent_requests(), 3);
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn includes_cause_no_upstream_requests() {
 async fn reverse_includes_cost_as_much_as_reading_the_studies() {
     let pacs = fifty().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    let bundle = gateway.json("/fhir/Patient?identifier=P3&_revinclude=ImagingStudy:patient").await;
+    let bundle = gateway.get_json("/fhir/Patient?identifier=P3&_revinclude=ImagingStudy:patient").await;
     assert_eq!(bundle["entry"].as_array().unwrap().len(), 1 + STUDIES / 10);
     // The search for the patient has already listed the studies of the patient.
     assert_eq!(RequestCounts::since(0, &pacs), counts(1, 1, 0, STUDIES / 10 * SERIES));
@@ -198,19 +198,19 @@ async fn searches_by_instance_attributes_read_only_candidate_studies() {
 async fn known_patients_are_queried_by_patient_id_and_unknown_ones_cost_a_scan() {
     let pacs = fifty().start().await;
     let (gateway, clock) = with_manual_clock(&pacs).await;
-    let bundle = gateway.json("/fhir/Patient?identifier=P3").await;
+    let bundle = gateway.get_json("/fhir/Patient?identifier=P3").await;
     let id = bundle["entry"][0]["resource"]["id"].as_str().unwrap().to_owned();
     let before = pacs.requests().len();
     for path in [format!("ImagingStudy?patient={id}&_elements=id"), format!("Patient/{id}")] {
         expire(&clock);
-        gateway.json(&format!("/fhir/{path}")).await;
+        gateway.get_json(&format!("/fhir/{path}")).await;
     }
     let targets = pacs.targets().split_off(before);
     assert_eq!(targets.len(), 2);
     assert!(targets.iter().all(|target| target.contains("PatientID=P3&")), "{targets:?}");
     let (other, _) = with_manual_clock(&pacs).await;
     let before = pacs.requests().len();
-    other.json(&format!("/fhir/ImagingStudy?patient={id}&_elements=id")).await;
+    other.get_json(&format!("/fhir/ImagingStudy?patient={id}&_elements=id")).await;
     assert_eq!(RequestCounts::since(before, &pacs), counts(2, 0, 0, 0));
 }
 
@@ -218,13 +218,13 @@ async fn known_patients_are_queried_by_patient_id_and_unknown_ones_cost_a_scan()
 async fn the_next_page_costs_only_its_own_studies() {
     let pacs = fifty().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    let first = gateway.json("/fhir/ImagingStudy?_count=5").await;
+    let first = gateway.get_json("/fhir/ImagingStudy?_count=5").await;
     let before = pacs.requests().len();
-    let next = crate::support::gateway::link(&first, "next").unwrap();
-    gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await;
+    let next = crate::support::gateway::link_url(&first, "next").unwrap();
+    gateway.get_json(next.strip_prefix(gateway.base_url()).unwrap()).await;
     assert_eq!(RequestCounts::since(before, &pacs), counts(0, 1, 0, 5 * SERIES));
     let before = pacs.requests().len();
-    gateway.json("/fhir/ImagingStudy?_count=10").await;
+    gateway.get_json("/fhir/ImagingStudy?_count=10").await;
     assert_eq!(
         RequestCounts::since(before, &pacs),
         RequestCounts::default(),
@@ -253,7 +253,7 @@ async fn archives_that_may_truncate_pages_get_one_more_request_per_list() {
     ] {
         let pacs = fifty().start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
-        gateway.json(&format!("/fhir/ImagingStudy?{query}")).await;
+        gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_eq!(RequestCounts::since(0, &pacs), expected, "{query}");
     }
 }
@@ -262,7 +262,7 @@ async fn archives_that_may_truncate_pages_get_one_more_request_per_list() {
 async fn archives_without_uid_lists_get_one_series_search_per_study() {
     let pacs = fifty().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"dicom-rst\"").await;
-    gateway.json("/fhir/ImagingStudy?_summary=true").await;
+    gateway.get_json("/fhir/ImagingStudy?_summary=true").await;
     // Two requests for each list, because its pages may be truncated.
     assert_eq!(RequestCounts::since(0, &pacs), counts(2, 2 * STUDIES, 0, 0));
     let mut all = String::new();
@@ -282,10 +282,10 @@ async fn the_compartment_of_a_known_patient_costs_only_series_and_metadata() {
     ] {
         let pacs = fifty().start().await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-        let bundle = gateway.json("/fhir/Patient?identifier=P3").await;
+        let bundle = gateway.get_json("/fhir/Patient?identifier=P3").await;
         let id = bundle["entry"][0]["resource"]["id"].as_str().unwrap();
         let before = pacs.requests().len();
-        gateway.json(&format!("/fhir/Patient/{id}/{path}")).await;
+        gateway.get_json(&format!("/fhir/Patient/{id}/{path}")).await;
         assert_eq!(RequestCounts::since(before, &pacs), expected, "{path}");
     }
 }

@@ -8,9 +8,9 @@ use crate::support::pacs::{Pacs, Study};
 /// A study on 11 May 2023 with this time and offset.
 fn study(uid: &str, time: &str, offset: &str) -> Study {
     Study::new(uid)
-        .on("20230511")
-        .with("00080030", json!({"vr": "TM", "Value": [time]}))
-        .with("00080201", json!({"vr": "SH", "Value": [offset]}))
+        .study_date("20230511")
+        .attribute("00080030", json!({"vr": "TM", "Value": [time]}))
+        .attribute("00080201", json!({"vr": "SH", "Value": [offset]}))
 }
 
 fn percent(text: &str) -> String {
@@ -49,13 +49,13 @@ async fn studies_are_found_by_the_moment_they_show_in_the_digits_of_any_program(
         ),
     ];
     for (time, offset, shown, spellings) in cases {
-        let pacs = Pacs::new().study(study("1.2.1", time, offset)).start().await;
+        let pacs = Pacs::new().with_study(study("1.2.1", time, offset)).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
-        let read = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+        let read = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
         assert_eq!(read["started"], shown, "{time}");
         let total = async |value: &str| {
             let path = format!("/fhir/ImagingStudy?_summary=count&started={}", percent(value));
-            gateway.json(&path).await["total"].clone()
+            gateway.get_json(&path).await["total"].clone()
         };
         let spellings = spellings.map(|spelling| format!("2023-05-11T{spelling}"));
         for moment in [shown].into_iter().chain(spellings.iter().map(String::as_str)) {
@@ -72,10 +72,12 @@ async fn studies_are_found_by_the_moment_they_show_in_the_digits_of_any_program(
 async fn moments_within_the_same_second_are_distinguished_and_sorted() {
     let studies =
         [("1.2.1", "081530.25"), ("1.2.2", "081530.3"), ("1.2.3", "081530"), ("1.2.4", "081530.125000")];
-    let pacs = studies.iter().fold(Pacs::new(), |pacs, (uid, time)| pacs.study(study(uid, time, "+0000")));
+    let pacs =
+        studies.iter().fold(Pacs::new(), |pacs, (uid, time)| pacs.with_study(study(uid, time, "+0000")));
     let pacs = pacs.start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let ids = async |query: &str| gateway.ids(&format!("/fhir/ImagingStudy?_sort=started&{query}")).await;
+    let ids =
+        async |query: &str| gateway.search_ids(&format!("/fhir/ImagingStudy?_sort=started&{query}")).await;
     assert_eq!(ids("started=2023-05-11T08:15:30Z").await, ["1.2.3", "1.2.4", "1.2.1", "1.2.2"]);
     assert_eq!(ids("started=gt2023-05-11T08:15:30.125Z").await, ["1.2.1", "1.2.2"]);
     assert_eq!(ids("started=lt2023-05-11T08:15:30.250Z").await, ["1.2.3", "1.2.4"]);
@@ -99,18 +101,18 @@ async fn studies_with_dates_of_any_format_are_found_by_what_they_show() {
     let mut pacs = Pacs::new();
     for (index, date) in dates.into_iter().enumerate() {
         for (number, time) in times.into_iter().enumerate() {
-            let mut study = Study::new(&format!("1.{index}.{number}")).on(date);
+            let mut study = Study::new(&format!("1.{index}.{number}")).study_date(date);
             if let Some(time) = time {
-                study = study.with("00080030", json!({"vr": "TM", "Value": [time]}));
+                study = study.attribute("00080030", json!({"vr": "TM", "Value": [time]}));
                 let offset = ["+1400", "-1200", "+0530"][number % 3];
-                study = study.with("00080201", json!({"vr": "SH", "Value": [offset]}));
+                study = study.attribute("00080201", json!({"vr": "SH", "Value": [offset]}));
             }
-            pacs = pacs.study(study);
+            pacs = pacs.with_study(study);
         }
     }
     let pacs = pacs.start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let (all, _) = gateway.matches("/fhir/ImagingStudy?_count=100&_elements=started").await;
+    let (all, _) = gateway.search("/fhir/ImagingStudy?_count=100&_elements=started").await;
     assert_eq!(all.len(), dates.len() * times.len());
     for study in &all {
         let (id, started) = (study["id"].as_str().unwrap(), study["started"].as_str().unwrap());
@@ -120,7 +122,7 @@ async fn studies_with_dates_of_any_format_are_found_by_what_they_show() {
         }
         let found = async |value: &str| {
             let path = format!("/fhir/ImagingStudy?_count=100&_elements=id&started={}", percent(value));
-            gateway.ids(&path).await.contains(&id.to_owned())
+            gateway.search_ids(&path).await.contains(&id.to_owned())
         };
         for precision in [started, &started[..10], &started[..7], &started[..4]] {
             for prefix in ["", "ge", "le", "ap"] {

@@ -6,12 +6,12 @@ use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 fn study() -> Study {
-    Study::new("1.2.1").of("P1", "Doe^Jane").on("20240131").series("1.2.1.1", "CT", 2)
+    Study::new("1.2.1").patient("P1", "Doe^Jane").study_date("20240131").series("1.2.1.1", "CT", 2)
 }
 
 /// A list of this row without an end.
 fn list_without_end(row: &str) -> CannedResponse {
-    CannedResponse::json_without_end(&format!("[{row}"), &format!(",{row}"))
+    CannedResponse::endless_json(&format!("[{row}"), &format!(",{row}"))
 }
 
 #[tokio::test]
@@ -25,9 +25,9 @@ async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
         ("/studies/1.2.1/series/1.2.1.1/instances", "/fhir/ImagingStudy/1.2.1", 502),
     ] {
         let pacs = Pacs::new()
-            .study(study())
-            .at("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::status(404))
-            .at(path, list_without_end(&row))
+            .with_study(study())
+            .with_response("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::status(404))
+            .with_response(path, list_without_end(&row))
             .start()
             .await;
         let limits =
@@ -35,19 +35,19 @@ async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
         let gateway = RunningGateway::start(&pacs.url(), limits).await;
         let received = gateway.get(target).await;
         assert_eq!(received.status, status, "{path} {target}: {}", received.text());
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
     }
 }
 
 #[tokio::test]
 async fn a_list_that_needs_too_much_memory_is_read_only_as_far_as_the_limit_permits() {
     let row = json!({"00081030": {"vr": "LO", "Value": ["x".repeat(10_000)]}}).to_string();
-    let pacs = Pacs::new().at("/studies", list_without_end(&row)).start().await;
+    let pacs = Pacs::new().with_response("/studies", list_without_end(&row)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan_memory = \"1MiB\"\n").await;
     let received = gateway.get("/fhir/ImagingStudy").await;
     assert_eq!((received.status, &received.json()["issue"][0]["code"]), (400, &json!("too-costly")));
     assert!(received.text().contains("search.max_scan_memory"), "{}", received.text());
-    pacs.until_idle().await;
+    pacs.wait_until_idle().await;
 }
 
 #[tokio::test]
@@ -58,12 +58,14 @@ async fn an_endless_row_is_an_error_of_the_archive() {
         ("[{\"00080005\":{\"vr\":\"CS\"}", ",\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a\"]}"),
     ] {
         for target in ["/fhir/ImagingStudy", "/dicom-web/studies"] {
-            let pacs =
-                Pacs::new().at("/studies", CannedResponse::json_without_end(first, repeated)).start().await;
+            let pacs = Pacs::new()
+                .with_response("/studies", CannedResponse::endless_json(first, repeated))
+                .start()
+                .await;
             let gateway = RunningGateway::start(&pacs.url(), "").await;
             let received = gateway.get(target).await;
             assert_eq!(received.status, 502, "{target} {first}: {}", received.text());
-            pacs.until_idle().await;
+            pacs.wait_until_idle().await;
         }
     }
 }

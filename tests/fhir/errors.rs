@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::support::client;
-use crate::support::gateway::{RunningGateway, entries};
+use crate::support::gateway::{RunningGateway, resources_with_mode};
 
-fn assert_outcome(received: &client::Received, status: u16, code: &str) -> Value {
+fn assert_outcome(received: &client::ReceivedResponse, status: u16, code: &str) -> Value {
     assert_eq!(received.status, status, "{}", received.text());
     assert!(received.header("content-type").unwrap().starts_with("application/fhir+json"));
     assert_eq!(received.header("cache-control"), Some("no-store"));
@@ -40,7 +40,8 @@ async fn every_error_is_an_operation_outcome_with_its_status() {
     ] {
         assert_outcome(&gateway.get(path).await, status, code);
     }
-    let accept = gateway.get_with("/fhir/ImagingStudy", &[("Accept", "application/fhir+turtle")]).await;
+    let accept =
+        gateway.get_with_headers("/fhir/ImagingStudy", &[("Accept", "application/fhir+turtle")]).await;
     assert_outcome(&accept, 406, "not-supported");
     let deletion =
         client::send("DELETE", &format!("{}/fhir/ImagingStudy/1.2", gateway.base_url()), &[]).await;
@@ -79,13 +80,16 @@ async fn errors_name_the_parameter_and_never_its_value() {
 #[tokio::test]
 async fn unknown_parameters_are_ignored_with_a_warning_or_rejected_if_handling_is_strict() {
     let gateway = RunningGateway::start_with_samples().await;
-    let lenient = gateway.json("/fhir/ImagingStudy?_count=1&favourite=yes").await;
+    let lenient = gateway.get_json("/fhir/ImagingStudy?_count=1&favourite=yes").await;
     assert!(!lenient["link"].to_string().contains("favourite"));
-    let outcome = &entries(&lenient, "outcome")[0];
+    let outcome = &resources_with_mode(&lenient, "outcome")[0];
     assert_eq!(outcome["issue"][0]["severity"], "warning");
     assert!(outcome.to_string().contains("favourite"));
     let strict = gateway
-        .get_with("/fhir/ImagingStudy?favourite=yes", &[("Prefer", "return=minimal, handling=strict")])
+        .get_with_headers(
+            "/fhir/ImagingStudy?favourite=yes",
+            &[("Prefer", "return=minimal, handling=strict")],
+        )
         .await;
     assert_outcome(&strict, 400, "not-supported");
 }

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{CannedResponse, Pacs, Paging, QueryMatch, Study};
+use crate::support::gateway::{RunningGateway, resources_with_mode};
+use crate::support::pacs::{CannedResponse, Pacs, Paging, QueryCondition, Study};
 
 const SHORT_TIMEOUT: &str = "timeout = \"300ms\"";
 
 fn studies() -> Pacs {
     Pacs::new()
-        .study(
+        .with_study(
             Study::new("1.2.1")
-                .of("P1", "Doe^Jane")
-                .on("20240131")
-                .accession("A1")
+                .patient("P1", "Doe^Jane")
+                .study_date("20240131")
+                .accession_number("A1")
                 .series("1.2.1.1", "CT", 3)
                 .series("1.2.1.2", "SR", 1),
         )
-        .study(
+        .with_study(
             Study::new("1.2.2")
-                .of("p1", "Roe^Richard")
-                .on("20240201")
-                .accession("A2")
+                .patient("p1", "Roe^Richard")
+                .study_date("20240201")
+                .accession_number("A2")
                 .series("1.2.2.1", "MR", 2),
         )
-        .study(
+        .with_study(
             Study::new("1.2.3")
-                .of("P10", "Poe^Ann")
-                .on("20230101")
-                .accession("a1")
+                .patient("P10", "Poe^Ann")
+                .study_date("20230101")
+                .accession_number("a1")
                 .series("1.2.3.1", "US", 1),
         )
 }
@@ -54,7 +54,7 @@ async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
         (CannedResponse::status(500), "rejected the request"),
         (CannedResponse::status(401), "credentials"),
     ] {
-        let pacs = Pacs::new().otherwise(answer).start().await;
+        let pacs = Pacs::new().with_fallback(answer).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/fhir/ImagingStudy", "/fhir/ImagingStudy/1.2", "/fhir/Patient?identifier=P1"] {
             let received = gateway.get(path).await;
@@ -70,20 +70,20 @@ async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
 
 #[tokio::test]
 async fn no_content_is_an_empty_list() {
-    let pacs = Pacs::new().otherwise(CannedResponse::status(204)).start().await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::status(204)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    assert_eq!(gateway.json("/fhir/ImagingStudy").await["total"], 0);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy").await["total"], 0);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2").await.status, 404);
 }
 
 #[tokio::test]
 async fn an_archive_that_does_not_respond_is_a_504_at_the_deadline() {
     for answer in [
-        CannedResponse::hangs(),
-        CannedResponse::json("[]").slow(Duration::from_hours(1)),
-        CannedResponse::json("[{}]").stalls_after(2),
+        CannedResponse::never_sent(),
+        CannedResponse::json("[]").with_delay(Duration::from_hours(1)),
+        CannedResponse::json("[{}]").stall_after(2),
     ] {
-        let pacs = Pacs::new().otherwise(answer).start().await;
+        let pacs = Pacs::new().with_fallback(answer).start().await;
         let gateway = RunningGateway::start(&pacs.url(), SHORT_TIMEOUT).await;
         let received = gateway.get("/fhir/ImagingStudy").await;
         assert_eq!(received.status, 504, "{}", received.text());
@@ -97,14 +97,14 @@ async fn a_truncated_response_is_a_502_and_is_not_cached() {
         r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#,
     );
     let pacs = Pacs::new()
-        .in_turn("/studies", [whole.clone().breaks_after(40), whole.clone().breaks_after(40), whole])
+        .with_responses("/studies", [whole.clone().abort_after(40), whole.clone().abort_after(40), whole])
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     assert_eq!(gateway.get("/fhir/ImagingStudy?_elements=id").await.status, 502);
     let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
     assert!(matches!(received.status, 200 | 502), "{}", received.text());
-    assert_eq!(gateway.json("/fhir/ImagingStudy?_elements=id").await["total"], 1);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?_elements=id").await["total"], 1);
 }
 
 #[tokio::test]
@@ -127,12 +127,15 @@ async fn rows_with_deviating_attributes_are_read() {
     let place = body.find("HEAD").unwrap();
     bytes.splice(place..place, [0xff]);
     for body in [body.as_bytes().to_vec(), bytes] {
-        let pacs = Pacs::new().at("/studies", CannedResponse::bytes("application/json", body)).start().await;
+        let pacs = Pacs::new()
+            .with_response("/studies", CannedResponse::bytes("application/json", body))
+            .start()
+            .await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let bundle = gateway
-            .json("/fhir/ImagingStudy?_elements=started,modality,numberOfInstances&patient.identifier=P9")
+            .get_json("/fhir/ImagingStudy?_elements=started,modality,numberOfInstances&patient.identifier=P9")
             .await;
-        let study = &entries(&bundle, "match")[0];
+        let study = &resources_with_mode(&bundle, "match")[0];
         assert_eq!(study["id"], "1.2.9");
         assert_eq!(study["started"], "1994-01-30T11:25:01+01:00");
         assert_eq!(study["numberOfInstances"], 300);
@@ -143,7 +146,7 @@ async fn rows_with_deviating_attributes_are_read() {
 
 #[tokio::test]
 async fn results_match_the_search_although_the_archive_ignores_filters() {
-    let pacs = studies().ignores_filters().start().await;
+    let pacs = studies().ignore_matching_keys().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for (query, ids) in [
         ("patient.identifier=P1", vec!["1.2.1"]),
@@ -157,19 +160,19 @@ async fn results_match_the_search_although_the_archive_ignores_filters() {
         ("modality=SR", vec!["1.2.1"]),
         ("patient.identifier=%5C", vec![]),
     ] {
-        let mut found = gateway.ids(&format!("/fhir/ImagingStudy?{query}")).await;
+        let mut found = gateway.search_ids(&format!("/fhir/ImagingStudy?{query}")).await;
         found.sort();
         assert_eq!(found, ids, "{query}");
     }
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.8").await.status, 404);
-    assert_eq!(gateway.json("/fhir/Patient?identifier=P1").await["total"], 1);
+    assert_eq!(gateway.get_json("/fhir/Patient?identifier=P1").await["total"], 1);
 }
 
 #[tokio::test]
 async fn an_archive_that_ignores_paging_gets_two_requests() {
-    let pacs = studies().paging(Paging::Ignored).start().await;
+    let pacs = studies().with_paging(Paging::Ignored).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    assert_eq!(gateway.json("/fhir/ImagingStudy?_count=0").await["total"], 3);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?_count=0").await["total"], 3);
     assert_eq!(pacs.requests().len(), 2);
 }
 
@@ -178,9 +181,11 @@ async fn an_empty_identifier_is_never_sent_as_universal_matching() {
     let pacs = studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for query in ["patient.identifier=", "identifier=", "patient="] {
-        gateway.get_with(&format!("/fhir/ImagingStudy?{query}"), &[("Prefer", "handling=strict")]).await;
+        gateway
+            .get_with_headers(&format!("/fhir/ImagingStudy?{query}"), &[("Prefer", "handling=strict")])
+            .await;
     }
-    gateway.json("/fhir/ImagingStudy?patient.identifier=%2A").await;
+    gateway.get_json("/fhir/ImagingStudy?patient.identifier=%2A").await;
     for target in pacs.targets() {
         assert!(
             !target.contains("PatientID=&")
@@ -199,24 +204,27 @@ async fn a_study_of_two_patients_is_found_by_patient_and_otherwise_omitted_with_
         })
     };
     let pacs = Pacs::new()
-        .at("/studies", CannedResponse::json(json!([row("P1"), row("P2")]).to_string()))
+        .with_response("/studies", CannedResponse::json(json!([row("P1"), row("P2")]).to_string()))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let read = gateway.get("/fhir/ImagingStudy/1.2").await;
     assert_eq!((read.status, &read.json()["issue"][0]["code"]), (502, &Value::from("multiple-matches")));
-    let all = gateway.json("/fhir/ImagingStudy?_elements=id").await;
-    assert_eq!((&all["total"], entries(&all, "match").len()), (&Value::from(0), 0));
-    assert!(entries(&all, "outcome")[0].to_string().contains("1.2"));
-    let own = gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
+    let all = gateway.get_json("/fhir/ImagingStudy?_elements=id").await;
+    assert_eq!((&all["total"], resources_with_mode(&all, "match").len()), (&Value::from(0), 0));
+    assert!(resources_with_mode(&all, "outcome")[0].to_string().contains("1.2"));
+    let own = gateway.get_json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
     assert_eq!(own["total"], 1);
-    assert_eq!(entries(&own, "match")[0]["subject"]["identifier"]["value"], "P2");
-    assert_eq!(gateway.json("/fhir/Patient?_has:ImagingStudy:patient:modality=CT").await["total"], 2);
-    assert_eq!(gateway.json("/fhir/Patient?_has:ImagingStudy:patient:modality=MR").await["total"], 0);
-    assert_eq!(gateway.json("/fhir/Endpoint?_has:ImagingStudy:endpoint:modality=CT").await["total"], 1);
-    let with_studies = gateway.json("/fhir/Patient?_revinclude=ImagingStudy:patient").await;
-    assert_eq!((&with_studies["total"], entries(&with_studies, "include").len()), (&Value::from(2), 0));
-    assert!(entries(&with_studies, "outcome")[0].to_string().contains("1.2"), "{with_studies}");
+    assert_eq!(resources_with_mode(&own, "match")[0]["subject"]["identifier"]["value"], "P2");
+    assert_eq!(gateway.get_json("/fhir/Patient?_has:ImagingStudy:patient:modality=CT").await["total"], 2);
+    assert_eq!(gateway.get_json("/fhir/Patient?_has:ImagingStudy:patient:modality=MR").await["total"], 0);
+    assert_eq!(gateway.get_json("/fhir/Endpoint?_has:ImagingStudy:endpoint:modality=CT").await["total"], 1);
+    let with_studies = gateway.get_json("/fhir/Patient?_revinclude=ImagingStudy:patient").await;
+    assert_eq!(
+        (&with_studies["total"], resources_with_mode(&with_studies, "include").len()),
+        (&Value::from(2), 0)
+    );
+    assert!(resources_with_mode(&with_studies, "outcome")[0].to_string().contains("1.2"), "{with_studies}");
 }
 
 #[tokio::test]
@@ -236,12 +244,12 @@ async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
         instance("1.2.1.1", "1.2.1.1.3"),
     ]);
     let pacs = studies()
-        .at("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::json(whole.to_string()))
-        .at("/studies/1.2.1/series/1.2.1.2/metadata", CannedResponse::json(whole.to_string()))
+        .with_response("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::json(whole.to_string()))
+        .with_response("/studies/1.2.1/series/1.2.1.2/metadata", CannedResponse::json(whole.to_string()))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let study = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+    let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
     let series = study["series"].as_array().unwrap();
     let of = |uid: &str| series.iter().find(|series| series["uid"] == uid).unwrap();
     assert_eq!(of("1.2.1.1")["instance"].as_array().unwrap().len(), 3);
@@ -254,8 +262,8 @@ async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
 async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources_were_queried() {
     let short = CannedResponse::json("[]");
     let pacs = studies()
-        .at("/studies/1.2.2/series/1.2.2.1/metadata", short.clone())
-        .at("/studies/1.2.2/series/1.2.2.1/instances", short)
+        .with_response("/studies/1.2.2/series/1.2.2.1/metadata", short.clone())
+        .with_response("/studies/1.2.2/series/1.2.2.1/instances", short)
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -271,9 +279,9 @@ async fn the_second_source_of_instances_is_used_if_the_first_fails() {
         CannedResponse::html("<html>"),
         CannedResponse::json("[]"),
     ] {
-        let pacs = studies().at("/studies/1.2.2/series/1.2.2.1/metadata", answer).start().await;
+        let pacs = studies().with_response("/studies/1.2.2/series/1.2.2.1/metadata", answer).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
-        let study = gateway.json("/fhir/ImagingStudy/1.2.2").await;
+        let study = gateway.get_json("/fhir/ImagingStudy/1.2.2").await;
         assert_eq!(study["series"][0]["instance"].as_array().unwrap().len(), 2);
         assert!(pacs.targets().iter().any(|target| target.contains("/series/1.2.2.1/instances")));
     }
@@ -282,7 +290,7 @@ async fn the_second_source_of_instances_is_used_if_the_first_fails() {
 #[tokio::test]
 async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
     let pacs = studies().start().await;
-    let rejecting = Pacs::new().otherwise(CannedResponse::status(400)).start().await;
+    let rejecting = Pacs::new().with_fallback(CannedResponse::status(400)).start().await;
     let gateway = RunningGateway::start(&rejecting.url(), "").await;
     assert_eq!(gateway.get("/fhir/ImagingStudy?modality=CT").await.status, 502);
     let targets = rejecting.targets();
@@ -291,7 +299,7 @@ async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
         "{targets:?}"
     );
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    assert_eq!(gateway.ids("/fhir/ImagingStudy?modality=MR").await, ["1.2.2"]);
+    assert_eq!(gateway.search_ids("/fhir/ImagingStudy?modality=MR").await, ["1.2.2"]);
 }
 
 #[tokio::test]
@@ -301,20 +309,20 @@ async fn a_deleted_study_is_a_410_and_an_unknown_one_a_404() {
     );
     let none = CannedResponse::json("[]");
     let pacs = Pacs::new()
-        .in_turn("/studies", [row.clone(), none.clone(), none, row])
-        .at("/studies/1.2/series", CannedResponse::json("[]"))
+        .with_responses("/studies", [row.clone(), none.clone(), none, row])
+        .with_response("/studies/1.2/series", CannedResponse::json("[]"))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let reload = [("Cache-Control", "no-cache")];
     let mut received = Vec::new();
     for path in ["/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.3"] {
-        received.push(gateway.get_with(path, &reload).await);
+        received.push(gateway.get_with_headers(path, &reload).await);
     }
     assert_eq!(received.iter().map(|received| received.status).collect::<Vec<_>>(), [200, 410, 404]);
     assert_eq!(received[1].json()["issue"][0]["code"], "deleted");
     assert_eq!(
-        gateway.get_with("/fhir/ImagingStudy/1.2", &reload).await.status,
+        gateway.get_with_headers("/fhir/ImagingStudy/1.2", &reload).await.status,
         200,
         "it is available again"
     );
@@ -326,45 +334,47 @@ async fn searches_over_more_rows_than_max_scan_are_rejected_and_never_truncated(
     let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 2\n").await;
     let received = gateway.get("/fhir/ImagingStudy").await;
     assert_eq!((received.status, &received.json()["issue"][0]["code"]), (400, &Value::from("too-costly")));
-    assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P1").await["total"], 1);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?patient.identifier=P1").await["total"], 1);
 }
 
 #[tokio::test]
 async fn a_match_without_a_valid_uid_is_reported_and_not_counted() {
     let row = |uid: &str, patient: &str| json!({"0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [patient]}});
     let rows = json!([row("1.2", "P1"), row("0123456789abcdef", "P1")]);
-    let pacs = Pacs::new().otherwise(CannedResponse::json(rows.to_string())).start().await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json(rows.to_string())).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
-    assert_eq!((&bundle["total"], entries(&bundle, "match").len()), (&Value::from(1), 1));
-    assert!(entries(&bundle, "outcome")[0].to_string().contains("Archive main: 1 match was omitted"));
-    assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
-    let patient = gateway.ids("/fhir/Patient?identifier=P1").await.remove(0);
+    let bundle = gateway.get_json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
+    assert_eq!((&bundle["total"], resources_with_mode(&bundle, "match").len()), (&Value::from(1), 1));
+    assert!(
+        resources_with_mode(&bundle, "outcome")[0].to_string().contains("Archive main: 1 match was omitted")
+    );
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
+    let patient = gateway.search_ids("/fhir/Patient?identifier=P1").await.remove(0);
     for path in [
         "/fhir?_type=ImagingStudy,Endpoint&_elements=id".to_owned(),
         format!("/fhir/Patient/{patient}/*?_elements=id"),
         format!("/fhir/Patient/{patient}/$everything?_type=ImagingStudy"),
     ] {
         // The levels below the study do not exist and are not needed.
-        let bundle = gateway.json(&format!("{path}&_count=0")).await;
+        let bundle = gateway.get_json(&format!("{path}&_count=0")).await;
         assert!(
             bundle["total"].is_u64() && bundle.to_string().contains("Archive main: 1 match was omitted"),
             "{path}: {bundle}"
         );
     }
-    assert_eq!(gateway.json("/fhir?_type=Patient,Endpoint&_count=0").await["total"], 2);
+    assert_eq!(gateway.get_json("/fhir?_type=Patient,Endpoint&_count=0").await["total"], 2);
 }
 
 #[tokio::test]
 async fn sorting_more_resources_than_sort_window_is_too_costly() {
-    let gateway = RunningGateway::start_with_samples_and("[search]\nsort_window = 29\n").await;
+    let gateway = RunningGateway::start_with_samples_and_config("[search]\nsort_window = 29\n").await;
     for path in
         ["/fhir/ImagingStudy?_sort=started", "/fhir?_sort=-_id", "/fhir?_type=ImagingStudy&_sort=started"]
     {
         let refused = gateway.get(&format!("{path}&_elements=id")).await;
         assert_eq!(refused.json()["issue"][0]["code"], "too-costly", "{path}: {}", refused.text());
     }
-    assert_eq!(gateway.json("/fhir?_type=ImagingStudy&_elements=id").await["total"], 30);
+    assert_eq!(gateway.get_json("/fhir?_type=ImagingStudy&_elements=id").await["total"], 30);
 }
 
 #[tokio::test]
@@ -372,20 +382,20 @@ async fn an_identifier_is_found_in_an_archive_that_stores_its_padding() {
     let row =
         json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
             .to_string();
-    let keys = |value: &str| vec![("PatientID".to_owned(), QueryMatch::Exactly(value.to_owned()))];
+    let keys = |value: &str| vec![("PatientID".to_owned(), QueryCondition::Equals(value.to_owned()))];
     let pacs = Pacs::new()
-        .when("/studies", keys("P_1*"), CannedResponse::json(row))
-        .when("/studies", keys("P_1"), CannedResponse::json("[]"))
+        .with_conditional_response("/studies", keys("P_1*"), CannedResponse::json(row))
+        .with_conditional_response("/studies", keys("P_1"), CannedResponse::json("[]"))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    assert_eq!(gateway.ids("/fhir/ImagingStudy?patient.identifier=P_1&_elements=id").await, ["1.2"]);
-    assert_eq!(gateway.json("/fhir/Patient?identifier=P_1").await["total"], 1);
+    assert_eq!(gateway.search_ids("/fhir/ImagingStudy?patient.identifier=P_1&_elements=id").await, ["1.2"]);
+    assert_eq!(gateway.get_json("/fhir/Patient?identifier=P_1").await["total"], 1);
 }
 
 #[tokio::test]
 async fn a_shared_upstream_request_continues_after_its_client_disconnected() {
-    let pacs = studies().slow(Duration::from_millis(100)).start().await;
+    let pacs = studies().with_delay(Duration::from_millis(100)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let stream = crate::support::client::send_request(
         "GET",
@@ -393,9 +403,9 @@ async fn a_shared_upstream_request_continues_after_its_client_disconnected() {
         &[],
     )
     .await;
-    pacs.until_requests(1).await;
+    pacs.wait_for_requests(1).await;
     drop(stream);
     // The next client shares the search that the first client caused.
-    let study = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+    let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
     assert_eq!(study["id"], "1.2.1");
 }

@@ -2,15 +2,15 @@
 
 use std::io::Read;
 
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::xml::{elements_of_json, elements_of_xml};
 
 const XML: (&str, &str) = ("Accept", "application/fhir+xml");
 
 /// The resource at `path` in both formats, whose elements must be equal.
-async fn in_both_formats(gateway: &RunningGateway, path: &str) -> (Received, Received) {
-    let (json, xml) = (gateway.get(path).await, gateway.get_with(path, &[XML]).await);
+async fn in_both_formats(gateway: &RunningGateway, path: &str) -> (ReceivedResponse, ReceivedResponse) {
+    let (json, xml) = (gateway.get(path).await, gateway.get_with_headers(path, &[XML]).await);
     assert_eq!(xml.status, json.status, "{path}");
     assert_eq!(xml.header("content-type"), Some("application/fhir+xml; charset=utf-8"), "{path}");
     assert_eq!(elements_of_xml(&xml.text()), elements_of_json(&json.json()), "{path}");
@@ -79,7 +79,7 @@ async fn the_content_type_is_the_negotiated_media_type() {
         ("/fhir/Patient?name=a%00b&_format=xml", "*/*", "application/fhir+json; charset=utf-8"),
         ("/fhir/Patient?name=a%00b", "application/fhir+xml", "application/fhir+xml; charset=utf-8"),
     ] {
-        let received = gateway.get_with(path, &[("Accept", accept)]).await;
+        let received = gateway.get_with_headers(path, &[("Accept", accept)]).await;
         assert_eq!(received.header("content-type"), Some(content_type), "{path} {accept}");
         let vary = received.header("vary").unwrap();
         assert!(vary.contains("Accept,") && vary.contains("Accept-Encoding"), "{vary}");
@@ -97,7 +97,7 @@ async fn requests_with_another_fhir_version_or_several_versions_are_rejected() {
         ("application/fhir+json; fhirVersion=3.0", 406),
         ("application/fhir+json; fhirVersion=4.0, application/fhir+json; fhirVersion=3.0", 400),
     ] {
-        let received = gateway.get_with("/fhir/metadata", &[("Accept", accept)]).await;
+        let received = gateway.get_with_headers("/fhir/metadata", &[("Accept", accept)]).await;
         assert_eq!(received.status, status, "{accept}");
     }
 }
@@ -118,14 +118,14 @@ async fn page_links_preserve_the_format() {
 #[tokio::test]
 async fn xml_is_compressed_and_revalidated_like_json() {
     let gateway = RunningGateway::start_with_samples().await;
-    let plain = gateway.get_with("/fhir/metadata", &[XML]).await;
-    let packed = gateway.get_with("/fhir/metadata", &[XML, ("Accept-Encoding", "gzip")]).await;
+    let plain = gateway.get_with_headers("/fhir/metadata", &[XML]).await;
+    let packed = gateway.get_with_headers("/fhir/metadata", &[XML, ("Accept-Encoding", "gzip")]).await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     let mut unpacked = String::new();
     flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain.text());
     let etag = plain.header("etag").unwrap().to_owned();
-    let again = gateway.get_with("/fhir/metadata", &[XML, ("If-None-Match", &etag)]).await;
+    let again = gateway.get_with_headers("/fhir/metadata", &[XML, ("If-None-Match", &etag)]).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
 
@@ -135,13 +135,13 @@ const BROWSER: (&str, &str) =
 #[tokio::test]
 async fn browsers_get_html_pages_and_other_clients_json() {
     let gateway = RunningGateway::start_with_samples().await;
-    let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
+    let id = gateway.search_ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
     let study = format!("/fhir/ImagingStudy/{id}");
-    let read = gateway.json(&study).await;
+    let read = gateway.get_json(&study).await;
     for path in
         [&study, "/fhir/ImagingStudy?_count=2", "/fhir/metadata", "/fhir/Patient/0", "/", "/fhir/Observation"]
     {
-        let page = gateway.get_with(path, &[BROWSER]).await;
+        let page = gateway.get_with_headers(path, &[BROWSER]).await;
         assert_eq!(page.status, gateway.get(path).await.status, "{path}");
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
@@ -154,6 +154,6 @@ async fn browsers_get_html_pages_and_other_clients_json() {
     let page = gateway.get(&format!("{study}?_format=html")).await.text();
     let patient = read["subject"]["reference"].as_str().unwrap();
     assert!(page.contains(&format!("<a href=\"{}/fhir/{patient}\">", gateway.base_url())), "{page}");
-    assert_eq!(gateway.json(&study).await, read);
+    assert_eq!(gateway.get_json(&study).await, read);
     assert_eq!(gateway.get(&study).await.header("content-security-policy"), None);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::client;
-use crate::support::gateway::{RunningGateway, entries};
+use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 /// Identifiers that PS3.5 9.1 does not permit and that archives accept.
@@ -16,11 +16,11 @@ const ILLEGAL_UIDS: [&str; 5] = [
 ];
 
 fn sound() -> Study {
-    Study::new("1.2.2").of("P2", "Roe^Richard").on("20240201").series("1.2.2.1", "MR", 2)
+    Study::new("1.2.2").patient("P2", "Roe^Richard").study_date("20240201").series("1.2.2.1", "MR", 2)
 }
 
 fn affected() -> Study {
-    Study::new("1.2.1").of("P1", "Doe^Jane").on("20240131").series("1.2.1.1", "CT", 2)
+    Study::new("1.2.1").patient("P1", "Doe^Jane").study_date("20240131").series("1.2.1.1", "CT", 2)
 }
 
 fn instance(series: &str, uid: Option<&str>) -> Value {
@@ -63,15 +63,15 @@ fn is_subsetted(study: &Value) -> bool {
 }
 
 fn study(bundle: &Value, id: &str) -> Value {
-    let found = entries(bundle, "match")
+    let found = resources_with_mode(bundle, "match")
         .into_iter()
-        .chain(entries(bundle, "include"))
+        .chain(resources_with_mode(bundle, "include"))
         .find(|study| study["id"] == id);
     found.unwrap_or_else(|| panic!("{id} is missing: {bundle}"))
 }
 
 fn warnings(bundle: &Value) -> String {
-    entries(bundle, "outcome").iter().map(ToString::to_string).collect()
+    resources_with_mode(bundle, "outcome").iter().map(ToString::to_string).collect()
 }
 
 /// Every kind of search that reads the instances of all studies.
@@ -88,13 +88,13 @@ const PAGES: [&str; 6] = [
 async fn instances_without_a_legal_uid_are_omitted_with_a_warning_and_affect_no_other_study() {
     for illegal in ILLEGAL_UIDS.map(Some).into_iter().chain([None]) {
         let metadata = rows(&[instance("1.2.1.1", Some("1.2.1.1.1")), instance("1.2.1.1", illegal)]);
-        let pacs = Pacs::new().study(affected()).study(sound());
+        let pacs = Pacs::new().with_study(affected()).with_study(sound());
         let pacs = pacs
-            .at("/studies/1.2.1/series/1.2.1.1/metadata", metadata.clone())
-            .at("/studies/1.2.1/series/1.2.1.1/instances", metadata);
+            .with_response("/studies/1.2.1/series/1.2.1.1/metadata", metadata.clone())
+            .with_response("/studies/1.2.1/series/1.2.1.1/instances", metadata);
         let (_pacs, gateway) = start(pacs).await;
         for page in PAGES {
-            let bundle = gateway.json(page).await;
+            let bundle = gateway.get_json(page).await;
             let found = study(&bundle, "1.2.1");
             assert!(is_subsetted(&found), "{illegal:?} {page}: {found}");
             assert_eq!(found["numberOfInstances"], 2, "{page}");
@@ -109,9 +109,13 @@ async fn instances_without_a_legal_uid_are_omitted_with_a_warning_and_affect_no_
             assert!(!is_subsetted(&whole), "{page}: {whole}");
             assert_eq!(whole["series"][0]["instance"].as_array().map(Vec::len), Some(2), "{page}");
         }
-        assert_eq!(gateway.json("/fhir/ImagingStudy").await["total"], 2);
-        assert!(is_subsetted(&gateway.json("/fhir/ImagingStudy/1.2.1").await));
-        assert_eq!(gateway.json("/fhir/ImagingStudy?bodysite:text=chest").await["total"], 1, "{illegal:?}");
+        assert_eq!(gateway.get_json("/fhir/ImagingStudy").await["total"], 2);
+        assert!(is_subsetted(&gateway.get_json("/fhir/ImagingStudy/1.2.1").await));
+        assert_eq!(
+            gateway.get_json("/fhir/ImagingStudy?bodysite:text=chest").await["total"],
+            1,
+            "{illegal:?}"
+        );
     }
 }
 
@@ -121,13 +125,16 @@ async fn series_without_a_legal_uid_are_omitted_with_a_warning_and_counted() {
     other_series["0020000D"]["Value"][0] = "1.2.2".into();
     for illegal in ILLEGAL_UIDS.map(Some).into_iter().chain([None]) {
         let pacs = Pacs::new()
-            .study(affected().series("1.2.1.9", "SR", 1))
-            .study(sound())
-            .at("/studies/1.2.1/series", rows(&[series(Some("1.2.1.1")), series(illegal)]))
-            .at("/series", rows(&[series(Some("1.2.1.1")), series(illegal), other_series.clone()]));
+            .with_study(affected().series("1.2.1.9", "SR", 1))
+            .with_study(sound())
+            .with_response("/studies/1.2.1/series", rows(&[series(Some("1.2.1.1")), series(illegal)]))
+            .with_response(
+                "/series",
+                rows(&[series(Some("1.2.1.1")), series(illegal), other_series.clone()]),
+            );
         let (_pacs, gateway) = start(pacs).await;
         for page in PAGES {
-            let bundle = gateway.json(page).await;
+            let bundle = gateway.get_json(page).await;
             let found = study(&bundle, "1.2.1");
             assert!(is_subsetted(&found), "{illegal:?} {page}: {found}");
             assert_eq!(found["numberOfSeries"], 2, "{page}");
@@ -150,10 +157,10 @@ async fn a_study_without_all_of_its_series_is_an_error_of_this_study_and_is_not_
         rows(&[series(Some("1.2.1.1"))]),
     ] {
         let whole = rows(&[series(Some("1.2.1.1")), series(Some("1.2.1.2"))]);
-        let study_of_two = Study::new("1.2.1").of("P1", "Doe^Jane").on("20240131");
+        let study_of_two = Study::new("1.2.1").patient("P1", "Doe^Jane").study_date("20240131");
         let study_of_two = study_of_two.series("1.2.1.1", "CT", 2).series("1.2.1.2", "CT", 2);
-        let pacs = Pacs::new().study(study_of_two).study(sound());
-        let pacs = pacs.in_turn(
+        let pacs = Pacs::new().with_study(study_of_two).with_study(sound());
+        let pacs = pacs.with_responses(
             "/studies/1.2.1/series",
             [incomplete.clone(), incomplete.clone(), incomplete.clone(), whole],
         );
@@ -161,7 +168,7 @@ async fn a_study_without_all_of_its_series_is_an_error_of_this_study_and_is_not_
         let read = gateway.get("/fhir/ImagingStudy/1.2.1").await;
         assert_eq!(read.status, 502, "{}", read.text());
         assert!(read.text().contains("Archive main returned fewer series of a study"), "{}", read.text());
-        let mut bundle = gateway.json("/fhir/ImagingStudy").await;
+        let mut bundle = gateway.get_json("/fhir/ImagingStudy").await;
         if is_subsetted(&study(&bundle, "1.2.1")) {
             let row_only = study(&bundle, "1.2.1");
             assert_eq!((row_only.get("series"), row_only["numberOfSeries"].as_u64()), (None, Some(2)));
@@ -170,13 +177,13 @@ async fn a_study_without_all_of_its_series_is_an_error_of_this_study_and_is_not_
             assert_eq!(bundle["total"], 2);
             // The archive returns all series in one of the next requests.
             for _ in 0..3 {
-                bundle = gateway.json("/fhir/ImagingStudy").await;
+                bundle = gateway.get_json("/fhir/ImagingStudy").await;
             }
         }
         assert_eq!(study(&bundle, "1.2.1")["series"].as_array().map(Vec::len), Some(2), "{bundle}");
-        assert_eq!(entries(&bundle, "outcome").len(), 0, "{bundle}");
+        assert_eq!(resources_with_mode(&bundle, "outcome").len(), 0, "{bundle}");
         assert_eq!(
-            gateway.json("/fhir/ImagingStudy/1.2.1").await["series"].as_array().map(Vec::len),
+            gateway.get_json("/fhir/ImagingStudy/1.2.1").await["series"].as_array().map(Vec::len),
             Some(2)
         );
     }
@@ -191,13 +198,17 @@ async fn an_unreadable_study_is_omitted_from_a_search_below_studies_with_a_warni
         CannedResponse::json(r#"{"message": "error"}"#),
         CannedResponse::html("<html/>"),
     ] {
-        let pacs = Pacs::new().study(affected()).study(sound());
+        let pacs = Pacs::new().with_study(affected()).with_study(sound());
         let pacs = pacs
-            .at("/studies/1.2.1/series/1.2.1.1/metadata", unreadable.clone())
-            .at("/studies/1.2.1/series/1.2.1.1/instances", unreadable);
+            .with_response("/studies/1.2.1/series/1.2.1.1/metadata", unreadable.clone())
+            .with_response("/studies/1.2.1/series/1.2.1.1/instances", unreadable);
         let (_pacs, gateway) = start(pacs).await;
-        let bundle = gateway.json("/fhir/ImagingStudy?instance:not=1.2.2.9&_total=accurate").await;
-        assert_eq!((bundle["total"].as_u64(), entries(&bundle, "match").len()), (Some(1), 1), "{bundle}");
+        let bundle = gateway.get_json("/fhir/ImagingStudy?instance:not=1.2.2.9&_total=accurate").await;
+        assert_eq!(
+            (bundle["total"].as_u64(), resources_with_mode(&bundle, "match").len()),
+            (Some(1), 1),
+            "{bundle}"
+        );
         assert!(warnings(&bundle).contains("Study 1.2.1 may match and is omitted"), "{bundle}");
         assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
         let read = json!({"request": {"method": "GET", "url": "ImagingStudy/1.2.1"}});
@@ -222,16 +233,17 @@ async fn a_study_with_more_detail_than_permitted_is_an_error_of_this_study() {
     let many_series: Vec<_> = (0..50).map(|index| series(Some(&format!("1.2.1.{index}")))).collect();
     let many_instances: Vec<_> =
         (0..50).map(|index| instance("1.2.1.1", Some(&format!("1.2.1.1.{index}")))).collect();
-    let listing =
-        |path: &str, answer: CannedResponse| Pacs::new().study(affected()).study(sound()).at(path, answer);
+    let listing = |path: &str, answer: CannedResponse| {
+        Pacs::new().with_study(affected()).with_study(sound()).with_response(path, answer)
+    };
     for (pacs, key) in [
         (
-            listing("/studies/1.2.1/series", rows(&many_series)).at("/series", rows(&many_series)),
+            listing("/studies/1.2.1/series", rows(&many_series)).with_response("/series", rows(&many_series)),
             "search.max_series",
         ),
         (
             listing("/studies/1.2.1/series/1.2.1.1/metadata", rows(&many_instances))
-                .at("/studies/1.2.1/series/1.2.1.1/instances", rows(&many_instances)),
+                .with_response("/studies/1.2.1/series/1.2.1.1/instances", rows(&many_instances)),
             "search.max_instances",
         ),
     ] {
@@ -240,7 +252,7 @@ async fn a_study_with_more_detail_than_permitted_is_an_error_of_this_study() {
         let gateway = RunningGateway::start(&pacs.url(), limits).await;
         let read = gateway.get("/fhir/ImagingStudy/1.2.1").await;
         assert!(read.status == 502 && read.text().contains(key), "{key}: {}", read.text());
-        let bundle = gateway.json("/fhir/ImagingStudy").await;
+        let bundle = gateway.get_json("/fhir/ImagingStudy").await;
         assert!(is_subsetted(&study(&bundle, "1.2.1")) && warnings(&bundle).contains(key), "{bundle}");
         assert!(!is_subsetted(&study(&bundle, "1.2.2")));
     }
@@ -249,13 +261,17 @@ async fn a_study_with_more_detail_than_permitted_is_an_error_of_this_study() {
 #[tokio::test]
 async fn shared_work_ends_at_its_own_deadline() {
     for hanging in ["/studies", "/studies/1.2.1/series"] {
-        let pacs = Pacs::new().study(affected()).at(hanging, CannedResponse::hangs()).start().await;
+        let pacs = Pacs::new()
+            .with_study(affected())
+            .with_response(hanging, CannedResponse::never_sent())
+            .start()
+            .await;
         let limits = "timeout = \"1h\"\n[search]\nload_timeout = \"100ms\"\n";
         let gateway = RunningGateway::start(&pacs.url(), limits).await;
         let received = gateway.get("/fhir/ImagingStudy").await;
         assert_eq!(received.status, 504, "{hanging}: {}", received.text());
         assert_eq!(received.json()["issue"][0]["code"], "timeout");
-        pacs.until_idle().await;
+        pacs.wait_until_idle().await;
     }
 }
 
@@ -263,16 +279,16 @@ async fn shared_work_ends_at_its_own_deadline() {
 async fn an_incomplete_study_is_whole_as_soon_as_the_archive_lists_it_completely() {
     let row = series(Some("1.2.1.1"));
     let without_uid = series(None);
-    let row_of_two = affected().with("00201206", json!({"vr": "IS", "Value": [2]}));
-    let pacs = Pacs::new().study(row_of_two);
+    let row_of_two = affected().attribute("00201206", json!({"vr": "IS", "Value": [2]}));
+    let pacs = Pacs::new().with_study(row_of_two);
     let complete = rows(&[row.clone(), series(Some("1.2.1.2"))]);
     let metadata = rows(&[instance("1.2.1.2", Some("1.2.1.2.1")), instance("1.2.1.2", Some("1.2.1.2.2"))]);
     let pacs = pacs
-        .in_turn("/studies/1.2.1/series", [rows(&[row, without_uid]), complete])
-        .at("/studies/1.2.1/series/1.2.1.2/metadata", metadata);
+        .with_responses("/studies/1.2.1/series", [rows(&[row, without_uid]), complete])
+        .with_response("/studies/1.2.1/series/1.2.1.2/metadata", metadata);
     let (_pacs, gateway) = start(pacs).await;
-    assert!(is_subsetted(&gateway.json("/fhir/ImagingStudy/1.2.1").await));
-    let whole = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+    assert!(is_subsetted(&gateway.get_json("/fhir/ImagingStudy/1.2.1").await));
+    let whole = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
     assert!(!is_subsetted(&whole), "{whole}");
     assert_eq!(whole["series"].as_array().map(Vec::len), Some(2));
 }
@@ -282,10 +298,13 @@ async fn a_series_without_instances_is_an_error_of_its_study() {
     for nothing in [CannedResponse::json("[]"), CannedResponse::status(404), CannedResponse::status(204)] {
         let mut row = series(Some("1.2.1.1"));
         row.as_object_mut().unwrap().remove("00201209");
-        let pacs = Pacs::new().study(affected()).study(sound()).at("/studies/1.2.1/series", rows(&[row]));
+        let pacs = Pacs::new()
+            .with_study(affected())
+            .with_study(sound())
+            .with_response("/studies/1.2.1/series", rows(&[row]));
         let pacs = pacs
-            .at("/studies/1.2.1/series/1.2.1.1/metadata", nothing.clone())
-            .at("/studies/1.2.1/series/1.2.1.1/instances", nothing);
+            .with_response("/studies/1.2.1/series/1.2.1.1/metadata", nothing.clone())
+            .with_response("/studies/1.2.1/series/1.2.1.1/instances", nothing);
         let (_pacs, gateway) = start(pacs).await;
         assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
     }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::{self, Received};
-use crate::support::gateway::{RunningGateway, link};
+use crate::support::client::{self, ReceivedResponse};
+use crate::support::gateway::{RunningGateway, link_url};
 
 const FHIR_JSON: &str = "application/fhir+json";
 
 /// `Patient/{id}` with the most studies.
 async fn busiest(gateway: &RunningGateway) -> String {
-    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=100&_elements=subject").await;
+    let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=100&_elements=subject").await;
     let mut patients: Vec<_> =
         studies.iter().map(|study| study["subject"]["reference"].as_str().unwrap().to_owned()).collect();
     patients.sort();
@@ -17,7 +17,7 @@ async fn busiest(gateway: &RunningGateway) -> String {
     patients.iter().max_by_key(|patient| count(patient)).unwrap().clone()
 }
 
-async fn post(gateway: &RunningGateway, path: &str, content_type: &str, body: &str) -> Received {
+async fn post(gateway: &RunningGateway, path: &str, content_type: &str, body: &str) -> ReceivedResponse {
     client::post(&format!("{}{path}", gateway.base_url()), content_type, body).await
 }
 
@@ -29,7 +29,7 @@ fn parameters(parameter: &Value) -> String {
 async fn everything_by_post_equals_everything_by_get() {
     let gateway = RunningGateway::start_with_samples().await;
     let path = format!("/fhir/{}/$everything", busiest(&gateway).await);
-    let whole = gateway.json(&path).await;
+    let whole = gateway.get_json(&path).await;
     assert!(whole["total"].as_u64().unwrap() > 3, "{whole}");
     for (content_type, body) in [
         (FHIR_JSON, ""),
@@ -50,7 +50,7 @@ async fn everything_by_post_equals_everything_by_get() {
         ("_since=2999-01-01T00:00:00Z", json!([{"name": "_since", "valueInstant": "2999-01-01T00:00:00Z"}])),
         ("_count=0", json!([{"name": "_count", "valueString": "0"}])),
     ] {
-        let got = gateway.json(&format!("{path}?{query}")).await;
+        let got = gateway.get_json(&format!("{path}?{query}")).await;
         let posted = post(&gateway, &path, FHIR_JSON, &parameters(&parameter)).await;
         // A sealed cursor is another text each time.
         let without_cursor = |mut bundle: Value| {
@@ -58,7 +58,7 @@ async fn everything_by_post_equals_everything_by_get() {
             bundle
         };
         assert_eq!(without_cursor(posted.json()), without_cursor(got), "{query}");
-        if let Some(next) = link(&posted.json(), "next") {
+        if let Some(next) = link_url(&posted.json(), "next") {
             let next = next.strip_prefix(gateway.base_url()).unwrap().to_owned();
             assert_eq!(gateway.get(&next).await.status, 200, "{next}");
         }
@@ -97,8 +97,8 @@ async fn everything_by_post_in_a_batch_equals_everything_by_get() {
     let statuses: Vec<_> =
         (0..4).map(|index| answers[index]["response"]["status"].as_str().unwrap()[..3].to_owned()).collect();
     assert_eq!(statuses, ["200", "200", "400", "400"]);
-    assert_eq!(answers[0]["resource"], gateway.json(&format!("/fhir/{url}")).await);
-    assert_eq!(answers[1]["resource"], gateway.json(&format!("/fhir/{url}?_type=Patient")).await);
+    assert_eq!(answers[0]["resource"], gateway.get_json(&format!("/fhir/{url}")).await);
+    assert_eq!(answers[1]["resource"], gateway.get_json(&format!("/fhir/{url}?_type=Patient")).await);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod evaluator;
 mod queries;
 mod random;
 
-use crate::support::gateway::{RunningGateway, entries, link};
+use crate::support::gateway::{RunningGateway, link_url, resources_with_mode};
 use evaluator::Dataset;
 use queries::Query;
 use random::Random;
@@ -16,9 +16,9 @@ use random::Random;
 async fn a_thousand_random_searches_match_an_independent_evaluator() {
     let gateway = RunningGateway::start_with_samples().await;
     let dataset = Dataset {
-        studies: gateway.matches("/fhir/ImagingStudy?_count=100").await.0,
-        patients: gateway.matches("/fhir/Patient?_count=100").await.0,
-        endpoints: gateway.matches("/fhir/Endpoint").await.0,
+        studies: gateway.search("/fhir/ImagingStudy?_count=100").await.0,
+        patients: gateway.search("/fhir/Patient?_count=100").await.0,
+        endpoints: gateway.search("/fhir/Endpoint").await.0,
         base: format!("{}/fhir", gateway.base_url()),
     };
     assert_eq!((dataset.studies.len(), dataset.endpoints.len()), (30, 1));
@@ -43,15 +43,15 @@ async fn a_thousand_random_searches_match_an_independent_evaluator() {
 /// The ids of all matches on all pages, which must be full except the last one and have the same total.
 async fn all_ids(gateway: &RunningGateway, query: &Query, total: usize) -> Vec<String> {
     let path = query.path();
-    let mut page = gateway.json(&path).await;
+    let mut page = gateway.get_json(&path).await;
     let mut ids = Vec::new();
     loop {
         assert_eq!(page["total"], total, "{path}");
-        let matches = entries(&page, "match");
+        let matches = resources_with_mode(&page, "match");
         ids.extend(matches.iter().map(|resource| resource["id"].as_str().unwrap().to_owned()));
-        assert!(entries(&page, "outcome").is_empty(), "{path}: {page}");
-        let Some(next) = link(&page, "next") else { return ids };
+        assert!(resources_with_mode(&page, "outcome").is_empty(), "{path}: {page}");
+        let Some(next) = link_url(&page, "next") else { return ids };
         assert_eq!(matches.len(), query.count, "{path}: only the last page is short");
-        page = gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await;
+        page = gateway.get_json(next.strip_prefix(gateway.base_url()).unwrap()).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::samples;
@@ -13,7 +13,7 @@ fn escaped(segment: &str) -> String {
     segment.bytes().map(escape).collect()
 }
 
-fn assert_same(one: &Received, other: &Received, path: &str) {
+fn assert_same(one: &ReceivedResponse, other: &ReceivedResponse, path: &str) {
     assert_eq!((one.status, one.text()), (200, other.text()), "{path}");
     assert_eq!(one.header("etag"), other.header("etag"), "{path}");
 }
@@ -21,7 +21,7 @@ fn assert_same(one: &Received, other: &Received, path: &str) {
 #[tokio::test]
 async fn escapes_of_characters_that_need_none_lead_to_the_same_fhir_resource() {
     let gateway = RunningGateway::start_with_samples().await;
-    let study = gateway.matches("/fhir/ImagingStudy?_count=100").await.0.remove(0);
+    let study = gateway.search("/fhir/ImagingStudy?_count=100").await.0.remove(0);
     let id = study["id"].as_str().unwrap();
     let patient = study["subject"]["reference"].as_str().unwrap();
     for (path, plain) in [
@@ -44,14 +44,18 @@ async fn escapes_of_characters_that_need_none_lead_to_the_same_fhir_resource() {
     ]});
     let url = format!("{}/fhir", gateway.base_url());
     let batch = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
-    assert_eq!(batch["entry"][0]["resource"], gateway.json(&format!("/fhir/{patient}/$everything")).await);
+    assert_eq!(
+        batch["entry"][0]["resource"],
+        gateway.get_json(&format!("/fhir/{patient}/$everything")).await
+    );
     assert_eq!(batch["entry"][1]["response"]["status"], "400 Bad Request");
 }
 
 #[tokio::test]
 async fn escapes_of_characters_that_need_none_lead_to_the_same_dicomweb_resource() {
     let gateway = RunningGateway::start_with_samples().await;
-    let rows = gateway.json("/dicom-web/main/instances?NumberOfFrames=&limit=200&ModalitiesInStudy=US").await;
+    let rows =
+        gateway.get_json("/dicom-web/main/instances?NumberOfFrames=&limit=200&ModalitiesInStudy=US").await;
     let rows = rows.as_array().unwrap().iter();
     let frames =
         |row: &&serde_json::Value| row["00280008"]["Value"][0].as_u64().is_some_and(|frames| frames > 1);
@@ -79,7 +83,7 @@ async fn escapes_of_characters_that_need_none_lead_to_the_same_dicomweb_resource
 
 #[tokio::test]
 async fn escapes_that_could_be_read_in_more_than_one_way_are_rejected_without_upstream_requests() {
-    let pacs = Pacs::new().otherwise(CannedResponse::json("[]")).start().await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for escape in [
         "%2F",

@@ -5,7 +5,7 @@ use crate::support::gateway::RunningGateway;
 #[tokio::test]
 async fn every_parameter_in_the_capability_statement_is_applied() {
     let gateway = RunningGateway::start_with_samples().await;
-    let statement = gateway.json("/fhir/metadata").await;
+    let statement = gateway.get_json("/fhir/metadata").await;
     assert_eq!(statement["resourceType"], "CapabilityStatement");
     assert_eq!(statement["fhirVersion"], "4.0.1");
     assert_eq!(statement["implementation"]["url"], format!("{}/fhir", gateway.base_url()));
@@ -19,7 +19,7 @@ async fn every_parameter_in_the_capability_statement_is_applied() {
                 (_, "uri") => "http://a.example/b",
                 _ => "abc",
             };
-            let bundle = gateway.json(&format!("/fhir/{kind}?{name}={value}")).await;
+            let bundle = gateway.get_json(&format!("/fhir/{kind}?{name}={value}")).await;
             let links = bundle["link"].to_string();
             assert!(links.contains(&format!("{name}={value}")), "{kind} {name} was not applied: {links}");
         }
@@ -42,7 +42,7 @@ async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_para
         ),
     ] {
         let gateway = RunningGateway::start("http://127.0.0.1:9", more).await;
-        let rest = gateway.json("/fhir/metadata").await["rest"][0].take();
+        let rest = gateway.get_json("/fhir/metadata").await["rest"][0].take();
         assert_eq!(rest["security"]["cors"], cors, "{more}");
         assert!(
             rest["documentation"].as_str().unwrap().contains("A batch has at most 100 entries."),
@@ -96,12 +96,12 @@ async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_para
 #[tokio::test]
 async fn every_study_can_be_read_with_all_series_and_instances() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (studies, page) = gateway.matches("/fhir/ImagingStudy?_count=7").await;
+    let (studies, page) = gateway.search("/fhir/ImagingStudy?_count=7").await;
     assert_eq!(page["total"], 30);
     assert_eq!(studies.len(), 30);
     for study in studies {
         let id = study["id"].as_str().unwrap();
-        let read = gateway.json(&format!("/fhir/ImagingStudy/{id}")).await;
+        let read = gateway.get_json(&format!("/fhir/ImagingStudy/{id}")).await;
         assert_eq!(read, study, "a match equals the resource that a read returns");
         assert_eq!(read["identifier"][0]["value"], format!("urn:oid:{id}"));
         let series = read["series"].as_array().unwrap();
@@ -110,7 +110,7 @@ async fn every_study_can_be_read_with_all_series_and_instances() {
             series.iter().map(|series| series["instance"].as_array().map_or(0, Vec::len)).sum();
         assert_eq!(read["numberOfInstances"], instances);
         let patient = read["subject"]["reference"].as_str().unwrap();
-        let patient = gateway.json(&format!("/fhir/{patient}")).await;
+        let patient = gateway.get_json(&format!("/fhir/{patient}")).await;
         assert_eq!(patient["resourceType"], "Patient");
     }
 }
@@ -118,41 +118,46 @@ async fn every_study_can_be_read_with_all_series_and_instances() {
 #[tokio::test]
 async fn the_endpoint_address_is_the_dicomweb_root_of_the_archive() {
     let gateway = RunningGateway::start_with_samples().await;
-    let endpoint = gateway.json("/fhir/Endpoint/main").await;
+    let endpoint = gateway.get_json("/fhir/Endpoint/main").await;
     let address = endpoint["address"].as_str().unwrap();
     assert_eq!(address, format!("{}/dicom-web/main", gateway.base_url()));
     let path = address.strip_prefix(gateway.base_url()).unwrap();
-    assert_eq!(gateway.json(&format!("{path}/studies")).await.as_array().unwrap().len(), 30);
-    assert_eq!(gateway.json("/fhir/Endpoint?name=main&status=active").await["total"], 1);
-    assert_eq!(gateway.json("/fhir/Endpoint?connection-type=ihe-iid").await["total"], 0);
+    assert_eq!(gateway.get_json(&format!("{path}/studies")).await.as_array().unwrap().len(), 30);
+    assert_eq!(gateway.get_json("/fhir/Endpoint?name=main&status=active").await["total"], 1);
+    assert_eq!(gateway.get_json("/fhir/Endpoint?connection-type=ihe-iid").await["total"], 0);
 }
 
 #[tokio::test]
 async fn subsets_of_a_study_are_tagged_and_fetch_only_their_depth() {
     let gateway = RunningGateway::start_with_samples().await;
-    let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
-    let before = (gateway.upstream_requests("search"), gateway.upstream_requests("metadata"));
-    let elements = gateway.json(&format!("/fhir/ImagingStudy/{id}?_elements=started,description")).await;
+    let id = gateway.search_ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
+    let before = (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata"));
+    let elements = gateway.get_json(&format!("/fhir/ImagingStudy/{id}?_elements=started,description")).await;
     assert_eq!(elements.get("series"), None);
     assert_eq!(elements["meta"]["tag"][0]["code"], "SUBSETTED");
     assert!(elements["subject"].is_object() && elements["status"].is_string());
-    assert_eq!(gateway.upstream_requests("metadata"), before.1, "elements of the study fetch no instances");
-    let summary = gateway.json(&format!("/fhir/ImagingStudy/{id}?_summary=true")).await;
+    assert_eq!(
+        gateway.upstream_request_count("metadata"),
+        before.1,
+        "elements of the study fetch no instances"
+    );
+    let summary = gateway.get_json(&format!("/fhir/ImagingStudy/{id}?_summary=true")).await;
     assert!(summary["series"].as_array().unwrap().iter().all(|series| series.get("instance").is_none()));
-    assert_eq!(gateway.upstream_requests("metadata"), before.1, "a summary fetches no instances");
-    assert!(gateway.upstream_requests("search") > before.0);
+    assert_eq!(gateway.upstream_request_count("metadata"), before.1, "a summary fetches no instances");
+    assert!(gateway.upstream_request_count("search") > before.0);
 }
 
 #[tokio::test]
 async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
-    let fixed =
-        RunningGateway::start_with_samples_and("[server]\npublic_url = \"https://imaging.example/pacs\"\n")
-            .await;
+    let fixed = RunningGateway::start_with_samples_and_config(
+        "[server]\npublic_url = \"https://imaging.example/pacs\"\n",
+    )
+    .await;
     for path in [
         "/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
         "/pacs/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
     ] {
-        let bundle = fixed.json(path).await;
+        let bundle = fixed.get_json(path).await;
         let text = bundle.to_string();
         assert!(text.contains("https://imaging.example/pacs/dicom-web/main"), "{text}");
         assert!(
@@ -162,15 +167,16 @@ async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
         assert!(!text.contains("127.0.0.1"), "{text}");
     }
     let trusting =
-        RunningGateway::start_with_samples_and("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n").await;
+        RunningGateway::start_with_samples_and_config("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n")
+            .await;
     let headers = [
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Host", "images.example"),
         ("X-Forwarded-Prefix", "/x"),
     ];
-    let endpoint = trusting.get_with("/fhir/Endpoint/main", &headers).await.json();
+    let endpoint = trusting.get_with_headers("/fhir/Endpoint/main", &headers).await.json();
     assert_eq!(endpoint["address"], "https://images.example/x/dicom-web/main");
     let untrusting = RunningGateway::start_with_samples().await;
-    let endpoint = untrusting.get_with("/fhir/Endpoint/main", &headers).await.json();
+    let endpoint = untrusting.get_with_headers("/fhir/Endpoint/main", &headers).await.json();
     assert_eq!(endpoint["address"], format!("{}/dicom-web/main", untrusting.base_url()));
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::client;
-use crate::support::gateway::{RunningGateway, entries, link};
+use crate::support::gateway::{RunningGateway, link_url, resources_with_mode};
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 fn sorted(mut ids: Vec<String>) -> Vec<String> {
@@ -13,7 +13,7 @@ fn sorted(mut ids: Vec<String>) -> Vec<String> {
 
 /// The ids of the studies for which `keep` is true, from the list of all studies.
 async fn expected_ids(gateway: &RunningGateway, keep: impl Fn(&Value) -> bool) -> Vec<String> {
-    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    let (all, _) = gateway.search("/fhir/ImagingStudy").await;
     sorted(
         all.iter()
             .filter(|study| keep(study))
@@ -29,7 +29,7 @@ fn percent(text: &str) -> String {
 #[tokio::test]
 async fn identifiers_find_exactly_the_studies_that_have_them() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    let (all, _) = gateway.search("/fhir/ImagingStudy").await;
     for study in &all {
         for identifier in study["identifier"].as_array().unwrap() {
             let value = identifier["value"].as_str().unwrap();
@@ -39,22 +39,24 @@ async fn identifiers_find_exactly_the_studies_that_have_them() {
                     other["value"] == value && (!with_system || other["system"].as_str() == system)
                 })
             };
-            let bare =
-                sorted(gateway.ids(&format!("/fhir/ImagingStudy?identifier={}", percent(value))).await);
+            let bare = sorted(
+                gateway.search_ids(&format!("/fhir/ImagingStudy?identifier={}", percent(value))).await,
+            );
             assert_eq!(bare, expected_ids(&gateway, |other| has(other, false)).await, "{value}");
             let token = format!("{}|{value}", system.unwrap_or_default());
-            let full =
-                sorted(gateway.ids(&format!("/fhir/ImagingStudy?identifier={}", percent(&token))).await);
+            let full = sorted(
+                gateway.search_ids(&format!("/fhir/ImagingStudy?identifier={}", percent(&token))).await,
+            );
             assert_eq!(full, expected_ids(&gateway, |other| has(other, true)).await, "{token}");
         }
     }
-    assert_eq!(gateway.json("/fhir/ImagingStudy?identifier=urn:oid:1.2.3").await["total"], 0);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?identifier=urn:oid:1.2.3").await["total"], 0);
 }
 
 #[tokio::test]
 async fn patient_references_and_identifiers_find_exactly_the_studies_of_the_patient() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (patients, page) = gateway.matches("/fhir/Patient?_count=5").await;
+    let (patients, page) = gateway.search("/fhir/Patient?_count=5").await;
     assert_eq!(page["total"], patients.len());
     let mut seen = 0;
     for patient in &patients {
@@ -66,10 +68,10 @@ async fn patient_references_and_identifiers_find_exactly_the_studies_of_the_pati
         for query in
             [format!("patient={id}"), format!("subject=Patient/{id}"), format!("patient={}", percent(&base))]
         {
-            let page = gateway.json(&format!("/fhir/ImagingStudy?{query}")).await;
+            let page = gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
             assert_eq!(page["total"], own.len(), "{query}");
             assert_eq!(
-                sorted(gateway.ids(&format!("/fhir/ImagingStudy?{query}&_count=1")).await),
+                sorted(gateway.search_ids(&format!("/fhir/ImagingStudy?{query}&_count=1")).await),
                 own,
                 "{query}"
             );
@@ -81,7 +83,8 @@ async fn patient_references_and_identifiers_find_exactly_the_studies_of_the_pati
             identifier["value"].as_str().unwrap()
         );
         for name in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
-            let found = sorted(gateway.ids(&format!("/fhir/ImagingStudy?{name}={}", percent(&token))).await);
+            let found =
+                sorted(gateway.search_ids(&format!("/fhir/ImagingStudy?{name}={}", percent(&token))).await);
             let expected = expected_ids(&gateway, |study| {
                 let subject = &study["subject"]["identifier"];
                 subject["value"] == identifier["value"] && subject.get("system") == identifier.get("system")
@@ -96,10 +99,10 @@ async fn patient_references_and_identifiers_find_exactly_the_studies_of_the_pati
 #[tokio::test]
 async fn an_unknown_patient_finds_nothing() {
     let gateway = RunningGateway::start_with_samples().await;
-    assert_eq!(gateway.json("/fhir/ImagingStudy?patient=0000").await["total"], 0);
-    assert_eq!(gateway.json("/fhir/ImagingStudy?patient=Practitioner/1").await["total"], 0);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?patient=0000").await["total"], 0);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?patient=Practitioner/1").await["total"], 0);
     for name in ["patient.identifier", "identifier"] {
-        let unknown = gateway.json(&format!("/fhir/ImagingStudy?{name}=urn:none%7C")).await;
+        let unknown = gateway.get_json(&format!("/fhir/ImagingStudy?{name}=urn:none%7C")).await;
         assert_eq!(unknown["total"], 0, "{name}");
     }
 }
@@ -107,9 +110,9 @@ async fn an_unknown_patient_finds_nothing() {
 #[tokio::test]
 async fn wildcards_in_values_match_only_themselves() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    let (all, _) = gateway.search("/fhir/ImagingStudy").await;
     for pattern in ["*", "?", "P*", "%2A", "P%3F1", "*,*", "a%5C%5Cb", "%5C%2C"] {
-        let found = gateway.json(&format!("/fhir/ImagingStudy?patient.identifier={pattern}")).await;
+        let found = gateway.get_json(&format!("/fhir/ImagingStudy?patient.identifier={pattern}")).await;
         let literal = dicomweb_gateway::http::query::decode(&format!("x={pattern}")).unwrap().remove(0).1;
         let own =
             all.iter().filter(|study| study["subject"]["identifier"]["value"] == literal.as_str()).count();
@@ -124,7 +127,8 @@ async fn wildcards_in_values_match_only_themselves() {
     assert!(!with_asterisk.is_empty(), "the samples contain a PatientID with an asterisk");
     for study in with_asterisk {
         let value = study["subject"]["identifier"]["value"].as_str().unwrap();
-        let found = gateway.ids(&format!("/fhir/ImagingStudy?patient.identifier={}", percent(value))).await;
+        let found =
+            gateway.search_ids(&format!("/fhir/ImagingStudy?patient.identifier={}", percent(value))).await;
         assert!(found.contains(&study["id"].as_str().unwrap().to_owned()));
         let own = expected_ids(&gateway, |other| other["subject"]["identifier"]["value"] == value).await;
         assert_eq!(sorted(found), own);
@@ -134,7 +138,7 @@ async fn wildcards_in_values_match_only_themselves() {
 #[tokio::test]
 async fn dates_are_compared_as_intervals() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    let (all, _) = gateway.search("/fhir/ImagingStudy").await;
     let dated = all.iter().filter(|study| study["started"].is_string()).count();
     let mut years: Vec<&str> =
         all.iter().filter_map(|study| study["started"].as_str()).map(|started| &started[..4]).collect();
@@ -142,25 +146,28 @@ async fn dates_are_compared_as_intervals() {
     years.dedup();
     let mut in_years = 0;
     for year in &years {
-        let page = gateway.json(&format!("/fhir/ImagingStudy?started={year}")).await;
+        let page = gateway.get_json(&format!("/fhir/ImagingStudy?started={year}")).await;
         let total = page["total"].as_u64().unwrap();
         assert!(total > 0, "{year}");
         in_years += total;
-        let not =
-            gateway.json(&format!("/fhir/ImagingStudy?started=ne{year}")).await["total"].as_u64().unwrap();
+        let not = gateway.get_json(&format!("/fhir/ImagingStudy?started=ne{year}")).await["total"]
+            .as_u64()
+            .unwrap();
         assert_eq!(total + not, dated as u64);
-        let before =
-            gateway.json(&format!("/fhir/ImagingStudy?started=lt{year}")).await["total"].as_u64().unwrap();
-        let from =
-            gateway.json(&format!("/fhir/ImagingStudy?started=ge{year}")).await["total"].as_u64().unwrap();
+        let before = gateway.get_json(&format!("/fhir/ImagingStudy?started=lt{year}")).await["total"]
+            .as_u64()
+            .unwrap();
+        let from = gateway.get_json(&format!("/fhir/ImagingStudy?started=ge{year}")).await["total"]
+            .as_u64()
+            .unwrap();
         assert_eq!(before + from, dated as u64, "{year}");
     }
     assert_eq!(in_years, dated as u64);
     for study in all.iter().filter(|study| study["started"].is_string()) {
         let started = study["started"].as_str().unwrap();
-        let found = gateway.ids(&format!("/fhir/ImagingStudy?started={}", percent(started))).await;
+        let found = gateway.search_ids(&format!("/fhir/ImagingStudy?started={}", percent(started))).await;
         assert!(found.contains(&study["id"].as_str().unwrap().to_owned()), "{started}");
-        let day = gateway.ids(&format!("/fhir/ImagingStudy?started={}", &started[..10])).await;
+        let day = gateway.search_ids(&format!("/fhir/ImagingStudy?started={}", &started[..10])).await;
         assert!(day.contains(&study["id"].as_str().unwrap().to_owned()), "{started}");
     }
 }
@@ -177,20 +184,22 @@ async fn modality_and_status_match_as_tokens() {
         let dcm = format!("http://dicom.nema.org/resources/ontology/DCM|{code}");
         for value in [code.to_owned(), percent(&dcm)] {
             assert_eq!(
-                sorted(gateway.ids(&format!("/fhir/ImagingStudy?modality={value}")).await),
+                sorted(gateway.search_ids(&format!("/fhir/ImagingStudy?modality={value}")).await),
                 own,
                 "{value}"
             );
         }
-        assert_eq!(gateway.json(&format!("/fhir/ImagingStudy?modality=%7C{code}")).await["total"], 0);
+        assert_eq!(gateway.get_json(&format!("/fhir/ImagingStudy?modality=%7C{code}")).await["total"], 0);
     }
     let either = expected_ids(&gateway, |study| has(study, "CT") || has(study, "MR")).await;
-    assert_eq!(sorted(gateway.ids("/fhir/ImagingStudy?modality=CT,MR").await), either);
+    assert_eq!(sorted(gateway.search_ids("/fhir/ImagingStudy?modality=CT,MR").await), either);
     let both = expected_ids(&gateway, |study| has(study, "CT") && has(study, "PT")).await;
-    assert_eq!(sorted(gateway.ids("/fhir/ImagingStudy?modality=CT&modality=PT").await), both);
-    assert_eq!(gateway.json("/fhir/ImagingStudy?status=available").await["total"], 30);
+    assert_eq!(sorted(gateway.search_ids("/fhir/ImagingStudy?modality=CT&modality=PT").await), both);
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?status=available").await["total"], 30);
     assert_eq!(
-        gateway.json("/fhir/ImagingStudy?status=http://hl7.org/fhir/imagingstudy-status%7Ccancelled").await["total"],
+        gateway
+            .get_json("/fhir/ImagingStudy?status=http://hl7.org/fhir/imagingstudy-status%7Ccancelled")
+            .await["total"],
         0
     );
 }
@@ -198,21 +207,24 @@ async fn modality_and_status_match_as_tokens() {
 #[tokio::test]
 async fn pages_of_every_size_contain_every_match_once() {
     let gateway = RunningGateway::start_with_samples().await;
-    let whole = gateway.ids("/fhir/ImagingStudy?_count=100").await;
+    let whole = gateway.search_ids("/fhir/ImagingStudy?_count=100").await;
     for count in [1, 4, 29, 30, 31] {
         assert_eq!(
-            gateway.ids(&format!("/fhir/ImagingStudy?_count={count}&_elements=id")).await,
+            gateway.search_ids(&format!("/fhir/ImagingStudy?_count={count}&_elements=id")).await,
             whole,
             "{count}"
         );
     }
     for counting in ["_count=0", "_summary=count"] {
-        let before = (gateway.upstream_requests("metadata"), gateway.upstream_requests("retrieve"));
-        let bundle = gateway.json(&format!("/fhir/ImagingStudy?{counting}")).await;
+        let before = (gateway.upstream_request_count("metadata"), gateway.upstream_request_count("retrieve"));
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{counting}")).await;
         assert_eq!(bundle["total"], 30);
-        assert_eq!((bundle.get("entry"), link(&bundle, "next")), (None, None));
-        assert!(link(&bundle, "self").unwrap().contains(counting));
-        assert_eq!((gateway.upstream_requests("metadata"), gateway.upstream_requests("retrieve")), before);
+        assert_eq!((bundle.get("entry"), link_url(&bundle, "next")), (None, None));
+        assert!(link_url(&bundle, "self").unwrap().contains(counting));
+        assert_eq!(
+            (gateway.upstream_request_count("metadata"), gateway.upstream_request_count("retrieve")),
+            before
+        );
     }
     assert_eq!(gateway.get("/fhir/ImagingStudy?_cursor=abc").await.status, 400);
 }
@@ -221,9 +233,12 @@ async fn pages_of_every_size_contain_every_match_once() {
 async fn included_resources_occur_once_on_each_page() {
     let gateway = RunningGateway::start_with_samples().await;
     let bundle = gateway
-        .json("/fhir/ImagingStudy?_count=100&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient")
+        .get_json(
+            "/fhir/ImagingStudy?_count=100&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient",
+        )
         .await;
-    let (matches, included) = (entries(&bundle, "match"), entries(&bundle, "include"));
+    let (matches, included) =
+        (resources_with_mode(&bundle, "match"), resources_with_mode(&bundle, "include"));
     let mut referred: Vec<_> =
         matches.iter().map(|study| study["subject"]["reference"].as_str().unwrap().to_owned()).collect();
     referred.push("Endpoint/main".to_owned());
@@ -247,7 +262,7 @@ async fn included_resources_occur_once_on_each_page() {
 #[tokio::test]
 async fn patients_are_found_by_name_in_every_representation_birth_date_and_gender() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (patients, _) = gateway.matches("/fhir/Patient").await;
+    let (patients, _) = gateway.search("/fhir/Patient").await;
     for patient in &patients {
         let id = patient["id"].as_str().unwrap().to_owned();
         for name in patient["name"].as_array().into_iter().flatten() {
@@ -256,26 +271,26 @@ async fn patients_are_found_by_name_in_every_representation_birth_date_and_gende
             {
                 let Some(value) = value.as_str() else { continue };
                 let found = gateway
-                    .ids(&format!("/fhir/Patient?{parameter}={}", percent(&value.to_lowercase())))
+                    .search_ids(&format!("/fhir/Patient?{parameter}={}", percent(&value.to_lowercase())))
                     .await;
                 assert!(found.contains(&id), "{parameter}={value}");
             }
         }
         if let Some(date) = patient["birthDate"].as_str() {
-            assert!(gateway.ids(&format!("/fhir/Patient?birthdate={date}")).await.contains(&id));
+            assert!(gateway.search_ids(&format!("/fhir/Patient?birthdate={date}")).await.contains(&id));
         }
         if let Some(gender) = patient["gender"].as_str() {
-            assert!(gateway.ids(&format!("/fhir/Patient?gender={gender}")).await.contains(&id));
+            assert!(gateway.search_ids(&format!("/fhir/Patient?gender={gender}")).await.contains(&id));
         }
-        assert_eq!(gateway.ids(&format!("/fhir/Patient?_id={id}")).await, [id]);
+        assert_eq!(gateway.search_ids(&format!("/fhir/Patient?_id={id}")).await, [id]);
     }
-    assert_eq!(gateway.json("/fhir/Patient?family=nobodyhasthisname").await["total"], 0);
+    assert_eq!(gateway.get_json("/fhir/Patient?family=nobodyhasthisname").await["total"], 0);
 }
 
 #[tokio::test]
 async fn equal_patient_ids_of_different_issuers_are_different_patients() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (patients, _) = gateway.matches("/fhir/Patient").await;
+    let (patients, _) = gateway.search("/fhir/Patient").await;
     let same = |one: &Value, other: &Value| {
         one["identifier"][0]["value"].is_string()
             && one["identifier"][0]["value"] == other["identifier"][0]["value"]
@@ -285,7 +300,7 @@ async fn equal_patient_ids_of_different_issuers_are_different_patients() {
     assert_eq!(twins.len(), 2);
     assert_ne!(twins[0]["identifier"][0]["system"], twins[1]["identifier"][0]["system"]);
     let value = twins[0]["identifier"][0]["value"].as_str().unwrap();
-    assert_eq!(gateway.json(&format!("/fhir/Patient?identifier={}", percent(value))).await["total"], 2);
+    assert_eq!(gateway.get_json(&format!("/fhir/Patient?identifier={}", percent(value))).await["total"], 2);
 }
 
 #[tokio::test]
@@ -299,9 +314,9 @@ async fn searches_by_post_match_searches_by_get() {
     )
     .await;
     assert_eq!(posted.status, 200, "{}", posted.text());
-    assert_eq!(posted.json()["total"], gateway.json("/fhir/ImagingStudy?modality=CT").await["total"]);
+    assert_eq!(posted.json()["total"], gateway.get_json("/fhir/ImagingStudy?modality=CT").await["total"]);
     assert!(
-        link(&posted.json(), "self")
+        link_url(&posted.json(), "self")
             .unwrap()
             .ends_with("/fhir/ImagingStudy?status=available&modality=CT&_summary=count")
     );
@@ -310,12 +325,12 @@ async fn searches_by_post_match_searches_by_get() {
 #[tokio::test]
 async fn a_page_of_summaries_costs_no_request_per_study() {
     let gateway = RunningGateway::start_with_samples().await;
-    let before = gateway.upstream_requests("search");
-    let bundle = gateway.json("/fhir/ImagingStudy?_summary=true&_count=30").await;
-    assert_eq!(entries(&bundle, "match").len(), 30);
+    let before = gateway.upstream_request_count("search");
+    let bundle = gateway.get_json("/fhir/ImagingStudy?_summary=true&_count=30").await;
+    assert_eq!(resources_with_mode(&bundle, "match").len(), 30);
     // Two pages of studies and two of series: with this profile a short page is the last one only if the next one is empty.
-    assert_eq!(gateway.upstream_requests("search") - before, 4);
-    assert_eq!(gateway.upstream_requests("metadata"), 0);
+    assert_eq!(gateway.upstream_request_count("search") - before, 4);
+    assert_eq!(gateway.upstream_request_count("metadata"), 0);
 }
 
 #[tokio::test]
@@ -331,14 +346,15 @@ async fn issuers_that_only_instances_contain_are_compared() {
         "00080051": {"vr": "SQ", "Value": issuer},
         "0020000E": {"vr": "UI", "Value": ["1.2.3.4"]},
     }]);
-    let study = Study::new("1.2.3").accession("A1").series("1.2.3.4", "CT", 1);
+    let study = Study::new("1.2.3").accession_number("A1").series("1.2.3.4", "CT", 1);
     let metadata = CannedResponse::json(object.to_string());
-    let pacs = Pacs::new().study(study).at("/studies/1.2.3/series/1.2.3.4/metadata", metadata);
+    let pacs =
+        Pacs::new().with_study(study).with_response("/studies/1.2.3/series/1.2.3.4/metadata", metadata);
     let pacs = pacs.start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     for (token, found) in [("A1", 1), ("urn:oid:2.999.7%7CA1", 1), ("urn:oid:2.999.8%7CA1", 0), ("%7CA1", 0)]
     {
-        let bundle = gateway.json(&format!("/fhir/ImagingStudy?identifier={token}")).await;
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?identifier={token}")).await;
         assert_eq!(bundle["total"], found, "{token}");
     }
 }
@@ -347,11 +363,11 @@ async fn issuers_that_only_instances_contain_are_compared() {
 #[tokio::test]
 async fn a_tag_of_the_summary_is_not_a_tag_of_the_study() {
     let gateway = RunningGateway::start_with_samples().await;
-    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=1").await;
+    let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=1").await;
     let series = studies[0]["series"][0]["uid"].as_str().unwrap();
     for (criterion, total) in [("_tag:missing=true", 1), ("_tag:missing=false", 0), ("_tag:not=SUBSETTED", 1)]
     {
-        let found = gateway.json(&format!("/fhir/ImagingStudy?series={series}&{criterion}")).await;
+        let found = gateway.get_json(&format!("/fhir/ImagingStudy?series={series}&{criterion}")).await;
         assert_eq!(found["total"], total, "{criterion}: {found}");
     }
 }

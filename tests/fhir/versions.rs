@@ -6,8 +6,8 @@ use std::time::Duration;
 use dicomweb_gateway::clock::{ManualClock, SharedClock};
 use serde_json::Value;
 
-use crate::support::client::{self, Received};
-use crate::support::gateway::{RunningGateway, entries};
+use crate::support::client::{self, ReceivedResponse};
+use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
 const STUDY: &str = "/fhir/ImagingStudy/1.2";
@@ -15,19 +15,19 @@ const STUDY: &str = "/fhir/ImagingStudy/1.2";
 const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
 
 fn study(instances: usize) -> Study {
-    Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", instances)
+    Study::new("1.2").patient("P1", "Doe^Jane").series("1.2.1", "CT", instances)
 }
 
 async fn archive() -> RunningPacs {
     Pacs::new()
-        .study(study(2))
-        .study(Study::new("1.3").of("P2", "Roe^Rob").series("1.3.1", "MR", 1))
+        .with_study(study(2))
+        .with_study(Study::new("1.3").patient("P2", "Roe^Rob").series("1.3.1", "MR", 1))
         .start()
         .await
 }
 
-async fn reload(gateway: &RunningGateway, path: &str) -> Received {
-    gateway.get_with(path, &[NO_CACHE]).await
+async fn reload(gateway: &RunningGateway, path: &str) -> ReceivedResponse {
+    gateway.get_with_headers(path, &[NO_CACHE]).await
 }
 
 /// `meta.versionId` and `meta.lastUpdated`.
@@ -57,8 +57,12 @@ async fn every_representation_of_a_resource_has_the_same_version() {
         assert!(received.header("last-modified").is_some(), "{form}");
     }
     for search in ["?_id=1.2", "?_id=1.2&_summary=true", "?_id=1.2&_elements=started"] {
-        let bundle = gateway.json(&format!("/fhir/ImagingStudy{search}")).await;
-        assert_eq!(version(&entries(&bundle, "match")[0]), (id.clone(), since.clone()), "{search}");
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy{search}")).await;
+        assert_eq!(
+            version(&resources_with_mode(&bundle, "match")[0]),
+            (id.clone(), since.clone()),
+            "{search}"
+        );
     }
 }
 
@@ -68,13 +72,13 @@ async fn a_cached_summary_gets_the_version_of_the_whole_study_when_it_is_revalid
     let clock = Arc::new(ManualClock::default());
     let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
     let path = format!("{STUDY}?_summary=true");
-    let (before, since) = version(&gateway.json(&path).await);
-    let whole = version(&gateway.json(STUDY).await);
+    let (before, since) = version(&gateway.get_json(&path).await);
+    let whole = version(&gateway.get_json(STUDY).await);
     assert_ne!(whole.0, before);
     assert_eq!(whole.1, since, "reading the whole study is not a change");
     let sent = pacs.targets().len();
     clock.advance(Duration::from_hours(1));
-    let summary = gateway.json(&path).await;
+    let summary = gateway.get_json(&path).await;
     assert_eq!(version(&summary), whole);
     let sent = pacs.targets().split_off(sent);
     assert!(!sent.is_empty() && !sent.iter().any(|target| target.contains("/series")), "{sent:?}");
@@ -85,10 +89,10 @@ async fn a_changed_study_has_another_version_and_a_later_time() {
     let pacs = archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let before = gateway.get(STUDY).await;
-    let other = version(&gateway.json("/fhir/ImagingStudy/1.3").await);
+    let other = version(&gateway.get_json("/fhir/ImagingStudy/1.3").await);
     let (id, since) = version(&before.json());
     assert_eq!(version(&reload(&gateway, STUDY).await.json()), (id.clone(), since.clone()));
-    pacs.set_studies([study(3), Study::new("1.3").of("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
+    pacs.set_studies([study(3), Study::new("1.3").patient("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
     let after = reload(&gateway, STUDY).await;
     let (changed, later) = version(&after.json());
     assert_ne!(changed, id);
@@ -98,7 +102,7 @@ async fn a_changed_study_has_another_version_and_a_later_time() {
         ("If-None-Match", tag(&id)),
         ("If-Modified-Since", before.header("last-modified").unwrap().to_owned()),
     ] {
-        let received = gateway.get_with(STUDY, &[(name, &value)]).await;
+        let received = gateway.get_with_headers(STUDY, &[(name, &value)]).await;
         assert_eq!(received.status, 200, "{name} hides a change");
     }
 }
@@ -113,13 +117,16 @@ async fn a_change_of_instances_without_changed_rows_is_detected_when_they_are_re
         crate::support::pacs::CannedResponse::json(Value::Array(vec![instance]).to_string())
     };
     let pacs = Pacs::new()
-        .study(study(1))
-        .in_turn("/studies/1.2/series/1.2.1/metadata", [metadata("1.2.1.1"), metadata("1.2.1.9")])
+        .with_study(study(1))
+        .with_responses("/studies/1.2/series/1.2.1/metadata", [metadata("1.2.1.1"), metadata("1.2.1.9")])
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let (id, since) = version(&gateway.json(STUDY).await);
-    assert_eq!(version(&gateway.json(&format!("{STUDY}?_summary=true")).await), (id.clone(), since.clone()));
+    let (id, since) = version(&gateway.get_json(STUDY).await);
+    assert_eq!(
+        version(&gateway.get_json(&format!("{STUDY}?_summary=true")).await),
+        (id.clone(), since.clone())
+    );
     let (changed, later) = version(&reload(&gateway, STUDY).await.json());
     assert_ne!(changed, id);
     assert!(later > since);
@@ -129,13 +136,13 @@ async fn a_change_of_instances_without_changed_rows_is_detected_when_they_are_re
 async fn conditional_reads_return_304_for_the_current_version() {
     let pacs = archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    let patient = gateway.get_json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
     for path in [STUDY, &format!("{STUDY}?_summary=true"), &format!("/fhir/{patient}"), "/fhir/Endpoint/main"]
     {
         let first = gateway.get(path).await;
         let etag = first.header("etag").unwrap();
         assert_eq!(etag, tag(first.json()["meta"]["versionId"].as_str().unwrap()), "{path}");
-        let again = gateway.get_with(path, &[("If-None-Match", &format!("\"x\", {etag}"))]).await;
+        let again = gateway.get_with_headers(path, &[("If-None-Match", &format!("\"x\", {etag}"))]).await;
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
         assert_eq!(again.header("etag"), Some(etag));
         assert_eq!(again.header("last-modified").is_some(), first.header("last-modified").is_some());
@@ -145,12 +152,13 @@ async fn conditional_reads_return_304_for_the_current_version() {
             continue;
         };
         // If-None-Match takes precedence over If-Modified-Since (RFC 9110 13.2.2), and an old date does not match.
-        let other = gateway.get_with(path, &[("If-None-Match", "\"x\""), ("If-Modified-Since", date)]).await;
+        let other =
+            gateway.get_with_headers(path, &[("If-None-Match", "\"x\""), ("If-Modified-Since", date)]).await;
         assert_eq!(other.status, 200, "{path}");
         let old = [("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")];
-        assert_eq!(gateway.get_with(path, &old).await.status, 200, "{path}");
+        assert_eq!(gateway.get_with_headers(path, &old).await.status, 200, "{path}");
         let late = [("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")];
-        assert_eq!(gateway.get_with(path, &late).await.status, 304, "{path}");
+        assert_eq!(gateway.get_with_headers(path, &late).await.status, 304, "{path}");
         let head = client::send("HEAD", &format!("{}{path}", gateway.base_url()), &[]).await;
         assert_eq!((head.header("etag"), head.status), (Some(etag), 200));
         assert_eq!(head.header("last-modified").is_some(), first.header("last-modified").is_some());
@@ -161,7 +169,7 @@ async fn conditional_reads_return_304_for_the_current_version() {
 async fn vread_returns_the_current_version_and_no_other() {
     let pacs = archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    let patient = gateway.get_json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
     for path in [STUDY, &format!("/fhir/{patient}"), "/fhir/Endpoint/main"] {
         let read = gateway.get(path).await;
         let id = read.json()["meta"]["versionId"].as_str().unwrap().to_owned();
@@ -173,7 +181,7 @@ async fn vread_returns_the_current_version_and_no_other() {
             vread.header("content-location"),
             Some(format!("{}{version_path}", gateway.base_url()).as_str())
         );
-        let again = gateway.get_with(&version_path, &[("If-None-Match", &tag(&id))]).await;
+        let again = gateway.get_with_headers(&version_path, &[("If-None-Match", &tag(&id))]).await;
         assert_eq!(again.status, 304);
         let other = gateway.get(&format!("{path}/_history/0123")).await;
         assert_eq!((other.status, other.json()["issue"][0]["code"].clone()), (404, "not-supported".into()));
@@ -196,12 +204,12 @@ async fn vread_returns_the_current_version_and_no_other() {
 async fn the_history_of_an_instance_has_its_current_version() {
     let pacs = archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    let patient = gateway.get_json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
     for (path, has_time) in
         [(STUDY, true), (&format!("/fhir/{patient}"), false), ("/fhir/Endpoint/main", true)]
     {
         let read = gateway.get(path).await;
-        let bundle = gateway.json(&format!("{path}/_history")).await;
+        let bundle = gateway.get_json(&format!("{path}/_history")).await;
         let url = format!("{}{path}", gateway.base_url());
         let link = serde_json::json!([{"relation": "self", "url": format!("{url}/_history")}]);
         assert_eq!(
@@ -230,7 +238,7 @@ async fn the_history_of_an_instance_has_its_current_version() {
             ("_since=", 1, 1),
             ("_elements=id", 1, 1),
         ] {
-            let bundle = gateway.json(&format!("{path}/_history?{query}")).await;
+            let bundle = gateway.get_json(&format!("{path}/_history?{query}")).await;
             let shown = bundle["entry"].as_array().map_or(0, Vec::len) as u64;
             assert_eq!((bundle["total"].as_u64(), shown), (Some(total), entries), "{path} {query}");
         }
@@ -254,7 +262,7 @@ async fn the_history_of_an_instance_has_its_current_version() {
 async fn batch_entries_have_their_own_conditions() {
     let pacs = archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let (id, _) = version(&gateway.json(STUDY).await);
+    let (id, _) = version(&gateway.get_json(STUDY).await);
     let since = "Fri, 01 Jan 2100 00:00:00 GMT";
     let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": [
         {"request": {"method": "GET", "url": "ImagingStudy/1.2", "ifModifiedSince": since}},
@@ -273,7 +281,7 @@ async fn batch_entries_have_their_own_conditions() {
 #[tokio::test]
 async fn the_capability_statement_declares_versioning_as_implemented() {
     let gateway = RunningGateway::start_with_samples().await;
-    for resource in gateway.json("/fhir/metadata").await["rest"][0]["resource"].as_array().unwrap() {
+    for resource in gateway.get_json("/fhir/metadata").await["rest"][0]["resource"].as_array().unwrap() {
         assert_eq!(resource["versioning"], "versioned");
         assert_eq!(resource["readHistory"], false);
         assert_eq!(resource["conditionalRead"], "full-support");
@@ -305,8 +313,8 @@ async fn a_deleted_study_is_a_410_across_restarts_until_it_is_stored_again() {
     let gateway = RunningGateway::start(&pacs.url(), &configured).await;
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "it never existed");
     // One was read, the other was listed.
-    let (id, since) = version(&gateway.json(STUDY).await);
-    gateway.json("/fhir/ImagingStudy?_summary=true").await;
+    let (id, since) = version(&gateway.get_json(STUDY).await);
+    gateway.get_json("/fhir/ImagingStudy?_summary=true").await;
     pacs.set_studies([]);
     for path in [STUDY, "/fhir/ImagingStudy/1.3"] {
         let deleted = reload(&gateway, path).await;
@@ -323,7 +331,7 @@ async fn a_deleted_study_is_a_410_across_restarts_until_it_is_stored_again() {
     assert_eq!(gateway.get(&format!("{STUDY}/_history")).await.status, 410);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404);
     pacs.set_studies([study(2)]);
-    let (again, later) = version(&gateway.json(STUDY).await);
+    let (again, later) = version(&gateway.get_json(STUDY).await);
     assert_eq!(again, id, "the same content has the same versionId");
     assert!(later > since, "and an incremental client sees the study again");
 }
@@ -335,16 +343,16 @@ async fn versions_survive_a_restart_and_version_ids_the_loss_of_the_store() {
     let pacs = archive().await;
     let gateway = RunningGateway::start(&pacs.url(), &configured).await;
     let (study, endpoint) =
-        (version(&gateway.json(STUDY).await), version(&gateway.json("/fhir/Endpoint/main").await));
+        (version(&gateway.get_json(STUDY).await), version(&gateway.get_json("/fhir/Endpoint/main").await));
     gateway.stop().await;
     let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    assert_eq!(version(&gateway.json(STUDY).await), study);
+    assert_eq!(version(&gateway.get_json(STUDY).await), study);
     // The address of the Endpoint has changed with the port of the listener.
-    assert_eq!(version(&gateway.json("/fhir/Endpoint/main").await).1, endpoint.1);
+    assert_eq!(version(&gateway.get_json("/fhir/Endpoint/main").await).1, endpoint.1);
     gateway.stop().await;
     std::fs::remove_file(state.path().join("store.redb")).unwrap();
     let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    let (id, since) = version(&gateway.json(STUDY).await);
+    let (id, since) = version(&gateway.get_json(STUDY).await);
     assert_eq!(id, study.0);
     assert!(since > study.1);
     gateway.stop().await;
@@ -352,7 +360,7 @@ async fn versions_survive_a_restart_and_version_ids_the_loss_of_the_store() {
         RunningGateway::start(&pacs.url(), &format!("accession_system = \"urn:oid:2.999\"\n{configured}"))
             .await;
     assert_ne!(
-        version(&gateway.json(STUDY).await).0,
+        version(&gateway.get_json(STUDY).await).0,
         id,
         "configuration that changes the resource changes its version"
     );

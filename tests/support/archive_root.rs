@@ -6,7 +6,7 @@ use super::gateway::RunningGateway;
 use super::pacs::RunningPacs;
 
 /// The public URL of the archive root, which responses contain independently of the port.
-pub const PUBLIC: &str = "https://gateway.example/imaging/dicom-web/main";
+pub const PUBLIC_URL: &str = "https://gateway.example/imaging/dicom-web/main";
 
 /// The root of the archive `main` at a gateway that runs until this value is dropped.
 #[derive(Debug)]
@@ -14,17 +14,17 @@ pub struct ArchiveRoot(RunningGateway);
 
 impl ArchiveRoot {
     /// Starts a gateway in front of `pacs`.
-    pub async fn new(pacs: &RunningPacs) -> Self {
-        Self::with_config(&pacs.url(), "").await
+    pub async fn start(pacs: &RunningPacs) -> Self {
+        Self::start_with_config(&pacs.url(), "").await
     }
 
     /// Starts a gateway in front of the archive at `url`, with additional lines of configuration.
-    pub async fn with_config(url: &str, lines: &str) -> Self {
+    pub async fn start_with_config(url: &str, lines: &str) -> Self {
         Self(RunningGateway::start(url, &with_public_url(lines)).await)
     }
 
-    /// Does the same as [`with_config`](Self::with_config), with `clock`.
-    pub async fn with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
+    /// Does the same as [`with_config`](Self::start_with_config), with `clock`.
+    pub async fn start_with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
         Self(RunningGateway::start_with_clock(clock, url, &with_public_url(lines)).await)
     }
 

@@ -12,7 +12,7 @@ const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A response as it was received.
 #[derive(Debug, Clone)]
-pub struct Received {
+pub struct ReceivedResponse {
     /// The status; 0 if there was no response.
     pub status: u16,
     /// The headers, with names in lower case.
@@ -20,10 +20,10 @@ pub struct Received {
     /// The part of the body that was received, without chunked framing.
     pub body: Vec<u8>,
     /// Whether the body is complete according to its framing.
-    pub complete: bool,
+    pub is_complete: bool,
 }
 
-impl Received {
+impl ReceivedResponse {
     /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
@@ -41,22 +41,22 @@ impl Received {
 }
 
 /// Sends GET for `url`.
-pub async fn get(url: &str) -> Received {
+pub async fn get(url: &str) -> ReceivedResponse {
     send("GET", url, &[]).await
 }
 
 /// Sends GET for `url` with headers.
-pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Received {
+pub async fn get_with_headers(url: &str, headers: &[(&str, &str)]) -> ReceivedResponse {
     send("GET", url, headers).await
 }
 
 /// Sends a request for `url` with unchanged path and query, and reads the response.
-pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received {
+pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> ReceivedResponse {
     receive(method, send_request(method, url, headers).await).await
 }
 
 /// Reads the response to a request with `method` that was sent over `stream`.
-pub async fn receive(method: &str, mut stream: TcpStream) -> Received {
+pub async fn receive(method: &str, mut stream: TcpStream) -> ReceivedResponse {
     let mut bytes = Vec::new();
     let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
     let has_ended = reading.expect("a response in time").is_ok();
@@ -80,9 +80,9 @@ pub async fn send_request(method: &str, url: &str, headers: &[(&str, &str)]) -> 
     stream
 }
 
-fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> Received {
+fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> ReceivedResponse {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return Received { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
+        return ReceivedResponse { status: 0, headers: Vec::new(), body: Vec::new(), is_complete: false };
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
@@ -94,7 +94,7 @@ fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> Received {
     let header =
         |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     let rest = &bytes[end + 4..];
-    let (body, complete) = if method == "HEAD" || matches!(status, 204 | 304) {
+    let (body, is_complete) = if method == "HEAD" || matches!(status, 204 | 304) {
         (rest.to_vec(), rest.is_empty())
     } else if header("transfer-encoding") == Some("chunked") {
         decode_chunks(rest)
@@ -103,7 +103,7 @@ fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> Received {
     } else {
         (rest.to_vec(), has_ended)
     };
-    Received { status, headers, body, complete }
+    ReceivedResponse { status, headers, body, is_complete }
 }
 
 /// Decodes the chunked transfer coding; also returns whether the body is complete.
@@ -128,7 +128,7 @@ fn decode_chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
 }
 
 /// Sends POST with a body.
-pub async fn post(url: &str, content_type: &str, body: &str) -> Received {
+pub async fn post(url: &str, content_type: &str, body: &str) -> ReceivedResponse {
     let length = body.len().to_string();
     let mut stream =
         send_request("POST", url, &[("Content-Type", content_type), ("Content-Length", &length)]).await;

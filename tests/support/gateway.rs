@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::client::{self, Received};
+use super::client::{self, ReceivedResponse};
 use super::samples::{self, SampleArchive};
 
 /// A duration longer than any test, for timeouts that a test does not set and that must not be reached, even on a busy machine.
@@ -64,11 +64,11 @@ pub struct RunningGateway {
 impl RunningGateway {
     /// Starts a gateway in front of the embedded archive with the sample studies.
     pub async fn start_with_samples() -> Self {
-        Self::start_with_samples_and("").await
+        Self::start_with_samples_and_config("").await
     }
 
     /// Does the same as [`start_with_samples`](Self::start_with_samples), with additional lines of configuration.
-    pub async fn start_with_samples_and(more: &str) -> Self {
+    pub async fn start_with_samples_and_config(more: &str) -> Self {
         // The creation of the samples blocks.
         let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
         let mut gateway = Self::start(&archive.url, more).await;
@@ -141,7 +141,7 @@ impl RunningGateway {
     }
 
     /// Returns the number of upstream requests of a class so far, with all outcomes.
-    pub fn upstream_requests(&self, class: &str) -> u64 {
+    pub fn upstream_request_count(&self, class: &str) -> u64 {
         let label = format!("class=\"{class}\"");
         let lines = self.metrics().lines().map(str::to_owned).collect::<Vec<_>>();
         let counts = lines
@@ -151,37 +151,37 @@ impl RunningGateway {
     }
 
     /// Sends GET for a path.
-    pub async fn get(&self, path: &str) -> Received {
+    pub async fn get(&self, path: &str) -> ReceivedResponse {
         client::get(&format!("{}{path}", self.base_url)).await
     }
 
     /// Sends GET for a path with headers.
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Received {
-        client::get_with(&format!("{}{path}", self.base_url), headers).await
+    pub async fn get_with_headers(&self, path: &str, headers: &[(&str, &str)]) -> ReceivedResponse {
+        client::get_with_headers(&format!("{}{path}", self.base_url), headers).await
     }
 
     /// Reads the JSON resource at a path; panics unless the status is 200.
-    pub async fn json(&self, path: &str) -> Value {
+    pub async fn get_json(&self, path: &str) -> Value {
         let received = self.get(path).await;
         assert_eq!(received.status, 200, "{path}: {}", received.text());
         received.json()
     }
 
     /// Reads the matches on all pages of a search; also returns the first page.
-    pub async fn matches(&self, path: &str) -> (Vec<Value>, Value) {
-        let first = self.json(path).await;
+    pub async fn search(&self, path: &str) -> (Vec<Value>, Value) {
+        let first = self.get_json(path).await;
         let (mut matches, mut page) = (Vec::new(), first.clone());
         loop {
-            matches.extend(entries(&page, "match"));
-            let Some(next) = link(&page, "next") else { return (matches, first) };
+            matches.extend(resources_with_mode(&page, "match"));
+            let Some(next) = link_url(&page, "next") else { return (matches, first) };
             let path = next.strip_prefix(&self.base_url).expect("a link to the gateway").to_owned();
-            page = self.json(&path).await;
+            page = self.get_json(&path).await;
         }
     }
 
     /// Reads the ids of the matches on all pages of a search.
-    pub async fn ids(&self, path: &str) -> Vec<String> {
-        let (matches, _) = self.matches(path).await;
+    pub async fn search_ids(&self, path: &str) -> Vec<String> {
+        let (matches, _) = self.search(path).await;
         matches.iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
     }
 }
@@ -194,7 +194,7 @@ impl Drop for RunningGateway {
 }
 
 /// Returns the resources of a Bundle whose entries have the `search.mode` `mode`.
-pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
+pub fn resources_with_mode(bundle: &Value, mode: &str) -> Vec<Value> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
     entries
         .into_iter()
@@ -204,7 +204,7 @@ pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
 }
 
 /// Returns the URL of a link of a Bundle.
-pub fn link(bundle: &Value, relation: &str) -> Option<String> {
+pub fn link_url(bundle: &Value, relation: &str) -> Option<String> {
     let links = bundle["link"].as_array()?;
     Some(links.iter().find(|link| link["relation"] == relation)?["url"].as_str()?.to_owned())
 }

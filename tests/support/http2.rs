@@ -8,7 +8,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::client::Received;
+use super::client::ReceivedResponse;
 
 /// A client with one connection.
 #[derive(Debug, Clone)]
@@ -37,15 +37,16 @@ impl Http2Client {
     }
 
     /// Sends GET and reads the response.
-    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Received {
-        let mut received = Received { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> ReceivedResponse {
+        let mut received =
+            ReceivedResponse { status: 0, headers: Vec::new(), body: Vec::new(), is_complete: false };
         let Some(response) = self.send(path, headers).await else { return received };
         received.status = response.status().as_u16();
         let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         received.headers =
             response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let mut body = response.into_body();
-        received.complete = loop {
+        received.is_complete = loop {
             match body.frame().await {
                 None => break true,
                 Some(Err(_)) => break false,

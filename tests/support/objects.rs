@@ -6,7 +6,7 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 /// Creates an object without pixel data.
-pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
+pub fn object_without_pixel_data(study: &str, series: &str, instance: &str) -> InMemDicomObject {
     let text = |tag: Tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
     InMemDicomObject::from_element_iter([
         text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100"),
@@ -20,7 +20,7 @@ pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
 
 /// Creates an object with native pixel data: frames of 2 by 2 pixels, concatenated in `pixels`.
 pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemDicomObject {
-    let mut image = report(study, series, instance);
+    let mut image = object_without_pixel_data(study, series, instance);
     let frames = (pixels.len() / 4).to_string();
     image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames)));
     for tag in [tags::ROWS, tags::COLUMNS] {
@@ -32,7 +32,7 @@ pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemD
 }
 
 /// Creates an object with encapsulated pixel data: the number of frames, the Basic Offset Table and the fragments.
-pub fn compressed(
+pub fn encapsulated_image(
     study: &str,
     series: &str,
     instance: &str,
@@ -47,7 +47,7 @@ pub fn compressed(
 }
 
 /// Encodes a Part 10 file in `transfer_syntax`.
-pub fn encoded(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
+pub fn encode_file(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
     let uid = object.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned();
     let meta = FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(uids::SECONDARY_CAPTURE_IMAGE_STORAGE)
@@ -61,6 +61,6 @@ pub fn encoded(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
 }
 
 /// Encodes a Part 10 file in Explicit VR Little Endian.
-pub fn file(object: InMemDicomObject) -> Vec<u8> {
-    encoded(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+pub fn encode_explicit_file(object: InMemDicomObject) -> Vec<u8> {
+    encode_file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }

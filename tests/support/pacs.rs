@@ -3,8 +3,8 @@
 //!
 //! ```ignore
 //! let pacs = Pacs::new()
-//!     .study(Study::new("1.2").of("P1", "Doe^Jane").on("20240131").series("1.2.1", "CT", 3))
-//!     .at("/studies/1.2/metadata", CannedResponse::json("[{").breaks_after(2))
+//!     .with_study(Study::new("1.2").patient("P1", "Doe^Jane").study_date("20240131").series("1.2.1", "CT", 3))
+//!     .with_response("/studies/1.2/metadata", CannedResponse::json("[{").abort_after(2))
 //!     .start()
 //!     .await;
 //! let answer = client::get(&format!("{}/studies", pacs.url())).await;
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use canned_response::{CannedResponse, Framing};
-pub use query::QueryMatch;
+pub use query::QueryCondition;
 pub use study::Study;
 
 /// The behavior of the archive for `limit` and `offset`.
@@ -32,7 +32,7 @@ pub use study::Study;
 pub enum Paging {
     /// The archive pages as PS3.18 defines it.
     #[default]
-    Honest,
+    Standard,
     /// The archive ignores `limit` and `offset`.
     Ignored,
     /// The archive ignores `offset`.
@@ -40,13 +40,13 @@ pub enum Paging {
     /// The archive ignores `limit`.
     LimitIgnored,
     /// The archive returns at most this number of rows per response, without a Warning.
-    CutAt(usize),
+    Truncated(usize),
     /// The archive returns at most this number of rows per response, with a Warning if more rows follow.
-    CutAtWithWarning(usize),
+    TruncatedWithWarning(usize),
     /// The archive ignores `offset`, and returns at most this number of rows per response, with a Warning if more rows follow.
     FirstRowsWithWarning(usize),
     /// The archive rejects an `offset` at the end of the list.
-    EndRejected,
+    EndOffsetRejected,
 }
 
 /// A change of the studies of the archive.
@@ -75,19 +75,19 @@ pub struct Pacs {
 }
 
 /// A path, the conditions on its query, and the answer.
-type ConditionalAnswer = (String, Vec<(String, QueryMatch)>, CannedResponse);
+type ConditionalAnswer = (String, Vec<(String, QueryCondition)>, CannedResponse);
 
 /// The behavior of the archive for all answers.
 #[derive(Debug, Clone, Default)]
 struct Behavior {
     slow: Option<Duration>,
     metadata_until: usize,
-    breaks_after: Option<usize>,
+    abort_after: Option<usize>,
     base_url: Option<String>,
-    closes_silently: bool,
-    ignores_filters: bool,
+    close_after_each_response: bool,
+    ignore_matching_keys: bool,
     paging: Paging,
-    repeats_rows: usize,
+    repeat_rows: usize,
     max_listed: Option<usize>,
     changes: Vec<(usize, Change)>,
     user_and_password: Option<(String, String)>,
@@ -106,51 +106,56 @@ impl Pacs {
     }
 
     /// Adds `study`, which the archive returns in searches and metadata.
-    pub fn study(mut self, study: Study) -> Self {
+    pub fn with_study(mut self, study: Study) -> Self {
         self.studies.push(study);
         self
     }
 
     /// Answers requests for `path`, relative to the root and with any query, with `answer`.
-    pub fn at(self, path: &str, answer: CannedResponse) -> Self {
-        self.in_turn(path, [answer])
+    pub fn with_response(self, path: &str, answer: CannedResponse) -> Self {
+        self.with_responses(path, [answer])
     }
 
     /// Answers requests for `path` with `answers` in their order; the last answer is repeated.
-    pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = CannedResponse>) -> Self {
+    pub fn with_responses(mut self, path: &str, answers: impl IntoIterator<Item = CannedResponse>) -> Self {
         self.by_path.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
         self
     }
 
     /// Answers requests for `path` (any path for `*`) whose query meets the conditions with `answer`. The first answer whose
     /// conditions are met is used.
-    pub fn when(mut self, path: &str, keys: Vec<(String, QueryMatch)>, answer: CannedResponse) -> Self {
+    pub fn with_conditional_response(
+        mut self,
+        path: &str,
+        keys: Vec<(String, QueryCondition)>,
+        answer: CannedResponse,
+    ) -> Self {
         let path = if path == "*" { path.to_owned() } else { format!("{ROOT}{path}") };
         self.conditional.push((path, keys, answer));
         self
     }
 
     /// Answers all other requests with `answer` instead of 404.
-    pub fn otherwise(mut self, answer: CannedResponse) -> Self {
+    pub fn with_fallback(mut self, answer: CannedResponse) -> Self {
         self.otherwise = Some(answer);
         self
     }
 
     /// Waits before every answer.
-    pub fn slow(mut self, duration: Duration) -> Self {
+    pub fn with_delay(mut self, duration: Duration) -> Self {
         self.behavior.slow = Some(duration);
         self
     }
 
     /// Answers metadata requests only after this number of requests was in flight at the same time.
-    pub fn holds_metadata_until(mut self, concurrent: usize) -> Self {
+    pub fn with_metadata_barrier(mut self, concurrent: usize) -> Self {
         self.behavior.metadata_until = concurrent;
         self
     }
 
     /// Aborts every body after this number of bytes.
-    pub fn breaks_after(mut self, bytes: usize) -> Self {
-        self.behavior.breaks_after = Some(bytes);
+    pub fn abort_after(mut self, bytes: usize) -> Self {
+        self.behavior.abort_after = Some(bytes);
         self
     }
 
@@ -161,43 +166,43 @@ impl Pacs {
     }
 
     /// Closes each connection after the first answer, without declaring it in the headers.
-    pub fn closes_silently(mut self) -> Self {
-        self.behavior.closes_silently = true;
+    pub fn close_after_each_response(mut self) -> Self {
+        self.behavior.close_after_each_response = true;
         self
     }
 
     /// Answers every search with all studies, like archives that do not support a matching key.
-    pub fn ignores_filters(mut self) -> Self {
-        self.behavior.ignores_filters = true;
+    pub fn ignore_matching_keys(mut self) -> Self {
+        self.behavior.ignore_matching_keys = true;
         self
     }
 
     /// Sets the behavior for `limit` and `offset`.
-    pub fn paging(mut self, paging: Paging) -> Self {
+    pub fn with_paging(mut self, paging: Paging) -> Self {
         self.behavior.paging = paging;
         self
     }
 
     /// Repeats every row this number of times.
-    pub fn repeats_rows(mut self, times: usize) -> Self {
-        self.behavior.repeats_rows = times;
+    pub fn repeat_rows(mut self, times: usize) -> Self {
+        self.behavior.repeat_rows = times;
         self
     }
 
     /// Answers searches with more matching studies than this number with 413, like dcm4chee.
-    pub fn rejects_lists_above(mut self, studies: usize) -> Self {
+    pub fn reject_lists_above(mut self, studies: usize) -> Self {
         self.behavior.max_listed = Some(studies);
         self
     }
 
     /// Applies `change` after this number of searches for studies.
-    pub fn after(mut self, searches: usize, change: Change) -> Self {
+    pub fn change_after_searches(mut self, searches: usize, change: Change) -> Self {
         self.behavior.changes.push((searches, change));
         self
     }
 
     /// Answers requests without these credentials with 401.
-    pub fn requires_basic_auth(mut self, user: &str, password: &str) -> Self {
+    pub fn require_basic_auth(mut self, user: &str, password: &str) -> Self {
         self.behavior.user_and_password = Some((user.to_owned(), password.to_owned()));
         self
     }
@@ -221,7 +226,7 @@ impl Pacs {
 
 /// A request as the archive received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenRequest {
+pub struct ReceivedRequest {
     /// The method, such as `GET`.
     pub method: String,
     /// The raw path and query.
@@ -230,7 +235,7 @@ pub struct SeenRequest {
     pub headers: Vec<(String, String)>,
 }
 
-impl SeenRequest {
+impl ReceivedRequest {
     /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
@@ -249,7 +254,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     studies: Vec<Study>,
-    seen: Vec<SeenRequest>,
+    seen: Vec<ReceivedRequest>,
     answering: usize,
     max_answering: usize,
     connections: usize,
@@ -285,7 +290,7 @@ impl Shared {
     fn change_after_searches(&self) {
         let mut state = self.state.lock().unwrap();
         let is_search =
-            |seen: &SeenRequest| seen.target.split('?').next() == Some(&format!("{ROOT}/studies"));
+            |seen: &ReceivedRequest| seen.target.split('?').next() == Some(&format!("{ROOT}/studies"));
         if state.seen.last().is_some_and(is_search) {
             let searches = state.seen.iter().filter(|seen| is_search(seen)).count();
             let due = self.pacs.behavior.changes.iter().filter(|(after, _)| *after == searches);
@@ -296,7 +301,7 @@ impl Shared {
     }
 
     /// Determines the answer to a request.
-    fn answer_to(&self, seen: &SeenRequest) -> CannedResponse {
+    fn answer_to(&self, seen: &ReceivedRequest) -> CannedResponse {
         if let Some((user, password)) = &self.pacs.behavior.user_and_password {
             use base64::Engine;
             let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
@@ -308,7 +313,7 @@ impl Shared {
         let query = seen.target.split_once('?').map_or("", |(_, query)| query);
         let matches = |(scripted, conditions, _): &&ConditionalAnswer| {
             (scripted == "*" || scripted == path)
-                && conditions.iter().all(|(key, condition)| condition.fits(query, key))
+                && conditions.iter().all(|(key, condition)| condition.is_met_by(query, key))
         };
         if let Some((_, _, answer)) = self.pacs.conditional.iter().find(matches) {
             return answer.clone();
@@ -361,7 +366,7 @@ impl RunningPacs {
     }
 
     /// Returns all requests so far.
-    pub fn requests(&self) -> Vec<SeenRequest> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
@@ -371,22 +376,22 @@ impl RunningPacs {
     }
 
     /// Returns the highest number of requests that were in flight at the same time.
-    pub fn max_concurrent(&self) -> usize {
+    pub fn max_concurrent_requests(&self) -> usize {
         self.shared.state.lock().unwrap().max_answering
     }
 
     /// Waits until this number of requests was received.
-    pub async fn until_requests(&self, times: usize) {
+    pub async fn wait_for_requests(&self, times: usize) {
         self.until("sent the expected number of requests", |state| state.seen.len() >= times).await;
     }
 
     /// Waits until no request is in flight.
-    pub async fn until_idle(&self) {
+    pub async fn wait_until_idle(&self) {
         self.until("idle", |state| state.answering == 0).await;
     }
 
     /// Waits until this number of requests is in flight.
-    pub async fn until_answering(&self, count: usize) {
+    pub async fn wait_for_open_requests(&self, count: usize) {
         self.until("at the expected number of open requests", |state| state.answering == count).await;
     }
 

@@ -26,41 +26,41 @@ pub const IMPLICIT_LITTLE: Encoding = Encoding { explicit: false, big_endian: fa
 pub const EXPLICIT_BIG: Encoding = Encoding { explicit: true, big_endian: true };
 
 impl Encoding {
-    pub fn word(self, word: u16) -> [u8; 2] {
+    pub fn u16_bytes(self, word: u16) -> [u8; 2] {
         if self.big_endian { word.to_be_bytes() } else { word.to_le_bytes() }
     }
 
-    pub fn long(self, long: u32) -> [u8; 4] {
+    pub fn u32_bytes(self, long: u32) -> [u8; 4] {
         if self.big_endian { long.to_be_bytes() } else { long.to_le_bytes() }
     }
 
     fn tag(self, tag: u32) -> Vec<u8> {
         let [a, b, c, d] = tag.to_be_bytes();
-        [self.word(u16::from_be_bytes([a, b])), self.word(u16::from_be_bytes([c, d]))].concat()
+        [self.u16_bytes(u16::from_be_bytes([a, b])), self.u16_bytes(u16::from_be_bytes([c, d]))].concat()
     }
 
     /// Encodes an element whose header declares `length`, which may differ from the length of `value`.
-    pub fn with_length(self, tag: u32, vr: &str, length: u32, value: &[u8]) -> Vec<u8> {
+    pub fn element_with_length(self, tag: u32, vr: &str, length: u32, value: &[u8]) -> Vec<u8> {
         let mut bytes = self.tag(tag);
         if !self.explicit {
-            bytes.extend(self.long(length));
+            bytes.extend(self.u32_bytes(length));
         } else if ["OB", "OD", "OF", "OW", "OV", "SQ", "UN", "UT", "ZZ"].contains(&vr) {
-            bytes.extend([vr.as_bytes(), &[0, 0], &self.long(length)].concat());
+            bytes.extend([vr.as_bytes(), &[0, 0], &self.u32_bytes(length)].concat());
         } else {
             bytes.extend(vr.as_bytes());
-            bytes.extend(self.word(u16::try_from(length).unwrap()));
+            bytes.extend(self.u16_bytes(u16::try_from(length).unwrap()));
         }
         bytes.extend(value);
         bytes
     }
 
     pub fn element(self, tag: u32, vr: &str, value: &[u8]) -> Vec<u8> {
-        self.with_length(tag, vr, u32::try_from(value.len()).unwrap(), value)
+        self.element_with_length(tag, vr, u32::try_from(value.len()).unwrap(), value)
     }
 
     /// Encodes the tag and the length of an item or a delimiter of a sequence, which has no VR.
     fn delimiter(self, tag: u32, length: u32) -> Vec<u8> {
-        [self.tag(tag).as_slice(), &self.long(length)].concat()
+        [self.tag(tag).as_slice(), &self.u32_bytes(length)].concat()
     }
 
     /// Encodes an item of defined length.
@@ -69,22 +69,22 @@ impl Encoding {
     }
 
     /// Encodes an item of undefined length.
-    pub fn undefined_length_item(self, content: &[u8]) -> Vec<u8> {
+    pub fn item_of_undefined_length(self, content: &[u8]) -> Vec<u8> {
         [self.delimiter(ITEM, UNDEFINED).as_slice(), content, &self.delimiter(ITEM_END, 0)].concat()
     }
 
     /// Encodes an element of undefined length with `items`, whose delimiter has the encoding `inner`.
-    pub fn undefined_length(self, tag: u32, vr: &str, inner: Self, items: &[u8]) -> Vec<u8> {
-        self.with_length(tag, vr, UNDEFINED, &[items, &inner.delimiter(SEQUENCE_END, 0)].concat())
+    pub fn element_of_undefined_length(self, tag: u32, vr: &str, inner: Self, items: &[u8]) -> Vec<u8> {
+        self.element_with_length(tag, vr, UNDEFINED, &[items, &inner.delimiter(SEQUENCE_END, 0)].concat())
     }
 }
 
 /// Encodes encapsulated pixel data: a Basic Offset Table and fragments.
-pub fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
+pub fn encapsulated_pixel_data(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
     let mut items = EXPLICIT_LITTLE.item(&table);
     items.extend(fragments.iter().flat_map(|fragment| EXPLICIT_LITTLE.item(fragment)));
-    EXPLICIT_LITTLE.undefined_length(PIXEL_DATA, "OB", EXPLICIT_LITTLE, &items)
+    EXPLICIT_LITTLE.element_of_undefined_length(PIXEL_DATA, "OB", EXPLICIT_LITTLE, &items)
 }
 
 /// A file under construction.
@@ -106,18 +106,18 @@ impl RawObject {
             .text(0x0010_0010, "PN", "Doe^Jane")
             .text(0x0020_000D, "UI", "1.2")
             .text(0x0020_000E, "UI", &series)
-            .words(0x0028_0002, &[1])
+            .unsigned_shorts(0x0028_0002, &[1])
             .text(0x0028_0004, "CS", "MONOCHROME2")
             .size(2)
-            .words(0x0028_0100, &[8])
-            .words(0x0028_0101, &[8])
-            .words(0x0028_0102, &[7])
-            .words(0x0028_0103, &[0])
+            .unsigned_shorts(0x0028_0100, &[8])
+            .unsigned_shorts(0x0028_0101, &[8])
+            .unsigned_shorts(0x0028_0102, &[7])
+            .unsigned_shorts(0x0028_0103, &[0])
     }
 
     /// Sets the number of rows and of columns.
     pub fn size(self, size: u16) -> Self {
-        self.words(0x0028_0010, &[size]).words(0x0028_0011, &[size])
+        self.unsigned_shorts(0x0028_0010, &[size]).unsigned_shorts(0x0028_0011, &[size])
     }
 
     pub fn frames(self, frames: &str) -> Self {
@@ -128,17 +128,17 @@ impl RawObject {
         let pad = if vr == "UI" { "\0" } else { " " };
         let padded = format!("{text}{}", if text.len() % 2 == 1 { pad } else { "" });
         let element = self.encoding.element(tag, vr, padded.as_bytes());
-        self.with(tag, element)
+        self.with_element(tag, element)
     }
 
-    pub fn words(self, tag: u32, words: &[u16]) -> Self {
-        let words: Vec<u8> = words.iter().flat_map(|word| self.encoding.word(*word)).collect();
+    pub fn unsigned_shorts(self, tag: u32, words: &[u16]) -> Self {
+        let words: Vec<u8> = words.iter().flat_map(|word| self.encoding.u16_bytes(*word)).collect();
         let element = self.encoding.element(tag, "US", &words);
-        self.with(tag, element)
+        self.with_element(tag, element)
     }
 
     /// Inserts bytes at the position of `tag`.
-    pub fn with(mut self, tag: u32, bytes: Vec<u8>) -> Self {
+    pub fn with_element(mut self, tag: u32, bytes: Vec<u8>) -> Self {
         self.elements.insert(tag, bytes);
         self
     }
@@ -146,11 +146,11 @@ impl RawObject {
     /// Sets native pixel data.
     pub fn pixels(self, pixels: &[u8]) -> Self {
         let element = self.encoding.element(PIXEL_DATA, "OB", pixels);
-        self.with(PIXEL_DATA, element)
+        self.with_element(PIXEL_DATA, element)
     }
 
     /// Inserts bytes before the transfer syntax in the file meta information.
-    pub fn meta(mut self, bytes: Vec<u8>) -> Self {
+    pub fn file_meta_elements(mut self, bytes: Vec<u8>) -> Self {
         self.meta = bytes;
         self
     }
@@ -159,7 +159,7 @@ impl RawObject {
         self.elements.values().flatten().copied().collect()
     }
 
-    pub fn file(&self) -> Vec<u8> {
+    pub fn to_file(&self) -> Vec<u8> {
         let uid = format!(
             "{}{}",
             self.transfer_syntax,

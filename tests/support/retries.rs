@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Runs `test` with a short deadline and, if it fails, with longer deadlines.
-pub async fn with_growing_deadline<Test>(test: impl Fn(Duration) -> Test)
+pub async fn retry_with_longer_deadlines<Test>(test: impl Fn(Duration) -> Test)
 where
     Test: Future<Output = ()> + Send + 'static,
 {

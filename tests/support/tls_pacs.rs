@@ -22,11 +22,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// The line of configuration with which a gateway trusts the certificate of the archive.
-pub const TRUST: &str = concat!("tls = { ca = \"", env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem\" }");
+pub const TRUSTED_CA_CONFIG: &str =
+    concat!("tls = { ca = \"", env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem\" }");
 
 /// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum BodyEnd {
     /// END_STREAM after the whole body.
     Complete,
     /// No end: the body is repeated until the client disconnects.
@@ -46,7 +47,7 @@ pub enum End {
 struct Scripted {
     content_type: &'static str,
     body: Bytes,
-    end: End,
+    end: BodyEnd,
 }
 
 /// An archive that runs until it is dropped.
@@ -67,7 +68,7 @@ impl TlsPacs {
         let scripted = Scripted {
             content_type: "application/dicom+json",
             body: Bytes::from_static(b"[]"),
-            end: End::Complete,
+            end: BodyEnd::Complete,
         };
         let scripted = Arc::new(Mutex::new(scripted));
         let answers = Arc::clone(&scripted);
@@ -81,7 +82,7 @@ impl TlsPacs {
     }
 
     /// Sets the response to all further requests.
-    pub fn respond_with(&self, content_type: &'static str, body: &[u8], end: End) {
+    pub fn respond_with(&self, content_type: &'static str, body: &[u8], end: BodyEnd) {
         *self.scripted.lock().unwrap() = Scripted { content_type, body: Bytes::copy_from_slice(body), end };
     }
 
@@ -128,14 +129,17 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, scripted: Arc<Mutex<Scr
 fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
     let length = scripted.body.len();
     let bytes = match scripted.end {
-        End::Complete | End::Endless => length,
-        End::Early(bytes) | End::ShortBody(bytes) | End::Reset(bytes) | End::Disconnect(bytes) => bytes,
+        BodyEnd::Complete | BodyEnd::Endless => length,
+        BodyEnd::Early(bytes)
+        | BodyEnd::ShortBody(bytes)
+        | BodyEnd::Reset(bytes)
+        | BodyEnd::Disconnect(bytes) => bytes,
     };
     let part = Full::new(scripted.body.slice(..bytes)).map_err(|never| match never {});
     let end_kind = scripted.end;
     let end = stream::once(async move {
         match end_kind {
-            End::Disconnect(_) => {
+            BodyEnd::Disconnect(_) => {
                 // The bytes of the body are sent before the connection is closed.
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 disconnect.notify_one();
@@ -146,18 +150,18 @@ fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
     });
     let response = Response::builder().header("Content-Type", scripted.content_type);
     let response = match scripted.end {
-        End::ShortBody(_) | End::Complete => response.header("Content-Length", length),
+        BodyEnd::ShortBody(_) | BodyEnd::Complete => response.header("Content-Length", length),
         _ => response,
     };
     let body: Body = match scripted.end {
-        End::Complete | End::Early(_) => part.boxed_unsync(),
-        End::Endless => {
+        BodyEnd::Complete | BodyEnd::Early(_) => part.boxed_unsync(),
+        BodyEnd::Endless => {
             let chunk = scripted.body.clone();
             let chunks = stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
             StreamBody::new(chunks).boxed_unsync()
         }
         // The body is a stream, because for a full body hyper would send its actual length and reject another one.
-        End::ShortBody(_) => {
+        BodyEnd::ShortBody(_) => {
             StreamBody::new(part.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
         }
         _ => StreamBody::new(part.into_data_stream().map(|data| data.map(Frame::data)).chain(end))

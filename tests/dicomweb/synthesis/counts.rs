@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::archive_root::ArchiveRoot;
-use crate::support::client::{self, Received};
+use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
@@ -22,33 +22,33 @@ fn without_counts() -> Pacs {
     let series = |uid: &str, modality: &str| row(&[("0020000E", uid), ("00080060", modality)]);
     let instances = |uids: &[&str]| list(uids.iter().map(|uid| row(&[("00080018", uid)])));
     Pacs::new()
-        .at("/studies", list(["1.2", "1.3", "1.4"].map(|uid| row(&[("0020000D", uid)]))))
-        .at(
+        .with_response("/studies", list(["1.2", "1.3", "1.4"].map(|uid| row(&[("0020000D", uid)]))))
+        .with_response(
             "/studies/1.2/series",
             list([series("1.2.1", "CT"), series("1.2.2", "SR"), series("1.2.3", "CT")]),
         )
-        .at("/studies/1.2/series/1.2.1/instances", instances(&["1.2.1.1", "1.2.1.2"]))
-        .at("/studies/1.2/series/1.2.2/instances", instances(&["1.2.2.1", "1.2.2.1"]))
-        .at("/studies/1.2/series/1.2.3/instances", instances(&["1.2.3.1"]))
-        .at("/studies/1.3/series", list([series("1.3.1", "MR"), series("1.3.2", "MR")]))
-        .at("/studies/1.3/series/1.3.1/instances", instances(&["1.3.1.1"]))
-        .at("/studies/1.3/series/1.3.2/instances", CannedResponse::json("[]"))
-        .at("/studies/1.4/series", CannedResponse::json("[]"))
+        .with_response("/studies/1.2/series/1.2.1/instances", instances(&["1.2.1.1", "1.2.1.2"]))
+        .with_response("/studies/1.2/series/1.2.2/instances", instances(&["1.2.2.1", "1.2.2.1"]))
+        .with_response("/studies/1.2/series/1.2.3/instances", instances(&["1.2.3.1"]))
+        .with_response("/studies/1.3/series", list([series("1.3.1", "MR"), series("1.3.2", "MR")]))
+        .with_response("/studies/1.3/series/1.3.1/instances", instances(&["1.3.1.1"]))
+        .with_response("/studies/1.3/series/1.3.2/instances", CannedResponse::json("[]"))
+        .with_response("/studies/1.4/series", CannedResponse::json("[]"))
 }
 
 fn value(row: &Value, tag: &str) -> Value {
     row[tag].get("Value").cloned().unwrap_or_default()
 }
 
-fn rows(answer: &Received) -> Vec<Value> {
-    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+fn rows(answer: &ReceivedResponse) -> Vec<Value> {
+    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
     answer.json().as_array().unwrap().clone()
 }
 
 #[tokio::test]
 async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
     let pacs = without_counts().start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let studies = rows(&client::get(&root.url("studies")).await);
     let selected = |row: &Value| ["0020000D", "00080061", "00201206", "00201208"].map(|tag| value(row, tag));
     assert_eq!(
@@ -66,9 +66,9 @@ async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
 
 #[tokio::test]
 async fn attributes_that_the_archive_returns_are_not_synthesized() {
-    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
+    let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
     let (plain, root) =
-        (ArchiveRoot::new(&pacs).await, ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await);
+        (ArchiveRoot::start(&pacs).await, ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await);
     for target in ["studies", "studies/1.2/series", "studies/1.2/series/1.2.1/instances"] {
         let before = pacs.targets().len();
         let answer = client::get(&root.url(target)).await;
@@ -80,7 +80,7 @@ async fn attributes_that_the_archive_returns_are_not_synthesized() {
 #[tokio::test]
 async fn searches_by_synthesized_attributes_are_rejected() {
     let pacs = without_counts().start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for target in [
         "studies?ModalitiesInStudy=CT",
         "studies?00201206=3",
@@ -101,7 +101,7 @@ async fn synthesis_of_more_studies_than_max_opened_is_rejected() {
     let pacs = without_counts().start().await;
     for (most, status) in [(2, 413), (5, 413), (8, 200)] {
         let lines = format!("{SYNTHESIZED}\n[search]\nmax_opened = {most}");
-        let root = ArchiveRoot::with_config(&pacs.url(), &lines).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), &lines).await;
         let answer = client::get(&root.url("studies")).await;
         assert_eq!(answer.status, status, "{most}: {}", answer.text());
     }
@@ -113,11 +113,11 @@ async fn a_failed_search_below_a_study_fails_the_list() {
         [CannedResponse::status(500), CannedResponse::json("[{\"a\":"), CannedResponse::html("<html>")]
     {
         let pacs = Pacs::new()
-            .at("/studies", list([row(&[("0020000D", "1.2")])]))
-            .at("/studies/1.2/series", failure.clone())
+            .with_response("/studies", list([row(&[("0020000D", "1.2")])]))
+            .with_response("/studies/1.2/series", failure.clone())
             .start()
             .await;
-        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
         let answer = client::get(&root.url("studies")).await;
         assert_eq!(answer.status, 502, "{failure:?}: {}", answer.text());
     }
@@ -128,12 +128,12 @@ async fn a_study_of_two_patients_gets_no_counts() {
     let of = |patient: &str| row(&[("0020000D", "1.2"), ("00100020", patient)]);
     for (second, counted) in [("P1", true), ("P2", false)] {
         let pacs = Pacs::new()
-            .at("/studies", list([of("P1"), of(second)]))
-            .at("/studies/1.2/series", list([row(&[("0020000E", "1.2.1"), ("00080060", "CT")])]))
-            .at("/studies/1.2/series/1.2.1/instances", list([row(&[("00080018", "1.2.1.1")])]))
+            .with_response("/studies", list([of("P1"), of(second)]))
+            .with_response("/studies/1.2/series", list([row(&[("0020000E", "1.2.1"), ("00080060", "CT")])]))
+            .with_response("/studies/1.2/series/1.2.1/instances", list([row(&[("00080018", "1.2.1.1")])]))
             .start()
             .await;
-        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
         let rows = rows(&client::get(&root.url("studies")).await);
         let expected = if counted { json!([1]) } else { Value::Null };
         assert!(rows.iter().all(|row| value(row, "00201208") == expected), "{second}: {rows:?}");
@@ -144,7 +144,7 @@ async fn a_study_of_two_patients_gets_no_counts() {
 #[tokio::test]
 async fn counts_are_synthesized_at_the_aggregate_root() {
     let first = without_counts().start().await;
-    let second = Pacs::new().study(Study::new("2.1").series("2.1.1", "US", 7)).start().await;
+    let second = Pacs::new().with_study(Study::new("2.1").series("2.1.1", "US", 7)).start().await;
     let more = format!("{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
     let gateway = RunningGateway::start(&first.url(), &more).await;
     let rows = rows(&gateway.get("/dicom-web/studies?limit=3").await);

@@ -3,25 +3,25 @@
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
-use crate::support::client::{self, Received};
-use crate::support::objects::{file, image, report};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
+use crate::support::client::{self, ReceivedResponse};
+use crate::support::objects::{encode_explicit_file, image, object_without_pixel_data};
 use crate::support::pacs::{CannedResponse, Framing, Pacs};
 use crate::support::samples;
 
 const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
 const PART: &str = "Content-Type: application/dicom";
 
-fn uids(answer: &Received) -> Vec<String> {
-    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+fn uids(answer: &ReceivedResponse) -> Vec<String> {
+    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
     let uid = |row: &Value| row["00080018"]["Value"][0].as_str().unwrap().to_owned();
     answer.json().as_array().unwrap().iter().map(uid).collect()
 }
 
 /// Two images of a series.
 fn two_instances() -> CannedResponse {
-    let files = ["1.2.3.1", "1.2.3.2"].map(|uid| file(image("1.2", "1.2.3", uid, b"0123")));
-    CannedResponse::parts("b", files.iter().map(|file| (PART, file.as_slice())))
+    let files = ["1.2.3.1", "1.2.3.2"].map(|uid| encode_explicit_file(image("1.2", "1.2.3", uid, b"0123")));
+    CannedResponse::multipart("b", files.iter().map(|file| (PART, file.as_slice())))
 }
 
 fn rows(tag: &str, uids: &[&str]) -> CannedResponse {
@@ -34,8 +34,8 @@ async fn synthesized_metadata_equals_the_metadata_of_the_archive() {
     // Writing the samples blocks.
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
     let (original, synthesized) = (
-        ArchiveRoot::with_config(&archive.url, "").await,
-        ArchiveRoot::with_config(&archive.url, SYNTHESIZED).await,
+        ArchiveRoot::start_with_config(&archive.url, "").await,
+        ArchiveRoot::start_with_config(&archive.url, SYNTHESIZED).await,
     );
     let studies = client::get(&original.url("studies")).await.json();
     let text = |row: &Value, tag: &str| row[tag]["Value"][0].as_str().unwrap().to_owned();
@@ -50,7 +50,7 @@ async fn synthesized_metadata_equals_the_metadata_of_the_archive() {
                 [&original, &synthesized].map(|root| root.url(&format!("{objects}/metadata")));
             let (original, synthesized) = (client::get(&original).await, client::get(&synthesized).await);
             assert_eq!(
-                (synthesized.status, synthesized.complete),
+                (synthesized.status, synthesized.is_complete),
                 (200, true),
                 "{objects}: {}",
                 synthesized.text()
@@ -63,14 +63,14 @@ async fn synthesized_metadata_equals_the_metadata_of_the_archive() {
 
 #[tokio::test]
 async fn synthesized_metadata_has_decoded_text_and_bulk_data_uris() {
-    let pacs = Pacs::new().at("/studies/1.2/series/1.2.3", two_instances()).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let pacs = Pacs::new().with_response("/studies/1.2/series/1.2.3", two_instances()).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let answer = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
     assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"]);
     let second = &answer.json()[1];
     assert_eq!(second["00080005"]["Value"], json!(["ISO_IR 192"]));
     assert_eq!(second["00100010"]["Value"], json!([{"Alphabetic": "Müller^Eva"}]));
-    let instance = format!("{PUBLIC}/studies/1.2/series/1.2.3/instances/1.2.3.2");
+    let instance = format!("{PUBLIC_URL}/studies/1.2/series/1.2.3/instances/1.2.3.2");
     assert_eq!(
         second["7FE00010"],
         json!({"vr": "OB", "BulkDataURI": format!("{instance}/bulkdata/7FE00010")})
@@ -79,8 +79,8 @@ async fn synthesized_metadata_has_decoded_text_and_bulk_data_uris() {
     let accept = pacs.requests()[0].header("accept").unwrap().to_owned();
     assert_eq!(accept, "multipart/related; type=\"application/dicom\"; transfer-syntax=*");
     let xml = [("Accept", "application/dicom+xml")];
-    let answer = client::get_with(&root.url("studies/1.2/series/1.2.3/metadata"), &xml).await;
-    assert_eq!((answer.status, answer.complete), (200, true));
+    let answer = client::get_with_headers(&root.url("studies/1.2/series/1.2.3/metadata"), &xml).await;
+    assert_eq!((answer.status, answer.is_complete), (200, true));
     assert_eq!(answer.text().matches("<NativeDicomModel").count(), 2);
     assert!(answer.text().contains(&format!("uri=\"{instance}/bulkdata/7FE00010\"")), "{}", answer.text());
 }
@@ -89,13 +89,13 @@ async fn synthesized_metadata_has_decoded_text_and_bulk_data_uris() {
 async fn instances_truncated_at_any_byte_never_become_a_complete_list() {
     let whole = two_instances();
     let last = whole.length() - 2;
-    let cut = (0..=last).map(|length| whole.clone().breaks_after(length));
-    let pacs = Pacs::new().in_turn("/studies/1.2", cut).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let cut = (0..=last).map(|length| whole.clone().abort_after(length));
+    let pacs = Pacs::new().with_responses("/studies/1.2", cut).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let url = root.url("studies/1.2/metadata");
     for length in 0..last {
         let answer = client::get(&url).await;
-        assert!(answer.status == 502 || !answer.complete, "{length}: {} {}", answer.status, answer.text());
+        assert!(answer.status == 502 || !answer.is_complete, "{length}: {} {}", answer.status, answer.text());
         assert!(serde_json::from_slice::<Vec<Value>>(&answer.body).is_err(), "{length}: {}", answer.text());
     }
     assert_eq!(uids(&client::get(&url).await).len(), 2, "the final line break is not part of the body");
@@ -104,9 +104,11 @@ async fn instances_truncated_at_any_byte_never_become_a_complete_list() {
 #[tokio::test]
 async fn metadata_is_streamed_instance_by_instance() {
     let whole = two_instances();
-    let pacs =
-        Pacs::new().at("/studies/1.2", whole.clone().stalls_after(whole.length() * 2 / 3)).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let pacs = Pacs::new()
+        .with_response("/studies/1.2", whole.clone().stall_after(whole.length() * 2 / 3))
+        .start()
+        .await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let mut connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;
     let mut received = Vec::new();
     while !String::from_utf8_lossy(&received).contains("7FE00010") {
@@ -117,30 +119,35 @@ async fn metadata_is_streamed_instance_by_instance() {
 
 #[tokio::test]
 async fn an_unreadable_instance_fails_the_metadata() {
-    let good = file(image("1.2", "1.2.3", "1.2.3.1", b"0123"));
-    let broken = file(report("1.2", "1.2.3", "1.2.3.2"));
-    for bad in [&broken[..broken.len() - 3], b"no DICOM", b"", &file(report("1.2", "", "1.2.3.2"))] {
+    let good = encode_explicit_file(image("1.2", "1.2.3", "1.2.3.1", b"0123"));
+    let broken = encode_explicit_file(object_without_pixel_data("1.2", "1.2.3", "1.2.3.2"));
+    for bad in [
+        &broken[..broken.len() - 3],
+        b"no DICOM",
+        b"",
+        &encode_explicit_file(object_without_pixel_data("1.2", "", "1.2.3.2")),
+    ] {
         for parts in [[good.as_slice(), bad], [bad, &good]] {
-            let answer = CannedResponse::parts("b", parts.map(|part| (PART, part)));
-            let pacs = Pacs::new().at("/studies/1.2", answer).start().await;
-            let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+            let answer = CannedResponse::multipart("b", parts.map(|part| (PART, part)));
+            let pacs = Pacs::new().with_response("/studies/1.2", answer).start().await;
+            let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
             let answer = client::get(&root.url("studies/1.2/metadata")).await;
-            assert!(answer.status == 502 || !answer.complete, "{} {}", answer.status, answer.text());
+            assert!(answer.status == 502 || !answer.is_complete, "{} {}", answer.status, answer.text());
         }
     }
     let part = two_instances().with_status(206);
-    let pacs = Pacs::new().at("/studies/1.2", part).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let pacs = Pacs::new().with_response("/studies/1.2", part).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     assert_eq!(client::get(&root.url("studies/1.2/metadata")).await.status, 502, "some are missing");
 }
 
 #[tokio::test]
 async fn instances_outside_the_requested_resource_are_removed() {
     let files = [("1.2.3", "1.2.3.1"), ("1.2.3", "1.2.3.2"), ("1.2.4", "1.2.4.1")]
-        .map(|(series, instance)| file(report("1.2", series, instance)));
-    let study = CannedResponse::parts("boundary", files.iter().map(|file| (PART, file.as_slice())));
-    let pacs = Pacs::new().otherwise(study).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        .map(|(series, instance)| encode_explicit_file(object_without_pixel_data("1.2", series, instance)));
+    let study = CannedResponse::multipart("boundary", files.iter().map(|file| (PART, file.as_slice())));
+    let pacs = Pacs::new().with_fallback(study).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for (objects, expected) in [
         ("studies/1.2", ["1.2.3.1", "1.2.3.2", "1.2.4.1"].as_slice()),
         ("studies/1.2/series/1.2.3", &["1.2.3.1", "1.2.3.2"]),
@@ -157,13 +164,13 @@ async fn instances_outside_the_requested_resource_are_removed() {
 async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
     for rejection in [404, 400, 406, 501] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/series/1.2.3/metadata", CannedResponse::status(rejection))
-            .at("/studies/1.2/series/1.2.3", two_instances())
-            .at("/studies/1.2/metadata", CannedResponse::status(rejection))
-            .at("/studies/1.2/series", rows("0020000E", &["1.2.3"]))
+            .with_response("/studies/1.2/series/1.2.3/metadata", CannedResponse::status(rejection))
+            .with_response("/studies/1.2/series/1.2.3", two_instances())
+            .with_response("/studies/1.2/metadata", CannedResponse::status(rejection))
+            .with_response("/studies/1.2/series", rows("0020000E", &["1.2.3"]))
             .start()
             .await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let root = ArchiveRoot::start(&pacs).await;
         for objects in ["studies/1.2/series/1.2.3", "studies/1.2"] {
             let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
             assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"], "{objects} after {rejection}");
@@ -171,11 +178,11 @@ async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
     }
     for failure in [500, 503, 401] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/series/1.2.3/metadata", CannedResponse::status(failure))
-            .at("/studies/1.2/series/1.2.3", two_instances())
+            .with_response("/studies/1.2/series/1.2.3/metadata", CannedResponse::status(failure))
+            .with_response("/studies/1.2/series/1.2.3", two_instances())
             .start()
             .await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let root = ArchiveRoot::start(&pacs).await;
         let answer = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
         assert!(answer.status >= 500, "{failure}: {}", answer.status);
         assert_eq!(pacs.targets().len(), 1, "a failing archive gets no further request");
@@ -184,8 +191,8 @@ async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
 
 #[tokio::test]
 async fn metadata_of_an_unknown_resource_is_not_found() {
-    let pacs = Pacs::new().at("/studies/1.2/series", CannedResponse::json("[]")).start().await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let pacs = Pacs::new().with_response("/studies/1.2/series", CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
     for objects in ["studies/1.2", "studies/1.2/series/1.2.3", "studies/1.2/series/1.2.3/instances/1.2.3.1"] {
         let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
         assert_eq!(answer.status, 404, "{objects}: {}", answer.text());
@@ -197,15 +204,15 @@ async fn metadata_of_an_unknown_resource_is_not_found() {
 async fn a_rejection_is_forwarded_if_metadata_cannot_be_synthesized() {
     for rejection in [404, 501] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/metadata", CannedResponse::status(rejection))
-            .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
-            .at("/studies/1.2/series/1.2.3/instances", rows("00080018", &["1.2.3.1"]))
+            .with_response("/studies/1.2/metadata", CannedResponse::status(rejection))
+            .with_response("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
+            .with_response("/studies/1.2/series/1.2.3/instances", rows("00080018", &["1.2.3.1"]))
             .start()
             .await;
-        let answer = client::get(&ArchiveRoot::new(&pacs).await.url("studies/1.2/metadata")).await;
+        let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/metadata")).await;
         assert_eq!(answer.status, rejection, "{}", answer.text());
         let synthesized = client::get(
-            &ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await.url("studies/1.2/metadata"),
+            &ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await.url("studies/1.2/metadata"),
         )
         .await;
         assert_eq!(
@@ -230,21 +237,24 @@ async fn study_metadata_is_synthesized_from_series_and_instances() {
         CannedResponse::json(Value::Array(uids.iter().map(row).collect()).to_string())
     };
     let pacs = Pacs::new()
-        .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
-        .at("/studies/1.2/series/1.2.3/metadata", series(&["1.2.3.1", "1.2.3.2"], "1.2.3").gzip())
+        .with_response("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
+        .with_response("/studies/1.2/series/1.2.3/metadata", series(&["1.2.3.1", "1.2.3.2"], "1.2.3").gzip())
         // A series of which only the instances are available.
-        .at("/studies/1.2/series/1.2.4/instances", rows("00080018", &["1.2.4.1", "1.2.4.2"]))
-        .at(
+        .with_response("/studies/1.2/series/1.2.4/instances", rows("00080018", &["1.2.4.1", "1.2.4.2"]))
+        .with_response(
             "/studies/1.2/series/1.2.4/instances/1.2.4.1/metadata",
             series(&["1.2.4.1"], "1.2.4").undeclared_gzip(),
         )
-        .at(
+        .with_response(
             "/studies/1.2/series/1.2.4/instances/1.2.4.2",
-            CannedResponse::bytes("application/dicom", file(report("1.2", "1.2.4", "1.2.4.2"))),
+            CannedResponse::bytes(
+                "application/dicom",
+                encode_explicit_file(object_without_pixel_data("1.2", "1.2.4", "1.2.4.2")),
+            ),
         )
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     let answer = client::get(&root.url("studies/1.2/metadata")).await;
     assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2", "1.2.4.1", "1.2.4.2"]);
 }
@@ -254,31 +264,39 @@ async fn a_failed_series_fails_the_study_metadata() {
     let row = r#"[{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}]"#;
     for (second, series) in [
         (CannedResponse::status(500), CannedResponse::status(500)),
-        (CannedResponse::json(row).breaks_after(row.len() - 1), CannedResponse::status(500)),
+        (CannedResponse::json(row).abort_after(row.len() - 1), CannedResponse::status(500)),
         (CannedResponse::json("[]"), CannedResponse::status(500)),
         (CannedResponse::status(404), CannedResponse::status(404)),
         (CannedResponse::json("[{\"a\":"), CannedResponse::status(404)),
     ] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
-            .at("/studies/1.2/series/1.2.3/metadata", CannedResponse::json(row))
-            .at("/studies/1.2/series/1.2.4/metadata", second.clone())
-            .at("/studies/1.2/series/1.2.4", series)
+            .with_response("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
+            .with_response("/studies/1.2/series/1.2.3/metadata", CannedResponse::json(row))
+            .with_response("/studies/1.2/series/1.2.4/metadata", second.clone())
+            .with_response("/studies/1.2/series/1.2.4", series)
             .start()
             .await;
-        let root = ArchiveRoot::new(&pacs).await;
+        let root = ArchiveRoot::start(&pacs).await;
         let answer = client::get(&root.url("studies/1.2/metadata")).await;
-        assert!(answer.status >= 500 || !answer.complete, "{second:?}: {}", answer.text());
+        assert!(answer.status >= 500 || !answer.is_complete, "{second:?}: {}", answer.text());
     }
 }
 
 #[tokio::test]
 async fn a_single_object_is_complete_only_with_framing_that_marks_its_end() {
-    let object = || CannedResponse::bytes("application/dicom", file(report("1.2", "1.2.3", "1.2.3.1")));
-    for (framing, status) in [(Framing::Length, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)] {
+    let object = || {
+        CannedResponse::bytes(
+            "application/dicom",
+            encode_explicit_file(object_without_pixel_data("1.2", "1.2.3", "1.2.3.1")),
+        )
+    };
+    for (framing, status) in
+        [(Framing::ContentLength, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)]
+    {
         let instance = "studies/1.2/series/1.2.3/instances/1.2.3.1";
-        let pacs = Pacs::new().at(&format!("/{instance}"), object().framed(framing)).start().await;
-        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let pacs =
+            Pacs::new().with_response(&format!("/{instance}"), object().with_framing(framing)).start().await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
         let answer = client::get(&root.url(&format!("{instance}/metadata"))).await;
         assert_eq!(answer.status, status, "{framing:?}: {}", answer.text());
     }
@@ -286,13 +304,15 @@ async fn a_single_object_is_complete_only_with_framing_that_marks_its_end() {
 
 #[tokio::test]
 async fn a_disconnect_cancels_the_retrieval_of_instances() {
-    let endless = [b"--b\r\n\r\n".as_slice(), &file(image("1.2", "1.2.3", "1.2.3.1", b"0123"))].concat();
+    let endless =
+        [b"--b\r\n\r\n".as_slice(), &encode_explicit_file(image("1.2", "1.2.3", "1.2.3.1", b"0123"))]
+            .concat();
     let endless =
         CannedResponse::endless("multipart/related; type=\"application/dicom\"; boundary=b", endless);
-    let pacs = Pacs::new().at("/studies/1.2", endless).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let pacs = Pacs::new().with_response("/studies/1.2", endless).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;
-    pacs.until_requests(1).await;
+    pacs.wait_for_requests(1).await;
     drop(connection);
-    pacs.until_idle().await;
+    pacs.wait_until_idle().await;
 }

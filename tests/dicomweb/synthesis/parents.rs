@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs};
@@ -15,17 +15,17 @@ async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
     let has_it = r#"{ "0020000D" : {"vr":"UI","Value":["1.2"]}, "0020000E":{"vr":"UI","Value":["1.2.4"]} }"#;
     let instance = r#"{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}"#;
     let pacs = Pacs::new()
-        .at(
+        .with_response(
             "/studies/1.2/series",
             CannedResponse::json(format!("[{SERIES}, {has_it}]")).header("ETag", "\"a\""),
         )
-        .at("/studies/1.2/instances", CannedResponse::json(format!("[{instance}]")))
-        .at("/studies/1.2/series/1.2.3/instances", CannedResponse::json(format!("[{instance}]")))
-        .at("/studies", CannedResponse::json("[{\"00100020\":{\"vr\":\"LO\"}}]"))
-        .at("/series", CannedResponse::json(format!("[{SERIES}]")))
+        .with_response("/studies/1.2/instances", CannedResponse::json(format!("[{instance}]")))
+        .with_response("/studies/1.2/series/1.2.3/instances", CannedResponse::json(format!("[{instance}]")))
+        .with_response("/studies", CannedResponse::json("[{\"00100020\":{\"vr\":\"LO\"}}]"))
+        .with_response("/series", CannedResponse::json(format!("[{SERIES}]")))
         .start()
         .await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let study = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.3"]}"#;
     let put = SERIES
@@ -41,7 +41,7 @@ async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
         ("series", format!("[{SERIES}]")),
     ] {
         let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.status, answer.complete), (200, true), "{target}");
+        assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
         assert_eq!(answer.text(), expected, "{target}");
         assert_eq!(answer.header("etag"), None, "{target}");
     }
@@ -57,8 +57,8 @@ async fn rows_of_other_resources_are_removed() {
         })
     };
     let study = json!([row("1.2.3", "1.2.3.1"), row("1.2.3", "1.2.3.2"), row("1.2.4", "1.2.4.1")]);
-    let pacs = Pacs::new().otherwise(CannedResponse::json(study.to_string())).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let pacs = Pacs::new().with_fallback(CannedResponse::json(study.to_string())).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for (target, expected) in [
         ("studies/1.2/metadata", 3),
         ("studies/1.2/series/1.2.3/metadata", 2),
@@ -68,7 +68,7 @@ async fn rows_of_other_resources_are_removed() {
         ("studies/1.9/series", 0),
     ] {
         let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.status, answer.complete), (200, true), "{target}");
+        assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
         assert_eq!(answer.json().as_array().unwrap().len(), expected, "{target}");
     }
     let unknown = client::get(&root.url("studies/1.2/series/1.2.9/metadata")).await;
@@ -78,14 +78,14 @@ async fn rows_of_other_resources_are_removed() {
 #[tokio::test]
 async fn parent_uids_are_synthesized_in_xml() {
     let pacs = Pacs::new()
-        .at("/studies/1.2/series", CannedResponse::json(format!("[{SERIES}, {SERIES}]")))
-        .at("/studies/1.3/series", CannedResponse::json("[]"))
+        .with_response("/studies/1.2/series", CannedResponse::json(format!("[{SERIES}, {SERIES}]")))
+        .with_response("/studies/1.3/series", CannedResponse::json("[]"))
         .start()
         .await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
-    let answer = client::get_with(&root.url("studies/1.2/series"), &xml).await;
-    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+    let answer = client::get_with_headers(&root.url("studies/1.2/series"), &xml).await;
+    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
     assert!(
         answer
             .header("content-type")
@@ -93,21 +93,21 @@ async fn parent_uids_are_synthesized_in_xml() {
             .starts_with("multipart/related; type=\"application/dicom+xml\"")
     );
     assert_eq!(answer.text().matches("keyword=\"StudyInstanceUID\"").count(), 2, "{}", answer.text());
-    let none = client::get_with(&root.url("studies/1.3/series"), &xml).await;
+    let none = client::get_with_headers(&root.url("studies/1.3/series"), &xml).await;
     assert_eq!((none.status, none.body.len()), (204, 0));
 }
 
 #[tokio::test]
 async fn a_truncated_list_aborts_the_transfer() {
     let list = format!("[{SERIES}, {SERIES}]");
-    let cut = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).breaks_after(length));
-    let pacs = Pacs::new().in_turn("/studies/1.2/series", cut).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let cut = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).abort_after(length));
+    let pacs = Pacs::new().with_responses("/studies/1.2/series", cut).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for length in 0..list.len() {
         let answer = client::get(&root.url("studies/1.2/series")).await;
-        assert!(answer.status >= 500 || !answer.complete, "{length}: {}", answer.text());
+        assert!(answer.status >= 500 || !answer.is_complete, "{length}: {}", answer.text());
     }
-    assert!(client::get(&root.url("studies/1.2/series")).await.complete);
+    assert!(client::get(&root.url("studies/1.2/series")).await.is_complete);
 }
 
 #[tokio::test]
@@ -115,8 +115,8 @@ async fn parent_uids_are_synthesized_at_the_aggregate_root() {
     let answer = |series: &str| {
         CannedResponse::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#))
     };
-    let first = Pacs::new().at("/studies/1.2/series", answer("1.2.3")).start().await;
-    let second = Pacs::new().at("/studies/1.2/series", answer("1.2.4")).start().await;
+    let first = Pacs::new().with_response("/studies/1.2/series", answer("1.2.3")).start().await;
+    let second = Pacs::new().with_response("/studies/1.2/series", answer("1.2.4")).start().await;
     let more = format!(
         "{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SYNTHESIZED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
         second.url()
@@ -129,5 +129,5 @@ async fn parent_uids_are_synthesized_at_the_aggregate_root() {
         assert_eq!(row["0020000E"]["Value"], json!([series]));
     }
     assert_eq!(rows.as_array().unwrap().len(), 2);
-    assert!(!rows.to_string().contains(PUBLIC));
+    assert!(!rows.to_string().contains(PUBLIC_URL));
 }

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use crate::support::archive_root::{ArchiveRoot, PUBLIC};
-use crate::support::client::{self, Received};
-use crate::support::objects::{compressed, encoded, file, image, report};
+use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
+use crate::support::client::{self, ReceivedResponse};
+use crate::support::objects::{
+    encapsulated_image, encode_explicit_file, encode_file, image, object_without_pixel_data,
+};
 use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::samples;
 
@@ -13,12 +15,12 @@ const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 
 fn one_part(file: &[u8]) -> CannedResponse {
-    CannedResponse::parts("b", [("Content-Type: application/dicom", file)])
+    CannedResponse::multipart("b", [("Content-Type: application/dicom", file)])
 }
 
 /// The parts of a multipart body, each with its headers.
-fn parts(answer: &Received) -> Vec<(String, Vec<u8>)> {
-    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+fn parts(answer: &ReceivedResponse) -> Vec<(String, Vec<u8>)> {
+    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
     let content_type = answer.header("content-type").unwrap();
     let boundary = format!("--{}", content_type.split("boundary=").nth(1).unwrap());
     let text: String = answer.body.iter().map(|byte| char::from(*byte)).collect();
@@ -51,8 +53,8 @@ async fn synthesized_bulk_data_equals_the_bulk_data_of_the_archive() {
     // Writing the samples blocks.
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
     let (original, synthesized) = (
-        ArchiveRoot::with_config(&archive.url, "").await,
-        ArchiveRoot::with_config(&archive.url, SYNTHESIZED).await,
+        ArchiveRoot::start_with_config(&archive.url, "").await,
+        ArchiveRoot::start_with_config(&archive.url, SYNTHESIZED).await,
     );
     let mut seen = 0;
     for study in client::get(&original.url("studies")).await.json().as_array().unwrap() {
@@ -66,7 +68,7 @@ async fn synthesized_bulk_data_equals_the_bulk_data_of_the_archive() {
             bulk_data_uris(row, &mut found);
         }
         for uri in found {
-            let target = uri.strip_prefix(&format!("{PUBLIC}/")).unwrap();
+            let target = uri.strip_prefix(&format!("{PUBLIC_URL}/")).unwrap();
             let (original, synthesized) =
                 (client::get(&original.url(target)).await, client::get(&synthesized.url(target)).await);
             assert_eq!(parts(&synthesized), parts(&original), "{target}");
@@ -80,19 +82,22 @@ async fn synthesized_bulk_data_equals_the_bulk_data_of_the_archive() {
 async fn native_pixel_data_is_returned_as_octet_stream_or_multipart() {
     let pixels: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let pacs = Pacs::new()
-        .at(&format!("/{INSTANCE}"), one_part(&file(image("1.2", "1.2.3", "1.2.3.1", &pixels))))
+        .with_response(
+            &format!("/{INSTANCE}"),
+            one_part(&encode_explicit_file(image("1.2", "1.2.3", "1.2.3.1", &pixels))),
+        )
         .start()
         .await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
-    let alone = client::get_with(&url, &[("Accept", "application/octet-stream")]).await;
-    assert_eq!((alone.status, alone.complete), (200, true), "{}", alone.text());
+    let alone = client::get_with_headers(&url, &[("Accept", "application/octet-stream")]).await;
+    assert_eq!((alone.status, alone.is_complete), (200, true), "{}", alone.text());
     assert!(alone.body == pixels);
     assert_eq!(alone.header("content-type"), Some("application/octet-stream"));
     assert_eq!(alone.header("content-length"), Some("200000"));
     let multipart = client::get(&url).await;
     assert_eq!(parts(&multipart), [("Content-Type: application/octet-stream".to_owned(), pixels)]);
-    assert_eq!(client::get_with(&url, &[("Accept", "image/png")]).await.status, 406);
+    assert_eq!(client::get_with_headers(&url, &[("Accept", "image/png")]).await.status, 406);
 }
 
 #[tokio::test]
@@ -103,20 +108,23 @@ async fn encapsulated_pixel_data_is_returned_frame_by_frame() {
         (vec![], vec![b"one ".to_vec(), b"two ".to_vec()], [b"one ".to_vec(), b"two ".to_vec()].to_vec()),
         (vec![], fragments(), [b"one ttwo".to_vec()].to_vec()),
     ] {
-        let object = compressed("1.2", "1.2.3", "1.2.3.1", expected.len(), offsets, fragments);
-        let pacs = Pacs::new().at(&format!("/{INSTANCE}"), one_part(&encoded(object, JPEG))).start().await;
-        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let object = encapsulated_image("1.2", "1.2.3", "1.2.3.1", expected.len(), offsets, fragments);
+        let pacs = Pacs::new()
+            .with_response(&format!("/{INSTANCE}"), one_part(&encode_file(object, JPEG)))
+            .start()
+            .await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
         let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
         let header = format!("Content-Type: image/jpeg; transfer-syntax={JPEG}");
         let frames: Vec<_> = expected.iter().map(|frame| (header.clone(), frame.clone())).collect();
         let octets = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
         for accept in ["*/*", octets, "multipart/related; type=\"image/jpeg\""] {
-            let answer = client::get_with(&url, &[("Accept", accept)]).await;
+            let answer = client::get_with_headers(&url, &[("Accept", accept)]).await;
             assert_eq!(parts(&answer), frames, "{accept}");
         }
-        let alone = client::get_with(&url, &[("Accept", "image/jpeg")]).await;
+        let alone = client::get_with_headers(&url, &[("Accept", "image/jpeg")]).await;
         if let [frame] = expected.as_slice() {
-            assert_eq!((alone.complete, &alone.body), (true, frame));
+            assert_eq!((alone.is_complete, &alone.body), (true, frame));
         } else {
             assert_eq!(alone.status, 406, "several frames have no single-part representation");
         }
@@ -126,19 +134,19 @@ async fn encapsulated_pixel_data_is_returned_frame_by_frame() {
 #[tokio::test]
 async fn bulk_data_truncated_at_any_byte_is_never_complete() {
     let fragments = vec![b"one ".to_vec(), b"two ".to_vec()];
-    let encapsulated = encoded(compressed("1.2", "1.2.3", "1.2.3.1", 2, vec![], fragments), JPEG);
-    let native = file(image("1.2", "1.2.3", "1.2.3.1", b"01234567"));
+    let encapsulated = encode_file(encapsulated_image("1.2", "1.2.3", "1.2.3.1", 2, vec![], fragments), JPEG);
+    let native = encode_explicit_file(image("1.2", "1.2.3", "1.2.3.1", b"01234567"));
     for file in [encapsulated, native] {
         let whole = one_part(&file);
         let needed = whole.length() - b"\r\n--b--\r\n".len();
-        let cut = (0..=needed).map(|length| whole.clone().breaks_after(length));
-        let pacs = Pacs::new().in_turn(&format!("/{INSTANCE}"), cut).start().await;
-        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let cut = (0..=needed).map(|length| whole.clone().abort_after(length));
+        let pacs = Pacs::new().with_responses(&format!("/{INSTANCE}"), cut).start().await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
         let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
         for length in 0..needed {
             let answer = client::get(&url).await;
             assert!(
-                answer.status == 502 || !answer.complete,
+                answer.status == 502 || !answer.is_complete,
                 "{length}: {} {}",
                 answer.status,
                 answer.text()
@@ -149,10 +157,11 @@ async fn bulk_data_truncated_at_any_byte_is_never_complete() {
 
 #[tokio::test]
 async fn elements_that_the_instance_does_not_contain_are_not_found() {
-    let whole_study = ["1.2.3.2", "1.2.3.1"].map(|uid| file(report("1.2", "1.2.3", uid)));
-    let study = CannedResponse::parts("b", whole_study.iter().map(|file| ("A: b", file.as_slice())));
-    let pacs = Pacs::new().at(&format!("/{INSTANCE}"), study).start().await;
-    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let whole_study = ["1.2.3.2", "1.2.3.1"]
+        .map(|uid| encode_explicit_file(object_without_pixel_data("1.2", "1.2.3", uid)));
+    let study = CannedResponse::multipart("b", whole_study.iter().map(|file| ("A: b", file.as_slice())));
+    let pacs = Pacs::new().with_response(&format!("/{INSTANCE}"), study).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for path in ["7FE00010", "00420011", "00082112/1/00082111", "00100010/1/00100010"] {
         let answer = client::get(&root.url(&format!("{INSTANCE}/bulkdata/{path}"))).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
@@ -165,7 +174,7 @@ async fn elements_that_the_instance_does_not_contain_are_not_found() {
 async fn bulk_data_of_the_archive_is_preferred() {
     let value = format!("{INSTANCE}/bulkdata/7FE00010");
     let pacs = Pacs::new()
-        .in_turn(
+        .with_responses(
             &format!("/{value}"),
             [
                 CannedResponse::bytes("application/octet-stream", *b"upstream"),
@@ -173,10 +182,13 @@ async fn bulk_data_of_the_archive_is_preferred() {
                 CannedResponse::status(500),
             ],
         )
-        .at(&format!("/{INSTANCE}"), one_part(&file(image("1.2", "1.2.3", "1.2.3.1", b"synthesized!"))))
+        .with_response(
+            &format!("/{INSTANCE}"),
+            one_part(&encode_explicit_file(image("1.2", "1.2.3", "1.2.3.1", b"synthesized!"))),
+        )
         .start()
         .await;
-    let root = ArchiveRoot::new(&pacs).await;
+    let root = ArchiveRoot::start(&pacs).await;
     let url = root.url(&value);
     assert_eq!(client::get(&url).await.text(), "upstream");
     assert_eq!(parts(&client::get(&url).await)[0].1, b"synthesized!");

@@ -22,9 +22,11 @@ pub(super) fn big_endian_cells(corpus: &mut Corpus) {
         let value: Vec<u8> = (1..=4 * bits / 8).map(|byte| u8::try_from(byte).unwrap()).collect();
         let written: Vec<u8> = value.chunks(size).flat_map(|cell| cell.iter().rev().copied()).collect();
         let image = corpus.image(BIG_ENDIAN);
-        let image =
-            image.words(0x0028_0100, &[bits]).words(0x0028_0101, &[bits]).words(0x0028_0102, &[bits - 1]);
-        let file = image.with(PIXEL_DATA, EXPLICIT_BIG.element(PIXEL_DATA, vr, &written)).file();
+        let image = image
+            .unsigned_shorts(0x0028_0100, &[bits])
+            .unsigned_shorts(0x0028_0101, &[bits])
+            .unsigned_shorts(0x0028_0102, &[bits - 1]);
+        let file = image.with_element(PIXEL_DATA, EXPLICIT_BIG.element(PIXEL_DATA, vr, &written)).to_file();
         corpus.add("big-endian cells", file, Expectation::Native(vec![value]), json!({}));
     }
 }
@@ -33,7 +35,7 @@ pub(super) fn big_endian_cells(corpus: &mut Corpus) {
 pub(super) fn numbers_with_another_representation(corpus: &mut Corpus) {
     let mut add = |syntax, encoding: Encoding, vr, value: &[u8], is_two: bool| {
         let image = corpus.image(syntax).pixels(&NATIVE);
-        let file = image.with(ROWS, encoding.element(ROWS, vr, value)).file();
+        let file = image.with_element(ROWS, encoding.element(ROWS, vr, value)).to_file();
         let frames = if is_two { vec![NATIVE.to_vec()] } else { Vec::new() };
         let expectation = Expectation::NativeValue { value: NATIVE.to_vec(), frames };
         corpus.add("Rows with another VR", file, expectation, json!({}));
@@ -65,7 +67,7 @@ pub(super) fn numbers_of_frames(corpus: &mut Corpus) {
             let expectation = Expectation::NativeValue { value: value.clone(), frames };
             corpus.add(
                 "Number of Frames",
-                image.with(NUMBER_OF_FRAMES, element).file(),
+                image.with_element(NUMBER_OF_FRAMES, element).to_file(),
                 expectation,
                 json!({}),
             );
@@ -78,7 +80,7 @@ pub(super) fn numbers_of_frames(corpus: &mut Corpus) {
         let expectation = Expectation::NativeValue { value: value.clone(), frames };
         corpus.add(
             "Number of Frames with another VR",
-            image.with(NUMBER_OF_FRAMES, element).file(),
+            image.with_element(NUMBER_OF_FRAMES, element).to_file(),
             expectation,
             json!({}),
         );
@@ -86,7 +88,7 @@ pub(super) fn numbers_of_frames(corpus: &mut Corpus) {
 }
 
 pub(super) fn truncated_stream(corpus: &mut Corpus) {
-    let mut file = corpus.image(DEFLATED).pixels(&NATIVE).file();
+    let mut file = corpus.image(DEFLATED).pixels(&NATIVE).to_file();
     file.truncate(file.len() - 4);
     corpus.add("a truncated deflated data set", file, Expectation::Unreadable, json!({}));
 }
@@ -94,15 +96,15 @@ pub(super) fn truncated_stream(corpus: &mut Corpus) {
 /// The values at these paths below `bulkdata/` in both readers: the archive that synthesizes, and the embedded archive.
 async fn values(object: &RawObject, paths: &[&str]) -> Vec<[Option<Vec<u8>>; 2]> {
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
-    let readers = Readers::of(&[&object.file()]).await;
+    let readers = Readers::of(&[&object.to_file()]).await;
     let mut found = Vec::new();
     for path in paths {
         let mut both = [None, None];
         for (value, root) in both.iter_mut().zip([&readers.synthesized, &readers.embedded]) {
             let url = root.url(&format!("{instance}/bulkdata/{path}"));
-            let answer = client::get_with(&url, &[OCTETS]).await;
+            let answer = client::get_with_headers(&url, &[OCTETS]).await;
             assert!([200, 404].contains(&answer.status), "{url}: {} {}", answer.status, answer.text());
-            *value = (answer.status == 200 && answer.complete).then_some(answer.body);
+            *value = (answer.status == 200 && answer.is_complete).then_some(answer.body);
         }
         found.push(both);
     }
@@ -115,7 +117,7 @@ async fn float_pixel_data_is_found_only_at_its_own_tag() {
     for (tag, vr, path) in [(FLOAT_PIXEL_DATA, "OF", "7FE00008"), (DOUBLE_FLOAT_PIXEL_DATA, "OD", "7FE00009")]
     {
         let image = RawObject::image(EXPLICIT_LITTLE, EXPLICIT, 1);
-        let image = image.with(tag, EXPLICIT_LITTLE.element(tag, vr, &floats));
+        let image = image.with_element(tag, EXPLICIT_LITTLE.element(tag, vr, &floats));
         let found = values(&image, &[path, "7FE00010"]).await;
         assert_eq!(found[0], [Some(floats.clone()), Some(floats.clone())], "{path}");
         assert_eq!(found[1], [None, None], "{path}");
@@ -130,8 +132,11 @@ async fn large_value_has_the_byte_order_of_its_own_data_set() {
     let unknown = IMPLICIT_LITTLE.item(&IMPLICIT_LITTLE.element(0x0028_3006, "OW", &value));
     let known = EXPLICIT_BIG.item(&EXPLICIT_BIG.element(0x0028_3006, "OW", &swapped));
     let object = RawObject::image(EXPLICIT_BIG, BIG_ENDIAN, 1)
-        .with(0x0009_1010, EXPLICIT_BIG.undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &unknown))
-        .with(0x0028_3010, EXPLICIT_BIG.element(0x0028_3010, "SQ", &known));
+        .with_element(
+            0x0009_1010,
+            EXPLICIT_BIG.element_of_undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &unknown),
+        )
+        .with_element(0x0028_3010, EXPLICIT_BIG.element(0x0028_3010, "SQ", &known));
     let found = values(&object, &["00091010/1/00283006", "00283010/1/00283006"]).await;
     for both in found {
         assert_eq!(both, [Some(value.clone()), Some(value.clone())]);

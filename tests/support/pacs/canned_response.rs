@@ -7,9 +7,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// Content-Length.
-    Length,
+    ContentLength,
     /// A wrong Content-Length.
-    FalseLength(usize),
+    WrongContentLength(usize),
     /// The chunked transfer coding.
     Chunked,
     /// The end of the connection.
@@ -53,7 +53,7 @@ impl CannedResponse {
             status,
             headers: Vec::new(),
             body: Vec::new(),
-            framing: Framing::Length,
+            framing: Framing::ContentLength,
             slow: None,
             in_pieces: None,
             ends: Ends::Complete,
@@ -76,7 +76,7 @@ impl CannedResponse {
     }
 
     /// Creates a 200 with a multipart body of DICOM parts, each with its headers, which ends with the connection.
-    pub fn parts<'a>(boundary: &str, parts: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+    pub fn multipart<'a>(boundary: &str, parts: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut body = Vec::new();
         for (headers, part) in parts {
             body.extend_from_slice(format!("\r\n--{boundary}\r\n{headers}\r\n\r\n").as_bytes());
@@ -84,7 +84,7 @@ impl CannedResponse {
         }
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-        Self::bytes(&content_type, body.split_off(2)).framed(Framing::UntilClose)
+        Self::bytes(&content_type, body.split_off(2)).with_framing(Framing::UntilClose)
     }
 
     /// Creates an answer that consists of these bytes, including the head, and the end of the connection.
@@ -93,24 +93,24 @@ impl CannedResponse {
     }
 
     /// Creates an answer that is never sent.
-    pub fn hangs() -> Self {
+    pub fn never_sent() -> Self {
         Self { ends: Ends::Silent, ..Self::status(0) }
     }
 
     /// Closes the connection without an answer.
-    pub fn closes() -> Self {
+    pub fn connection_closed() -> Self {
         Self { ends: Ends::Unanswered, ..Self::status(0) }
     }
 
     /// Creates an answer that repeats `body` until the client disconnects.
     pub fn endless(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { ends: Ends::Endless(0), ..Self::bytes(content_type, body).framed(Framing::UntilClose) }
+        Self { ends: Ends::Endless(0), ..Self::bytes(content_type, body).with_framing(Framing::UntilClose) }
     }
 
     /// Creates JSON that begins with `first` and continues with `repeated` until the client disconnects.
-    pub fn json_without_end(first: &str, repeated: &str) -> Self {
+    pub fn endless_json(first: &str, repeated: &str) -> Self {
         let body = format!("{first}{}", repeated.repeat(4096_usize.div_ceil(repeated.len())));
-        Self { ends: Ends::Endless(first.len()), ..Self::json(body).framed(Framing::UntilClose) }
+        Self { ends: Ends::Endless(first.len()), ..Self::json(body).with_framing(Framing::UntilClose) }
     }
 
     /// Sets the status.
@@ -120,7 +120,7 @@ impl CannedResponse {
     }
 
     /// Replaces the Content-Type.
-    pub fn with_type(mut self, content_type: &str) -> Self {
+    pub fn with_content_type(mut self, content_type: &str) -> Self {
         self.headers.retain(|(name, _)| name != "Content-Type");
         self.header("Content-Type", content_type)
     }
@@ -132,7 +132,7 @@ impl CannedResponse {
     }
 
     /// Sets the framing of the body.
-    pub fn framed(mut self, framing: Framing) -> Self {
+    pub fn with_framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
     }
@@ -151,7 +151,7 @@ impl CannedResponse {
     }
 
     /// Delays the answer.
-    pub fn slow(mut self, duration: Duration) -> Self {
+    pub fn with_delay(mut self, duration: Duration) -> Self {
         self.slow = Some(duration);
         self
     }
@@ -163,13 +163,13 @@ impl CannedResponse {
     }
 
     /// Closes the connection after this number of bytes of the body.
-    pub fn breaks_after(mut self, bytes: usize) -> Self {
+    pub fn abort_after(mut self, bytes: usize) -> Self {
         self.ends = Ends::Closed(bytes);
         self
     }
 
     /// Stops sending after this number of bytes of the body.
-    pub fn stalls_after(mut self, bytes: usize) -> Self {
+    pub fn stall_after(mut self, bytes: usize) -> Self {
         self.ends = Ends::Stalled(bytes);
         self
     }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::canned_response::{CannedResponse, Ends, Framing};
-use super::{SeenRequest, Shared};
+use super::{ReceivedRequest, Shared};
 
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     shared.change(|state| state.connections += 1);
@@ -17,8 +17,8 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         let answering = Answering::begin(Arc::clone(&shared), seen.clone());
         let mut answer = shared.answer_to(&seen);
         let behavior = &shared.pacs.behavior;
-        if let (Some(bytes), Ends::Complete) = (behavior.breaks_after, answer.ends) {
-            answer = answer.breaks_after(bytes);
+        if let (Some(bytes), Ends::Complete) = (behavior.abort_after, answer.ends) {
+            answer = answer.abort_after(bytes);
         }
         if seen.target.contains("/metadata") {
             shared.until_concurrent(behavior.metadata_until).await;
@@ -26,7 +26,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         let pause = answer.slow.or(behavior.slow).unwrap_or_default();
         let reusable = waits(&mut stream, pause).await && sends(&mut stream, &seen, &answer).await;
         drop(answering);
-        if !reusable || behavior.closes_silently {
+        if !reusable || behavior.close_after_each_response {
             break;
         }
     }
@@ -37,7 +37,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
 struct Answering(Arc<Shared>);
 
 impl Answering {
-    fn begin(shared: Arc<Shared>, seen: SeenRequest) -> Self {
+    fn begin(shared: Arc<Shared>, seen: ReceivedRequest) -> Self {
         shared.change(|state| {
             state.seen.push(seen);
             state.answering += 1;
@@ -53,7 +53,7 @@ impl Drop for Answering {
     }
 }
 
-async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<SeenRequest> {
+async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<ReceivedRequest> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let head: Vec<u8> = buffer.drain(..end + 4).collect();
@@ -65,13 +65,13 @@ async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     }
 }
 
-fn read_head(head: &str) -> Option<SeenRequest> {
+fn read_head(head: &str) -> Option<ReceivedRequest> {
     let mut lines = head.lines();
     let mut request = lines.next()?.split(' ');
     let (method, target) = (request.next()?.to_owned(), request.next()?.to_owned());
     let headers = lines.filter_map(|line| line.split_once(':'));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    Some(SeenRequest { method, target, headers })
+    Some(ReceivedRequest { method, target, headers })
 }
 
 /// Waits; returns `false` if the client disconnects.
@@ -92,7 +92,7 @@ async fn disconnected(stream: &mut TcpStream) {
 }
 
 /// Sends the answer; returns whether the connection can be reused.
-async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &CannedResponse) -> bool {
+async fn sends(stream: &mut TcpStream, seen: &ReceivedRequest, answer: &CannedResponse) -> bool {
     let sent = match answer.ends {
         Ends::Unanswered => return false,
         Ends::Silent => {
@@ -124,7 +124,7 @@ async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &CannedRespon
         Ends::Complete => {
             let chunked = answer.framing == Framing::Chunked;
             let ended = !chunked || stream.write_all(b"0\r\n\r\n").await.is_ok();
-            ended && matches!(answer.framing, Framing::Length | Framing::Chunked)
+            ended && matches!(answer.framing, Framing::ContentLength | Framing::Chunked)
         }
         _ => false,
     }
@@ -156,9 +156,11 @@ fn head_of(answer: &CannedResponse) -> String {
     }
     let has_body = !matches!(answer.status, 204 | 304);
     match answer.framing {
-        Framing::Length if has_body => write!(head, "Content-Length: {}\r\n", answer.body.len()).unwrap(),
-        Framing::Length => {}
-        Framing::FalseLength(length) => write!(head, "Content-Length: {length}\r\n").unwrap(),
+        Framing::ContentLength if has_body => {
+            write!(head, "Content-Length: {}\r\n", answer.body.len()).unwrap();
+        }
+        Framing::ContentLength => {}
+        Framing::WrongContentLength(length) => write!(head, "Content-Length: {length}\r\n").unwrap(),
         Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
         Framing::UntilClose => head.push_str("Connection: close\r\n"),
     }

@@ -2,26 +2,26 @@
 
 /// A condition on one key of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueryMatch {
+pub enum QueryCondition {
     /// The key is present with any value.
-    AnyValue,
+    Present,
     /// The key has this raw value.
-    Exactly(String),
+    Equals(String),
     /// A value of the key contains this text.
-    Containing(String),
+    Contains(String),
     /// The key is present more than once.
     Repeated,
 }
 
-impl QueryMatch {
+impl QueryCondition {
     /// Whether `key` meets the condition in the raw `query`.
-    pub(super) fn fits(&self, query: &str, key: &str) -> bool {
+    pub(super) fn is_met_by(&self, query: &str, key: &str) -> bool {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let mut values = pairs.filter(|(name, _)| *name == key).map(|(_, value)| value);
         match self {
-            Self::AnyValue => values.next().is_some(),
-            Self::Exactly(expected) => values.any(|value| value == expected),
-            Self::Containing(part) => values.any(|value| value.contains(part.as_str())),
+            Self::Present => values.next().is_some(),
+            Self::Equals(expected) => values.any(|value| value == expected),
+            Self::Contains(part) => values.any(|value| value.contains(part.as_str())),
             Self::Repeated => values.count() > 1,
         }
     }

@@ -25,24 +25,24 @@ impl Study {
     /// Creates a study of patient P1 without series.
     pub fn new(uid: &str) -> Self {
         Self { uid: uid.to_owned(), attributes: Map::new(), series: Vec::new() }
-            .with("00080020", json!({"vr": "DA", "Value": ["20240131"]}))
-            .of("P1", "Doe^Jane")
+            .attribute("00080020", json!({"vr": "DA", "Value": ["20240131"]}))
+            .patient("P1", "Doe^Jane")
     }
 
     /// Sets the patient.
-    pub fn of(self, id: &str, name: &str) -> Self {
-        self.with("00100020", json!({"vr": "LO", "Value": [id]}))
-            .with("00100010", json!({"vr": "PN", "Value": [{"Alphabetic": name}]}))
+    pub fn patient(self, id: &str, name: &str) -> Self {
+        self.attribute("00100020", json!({"vr": "LO", "Value": [id]}))
+            .attribute("00100010", json!({"vr": "PN", "Value": [{"Alphabetic": name}]}))
     }
 
     /// Sets the Study Date.
-    pub fn on(self, date: &str) -> Self {
-        self.with("00080020", json!({"vr": "DA", "Value": [date]}))
+    pub fn study_date(self, date: &str) -> Self {
+        self.attribute("00080020", json!({"vr": "DA", "Value": [date]}))
     }
 
     /// Sets the Accession Number.
-    pub fn accession(self, number: &str) -> Self {
-        self.with("00080050", json!({"vr": "SH", "Value": [number]}))
+    pub fn accession_number(self, number: &str) -> Self {
+        self.attribute("00080050", json!({"vr": "SH", "Value": [number]}))
     }
 
     /// Adds a series with this number of instances. Their UIDs are that of the series with the suffixes `.1`, `.2`, ...
@@ -52,7 +52,7 @@ impl Study {
     }
 
     /// Sets an attribute at study level, which may be invalid.
-    pub fn with(mut self, tag: &str, element: Value) -> Self {
+    pub fn attribute(mut self, tag: &str, element: Value) -> Self {
         self.attributes.insert(tag.to_owned(), element);
         self
     }
@@ -129,7 +129,8 @@ pub(super) fn answer(
     let study = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
-            let matching = studies.iter().filter(|study| behavior.ignores_filters || matches(study, query));
+            let matching =
+                studies.iter().filter(|study| behavior.ignore_matching_keys || matches(study, query));
             matching.map(|study| study.row(address)).collect()
         }
         ["studies", uid, "series"] => {
@@ -163,25 +164,25 @@ pub(super) fn answer(
     if segments == ["studies"] && behavior.max_listed.is_some_and(|max| rows.len() > max) {
         return Some(CannedResponse::status(413));
     }
-    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeats_rows + 1));
+    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeat_rows + 1));
     let number = |key: &str| value_of(query, key).and_then(|value| value.parse::<usize>().ok());
     let (limit, offset) = (number("limit").unwrap_or(usize::MAX), number("offset").unwrap_or(0));
     let (limit, offset) = match behavior.paging {
         _ if segments.last() == Some(&"metadata") => (usize::MAX, 0),
-        Paging::Honest | Paging::EndRejected => (limit, offset),
+        Paging::Standard | Paging::EndOffsetRejected => (limit, offset),
         Paging::Ignored => (usize::MAX, 0),
         Paging::OffsetIgnored => (limit, 0),
         Paging::LimitIgnored => (usize::MAX, offset),
-        Paging::CutAt(max) | Paging::CutAtWithWarning(max) => (limit.min(max), offset),
+        Paging::Truncated(max) | Paging::TruncatedWithWarning(max) => (limit.min(max), offset),
         Paging::FirstRowsWithWarning(max) => (limit.min(max), 0),
     };
     let rows: Vec<Value> = rows.collect();
-    if behavior.paging == Paging::EndRejected && offset > 0 && offset >= rows.len() {
+    if behavior.paging == Paging::EndOffsetRejected && offset > 0 && offset >= rows.len() {
         return Some(CannedResponse::status(400));
     }
     let remaining = rows.len().saturating_sub(offset.saturating_add(limit));
     let has_warning =
-        matches!(behavior.paging, Paging::CutAtWithWarning(_) | Paging::FirstRowsWithWarning(_));
+        matches!(behavior.paging, Paging::TruncatedWithWarning(_) | Paging::FirstRowsWithWarning(_));
     let answer =
         CannedResponse::json(Value::Array(rows.into_iter().skip(offset).take(limit).collect()).to_string());
     if has_warning && remaining > 0 {
