@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::change_log::{ChangeLog, Observation, ResourceKey};
 use crate::clock::SharedClock;
 use crate::config::{self, AuthMode, Config, ImplementationGuide};
-use crate::dicomweb::{self, DicomwebContext, Federation, RenderPool, ResponseCache};
+use crate::dicomweb::{self, DicomwebContext, Federation, PatientComparison, RenderPool, ResponseCache};
 use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::cursor::{CursorKey, NoKey};
@@ -123,6 +123,9 @@ impl App {
                 max_opened: config.search.max_opened,
             },
             render_pool: RenderPool::new(config.render.memory, config.render.parallelism),
+            patients: PatientComparison::new(
+                config.archives.iter().map(|archive| (archive.settings.id.clone(), context(config, archive))),
+            ),
         };
         let context = ServiceContext {
             authenticator,

@@ -10,6 +10,7 @@ mod federation;
 mod headers;
 mod limits;
 mod negotiation;
+mod patient_conflicts;
 mod rendering;
 mod requests;
 mod response_cache;

@@ -1,6 +1,7 @@
 //! The state that all DICOMweb requests share.
 
 use super::limits::DicomwebLimits;
+use super::patient_comparison::PatientComparison;
 use super::rendering::RenderPool;
 use super::response_cache::ResponseCache;
 
@@ -13,4 +14,6 @@ pub struct DicomwebContext {
     pub limits: DicomwebLimits,
     /// The pool in which images are rendered that the archive cannot render.
     pub render_pool: RenderPool,
+    /// The comparison of the patients to whom archives assign one study.
+    pub patients: PatientComparison,
 }

@@ -34,6 +34,15 @@ pub enum DicomwebError {
         "the study is split across several archives, and none has all of it; retrieve its series one by one"
     )]
     StudySplitAcrossArchives,
+    /// One Study Instance UID is assigned to different patients.
+    #[error(
+        "archives assign this Study Instance UID to different patients ({}); use /dicom-web/{{archive}}/studies to retrieve the study of one archive",
+        list(archives)
+    )]
+    PatientConflict {
+        /// The archives that contain a study with this UID.
+        archives: Vec<ArchiveId>,
+    },
     /// More rows than the limit would have to be scanned.
     #[error("more than {limit} rows would have to be read to answer this search; narrow it, or lower offset")]
     TooCostly {
@@ -113,6 +122,11 @@ pub enum DicomwebError {
     /// The archive did not respond, or with something that cannot be forwarded.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+}
+
+fn list(archives: &[ArchiveId]) -> String {
+    let ids: Vec<_> = archives.iter().map(ArchiveId::as_str).collect();
+    ids.join(", ")
 }
 
 fn meaning(status: StatusCode) -> &'static str {

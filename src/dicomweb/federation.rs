@@ -3,7 +3,7 @@
 //! Searches across studies query every archive and merge the rows by UID. Resources of a study are requested from the archives
 //! that contain the study, whose ids are cached for a short time. If one archive contains the whole resource, its response is
 //! forwarded as for `/dicom-web/{archive}`. The rows of several archives are merged here; the list is complete or an error. Of
-//! several copies, the most complete one is retrieved.
+//! several copies, the most complete one is retrieved. A study that archives assign to different patients is an error.
 
 mod study_locator;
 
@@ -114,10 +114,8 @@ impl Federation {
         if matches!(request.target, Target::Resource(_)) {
             query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
-        let location = self
-            .locator
-            .locate(study, series_of(resource), &self.archives, self.context.limits.max_scan)
-            .await?;
+        let location = self.locator.locate(study, series_of(resource), &self.archives, &self.context).await?;
+        location.require_one_patient()?;
         let search = match resource {
             Resource::Search(level) => Some(level),
             _ => None,
@@ -176,7 +174,7 @@ impl Federation {
         level: &SearchLevel,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        merged_search::respond(archives, public_url, request, level, self.context.limits).await
+        merged_search::respond(archives, public_url, request, level, &self.context).await
     }
 
     fn all_archives(&self) -> Vec<&Archive> {

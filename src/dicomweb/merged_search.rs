@@ -4,7 +4,7 @@
 //! The list alternates between the archives: the first row of each in the order of the configuration, then the second of each,
 //! and so on. A UID belongs to the archive whose turn with it comes first; rows of it from other archives are omitted. So any
 //! page needs no more UIDs of any archive than the page's end, and the first page shows rows of every archive. Rows are as the
-//! archive wrote them, byte for byte but for URLs.
+//! archive wrote them, byte for byte but for URLs. A study that another archive assigns to another patient is not omitted.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,10 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderValue, Response, header};
 
+use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
+use super::patient_comparison::PatientComparison;
 use super::proxy::assembled;
 use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_first_rows};
 use super::proxy::request::reject_computed_keys;
@@ -69,10 +71,10 @@ pub(super) async fn respond(
     public: &str,
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
-    limits: DicomwebLimits,
+    context: &DicomwebContext,
 ) -> Result<Response<Body>, DicomwebError> {
     let search = SearchRequest::read(request, level)?;
-    let found = merge(archives, public, request.path, &search.query, limits).await?;
+    let found = merge(archives, public, request.path, &search.query, context).await?;
     let mut response = assembled::rows(found.text, search.format);
     // PS3.18 8.3.4.4 and 8.3.4.2.
     let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
@@ -92,8 +94,9 @@ async fn merge(
     public: &str,
     path: &str,
     query: &QidoQuery,
-    limits: DicomwebLimits,
+    context: &DicomwebContext,
 ) -> Result<MergedList, DicomwebError> {
+    let limits = context.limits;
     let max_scan = limits.max_scan;
     for archive in archives {
         reject_computed_keys(archive, query)?;
@@ -115,7 +118,8 @@ async fn merge(
     if limit.is_none() && lists.iter().any(|list| list.rows.len() > max_scan) {
         return Err(too_costly);
     }
-    let order = alternate(&lists);
+    let patients = matches!(query.level(), SearchLevel::Studies).then_some(&context.patients);
+    let order = alternate(archives, &lists, patients);
     let more = order.len() > end || lists.iter().any(|list| list.more);
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
@@ -198,16 +202,35 @@ struct MergePosition {
     row: usize,
 }
 
-/// The merged list: the archives take turns, and a UID has only the rows of the archive whose turn with it came first.
-fn alternate(lists: &[FirstRows]) -> Vec<MergePosition> {
-    let mut owners: HashMap<&str, usize> = HashMap::new();
+/// Returns the positions of the merged list: the archives take turns, and a row is omitted if a row of another archive with its UID
+/// precedes it. `patients` compares the patients of studies: a row is not omitted for a row of another patient.
+fn alternate(
+    archives: &[&Archive],
+    lists: &[FirstRows],
+    patients: Option<&PatientComparison>,
+) -> Vec<MergePosition> {
+    let mut listed: HashMap<&str, Vec<MergePosition>> = HashMap::new();
     let mut order = Vec::new();
+    let patient = |comparison: &PatientComparison, position: &MergePosition| {
+        let text = &lists[position.archive].rows[position.row].text;
+        comparison.patient(archives[position.archive].id(), text)
+    };
     for turn in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
         for (archive, list) in lists.iter().enumerate() {
-            if let Some(row) = list.rows.get(turn)
-                && *owners.entry(&row.uid).or_insert(archive) == archive
-            {
-                order.push(MergePosition { archive, row: turn });
+            let Some(row) = list.rows.get(turn) else { continue };
+            let position = MergePosition { archive, row: turn };
+            let same_uid = listed.entry(&row.uid).or_default();
+            let of_others = || same_uid.iter().filter(|other| other.archive != archive);
+            let is_omitted = match patients {
+                Some(comparison) if of_others().next().is_some() => {
+                    let own = patient(comparison, &position);
+                    of_others().any(|other| !own.contradicts(&patient(comparison, other)))
+                }
+                _ => of_others().next().is_some(),
+            };
+            if !is_omitted {
+                same_uid.push(position);
+                order.push(position);
             }
         }
     }
@@ -231,7 +254,7 @@ mod tests {
     }
 
     fn uids(lists: &[FirstRows]) -> Vec<String> {
-        alternate(lists)
+        alternate(&[], lists, None)
             .iter()
             .map(|position| lists[position.archive].rows[position.row].uid.to_string())
             .collect()
@@ -241,7 +264,7 @@ mod tests {
     fn archives_take_turns_and_a_uid_is_listed_once() {
         let lists = [list(&[1, 2, 3]), list(&[7, 3, 8]), list(&[9])];
         assert_eq!(uids(&lists), ["1", "7", "9", "2", "3", "8"]);
-        assert_eq!(alternate(&lists)[4], MergePosition { archive: 1, row: 1 });
+        assert_eq!(alternate(&[], &lists, None)[4], MergePosition { archive: 1, row: 1 });
     }
 
     proptest! {

@@ -272,8 +272,7 @@ async fn rows_fingerprint(archive: &Archive, objects: &DicomResource) -> Option<
             (SearchLevel::Series { study: study.clone() }, tags::SERIES_INSTANCE_UID, series.uid(), count)
         }
     };
-    let query =
-        QidoQuery::new(level).matching(tag, MatchValue::any_of(std::slice::from_ref(uid))?).include(&[count]);
+    let query = QidoQuery::new(level).matching(tag, MatchValue::uid(uid)).include(&[count]);
     let mut rows: Vec<Attributes> = Vec::new();
     // Some archives return rows that were not requested.
     let is_requested = |row: &Attributes| row.text(tag) == Some(uid.as_str());

@@ -134,7 +134,7 @@ async fn respond_as(
     match strategy {
         Strategy::ForwardOnly => fetch(archive, proxied).await,
         Strategy::CompareRows(level) => {
-            merged_search::respond(&[archive], public, request, &level, limits).await
+            merged_search::respond(&[archive], public, request, &level, context).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public, proxied).await,
         Strategy::Synthesize => synthesis::synthesize(archive, limits, proxied).await,

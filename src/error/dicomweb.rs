@@ -27,6 +27,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         DicomwebError::TooCostly { .. } | DicomwebError::TooManyOpened { .. } => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
+        DicomwebError::PatientConflict { .. } => StatusCode::BAD_GATEWAY,
         DicomwebError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         DicomwebError::Forbidden => StatusCode::FORBIDDEN,
         DicomwebError::NotFound | DicomwebError::NoUriService | DicomwebError::Path(PathError::Unknown) => {

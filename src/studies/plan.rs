@@ -144,9 +144,7 @@ fn queries_by(keys: impl Iterator<Item = Option<MatchKey>>) -> Vec<PlannedQuery>
 fn patient_key(patient: &KnownPatient) -> Option<MatchKey> {
     match patient {
         KnownPatient::Identified(id) => Some((tags::PATIENT_ID, covering_value(id)?)),
-        KnownPatient::OfStudy(study) => {
-            Some((tags::STUDY_INSTANCE_UID, MatchValue::any_of(std::slice::from_ref(study.uid()))?))
-        }
+        KnownPatient::OfStudy(study) => Some((tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))),
     }
 }
 

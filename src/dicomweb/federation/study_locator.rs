@@ -1,6 +1,8 @@
 //! Determines which archives contain a study: searches every archive for the series of the study, and caches the result for a
 //! minute.
 //!
+//! If several archives contain a study with the UID, the rows of the study show whether it is the same patient's.
+//!
 //! An archive that fails may contain the study. Its error is returned if the response depends on it, and the result is not
 //! cached.
 
@@ -10,9 +12,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::cache::{Cache, CacheEntry, CacheKey, SingleFlight};
+use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::patient_comparison::RowPatient;
 use crate::dicomweb::proxy::first_rows::{RowText, read_first_rows};
-use crate::upstream::{Archive, ArchiveId, QidoQuery, SearchLevel};
+use crate::upstream::{Archive, ArchiveId, MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
 /// Lifetime of a cached location. Viewers request the images of a study within seconds; a study that is moved to another archive
@@ -25,6 +29,8 @@ pub(super) struct StudyLocation {
     copies: Vec<ArchiveCopy>,
     /// The error of an archive that could not be searched.
     failure: Option<DicomwebError>,
+    /// The error if the copies do not belong to the same patient, or if this could not be determined.
+    patient_failure: Option<DicomwebError>,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives were searched.
     searched_at: Duration,
 }
@@ -97,6 +103,16 @@ impl StudyLocation {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
+    /// Returns an error if archives assign the study to different patients, or if its patients could not be compared.
+    pub(super) fn require_one_patient(&self) -> Result<(), DicomwebError> {
+        self.patient_failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether every archive could be searched, and the study belongs to one patient.
+    fn is_certain(&self) -> bool {
+        self.failure.is_none() && self.patient_failure.is_none()
+    }
+
     fn contains(&self, series: Option<&SeriesUid>) -> bool {
         match series {
             Some(series) => !self.archives_with(series).is_empty(),
@@ -125,16 +141,21 @@ impl StudyLocator {
         study: &StudyUid,
         series: Option<&SeriesUid>,
         archives: &[Archive],
-        max_scan: usize,
+        context: &DicomwebContext,
     ) -> Result<Arc<StudyLocation>, DicomwebError> {
         if let Some(location) = self.cached(study).filter(|location| location.contains(series)) {
             return Ok(location);
         }
         let (uid, archives, searched_at) = (study.clone(), archives.to_vec(), self.cache.elapsed());
-        let search = || async move { Arc::new(search(&uid, &archives, max_scan, searched_at).await) };
+        let context = context.clone();
+        let search = || async move {
+            let mut location = search(&uid, &archives, context.limits.max_scan, searched_at).await;
+            location.patient_failure = compare_patients(&location, &uid, &archives, &context).await.err();
+            Arc::new(location)
+        };
         let location =
             self.flights.run(study.clone(), search).await.map_err(|_| DicomwebError::Interrupted)?;
-        if location.failure.is_none() && !location.copies.is_empty() {
+        if location.is_certain() && !location.copies.is_empty() {
             self.cache.insert(key(study), Arc::clone(&location));
         }
         Ok(location)
@@ -160,7 +181,8 @@ async fn search(
     let level = SearchLevel::Series { study: study.clone() };
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
     let searches = archives.iter().map(|archive| read_first_rows(archive, &query, max_scan + 1, max_scan));
-    let mut location = StudyLocation { copies: Vec::new(), failure: None, searched_at };
+    let mut location =
+        StudyLocation { copies: Vec::new(), failure: None, patient_failure: None, searched_at };
     for (archive, list) in archives.iter().zip(join_all(searches).await) {
         match list {
             Ok(list) if list.rows.len() > max_scan => {
@@ -176,6 +198,43 @@ async fn search(
         }
     }
     location
+}
+
+/// Returns an error if the rows of `study` in the archives that contain it belong to different patients. A study that one archive
+/// contains is not compared.
+async fn compare_patients(
+    location: &StudyLocation,
+    study: &StudyUid,
+    archives: &[Archive],
+    context: &DicomwebContext,
+) -> Result<(), DicomwebError> {
+    let copies: Vec<_> =
+        archives.iter().filter(|archive| location.archives().contains(&archive.id())).collect();
+    if copies.len() < 2 {
+        return Ok(());
+    }
+    let query = QidoQuery::new(SearchLevel::Studies)
+        .matching(tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))
+        .include(&[tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID]);
+    // An archive that ignores the key returns all of its studies.
+    let max_scan = context.limits.max_scan;
+    let searches = copies.iter().map(|archive| read_first_rows(archive, &query, max_scan + 1, max_scan));
+    let mut compared: Vec<RowPatient> = Vec::new();
+    for (archive, list) in copies.iter().zip(join_all(searches).await) {
+        let list = list?;
+        if list.rows.len() > max_scan {
+            return Err(DicomwebError::TooCostly { limit: max_scan });
+        }
+        for row in list.rows.iter().filter(|row| *row.uid == *study.as_str()) {
+            let patient = context.patients.patient(archive.id(), &row.text);
+            if compared.iter().any(|other| other.contradicts(&patient)) {
+                let archives = copies.iter().map(|archive| archive.id().clone()).collect();
+                return Err(DicomwebError::PatientConflict { archives });
+            }
+            compared.push(patient);
+        }
+    }
+    Ok(())
 }
 
 /// Returns the series of a row; `None` if it belongs to another study.
@@ -200,7 +259,12 @@ mod tests {
     }
 
     fn location(copies: &[ArchiveCopy]) -> StudyLocation {
-        StudyLocation { copies: copies.to_vec(), failure: None, searched_at: Duration::ZERO }
+        StudyLocation {
+            copies: copies.to_vec(),
+            failure: None,
+            patient_failure: None,
+            searched_at: Duration::ZERO,
+        }
     }
 
     fn ids(archives: Vec<&ArchiveId>) -> Vec<&str> {

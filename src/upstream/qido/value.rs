@@ -52,6 +52,11 @@ impl MatchValue {
         Self::exact(&self.0).map(|Self(exact)| Self(format!("{exact}*")))
     }
 
+    /// Returns a value that matches `uid`.
+    pub fn uid(uid: &Uid) -> Self {
+        Self(uid.as_str().to_owned())
+    }
+
     /// Returns a value that matches each of `uids` (a comma-separated list in PS3.18 8.3.4.1).
     pub fn any_of(uids: &[Uid]) -> Option<Self> {
         (!uids.is_empty()).then(|| Self(uids.iter().map(Uid::as_str).collect::<Vec<_>>().join(",")))

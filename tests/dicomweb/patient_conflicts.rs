@@ -1,0 +1,131 @@
+//! The aggregate root, where archives assign one Study Instance UID to different patients.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
+
+/// A gateway in front of `archives`, and the archives, whose ids are main, archive-1, archive-2, ...
+async fn in_front_of(archives: Vec<Pacs>, archive_keys: &str) -> (RunningGateway, Vec<RunningPacs>) {
+    let mut running = Vec::new();
+    for archive in archives {
+        running.push(archive.start().await);
+    }
+    let mut settings = format!("{archive_keys}\n");
+    for (number, pacs) in running.iter().enumerate().skip(1) {
+        write!(
+            settings,
+            "[[archive]]\nid = \"archive-{number}\"\nurl = \"{}\"\n{archive_keys}\n",
+            pacs.url()
+        )
+        .unwrap();
+    }
+    (RunningGateway::start(&running[0].url(), &settings).await, running)
+}
+
+fn study_of(patient_id: &str) -> Study {
+    Study::new("1.2.1").patient(patient_id, "Doe^Jane").series("1.2.1.1", "CT", 1)
+}
+
+fn archive_with(patient_ids: &[&str]) -> Pacs {
+    patient_ids.iter().fold(Pacs::new(), |pacs, patient_id| pacs.with_study(study_of(patient_id)))
+}
+
+fn without_patient_id() -> Pacs {
+    Pacs::new().with_study(study_of("").attribute("00100020", serde_json::json!({"vr": "LO"})))
+}
+
+fn patient_ids(rows: &Value) -> Vec<&str> {
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["00100020"]["Value"][0].as_str().unwrap_or_default())
+        .collect()
+}
+
+/// Resources of the study, whose instances have the same UIDs in every archive.
+const RESOURCES: [&str; 9] = [
+    "studies/1.2.1",
+    "studies/1.2.1/series",
+    "studies/1.2.1/instances",
+    "studies/1.2.1/metadata",
+    "studies/1.2.1/rendered",
+    "studies/1.2.1/series/1.2.1.1",
+    "studies/1.2.1/series/1.2.1.1/instances",
+    "studies/1.2.1/series/1.2.1.1/metadata",
+    "studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.1",
+];
+
+#[tokio::test]
+async fn a_study_that_archives_assign_to_different_patients_is_not_retrieved_from_any_of_them() {
+    for (archives, archive_keys) in [
+        (vec![archive_with(&["P1"]), archive_with(&["P2"])], ""),
+        (vec![archive_with(&["P1"]), archive_with(&["p1"])], ""),
+        (vec![archive_with(&["1"]), archive_with(&["01"])], "patient_id_system = \"urn:oid:1.2.3\""),
+        (vec![archive_with(&["P1"]), without_patient_id(), archive_with(&["P2"])], ""),
+        (vec![archive_with(&["P1", "P2"]), archive_with(&["P1"])], ""),
+    ] {
+        let (gateway, _archives) = in_front_of(archives, archive_keys).await;
+        for resource in RESOURCES {
+            let response = gateway.get(&format!("/dicom-web/{resource}")).await;
+            assert_eq!(response.status, 502, "{resource}: {}", response.text());
+            let message = response.json()["message"].as_str().unwrap().to_owned();
+            assert!(message.contains("different patients (main, archive-1"), "{message}");
+            assert!(message.contains("/dicom-web/{archive}/studies"), "{message}");
+        }
+        for archive in ["main", "archive-1"] {
+            let response = gateway.get(&format!("/dicom-web/{archive}/studies/1.2.1/metadata")).await;
+            assert_eq!(response.status, 200, "{archive}: {}", response.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_search_lists_a_study_once_for_each_patient_to_whom_archives_assign_it() {
+    for (archives, expected) in [
+        (vec![archive_with(&["P1"]), archive_with(&["P2"])], vec!["P1", "P2"]),
+        (vec![archive_with(&["P1"]), archive_with(&["P2"]), archive_with(&["P1"])], vec!["P1", "P2"]),
+        (vec![archive_with(&["P1"]), archive_with(&["P2"]), archive_with(&["P2"])], vec!["P1", "P2"]),
+        (vec![archive_with(&["P1"]), without_patient_id(), archive_with(&["P2"])], vec!["P1", "P2"]),
+        (vec![archive_with(&["P1"]), archive_with(&["P1"])], vec!["P1"]),
+    ] {
+        let (gateway, _archives) = in_front_of(archives, "").await;
+        let rows = gateway.json("/dicom-web/studies").await;
+        assert_eq!(patient_ids(&rows), expected);
+        let pages = ["/dicom-web/studies?limit=1", "/dicom-web/studies?limit=1&offset=1"];
+        for (number, page) in pages.iter().enumerate() {
+            let rows = gateway.json(page).await;
+            assert_eq!(patient_ids(&rows), expected.get(number..=number).unwrap_or_default(), "{page}");
+        }
+        assert_eq!(patient_ids(&gateway.json("/dicom-web/studies?PatientID=P1").await), ["P1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_study_of_one_patient_in_several_archives_is_retrieved() {
+    for (archives, archive_keys) in [
+        (vec![archive_with(&["P1"]), archive_with(&["P1"])], ""),
+        (vec![archive_with(&["P1"]), archive_with(&["P1"])], "patient_id_system = \"urn:oid:1.2.3\""),
+        (vec![archive_with(&["P1"]), without_patient_id()], ""),
+        (vec![archive_with(&["P1", "P2"])], ""),
+    ] {
+        let (gateway, _archives) = in_front_of(archives, archive_keys).await;
+        let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+}
+
+/// Without its rows of studies it is unknown whether an archive's study is the same patient's.
+#[tokio::test]
+async fn a_study_whose_patients_cannot_be_compared_is_not_retrieved() {
+    let archives = vec![
+        archive_with(&["P1"]),
+        archive_with(&["P1"]).with_response("/studies", CannedResponse::status(500)),
+    ];
+    let (gateway, _archives) = in_front_of(archives, "").await;
+    let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
+    assert_eq!(response.status, 502, "{}", response.text());
+    assert!(response.text().contains("archive-1"), "{}", response.text());
+}
