@@ -92,14 +92,14 @@ async fn a_search_lists_a_study_once_for_each_patient_to_whom_archives_assign_it
         (vec![archive_with(&["P1"]), archive_with(&["P1"])], vec!["P1"]),
     ] {
         let (gateway, _archives) = in_front_of(archives, "").await;
-        let rows = gateway.json("/dicom-web/studies").await;
+        let rows = gateway.get_json("/dicom-web/studies").await;
         assert_eq!(patient_ids(&rows), expected);
         let pages = ["/dicom-web/studies?limit=1", "/dicom-web/studies?limit=1&offset=1"];
         for (number, page) in pages.iter().enumerate() {
-            let rows = gateway.json(page).await;
+            let rows = gateway.get_json(page).await;
             assert_eq!(patient_ids(&rows), expected.get(number..=number).unwrap_or_default(), "{page}");
         }
-        assert_eq!(patient_ids(&gateway.json("/dicom-web/studies?PatientID=P1").await), ["P1"]);
+        assert_eq!(patient_ids(&gateway.get_json("/dicom-web/studies?PatientID=P1").await), ["P1"]);
     }
 }
 
