@@ -71,18 +71,22 @@ impl App {
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
-        let since = endpoints_since(config, &change_log);
-        let source = |(archive, since): (&config::ArchiveConfig, Timestamp)| {
+        let rules_seen_at = endpoints_since(config, &change_log);
+        let source = |(archive, rules_seen_at): (&config::ArchiveConfig, Timestamp)| {
             let context = context(config, archive);
             Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
                 rules: context.rules(),
                 context,
-                since,
+                rules_seen_at,
             })
         };
-        let sources =
-            config.archives.iter().zip(since).map(source).collect::<Result<Vec<_>, SettingsError>>()?;
+        let sources = config
+            .archives
+            .iter()
+            .zip(rules_seen_at)
+            .map(source)
+            .collect::<Result<Vec<_>, SettingsError>>()?;
         let archives = sources.iter().map(|source| source.archive.clone()).collect();
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
         let limits = SearchLimits {

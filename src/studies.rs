@@ -1,10 +1,12 @@
 //! Studies of all archives: searches, single reads, and the assembly of their resources.
 //!
-//! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each, and [`candidates`] groups the rows by
-//! study. [`filter`] decides which studies match, [`sort`] orders them and cuts the page. [`fetch`] reads the levels below a
-//! study, [`assembly`] makes resources and caches them, and [`versions`] looks up the version of each. The entry points are
-//! [`search`], [`unsorted_page`] and [`patients`]. An archive's own filter is only a hint: what decides is the resource as it would
-//! be returned, compared with every criterion and with the access. The module does not know HTTP.
+//! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each query, and [`candidates`] groups the rows
+//! by study. [`filter`] decides which studies match, and [`sort`] sorts them and selects the page. [`fetch`] reads the series and
+//! instances of a study, [`assembly`] makes resources and caches them, and [`study_versions`] looks up their versions. The entry
+//! points are [`search`], [`unsorted_page`] and [`patients`].
+//!
+//! The filtering of an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
+//! criterion and the caller may see it. This module does not depend on HTTP.
 
 mod assembly;
 mod candidates;
@@ -28,8 +30,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use assembly::{Depth, ReadOutcome, StudyEntry};
-pub use error::{StudiesError, listed};
+pub use assembly::{AssembledStudy, Depth, ReadOutcome};
+pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedRows};
 pub use patients::FoundPatient;
 pub use representation::Representation;
@@ -49,29 +51,29 @@ use scan::SearchRows;
 /// Whether cached data may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// Yes, while it is fresh.
+    /// Cached data is used while it is fresh.
     #[default]
     Cached,
-    /// No: the archives are queried in any case (`Cache-Control: no-cache`).
+    /// Cached data is not used; the archives are queried (`Cache-Control: no-cache`).
     Reload,
-    /// No, and the queries must begin now: an identical query already in flight may not be shared.
+    /// Cached data is not used, and an identical query that is already in flight is not shared.
     Bypass,
 }
 
-/// An archive with the configuration of its identifiers and times.
+/// An archive, and how its attributes are mapped.
 #[derive(Debug, Clone)]
 pub struct ArchiveSource {
     /// The client of the archive.
     pub archive: Archive,
-    /// How its attributes are mapped.
+    /// The configuration of the mapping.
     pub context: MappingContext,
-    /// The context's [`rules`](MappingContext::rules).
+    /// The [`rules`](MappingContext::rules) of the context.
     pub rules: String,
-    /// When the present mapping rules were first seen.
-    pub since: Timestamp,
+    /// The time at which these mapping rules were first seen.
+    pub rules_seen_at: Timestamp,
 }
 
-/// How much one search may cost.
+/// The limits of one search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
     /// Maximum number of rows read from one archive.
@@ -80,14 +82,17 @@ pub struct SearchLimits {
     pub sort_window: usize,
     /// Maximum number of studies that are fetched to be compared with the criteria.
     pub max_opened: usize,
-    /// How much may be read below one study.
+    /// The limits of the series and instances of one study.
     pub detail: DetailLimits,
-    /// Maximum duration of work that requests share and that continues without them.
+    /// Maximum duration of a scan or load, which several requests may share and which continues if they disconnect.
     pub load_timeout: Duration,
 }
 
-type Scan = Result<Arc<SearchRows>, StudiesError>;
-type Load = Result<Arc<StudyEntry>, StudiesError>;
+/// The result of reading all rows of a query.
+type ScanResult = Result<Arc<SearchRows>, StudiesError>;
+
+/// The result of assembling one study.
+type LoadResult = Result<Arc<AssembledStudy>, StudiesError>;
 
 /// The studies of all archives. Clones share the same state.
 #[derive(Debug, Clone)]
@@ -95,15 +100,15 @@ pub struct Studies {
     sources: Arc<[ArchiveSource]>,
     cache: Cache,
     change_log: ChangeLog,
-    scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
-    loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint), Load>>,
+    scans: Arc<SingleFlight<(ArchiveId, String), ScanResult>>,
+    loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint), LoadResult>>,
     limits: SearchLimits,
     clock: SharedClock,
     metrics: Metrics,
 }
 
 impl Studies {
-    /// Over `sources`, in the order in which they are queried.
+    /// Creates the studies of `sources`, which are in the order of the configuration.
     pub fn new(
         sources: Vec<ArchiveSource>,
         cache: Cache,
@@ -124,12 +129,12 @@ impl Studies {
         }
     }
 
-    /// The archives, in the order of the configuration.
+    /// Returns the archives, in the order of the configuration.
     pub fn sources(&self) -> &[ArchiveSource] {
         &self.sources
     }
 
-    /// The source with that id.
+    /// Returns the source whose archive has the id.
     pub fn source(&self, id: &ArchiveId) -> Option<&ArchiveSource> {
         self.sources.iter().find(|source| source.archive.id() == id)
     }

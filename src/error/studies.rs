@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Failure, to_sentence};
-use crate::studies::{StudiesError, listed};
+use crate::studies::{StudiesError, comma_separated};
 
 impl From<&StudiesError> for Failure {
     fn from(error: &StudiesError) -> Self {
@@ -55,13 +55,13 @@ impl From<&StudiesError> for Failure {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", to_sentence(&error.to_string()))
             }
             StudiesError::LoadTimeout(_) => Self::timed_out(),
-            StudiesError::TwoPatients { study, archives } => Self::new(
+            StudiesError::SeveralPatients { study, archives } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",
                 format!(
                     "Study {study} appears under more than one Patient ID (archives: {}), so its subject is ambiguous. A search by patient \
                      returns the part of it that belongs to that patient.",
-                    listed(archives)
+                    comma_separated(archives)
                 ),
             ),
             StudiesError::Unwritable | StudiesError::Interrupted(_) => Self::internal(),

@@ -13,6 +13,6 @@ pub(super) fn endpoint_of(source: &ArchiveSource, request: &FhirRequest<'_>) -> 
     let address = format!("{}/dicom-web/{id}", request.public_base);
     let mut endpoint =
         mapping::endpoint(&source.context, &source.archive.settings().name, address, REQUIRES_ACCESS_TOKEN);
-    endpoint.meta.last_updated = Some(format!("{:.3}", source.since));
+    endpoint.meta.last_updated = Some(format!("{:.3}", source.rules_seen_at));
     endpoint
 }

@@ -25,7 +25,7 @@ use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::studies::{
     Cursor, FoundStudies, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage, StudySearch,
-    UnreadStudy, listed, paginate,
+    UnreadStudy, comma_separated, paginate,
 };
 use crate::upstream::ArchiveId;
 use fhir_r4::search::{
@@ -62,21 +62,21 @@ pub(super) async fn imaging_studies(
             cursor: cursor.as_ref(),
             needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
         };
-        context.studies.page(&wanted, access, request.freshness()).await?
+        context.studies.search_page(&wanted, access, request.freshness()).await?
     };
     warn_omitted(&mut pages, &found.patient_conflicts, &found.missing_uid, &found.unread);
     if found.has_drifted {
         let sentence = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", sentence.to_owned());
     }
-    let StudyPage { studies, total, previous, next, asked_at, .. } = found;
+    let StudyPage { studies, total, previous, next, requested_at, .. } = found;
     let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
     let representation = representation(&search.result);
     let mut entries =
         write_entries(context, request, &studies, &representation, Mode::Match, &mut pages).await?;
     entries.extend(included(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages.searchset(SearchPage { total, previous, next, entries });
-    searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
+    searchset.last_updated = requested_at.map(|moment| format!("{moment:.3}"));
     page::encode(searchset).await
 }
 
@@ -216,7 +216,7 @@ fn warn_omitted(
     }
     if !patient_conflicts.is_empty() {
         let with_archives = |conflict: &PatientConflict| {
-            format!("{} (archives: {})", conflict.uid, listed(&conflict.archives))
+            format!("{} (archives: {})", conflict.uid, comma_separated(&conflict.archives))
         };
         let list = patient_conflicts.iter().map(with_archives).collect::<Vec<_>>().join("; ");
         pages.warn(

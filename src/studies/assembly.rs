@@ -1,5 +1,5 @@
-//! From rows to serialized resources: cached studies that are still current are reused; the others are fetched once, only as
-//! deep as requested, and concurrent requests share the fetch. The change log supplies the version of each study.
+//! Assembles serialized resources from rows. Cached studies that are still current are reused. The others are fetched only as
+//! deep as requested, and concurrent requests share the fetch. The change log determines the version of each study.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::fetch::StudySeries;
-use super::filter::shallow;
+use super::filter::resource_from_row;
 use super::row::StudyRow;
 use super::{
-    ArchiveSource, DetailLimits, FoundStudy, Freshness, Load, OmittedRows, Representation, Studies,
+    ArchiveSource, DetailLimits, FoundStudy, Freshness, LoadResult, OmittedRows, Representation, Studies,
     StudiesError, fetch,
 };
 use crate::auth::Access;
@@ -24,78 +24,80 @@ use crate::telemetry::CacheOutcome;
 use dicom_model::StudyUid;
 use fhir_r4::types::Coding;
 
-/// An assembled study, and what shows whether it is still current.
+/// An assembled study, and the data that shows whether it is still current.
 #[derive(Debug)]
-pub struct StudyEntry {
+pub struct AssembledStudy {
     /// The resource.
     pub encoded: EncodedResource,
-    /// Of the rows that it was made of.
+    /// The fingerprint of the rows from which it was made.
     pub(super) fingerprint: Fingerprint,
-    /// Which version of the study it is, as is written in it.
+    /// The version of the study, which the resource contains.
     version: Version,
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
-    checked_at: Duration,
-    /// Whether the archives returned every row with the UID, so that no other patient has it.
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives last returned the same rows.
+    confirmed_at: Duration,
+    /// Whether the archives returned every row with the UID of the study, which shows that no other patient has a study with
+    /// the UID.
     has_every_row: bool,
-    /// What the archive lists below the study and the resource does not contain; the resource then has the tag SUBSETTED.
+    /// The series and instances that the archive lists but the resource does not contain. If there are any, the resource has the
+    /// tag SUBSETTED.
     pub omitted: OmittedRows,
 }
 
-impl StudyEntry {
-    fn key(study: &StudyUid, representation: &Representation) -> CacheKey {
+impl AssembledStudy {
+    fn cache_key(study: &StudyUid, representation: &Representation) -> CacheKey {
         CacheKey::from_parts(std::iter::once(study.as_str()).chain(representation.key_parts()))
     }
 }
 
-impl CacheEntry for StudyEntry {
+impl CacheEntry for AssembledStudy {
     fn size(&self) -> usize {
         self.encoded.size()
     }
 }
 
-/// How deep a study is fetched.
+/// How far down a study is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Depth {
-    /// The study's own row.
+    /// Only the row of the study.
     Study,
-    /// Its series too.
+    /// The study and its series.
     Series,
-    /// Their instances too.
+    /// The study, its series and their instances.
     Instances,
 }
 
 /// The result of reading one study.
 #[derive(Debug, Clone)]
 pub enum ReadOutcome {
-    /// The study.
-    Found(Arc<StudyEntry>),
-    /// It was returned before, and no archive holds it any more.
+    /// The study was found.
+    Found(Arc<AssembledStudy>),
+    /// The gateway has returned the study before, but no archive contains it any more.
     Gone,
-    /// No archive holds it.
+    /// No archive contains the study.
     NotFound,
 }
 
 impl Studies {
-    /// The study `uid` in this representation if it is cached and fresh, so that no archive need be queried.
+    /// Returns the study `uid` in this representation if it is cached and fresh. Then no archive needs to be queried.
     pub fn cached_study(
         &self,
         uid: &StudyUid,
         representation: &Representation,
         access: &Access,
         freshness: Freshness,
-    ) -> Option<Arc<StudyEntry>> {
+    ) -> Option<Arc<AssembledStudy>> {
         if freshness == Freshness::Reload || !access.sees_everything() {
             return None;
         }
-        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(uid, representation))?;
-        if !entry.has_every_row || !self.cache.is_fresh(entry.checked_at) {
+        let entry: Arc<AssembledStudy> = self.cache.get(AssembledStudy::cache_key(uid, representation))?;
+        if !entry.has_every_row || !self.cache.is_fresh(entry.confirmed_at) {
             return None;
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Hit);
         Some(entry)
     }
 
-    /// The study `uid` in this representation, as the archives hold it now.
+    /// Reads the current study `uid` from the archives, in this representation.
     pub async fn read(
         &self,
         uid: &StudyUid,
@@ -107,68 +109,69 @@ impl Studies {
             let found = self.assemble(&[study], representation, freshness).await?.pop();
             return found.unwrap_or(Err(StudiesError::Unwritable)).map(ReadOutcome::Found);
         }
-        self.cache.remove::<StudyEntry>(StudyEntry::key(uid, representation));
-        // A caller who sees only some studies must not learn that a hidden study existed.
+        self.cache.remove::<AssembledStudy>(AssembledStudy::cache_key(uid, representation));
+        // A caller who may see only some studies must not learn that another study existed.
         let was_served =
             access.sees_everything() && self.change_log.mark_deleted(ResourceKey::study(uid)).await;
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
 
-    /// Each of `studies` in this representation, in the same order. An error that concerns one study only is the result of this
-    /// study; any other is the error of all.
+    /// Assembles each of `studies` in this representation, in the same order. An error that concerns only one study is the result
+    /// for this study; any other error is returned instead of the list.
     pub async fn assemble(
         &self,
         studies: &[FoundStudy],
         representation: &Representation,
         freshness: Freshness,
-    ) -> Result<Vec<Load>, StudiesError> {
-        let mut series = self.series_of_all(studies, representation, freshness).await;
-        let mut versions = self.versions(studies, representation, freshness).await;
-        let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
+    ) -> Result<Vec<LoadResult>, StudiesError> {
+        let mut series = self.fetch_series_together(studies, representation, freshness).await;
+        let mut versions = self.look_up_versions(studies, representation, freshness).await;
+        let concurrency =
+            self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
         let loads: Vec<_> = studies
             .iter()
             .map(|study| {
                 let version = versions.remove(study.uid());
-                self.assembled(study, representation, freshness, version, series.remove(study.uid()))
+                self.assemble_one(study, representation, freshness, version, series.remove(study.uid()))
             })
             .collect();
-        let by_study = |load: Load| match load {
+        let separate_errors = |result: LoadResult| match result {
             Err(error) if !error.concerns_one_study() => Err(error),
-            load => Ok(load),
+            result => Ok(result),
         };
-        stream::iter(loads).buffered(width).map(by_study).try_collect().await
+        stream::iter(loads).buffered(concurrency).map(separate_errors).try_collect().await
     }
 
-    /// The JSON of a study whose series could not be read: what its row describes, with the tag SUBSETTED. It is not cached, and has
-    /// no version.
-    pub fn from_row_only(
+    /// Returns the JSON of a study whose series could not be read: the elements that its row describes, with the tag SUBSETTED.
+    /// The resource is not cached and has no version.
+    pub fn describe_row_only(
         &self,
         study: &FoundStudy,
         representation: &Representation,
     ) -> Result<Vec<u8>, StudiesError> {
-        let source = self.source(&study.first().archive).ok_or(StudiesError::Unwritable)?;
-        let mut resource = shallow(study, source);
+        let source = self.source(&study.first_row().archive).ok_or(StudiesError::Unwritable)?;
+        let mut resource = resource_from_row(study, source);
         resource.meta.tag.push(Coding::subsetted());
         representation.project(&resource).map_err(|_| StudiesError::Unwritable)
     }
 
-    /// The versions of those studies whose rows were read again since the last lookup. Fresh studies keep the version they
-    /// have.
-    async fn versions(
+    /// Looks up the versions of the studies whose rows were read since the last lookup. A fresh study is missing from the result,
+    /// because its version is known.
+    async fn look_up_versions(
         &self,
         studies: &[FoundStudy],
         representation: &Representation,
         freshness: Freshness,
     ) -> HashMap<StudyUid, Version> {
-        let is_settled = |study: &FoundStudy| {
+        let is_fresh = |study: &FoundStudy| {
             freshness == Freshness::Cached
                 && self
-                    .still_current(study, representation)
-                    .is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
+                    .cached_if_current(study, representation)
+                    .is_some_and(|entry| self.cache.is_fresh(entry.confirmed_at))
         };
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let observed: Vec<_> =
-            studies.iter().filter(|study| study.version.is_none() && !is_settled(study)).collect();
+            studies.iter().filter(|study| study.version.is_none() && !is_fresh(study)).collect();
         let versions = self
             .change_log
             .observe(observed.iter().map(|study| self.observation(study)).collect(), None)
@@ -176,9 +179,9 @@ impl Studies {
         known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
-    /// The series of those studies that are not cached, requested together where the archive understands a list of UIDs, so
-    /// that a page does not cost one call per study. Studies missing from the result are requested one by one.
-    async fn series_of_all(
+    /// Fetches the series of all studies that are not cached together, if the archive supports lists of UIDs: a page then needs
+    /// fewer requests than one per study. The series of a study that is missing from the result are fetched separately.
+    async fn fetch_series_together(
         &self,
         studies: &[FoundStudy],
         representation: &Representation,
@@ -190,8 +193,8 @@ impl Studies {
         }
         let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
         for study in studies {
-            if freshness == Freshness::Reload || self.still_current(study, representation).is_none() {
-                missing.entry(study.first().archive.clone()).or_default().push(study.first());
+            if freshness == Freshness::Reload || self.cached_if_current(study, representation).is_none() {
+                missing.entry(study.first_row().archive.clone()).or_default().push(study.first_row());
             }
         }
         for (archive, rows) in missing.into_iter().filter(|(_, rows)| rows.len() > 1) {
@@ -199,7 +202,7 @@ impl Studies {
             else {
                 continue;
             };
-            // If the archive cannot answer that, the series are requested study by study, which every archive can.
+            // If the archive rejects this search, the series are fetched study by study, which every archive supports.
             if let Ok(found) =
                 fetch::series_of_many(source, &rows, representation.depth(), self.limits.detail).await
             {
@@ -209,38 +212,47 @@ impl Studies {
         series
     }
 
-    fn still_current(&self, study: &FoundStudy, representation: &Representation) -> Option<Arc<StudyEntry>> {
-        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(study.uid(), representation))?;
+    /// Returns the cached study if the rows are those from which it was made.
+    fn cached_if_current(
+        &self,
+        study: &FoundStudy,
+        representation: &Representation,
+    ) -> Option<Arc<AssembledStudy>> {
+        let entry: Arc<AssembledStudy> =
+            self.cache.get(AssembledStudy::cache_key(study.uid(), representation))?;
         (entry.fingerprint == study.fingerprint()).then_some(entry)
     }
 
-    async fn assembled(
+    /// Returns the study from the cache if it is current, or fetches it. `version` is the version of the study, and `series`
+    /// are its series, if they are already known.
+    async fn assemble_one(
         &self,
         study: &FoundStudy,
         representation: &Representation,
         freshness: Freshness,
         version: Option<Version>,
         series: Option<StudySeries>,
-    ) -> Load {
+    ) -> LoadResult {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
-            && let Some(entry) = self.still_current(study, representation)
+            && let Some(entry) = self.cached_if_current(study, representation)
         {
             self.metrics.study_cache_looked_up(CacheOutcome::Revalidated);
             let has_every_row = study.has_every_row;
-            let (encoded, version, checked_at) = match version {
+            let (encoded, version, confirmed_at) = match version {
                 Some(version) => (with_version(&entry, version).await?, version, self.cache.elapsed()),
                 None if entry.has_every_row == has_every_row => return Ok(entry),
-                None => (entry.encoded.clone(), entry.version, entry.checked_at),
+                None => (entry.encoded.clone(), entry.version, entry.confirmed_at),
             };
             let omitted = entry.omitted;
-            let entry = StudyEntry { encoded, fingerprint, version, checked_at, has_every_row, omitted };
+            let entry =
+                AssembledStudy { encoded, fingerprint, version, confirmed_at, has_every_row, omitted };
             let entry = Arc::new(entry);
-            self.cache.insert(StudyEntry::key(study.uid(), representation), Arc::clone(&entry));
+            self.cache.insert(AssembledStudy::cache_key(study.uid(), representation), Arc::clone(&entry));
             return Ok(entry);
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Miss);
-        let Some(source) = self.source(&study.first().archive).cloned() else {
+        let Some(source) = self.source(&study.first_row().archive).cloned() else {
             return Err(StudiesError::Unwritable);
         };
         let observation = self.observation(study);
@@ -249,13 +261,14 @@ impl Studies {
         let flight = (study.uid().clone(), representation.clone(), fingerprint);
         let limits = self.limits;
         let load = || async move {
-            let checked_at = cache.elapsed();
-            let writing = write(&source, &study, &representation, series, limits.detail);
+            let confirmed_at = cache.elapsed();
+            let serialization = fetch_and_serialize(&source, &study, &representation, series, limits.detail);
             let timeout = limits.load_timeout;
-            let WrittenStudy { json, content, omitted } = tokio::time::timeout(timeout, writing)
+            let SerializedStudy { json, content, omitted } = tokio::time::timeout(timeout, serialization)
                 .await
                 .map_err(|_| StudiesError::LoadTimeout(timeout))??;
-            // Completely fetched content determines the version. A version that was evicted meanwhile is looked up again.
+            // If the whole content was fetched, it determines the version. The version is unknown if the study was in the cache
+            // when the versions were looked up, and has been evicted since.
             let version = match version.filter(|_| content.is_none()) {
                 Some(version) => version,
                 None => change_log
@@ -264,14 +277,15 @@ impl Studies {
                     .pop()
                     .ok_or(StudiesError::Unwritable)?,
             };
-            let encoded = stamped(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
+            let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
             let has_every_row = study.has_every_row;
-            let entry = StudyEntry { encoded, fingerprint, version, checked_at, has_every_row, omitted };
+            let entry =
+                AssembledStudy { encoded, fingerprint, version, confirmed_at, has_every_row, omitted };
             let entry = Arc::new(entry);
-            // A read of the UID must find that several patients have it, and what is incomplete may become complete without a
-            // change of the study's row.
+            // A later read must detect that several patients have a study with this UID, and an incomplete study may become
+            // complete without a change of its row.
             if study.other_patients().is_empty() && omitted.is_empty() {
-                cache.insert(StudyEntry::key(study.uid(), &representation), Arc::clone(&entry));
+                cache.insert(AssembledStudy::cache_key(study.uid(), &representation), Arc::clone(&entry));
             }
             Ok(entry)
         };
@@ -279,48 +293,49 @@ impl Studies {
     }
 }
 
-/// The entry's resource with this version, which usually is the one it already has.
-async fn with_version(entry: &StudyEntry, version: Version) -> Result<EncodedResource, StudiesError> {
-    if entry.version == version {
-        return Ok(entry.encoded.clone());
+/// Returns the resource of `study` with `version`, which is usually the version that it already has.
+async fn with_version(study: &AssembledStudy, version: Version) -> Result<EncodedResource, StudiesError> {
+    if study.version == version {
+        return Ok(study.encoded.clone());
     }
-    let (json, old) = (entry.encoded.json.clone(), entry.version);
-    stamped(move || version.replace_in(&old, json.into()), version).await
+    let (json, previous) = (study.encoded.json.clone(), study.version);
+    encode(move || version.replace_in(&previous, json.into()), version).await
 }
 
-/// Serializes and compresses the resource. A study of thousands of instances takes milliseconds.
-async fn stamped(
-    stamp: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
+/// Compresses the JSON that `write_json` returns. This takes milliseconds for a study of thousands of instances, so it runs on a
+/// blocking thread.
+async fn encode(
+    write_json: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
     version: Version,
 ) -> Result<EncodedResource, StudiesError> {
-    let stamping = tokio::task::spawn_blocking(move || {
-        stamp().map(|json| EncodedResource::of_version(json, version.id, version.date()))
+    let encoding = tokio::task::spawn_blocking(move || {
+        write_json().map(|json| EncodedResource::of_version(json, version.id, version.date()))
     });
-    stamping.await.ok().flatten().ok_or(StudiesError::Unwritable)
+    encoding.await.ok().flatten().ok_or(StudiesError::Unwritable)
 }
 
-/// A resource without a version.
-struct WrittenStudy {
+/// The JSON of a study without its version.
+struct SerializedStudy {
     json: Vec<u8>,
-    /// The digest of its content, if all of it was fetched.
+    /// The digest of the content, if the whole content was fetched.
     content: Option<ContentDigest>,
     omitted: OmittedRows,
 }
 
-/// Fetches the study and serializes it.
-async fn write(
+/// Fetches a study and serializes it. `series` are its series, if they are already known.
+async fn fetch_and_serialize(
     source: &ArchiveSource,
     study: &FoundStudy,
     representation: &Representation,
     series: Option<StudySeries>,
     limits: DetailLimits,
-) -> Result<WrittenStudy, StudiesError> {
-    let record = fetch::record(source, study.first(), representation.depth(), series, limits).await?;
+) -> Result<SerializedStudy, StudiesError> {
+    let record = fetch::record(source, study.first_row(), representation.depth(), series, limits).await?;
     let omitted = record.omitted;
     let context = source.context.clone();
     let (study, representation) = (study.clone(), representation.clone());
-    // Writing a study of thousands of instances takes milliseconds.
-    let writing = tokio::task::spawn_blocking(move || {
+    // This takes milliseconds for a study of thousands of instances.
+    let serialization = tokio::task::spawn_blocking(move || {
         let endpoints: Vec<_> = study.endpoints().collect();
         let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
         resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
@@ -330,7 +345,7 @@ async fn write(
         }
         let json = representation.project(&resource).map_err(|_| StudiesError::Unwritable)?;
         let content = (representation == Representation::Full).then(|| ContentDigest::from_json(&json));
-        Ok(WrittenStudy { json, content, omitted })
+        Ok(SerializedStudy { json, content, omitted })
     });
-    writing.await.map_err(|_| StudiesError::Unwritable)?
+    serialization.await.map_err(|_| StudiesError::Unwritable)?
 }

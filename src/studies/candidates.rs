@@ -1,8 +1,8 @@
-//! The studies that may match: the rows of all planned queries, grouped by study.
+//! Finds the candidates: the studies that may match, from the rows of all planned queries.
 //!
-//! A study that several archives hold is one study. Its resource is made from the record of the first of them, in the order of
-//! the configuration, and names each of them as an endpoint. So every archive is also queried for the studies that another one
-//! found.
+//! The copies of a study in several archives are one candidate. Its resource is made from the first of these archives, in the
+//! order of the configuration, and refers to the endpoints of all of them. Therefore the studies that were found in only some
+//! archives are searched for in the other archives too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use jiff::ToSpan;
 use jiff::civil::Date;
 
 use super::known_patient::KnownPatient;
-use super::plan::{self, Plan, PlannedQuery};
+use super::plan::{self, DateRange, Plan, PlannedQuery};
 use super::row::{RowWithoutUid, StudyRow};
 use super::scan::{ListLimits, ListedRows, SearchRows};
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
@@ -23,68 +23,70 @@ use dicom_model::{Attributes, DicomDate, StudyUid, tags};
 use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ResourceType, Test};
 use fhir_r4::types::ImagingStudy;
 
-/// Maximum number of rows of series or instances that are read to find the studies above them: an archive accesses its database
-/// for each study, and a search that finds more is answered better in another way.
-const MAX_ROWS_BELOW: usize = 1000;
+/// Maximum number of rows of series or instances from which studies are determined. If a search finds more, the queries for
+/// studies cost an archive less.
+const MAX_CHILD_ROWS: usize = 1000;
 
-/// Maximum number of date ranges that a search is split into for an archive that refuses to list more at once.
-const MAX_WINDOWS: usize = 64;
+/// Maximum number of queries with a part of the date range, if an archive rejects the query for the whole range.
+const MAX_DATE_RANGES: usize = 64;
 
 /// The rows returned for one planned query.
 #[derive(Debug, Default)]
 pub(super) struct StudyRows {
     /// Rows with a valid Study Instance UID.
-    pub(super) named: Vec<StudyRow>,
+    pub(super) with_uid: Vec<StudyRow>,
     /// Rows without a valid Study Instance UID.
-    pub(super) missing_uid: Vec<RowWithoutUid>,
+    pub(super) without_uid: Vec<RowWithoutUid>,
 }
 
 impl Studies {
-    /// Every study that may match `criteria` and that the caller may see, not yet compared with the criteria.
-    pub(super) async fn candidates(
+    /// Finds every study that may match `criteria` and that the caller may see, and the rows without a valid UID. The studies are
+    /// not yet compared with the criteria.
+    pub(super) async fn find_candidates(
         &self,
         criteria: &[Criterion<ImagingStudy>],
         access: &Access,
         freshness: Freshness,
     ) -> Result<(FoundStudies, Vec<RowWithoutUid>), StudiesError> {
-        let patients = self.patients_named(criteria, freshness).await?;
-        let rows_of = self.sources.iter().map(|source| {
+        let patients = self.look_up_referenced_patients(criteria, freshness).await?;
+        let searches = self.sources.iter().map(|source| {
             let patients = patients.as_deref();
             async move {
-                if !may_hold(source, criteria) {
+                if !may_contain_matches(source, criteria) {
                     return Ok(StudyRows::default());
                 }
-                let uid_lists = source.archive.profile().uid_lists;
-                self.rows_of_plan(source, plan::studies(criteria, patients, uid_lists), freshness).await
+                let supports_uid_lists = source.archive.profile().uid_lists;
+                let plan = plan::plan_queries(criteria, patients, supports_uid_lists);
+                self.run_plan(source, plan, freshness).await
             }
         });
         let mut rows = StudyRows::default();
-        for found in try_join_all(rows_of).await? {
-            rows.named.extend(found.named);
-            rows.missing_uid.extend(found.missing_uid);
+        for found in try_join_all(searches).await? {
+            rows.with_uid.extend(found.with_uid);
+            rows.without_uid.extend(found.without_uid);
         }
-        rows.named.retain(|row| access.may_see(&row.attributes));
-        rows.missing_uid.retain(|row| access.may_see(&row.attributes));
-        let mut found = gather(rows.named);
-        if !names_each_study(criteria) {
-            self.complete(&mut found, access, freshness).await?;
+        rows.with_uid.retain(|row| access.may_see(&row.attributes));
+        rows.without_uid.retain(|row| access.may_see(&row.attributes));
+        let mut found = group_by_study(rows.with_uid);
+        if !queries_every_archive_by_uid(criteria) {
+            self.complete_rows(&mut found, access, freshness).await?;
         }
-        Ok((found, rows.missing_uid))
+        Ok((found, rows.without_uid))
     }
 
-    /// These studies, with the rows of every archive that holds them.
-    pub(super) async fn studies_named(
+    /// Finds the studies with these UIDs, with the rows of every archive that contains them.
+    pub(super) async fn find_by_uids(
         &self,
         uids: &[&StudyUid],
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let rows_of = self.sources.iter().map(|source| self.rows_named(source, uids, freshness));
-        let rows = try_join_all(rows_of).await?.into_iter().flatten();
-        Ok(gather(rows.filter(|row| access.may_see(&row.attributes))))
+        let searches = self.sources.iter().map(|source| self.query_by_uids(source, uids, freshness));
+        let rows = try_join_all(searches).await?.into_iter().flatten();
+        Ok(group_by_study(rows.filter(|row| access.may_see(&row.attributes))))
     }
 
-    async fn rows_named(
+    async fn query_by_uids(
         &self,
         source: &ArchiveSource,
         uids: &[&StudyUid],
@@ -93,16 +95,17 @@ impl Studies {
         if uids.is_empty() {
             return Ok(Vec::new());
         }
-        let uid_lists = source.archive.profile().uid_lists;
-        let queries = plan::studies_named(uids.iter().map(|uid| uid.as_str()), uid_lists);
-        let mut rows = self.rows_of(source, &queries, freshness).await?.named;
-        // An archive that ignores the key returns every study that it has.
+        let supports_uid_lists = source.archive.profile().uid_lists;
+        let queries = plan::queries_for_uids(uids.iter().map(|uid| uid.as_str()), supports_uid_lists);
+        let mut rows = self.run_queries(source, &queries, freshness).await?.with_uid;
+        // An archive that ignores the key returns all its studies.
         rows.retain(|row| uids.contains(&&row.uid));
         Ok(rows)
     }
 
-    /// Queries each archive for the studies that only others found: its rows may not have matched the query.
-    async fn complete(
+    /// Queries each archive for the studies that were found only in other archives: its rows of the same study may not match the
+    /// criteria.
+    async fn complete_rows(
         &self,
         found: &mut FoundStudies,
         access: &Access,
@@ -112,24 +115,25 @@ impl Studies {
             return Ok(());
         }
         let searches = self.sources.iter().map(|source| {
-            let missing =
+            let is_missing =
                 |study: &&FoundStudy| !study.rows.iter().any(|row| &row.archive == source.archive.id());
-            let uids: Vec<_> = found.studies.iter().filter(missing).map(FoundStudy::uid).collect();
-            async move { self.rows_named(source, &uids, freshness).await }
+            let uids: Vec<_> = found.studies.iter().filter(is_missing).map(FoundStudy::uid).collect();
+            async move { self.query_by_uids(source, &uids, freshness).await }
         });
-        let further: Vec<_> = try_join_all(searches).await?.into_iter().flatten().collect();
-        if further.is_empty() {
+        let new_rows: Vec<_> = try_join_all(searches).await?.into_iter().flatten().collect();
+        if new_rows.is_empty() {
             return Ok(());
         }
-        let known = std::mem::take(&mut found.studies).into_iter().flat_map(|study| study.rows);
-        let further = further.into_iter().filter(|row| access.may_see(&row.attributes));
-        let gathered = gather(self.in_archive_order(known.chain(further)));
-        found.studies = gathered.studies;
-        found.patient_conflicts.extend(gathered.patient_conflicts);
+        let known_rows = std::mem::take(&mut found.studies).into_iter().flat_map(|study| study.rows);
+        let new_rows = new_rows.into_iter().filter(|row| access.may_see(&row.attributes));
+        let grouped = group_by_study(self.sort_by_archive(known_rows.chain(new_rows)));
+        found.studies = grouped.studies;
+        found.patient_conflicts.extend(grouped.patient_conflicts);
         Ok(())
     }
 
-    fn in_archive_order(&self, rows: impl Iterator<Item = StudyRow>) -> Vec<StudyRow> {
+    /// Sorts rows in the order of the configuration.
+    fn sort_by_archive(&self, rows: impl Iterator<Item = StudyRow>) -> Vec<StudyRow> {
         let mut rows: Vec<_> = rows.collect();
         let index =
             |row: &StudyRow| self.sources.iter().position(|source| source.archive.id() == &row.archive);
@@ -137,38 +141,38 @@ impl Studies {
         rows
     }
 
-    async fn rows_of_plan(
+    async fn run_plan(
         &self,
         source: &ArchiveSource,
         plan: Plan,
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         match plan {
-            Plan::Ask(queries) => self.rows_of(source, &queries, freshness).await,
-            Plan::Below(queries, otherwise) => {
-                let above = self.studies_above(source, &queries).await?;
-                self.rows_of(source, &above.unwrap_or(otherwise), freshness).await
+            Plan::Studies(queries) => self.run_queries(source, &queries, freshness).await,
+            Plan::ChildrenFirst { children, studies } => {
+                let queries_for_parents = self.search_children(source, &children).await?;
+                self.run_queries(source, &queries_for_parents.unwrap_or(studies), freshness).await
             }
         }
     }
 
-    /// Queries for the studies above the matching series or instances; `None` if that gives no reliable result.
-    async fn studies_above(
+    /// Searches for series or instances, and returns the queries for their studies; `None` if the result is not reliable.
+    async fn search_children(
         &self,
         source: &ArchiveSource,
         queries: &[QidoQuery],
     ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
         let mut uids = Vec::new();
-        let limits = ListLimits { max_rows: MAX_ROWS_BELOW, max_bytes: self.limits.detail.max_bytes };
+        let limits = ListLimits { max_rows: MAX_CHILD_ROWS, max_bytes: self.limits.detail.max_bytes };
         for query in queries {
-            match scan::all_rows(&source.archive, query, limits).await {
-                // A row without a UID may be below a study that matches.
+            match scan::read_list(&source.archive, query, limits).await {
+                // A row without a UID may belong to a study that matches.
                 Ok(found) if !found.without_uid.is_empty() => return Ok(None),
                 Ok(ListedRows { rows, .. }) => {
-                    let studies =
+                    let study_uids =
                         rows.iter().map(|row| row.text(tags::STUDY_INSTANCE_UID).map(str::to_owned));
-                    match studies.collect::<Option<Vec<_>>>() {
-                        Some(studies) => uids.extend(studies),
+                    match study_uids.collect::<Option<Vec<_>>>() {
+                        Some(study_uids) => uids.extend(study_uids),
                         None => return Ok(None),
                     }
                 }
@@ -182,15 +186,15 @@ impl Studies {
             }
         }
         let profile = source.archive.profile();
-        // An empty result may mean that the archive only searches within a study.
+        // Some archives return nothing because they search for series or instances only within one study.
         if uids.is_empty() && !profile.searches_below {
             return Ok(None);
         }
-        Ok(Some(plan::studies_named(uids.iter().map(String::as_str), profile.uid_lists)))
+        Ok(Some(plan::queries_for_uids(uids.iter().map(String::as_str), profile.uid_lists)))
     }
 
-    /// The rows of `queries`. Every patient in them is added to the cache.
-    pub(super) async fn rows_of(
+    /// Returns the rows of `queries`, and caches every patient in them.
+    pub(super) async fn run_queries(
         &self,
         source: &ArchiveSource,
         queries: &[PlannedQuery],
@@ -198,14 +202,14 @@ impl Studies {
     ) -> Result<StudyRows, StudiesError> {
         let mut rows = StudyRows::default();
         for planned in queries {
-            for found in self.query(source, planned, freshness).await? {
+            for found in self.run_query(source, planned, freshness).await? {
                 for row in &found.rows {
-                    match study_row(source, row) {
+                    match parse_row(source, row) {
                         Ok(row) => {
-                            self.remember_patient(&row);
-                            rows.named.push(row);
+                            self.cache_patient(&row);
+                            rows.with_uid.push(row);
                         }
-                        Err(row) => rows.missing_uid.push(row),
+                        Err(row) => rows.without_uid.push(row),
                     }
                 }
             }
@@ -213,30 +217,35 @@ impl Studies {
         Ok(rows)
     }
 
-    async fn query(
+    /// Returns the rows of a query, with several parts of its date range if the whole list is too long for the archive.
+    async fn run_query(
         &self,
         source: &ArchiveSource,
         planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
         match self.query_once(source, planned, freshness).await {
-            Err(error) if is_list_too_long(&error) => self.query_by_windows(source, planned, freshness).await,
+            Err(error) if is_list_too_long(&error) => {
+                self.query_by_date_ranges(source, planned, freshness).await
+            }
             Err(error) => Err(error),
             Ok(rows) => Ok(vec![rows]),
         }
     }
 
+    /// Returns the rows of a query, or those of its alternatives.
     async fn query_once(
         &self,
         source: &ArchiveSource,
         planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Arc<SearchRows>, StudiesError> {
-        let notes = mapping::study_note_tags(&source.context);
-        let scan = |query: &QidoQuery| self.scan(&source.archive, query.clone().include(notes), freshness);
+        let note_tags = mapping::study_note_tags(&source.context);
+        let scan =
+            |query: &QidoQuery| self.scan(&source.archive, query.clone().include(note_tags), freshness);
         let found = match (scan(&planned.query).await, &planned.without_optional_keys) {
-            (Err(error), Some(instead)) if is_rejection(&error) && !is_list_too_long(&error) => {
-                scan(instead).await?
+            (Err(error), Some(alternative)) if is_rejection(&error) && !is_list_too_long(&error) => {
+                scan(alternative).await?
             }
             (rows, _) => rows?,
         };
@@ -249,46 +258,46 @@ impl Studies {
         Ok(found)
     }
 
-    /// For an archive that rejects such a long list: splits the date range in halves, as often as necessary. Without a date
-    /// range this is impossible, because studies without a date would be lost.
-    async fn query_by_windows(
+    /// Splits the date range into halves until the archive accepts the query for each part. A query without a date range cannot
+    /// be split, because the parts would not find studies without a date.
+    async fn query_by_date_ranges(
         &self,
         source: &ArchiveSource,
         planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
         let too_much = || StudiesError::TooMuchToList { archive: source.archive.id().clone() };
-        let Some((first, last)) = planned.days else { return Err(too_much()) };
-        let first = first.map_or(EARLIEST, DicomDate::civil);
-        let mut windows = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
-        let mut rows_of = Vec::new();
-        for _ in 0..MAX_WINDOWS {
-            let Some((first, last)) = windows.pop() else { return Ok(rows_of) };
-            let Some(narrowed) = planned.on(first.into(), last.into()) else { continue };
+        let Some(DateRange { first, last }) = planned.date_range else { return Err(too_much()) };
+        let first = first.map_or(EARLIEST_DATE, DicomDate::civil);
+        let mut ranges = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
+        let mut found = Vec::new();
+        for _ in 0..MAX_DATE_RANGES {
+            let Some((first, last)) = ranges.pop() else { return Ok(found) };
+            let Some(narrowed) = planned.for_days(first.into(), last.into()) else { continue };
             match self.query_once(source, &narrowed, freshness).await {
-                Ok(rows) => rows_of.push(rows),
+                Ok(rows) => found.push(rows),
                 Err(error) if is_list_too_long(&error) && first < last => {
                     let middle = first.saturating_add((days_between(first, last) / 2).days());
-                    windows.push((middle.saturating_add(1.day()), last));
-                    windows.push((first, middle));
+                    ranges.push((middle.saturating_add(1.day()), last));
+                    ranges.push((first, middle));
                 }
                 Err(error) if is_list_too_long(&error) => return Err(too_much()),
                 Err(error) => return Err(error),
             }
         }
-        if windows.is_empty() { Ok(rows_of) } else { Err(too_much()) }
+        if ranges.is_empty() { Ok(found) } else { Err(too_much()) }
     }
 
-    /// The patients that the first criterion of this kind refers to; `None` if no criterion refers to a patient.
-    async fn patients_named(
+    /// Looks up the patients that the first criterion with Patient ids refers to; `None` if there is no such criterion.
+    async fn look_up_referenced_patients(
         &self,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
     ) -> Result<Option<Vec<Arc<KnownPatient>>>, StudiesError> {
-        let Some(ids) = criteria.iter().find_map(plan::patients_named) else { return Ok(None) };
+        let Some(ids) = criteria.iter().find_map(plan::referenced_patient_ids) else { return Ok(None) };
         let mut patients = Vec::new();
         for id in ids {
-            if let Some(patient) = self.known_patient(id, freshness).await?
+            if let Some(patient) = self.look_up_patient(id, freshness).await?
                 && !patients.contains(&patient)
             {
                 patients.push(patient);
@@ -298,8 +307,8 @@ impl Studies {
     }
 }
 
-/// No study is older.
-const EARLIEST: Date = Date::constant(1, 1, 1);
+/// The first day of a date range without a lower bound.
+const EARLIEST_DATE: Date = Date::constant(1, 1, 1);
 
 fn days_between(first: Date, last: Date) -> i32 {
     first.until(last).map_or(0, |span| span.get_days())
@@ -314,18 +323,18 @@ fn is_list_too_long(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if error.is_content_too_large())
 }
 
-/// Whether each archive was queried for each study by its UID, so that what it did not return it does not hold.
-fn names_each_study(criteria: &[Criterion<ImagingStudy>]) -> bool {
+/// Whether every archive is queried for the studies by their UIDs. Then an archive does not contain the studies that it does not
+/// return.
+fn queries_every_archive_by_uid(criteria: &[Criterion<ImagingStudy>]) -> bool {
     let is_id = |criterion: &Criterion<ImagingStudy>| {
         criterion.parameter.key == Param::Id && matches!(criterion.test, Test::Token(_))
     };
-    let leaves_archives_out =
-        |criterion: &Criterion<ImagingStudy>| criterion.parameter.key == Param::Endpoint;
-    criteria.iter().any(is_id) && !criteria.iter().any(leaves_archives_out)
+    let excludes_archives = |criterion: &Criterion<ImagingStudy>| criterion.parameter.key == Param::Endpoint;
+    criteria.iter().any(is_id) && !criteria.iter().any(excludes_archives)
 }
 
-/// Whether the archive can hold a match according to the criteria.
-pub(super) fn may_hold(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
+/// Whether the criteria allow matches in the archive.
+pub(super) fn may_contain_matches(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
     let id = source.archive.id().as_str();
     criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.test) {
         (Param::Endpoint, Test::Reference(references)) => {
@@ -335,7 +344,8 @@ pub(super) fn may_hold(source: &ArchiveSource, criteria: &[Criterion<ImagingStud
     })
 }
 
-pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Result<StudyRow, RowWithoutUid> {
+/// Reads the UID and the patient of a row.
+pub(super) fn parse_row(source: &ArchiveSource, attributes: &Attributes) -> Result<StudyRow, RowWithoutUid> {
     let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
     let (archive, attributes) = (source.archive.id().clone(), attributes.clone());
     let Some(uid) = uid else { return Err(RowWithoutUid { archive, attributes }) };
@@ -343,8 +353,8 @@ pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Resu
     Ok(StudyRow { archive, uid, patient, attributes })
 }
 
-/// Groups rows by study UID. Rows of two archives are one study, unless they name different patients, as two rows of one archive do.
-pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
+/// Groups rows by study UID, and separates the studies whose rows belong to different patients.
+pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
     let mut by_uid: BTreeMap<StudyUid, Vec<StudyRow>> = BTreeMap::new();
     for row in rows {
         let rows = by_uid.entry(row.uid.clone()).or_default();
@@ -355,12 +365,12 @@ pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
     }
     let mut found = FoundStudies::default();
     for rows in by_uid.into_values() {
-        let clash = rows
+        let has_conflict = rows
             .iter()
             .enumerate()
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| row.is_of_another_patient(other)));
         let study = FoundStudy { rows, version: None, other_patients: Vec::new(), has_every_row: true };
-        if clash {
+        if has_conflict {
             found.patient_conflicts.push(study);
         } else {
             found.studies.push(study);

@@ -1,4 +1,4 @@
-//! The errors of searches and reads of studies.
+//! The errors of searching and reading studies.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crate::cache::Interrupted;
 use crate::upstream::{ArchiveError, ArchiveId};
 use dicom_model::StudyUid;
 
-/// Why a search or read failed. Requests that share the work share the error.
+/// Why a search or a read failed. Requests that share a scan or a load receive the same error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StudiesError {
-    /// An archive did not return what it was asked for.
+    /// A request to an archive failed.
     #[error(transparent)]
     Archive(Arc<ArchiveError>),
     /// The search would have to read more rows than permitted.
@@ -22,10 +22,10 @@ pub enum StudiesError {
         /// `search.max_scan`.
         limit: usize,
     },
-    /// The rows of the search would need more memory than permitted.
+    /// The rows of the search would occupy more memory than permitted.
     #[error("archive {archive} returned more than {limit} bytes of rows for this search")]
     TooManyBytes {
-        /// The archive.
+        /// The archive that returned the rows.
         archive: ArchiveId,
         /// `search.max_scan_memory`.
         limit: usize,
@@ -48,53 +48,54 @@ pub enum StudiesError {
         /// `search.max_included`.
         limit: usize,
     },
-    /// The archive refuses to list as many studies as the search finds, and the search has no date range that could be split.
+    /// The archive rejected the query because the list would be too long, and the query has no date range that could be split
+    /// further.
     #[error("archive {archive} does not list as many studies as this search finds")]
     TooMuchToList {
-        /// The archive.
+        /// The archive that rejected the query.
         archive: ArchiveId,
     },
-    /// The archive reports a higher number of series or instances than it returned.
+    /// The archive returned fewer series or instances than it reports.
     #[error("archive {archive} returned fewer {what} than the number that it reports")]
     Incomplete {
-        /// The archive.
+        /// The archive that returned too few.
         archive: ArchiveId,
         /// What is missing: `series of a study`.
         what: &'static str,
     },
-    /// The archive lists more below one study than may be read.
+    /// One study has more series or instances than may be read.
     #[error("archive {archive} lists more than {limit} {what} in one study, the maximum ({key})")]
     TooMuchDetail {
-        /// The archive.
+        /// The archive that lists them.
         archive: ArchiveId,
-        /// `series` or `instances`.
+        /// What exceeds the maximum: `series`, `instances` or `bytes`.
         what: &'static str,
         /// The configuration key of the maximum.
         key: &'static str,
         /// The maximum.
         limit: usize,
     },
-    /// Work that requests share did not finish in `search.load_timeout`.
+    /// A scan or a load did not finish within `search.load_timeout`.
     #[error("the archives did not send everything that is needed within {} s", .0.as_secs())]
     LoadTimeout(Duration),
-    /// One study UID is used for two patients, so it is unknown whose study it is.
-    #[error("study {study} appears under more than one Patient ID (archives: {})", listed(archives))]
-    TwoPatients {
-        /// The study.
+    /// Several patients have a study with the same UID, so the subject of the study is ambiguous.
+    #[error("study {study} appears under more than one Patient ID (archives: {})", comma_separated(archives))]
+    SeveralPatients {
+        /// The UID of the study.
         study: StudyUid,
         /// The archives that hold a study with this UID.
         archives: BTreeSet<ArchiveId>,
     },
-    /// The resource could not be serialized as JSON.
+    /// The resource could not be serialized.
     #[error("a resource could not be serialized")]
     Unwritable,
-    /// The work was shared with another request, and ended without a result.
+    /// A scan or a load that requests share ended without a result.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
 impl StudiesError {
-    /// Whether only the study that was read is affected, so that others can still be read from the same archive.
+    /// Whether the error concerns only the study that was read: other studies of the archive can still be read.
     pub fn concerns_one_study(&self) -> bool {
         match self {
             Self::Archive(error) => error.is_specific_to_request(),
@@ -106,7 +107,7 @@ impl StudiesError {
             | Self::TooManyToInclude { .. }
             | Self::TooMuchToList { .. }
             | Self::LoadTimeout(_)
-            | Self::TwoPatients { .. }
+            | Self::SeveralPatients { .. }
             | Self::Unwritable
             | Self::Interrupted(_) => false,
         }
@@ -119,7 +120,7 @@ impl From<ArchiveError> for StudiesError {
     }
 }
 
-/// The ids, separated by commas.
-pub fn listed(archives: &BTreeSet<ArchiveId>) -> String {
+/// Returns the ids, separated by commas.
+pub fn comma_separated(archives: &BTreeSet<ArchiveId>) -> String {
     archives.iter().map(ArchiveId::as_str).collect::<Vec<_>>().join(", ")
 }

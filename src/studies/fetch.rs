@@ -1,10 +1,11 @@
-//! Fetches the series of a study and the instances of its series, from whichever source is cheapest and complete.
+//! Fetches the series of a study and the instances of its series, from the cheapest source that is complete.
 //!
-//! `/metadata` of a series contains every attribute and is 3 to 20 times cheaper on archives that store it ready to send. On
-//! others it makes the archive move pixel data, lacks the SOP Class UID, or does not exist. The other source is QIDO-RS at
-//! instance level. The archive's profile or configuration says which source is used first; the other one is used if the first
-//! fails or returns fewer instances than the archive itself counts. Every row is checked: archives return the whole study for a
-//! request of one series, repeat rows and omit the UIDs of parents.
+//! There are two sources of instances. The metadata of a series contains every attribute, and is 3 to 20 times cheaper at
+//! archives that store it ready to send. At other archives it requires the pixel data to be moved, lacks the SOP Class UID, or
+//! does not exist. The other source is a search for instances. The profile or the configuration of the archive determines which
+//! source is used first; the other one is used if the first fails or returns fewer instances than the archive reports. Every
+//! row is checked, because archives return the whole study for a request for one series, return duplicates, and omit the UIDs
+//! of parents.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -24,28 +25,29 @@ use super::row::StudyRow;
 use super::scan::ListLimits;
 use super::{ArchiveSource, Depth, StudiesError, scan};
 
-/// A study as one archive describes it.
+/// The study record of one archive.
 #[derive(Debug, Clone)]
 pub(super) struct StudyRecord {
     /// Study- and patient-level attributes.
     pub(super) attributes: Attributes,
     /// The series, if they were requested.
     pub(super) series: Option<Vec<SeriesRecord>>,
-    /// What the archive lists below the study and the resource cannot contain.
+    /// The series and instances that the archive lists but a resource cannot contain.
     pub(super) omitted: OmittedRows,
 }
 
-/// Rows below a study without a legal UID (PS3.5 9.1): no resource can contain them, and the archive counts them.
+/// The numbers of series and instances of a study without a valid UID (PS3.5 9.1). No resource can contain them, but the counts
+/// of the archive include them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OmittedRows {
-    /// Series without a legal Series Instance UID.
+    /// The number of series without a valid Series Instance UID.
     pub series: usize,
-    /// Instances without a legal SOP Instance UID, in series that have a legal one.
+    /// The number of instances without a valid SOP Instance UID, in series with a valid UID.
     pub instances: usize,
 }
 
 impl OmittedRows {
-    /// Whether the resource contains all that the archive lists.
+    /// Whether the resource contains all series and instances that the archive lists.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -54,24 +56,24 @@ impl OmittedRows {
 /// The series of one study that an archive returned.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StudySeries {
-    /// Those with a legal UID that belong to the study's patient.
+    /// The series with a valid UID that belong to the patient of the study.
     pub(super) series: Vec<SeriesRecord>,
-    /// The number of series without a legal UID.
+    /// The number of series without a valid UID.
     omitted: usize,
-    /// The number of different series of the study, whoever is their patient.
+    /// The number of different series of the study, including those of other patients.
     received: usize,
 }
 
 impl StudySeries {
-    /// Whether the archive returned as many series as it counts. A study has at least one series (PS3.3 A.1.2), unless the
-    /// archive counts none.
+    /// Whether the archive returned as many series as it reports. A study has at least one series (PS3.3 A.1.2), unless the
+    /// archive reports that it has none.
     fn is_complete(&self, row: &StudyRow) -> bool {
-        let counted = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES);
-        self.received >= counted.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+        let reported_count = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES);
+        self.received >= reported_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
     }
 }
 
-/// How much may be read below one study.
+/// The limits of the series and instances of one study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DetailLimits {
     /// Maximum number of series of a study.
@@ -82,7 +84,7 @@ pub struct DetailLimits {
     pub max_bytes: usize,
 }
 
-/// Fetches what is below `row`, down to `depth`; `series` are its series, if already known.
+/// Fetches the record of a study down to `depth`. `series` are its series, if they are already known.
 pub(super) async fn record(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -109,8 +111,8 @@ pub(super) async fn record(
         let fetches: Vec<_> =
             series.into_iter().map(|series| instances_of(source, row, series, &sources, &budget)).collect();
         let described: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
-        if let Some(first) = described.iter().find_map(|found| found.first.as_ref()) {
-            mapping::overlay_study(&mut record.attributes, first);
+        if let Some(first_instance) = described.iter().find_map(|found| found.first.as_ref()) {
+            mapping::overlay_study(&mut record.attributes, first_instance);
         }
         record.omitted.instances = described.iter().map(|found| found.omitted).sum();
         series = described.into_iter().map(|found| found.series).collect();
@@ -122,23 +124,23 @@ pub(super) async fn record(
     Ok(record)
 }
 
-/// An error if the archive counts more instances in the study than it returned. Counts of each series are compared already; this
-/// is for archives that count only the study's.
+/// Returns an error if the archive reports more instances of the study than it returned. The counts of series were already
+/// compared; this check is for archives that report only the count of the study.
 fn check_instance_count(
     archive: &Archive,
     row: &StudyRow,
     series: &[SeriesRecord],
     omitted: OmittedRows,
 ) -> Result<(), StudiesError> {
-    let is_counted =
+    let has_count =
         |series: &SeriesRecord| series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).is_some();
-    if omitted.series > 0 || series.iter().all(is_counted) {
+    if omitted.series > 0 || series.iter().all(has_count) {
         return Ok(());
     }
-    let counted = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
-    let known: usize = series.iter().filter_map(|series| series.instances.as_ref()).map(Vec::len).sum();
-    match counted.and_then(|count| usize::try_from(count).ok()) {
-        Some(counted) if known + omitted.instances < counted => {
+    let reported_count = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
+    let received: usize = series.iter().filter_map(|series| series.instances.as_ref()).map(Vec::len).sum();
+    match reported_count.and_then(|count| usize::try_from(count).ok()) {
+        Some(reported_count) if received + omitted.instances < reported_count => {
             Err(incomplete(archive, "instances of a study"))
         }
         _ => Ok(()),
@@ -157,8 +159,8 @@ fn too_many_bytes(archive: &Archive, limit: usize) -> StudiesError {
     too_many(archive, "bytes", "search.max_scan_memory", limit)
 }
 
-/// The error of a list below a study that is longer than `limit`.
-fn named(error: StudiesError, archive: &Archive, what: &'static str, key: &'static str) -> StudiesError {
+/// Converts the error of a list of a study that is too long. `key` is the configuration key of the maximum.
+fn list_error(error: StudiesError, archive: &Archive, what: &'static str, key: &'static str) -> StudiesError {
     match error {
         StudiesError::TooManyRows { limit, .. } => too_many(archive, what, key, limit),
         StudiesError::TooManyBytes { limit, .. } => too_many_bytes(archive, limit),
@@ -166,7 +168,7 @@ fn named(error: StudiesError, archive: &Archive, what: &'static str, key: &'stat
     }
 }
 
-/// How many more instances of the study may be held, whichever series they are in.
+/// The number of further instances of the study that may be read, in all series together.
 struct InstanceBudget<'a> {
     archive: &'a Archive,
     left: AtomicUsize,
@@ -174,7 +176,7 @@ struct InstanceBudget<'a> {
 }
 
 impl InstanceBudget<'_> {
-    /// The number of instances that one list may have.
+    /// Returns the maximum number of instances in the next list.
     fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
@@ -190,14 +192,14 @@ impl InstanceBudget<'_> {
     }
 }
 
-/// The first instance's metadata describes a series better than QIDO-RS does. If it will be read, the rows need no extra
-/// attributes, for which an archive would open a file per series.
+/// Whether rows of series must contain all attributes. They need not if the metadata of the first instance will be read, which is
+/// more complete; an archive would open a file per series for these attributes.
 fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
     depth == Depth::Series || archive.profile().detail != DetailSource::Metadata
 }
 
-/// The series of several studies, requested by lists of their UIDs. A study is omitted if fewer series came than the archive
-/// counts, or none.
+/// Fetches the series of several studies by lists of their UIDs. A study is missing from the result if the archive returned no
+/// series of it, or fewer than it reports.
 pub(super) async fn series_of_many(
     source: &ArchiveSource,
     studies: &[&StudyRow],
@@ -214,25 +216,25 @@ pub(super) async fn series_of_many(
         }
         let max_rows = limits.max_series.saturating_mul(chunk.len());
         let limit = ListLimits { max_rows, max_bytes: limits.max_bytes };
-        let listed = scan::all_rows(&source.archive, &query, limit).await?;
-        if !listed.without_uid.is_empty() {
-            // They may belong to any of the studies.
+        let list = scan::read_list(&source.archive, &query, limit).await?;
+        if !list.without_uid.is_empty() {
+            // These rows may belong to any of the studies.
             continue;
         }
-        let rows = listed.rows;
         for row in chunk {
-            let own =
-                rows.iter().filter(|below| below.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()));
-            let own = series_in(row, own.cloned());
-            if own.is_complete(row) && own.received > 0 && own.received <= limits.max_series {
-                series.insert(row.uid.clone(), own);
+            let is_of_study =
+                |child: &&Attributes| child.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str());
+            let found = series_in(row, list.rows.iter().filter(is_of_study).cloned());
+            if found.is_complete(row) && found.received > 0 && found.received <= limits.max_series {
+                series.insert(row.uid.clone(), found);
             }
         }
     }
     Ok(series)
 }
 
-/// The series of the study that belong to the row's patient. Fewer than the archive counts are an error.
+/// Fetches the series of a study that belong to the patient of the row. It is an error if they are fewer than the archive
+/// reports.
 async fn series_of(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -245,12 +247,12 @@ async fn series_of(
         query = with_all_attributes(query, source);
     }
     let limit = ListLimits { max_rows: limits.max_series, max_bytes: limits.max_bytes };
-    let rows = scan::all_rows(archive, &query, limit).await;
-    let listed = rows.map_err(|error| named(error, archive, "series", "search.max_series"))?;
-    let mut found = series_in(row, listed.rows);
-    found.omitted += listed.without_uid.len();
-    found.received += listed.without_uid.len();
-    // Series of other patients only are none of this study, although the archive reports some.
+    let list = scan::read_list(archive, &query, limit).await;
+    let list = list.map_err(|error| list_error(error, archive, "series", "search.max_series"))?;
+    let mut found = series_in(row, list.rows);
+    found.omitted += list.without_uid.len();
+    found.received += list.without_uid.len();
+    // If all series belong to other patients, the series of this patient are missing.
     let has_none = found.received > 0 && found.series.is_empty() && found.omitted == 0;
     if found.is_complete(row) && !has_none {
         Ok(found)
@@ -263,14 +265,14 @@ fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {
     query.include(mapping::series_tags()).include(mapping::series_note_tags(&source.context))
 }
 
-/// The rows that are series of the study, each once.
+/// Returns the series of the study among `rows`, without duplicates.
 fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> StudySeries {
-    let (mut received, mut seen) = (HashSet::new(), HashSet::new());
+    let (mut received_uids, mut accepted_uids) = (HashSet::new(), HashSet::new());
     let mut found = StudySeries::default();
-    for attributes in rows.into_iter().filter(|attributes| row.is_above(attributes)) {
+    for attributes in rows.into_iter().filter(|attributes| row.has_same_uid(attributes)) {
         let Some(text) = attributes.text(tags::SERIES_INSTANCE_UID) else { continue };
-        received.insert(text.to_owned());
-        if !row.owns(&attributes) || !seen.insert(text.to_owned()) {
+        received_uids.insert(text.to_owned());
+        if !row.is_parent_of(&attributes) || !accepted_uids.insert(text.to_owned()) {
             continue;
         }
         match SeriesUid::parse(text) {
@@ -278,19 +280,20 @@ fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Stud
             Err(_) => found.omitted += 1,
         }
     }
-    found.received = received.len();
+    found.received = received_uids.len();
     found
 }
 
 /// A series with its instances.
 struct DescribedSeries {
     series: SeriesRecord,
-    /// The metadata of the first instance, if they were read.
+    /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The number of instances without a legal UID.
+    /// The number of instances without a valid UID.
     omitted: usize,
 }
 
+/// Fetches the instances of a series from the first of `detail_sources` that returns as many as the archive reports.
 async fn instances_of(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -299,8 +302,8 @@ async fn instances_of(
     budget: &InstanceBudget<'_>,
 ) -> Result<DescribedSeries, StudiesError> {
     let archive = &source.archive;
-    let counted = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
-    let expected = counted.and_then(|count| usize::try_from(count).ok());
+    let reported_count = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
+    let reported_count = reported_count.and_then(|count| usize::try_from(count).ok());
     let mut best: Option<SeriesInstances> = None;
     let mut failure: Option<StudiesError> = None;
     for detail_source in detail_sources {
@@ -310,11 +313,11 @@ async fn instances_of(
         };
         match found {
             Ok(found) => {
-                let complete = found.is_complete(expected);
-                if best.as_ref().is_none_or(|best| found.received() > best.received() || complete) {
+                let is_complete = found.is_complete(reported_count);
+                if best.as_ref().is_none_or(|best| found.received() > best.received() || is_complete) {
                     best = Some(found);
                 }
-                if complete {
+                if is_complete {
                     break;
                 }
             }
@@ -323,26 +326,26 @@ async fn instances_of(
         }
     }
     let found = match (best, failure) {
-        // A series has at least one instance (PS3.3 A.1.2.3), unless the archive reports none.
-        (Some(found), _) if found.received() >= expected.unwrap_or(1) => found,
+        // A series has at least one instance (PS3.3 A.1.2.3), unless the archive reports that it has none.
+        (Some(found), _) if found.received() >= reported_count.unwrap_or(1) => found,
         (None, Some(error)) => return Err(error),
         _ => return Err(incomplete(archive, "instances of a series")),
     };
     budget.spend(found.instances.len())?;
-    if let Some(first) = &found.first {
-        mapping::overlay_series(&mut series.attributes, first);
+    if let Some(first_instance) = &found.first {
+        mapping::overlay_series(&mut series.attributes, first_instance);
     } else if detail_sources.first() == Some(&DetailSource::Metadata) {
-        // The series' own row was requested without the attributes that metadata would have contained.
-        let described = series_of(source, row, true, budget.limits).await?.series;
-        if let Some(same) = described.into_iter().find(|other| other.uid == series.uid) {
-            series.attributes = same.attributes;
+        // The row of the series was requested without the attributes that metadata would have contained.
+        let all_series = series_of(source, row, true, budget.limits).await?.series;
+        if let Some(same_series) = all_series.into_iter().find(|other| other.uid == series.uid) {
+            series.attributes = same_series.attributes;
         }
     }
     series.instances = Some(found.instances);
     Ok(DescribedSeries { series, first: found.first, omitted: found.omitted })
 }
 
-/// Whether the other source may succeed: the archive responded, but rejected this request.
+/// Whether the other source may succeed, because the archive rejected only this request.
 fn is_specific_to_request(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if error.is_specific_to_request())
 }
@@ -350,23 +353,27 @@ fn is_specific_to_request(error: &StudiesError) -> bool {
 /// The instances that one source returned for a series.
 struct SeriesInstances {
     instances: Vec<MappedInstance>,
+    /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The number of instances without a legal UID.
+    /// The number of instances without a valid UID.
     omitted: usize,
 }
 
 impl SeriesInstances {
+    /// Returns the number of instances, with a valid UID or not.
     fn received(&self) -> usize {
         self.instances.len() + self.omitted
     }
 
-    fn is_complete(&self, expected: Option<usize>) -> bool {
+    /// Whether there are as many instances as the archive reports, at least one, and each has a SOP Class UID.
+    fn is_complete(&self, reported_count: Option<usize>) -> bool {
         self.received() > 0
             && self.instances.iter().all(|instance| instance.sop_class.is_some())
-            && expected.is_none_or(|expected| self.received() >= expected)
+            && reported_count.is_none_or(|reported_count| self.received() >= reported_count)
     }
 }
 
+/// Fetches the instances of a series from its metadata.
 async fn from_metadata(
     study: &StudyUid,
     series: &SeriesUid,
@@ -380,10 +387,10 @@ async fn from_metadata(
     budget
         .archive
         .rows_until(request, |row: Box<RawValue>| {
-            let Ok(facts) = serde_json::from_str::<MappedInstance>(row.get()) else {
+            let Ok(instance) = serde_json::from_str::<MappedInstance>(row.get()) else {
                 return ControlFlow::Continue(());
             };
-            if instances.take(facts) && first.is_none() {
+            if instances.add(instance) && first.is_none() {
                 first = serde_json::from_str::<Attributes>(row.get()).ok();
             }
             if instances.received() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -392,9 +399,10 @@ async fn from_metadata(
     if instances.received() > limit {
         return Err(budget.exceeded());
     }
-    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.facts, first })
+    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.instances, first })
 }
 
+/// Fetches the instances of a series by a search.
 async fn from_qido(
     study: &StudyUid,
     series: &SeriesUid,
@@ -402,62 +410,66 @@ async fn from_qido(
 ) -> Result<SeriesInstances, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
-    let identity = |facts: &MappedInstance| facts.uid.as_deref().map(RowIdentity::from_uid);
+    let identity = |instance: &MappedInstance| instance.uid.as_deref().map(RowIdentity::from_uid);
     let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes };
-    let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, limit, MappedInstance::size, identity).await;
-    let listed = rows.map_err(|error| match error {
+    let archive = budget.archive;
+    let list =
+        scan::read_list_of(archive, &query, INSTANCE_PAGE_SIZE, limit, MappedInstance::size, identity).await;
+    let list = list.map_err(|error| match error {
         StudiesError::TooManyRows { .. } => budget.exceeded(),
         StudiesError::TooManyBytes { limit, .. } => too_many_bytes(budget.archive, limit),
         error => error,
     })?;
     let mut instances =
-        UniqueInstances { without_uid: listed.without_uid.len(), ..UniqueInstances::new(series) };
-    for facts in listed.rows {
-        instances.take(facts);
+        UniqueInstances { without_uid: list.without_uid.len(), ..UniqueInstances::new(series) };
+    for instance in list.rows {
+        instances.add(instance);
     }
-    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.facts, first: None })
+    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.instances, first: None })
 }
 
-/// Instance rows are small, and an archive reads its database once per page.
-const INSTANCE_PAGE: u32 = 5_000;
+/// The number of rows of instances in one page. The rows are small, and an archive reads its database once per page.
+const INSTANCE_PAGE_SIZE: u32 = 5_000;
 
-/// The instances of one series, each once.
+/// The instances of one series, without duplicates.
 struct UniqueInstances<'a> {
     series: &'a SeriesUid,
-    seen: HashSet<Box<str>>,
-    facts: Vec<MappedInstance>,
+    /// The UIDs of all instances, valid or not.
+    uids: HashSet<Box<str>>,
+    /// The instances with a valid UID.
+    instances: Vec<MappedInstance>,
     /// The number of rows without a UID.
     without_uid: usize,
 }
 
 impl<'a> UniqueInstances<'a> {
     fn new(series: &'a SeriesUid) -> Self {
-        Self { series, seen: HashSet::new(), facts: Vec::new(), without_uid: 0 }
+        Self { series, uids: HashSet::new(), instances: Vec::new(), without_uid: 0 }
     }
 
-    /// Takes a row of this series; whether it is a new instance with a legal UID.
-    fn take(&mut self, facts: MappedInstance) -> bool {
-        if facts.series.as_deref().is_some_and(|series| series != self.series.as_str()) {
+    /// Adds a row if it belongs to the series. Returns whether it is a new instance with a valid UID.
+    fn add(&mut self, instance: MappedInstance) -> bool {
+        if instance.series.as_deref().is_some_and(|series| series != self.series.as_str()) {
             return false;
         }
-        let Some(uid) = facts.uid.as_deref() else {
+        let Some(uid) = instance.uid.as_deref() else {
             self.without_uid += 1;
             return false;
         };
-        let is_new = self.seen.insert(uid.into()) && Uid::is_legal(uid);
-        if is_new {
-            self.facts.push(facts);
+        let is_accepted = self.uids.insert(uid.into()) && Uid::is_legal(uid);
+        if is_accepted {
+            self.instances.push(instance);
         }
-        is_new
+        is_accepted
     }
 
-    /// The number of instances, with a legal UID or not.
+    /// Returns the number of instances, with a valid UID or not.
     fn received(&self) -> usize {
-        self.seen.len() + self.without_uid
+        self.uids.len() + self.without_uid
     }
 
-    /// The number of instances without a legal UID.
+    /// Returns the number of instances without a valid UID.
     fn omitted(&self) -> usize {
-        self.seen.len() - self.facts.len() + self.without_uid
+        self.uids.len() - self.instances.len() + self.without_uid
     }
 }

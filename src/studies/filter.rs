@@ -1,8 +1,7 @@
-//! Decides whether studies match: compares every criterion with the resource as it would be returned, by the rules of R4
-//! search.
+//! Decides whether studies match: compares every criterion with the resource as it would be returned (R4 search).
 //!
-//! The row of a study is compared first. A study that still may match is then assembled, no deeper than its criteria need, and
-//! compared again. The assembled study is cached, so returning it costs nothing more.
+//! The criteria are compared first with the row of a study. A study that may still match is then assembled, as deep as the
+//! criteria require, and compared again. The assembled study is cached, so the response needs no further requests.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::row::{RowWithoutUid, StudyRow};
-use super::study_versions::is_about_time;
+use super::study_versions::is_by_last_updated;
 use super::{
     ArchiveSource, Depth, FoundStudies, FoundStudy, Freshness, Representation, Studies, StudiesError,
     UnreadStudy,
@@ -22,32 +21,33 @@ use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Criterion, EvaluationContext, ImagingStudyParam as Param, System, Test, Token};
 use fhir_r4::types::{Coding, Endpoint, ImagingStudy};
 
-/// How many rows are compared before the task yields.
-const AT_ONCE: usize = 64;
+/// The number of rows that are compared before the task yields.
+const ROWS_PER_YIELD: usize = 64;
 
 /// The values that a comparison depends on besides the resource.
 pub(super) struct MatchContext {
-    /// The time zone of dates without one.
+    /// The time zone of dates without a time zone.
     pub(super) zone: TimeZone,
-    /// For the prefix `ap` ("approximately").
+    /// The current time, for the prefix `ap` (approximately).
     pub(super) now: Timestamp,
+    /// The Endpoints that the resource refers to.
     endpoints: Vec<Endpoint>,
 }
 
 impl Studies {
-    /// The candidates that match all of `criteria`.
+    /// Returns the candidates that match all of `criteria`.
     pub(super) async fn filter(
         &self,
         candidates: FoundStudies,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let mut found = self.matching(candidates.studies, criteria, freshness).await?;
+        let mut found = self.filter_studies(candidates.studies, criteria, freshness).await?;
         for study in candidates.patient_conflicts {
-            // If two patients share a UID, perhaps only one patient's study matches.
+            // If two patients have studies with the same UID, possibly only the study of one of them matches.
             let version = study.version;
-            let alone = one_for_each_patient(study);
-            let mut matching = self.matching(alone, criteria, freshness).await?;
+            let studies = divide_by_patient(study);
+            let mut matching = self.filter_studies(studies, criteria, freshness).await?;
             found.unread.append(&mut matching.unread);
             if matching.studies.len() > 1 {
                 let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
@@ -61,64 +61,69 @@ impl Studies {
                 found.studies.append(&mut matching.studies);
             }
         }
-        if criteria.iter().any(is_about_time) {
+        if criteria.iter().any(is_by_last_updated) {
             self.report_unread_again(&found.unread).await;
         }
         Ok(found)
     }
 
-    async fn matching(
+    async fn filter_studies(
         &self,
         mut studies: Vec<FoundStudy>,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
         let mut matching = Vec::with_capacity(studies.len());
-        let mut deeper: [Vec<FoundStudy>; 2] = Default::default();
+        let (mut need_series, mut need_instances) = (Vec::new(), Vec::new());
         while !studies.is_empty() {
-            for study in studies.drain(..studies.len().min(AT_ONCE)) {
-                match self.by_row(&study, criteria) {
+            for study in studies.drain(..studies.len().min(ROWS_PER_YIELD)) {
+                match self.compare_row(&study, criteria) {
                     Some(Depth::Study) => matching.push(study),
-                    Some(Depth::Series) => deeper[0].push(study),
-                    Some(Depth::Instances) => deeper[1].push(study),
+                    Some(Depth::Series) => need_series.push(study),
+                    Some(Depth::Instances) => need_instances.push(study),
                     None => {}
                 }
             }
             tokio::task::yield_now().await;
         }
-        let [by_series, by_instances] = deeper;
-        if by_instances.len() > self.limits.max_opened {
+        if need_instances.len() > self.limits.max_opened {
             return Err(StudiesError::TooManyToOpen { limit: self.limits.max_opened });
         }
         let mut found = FoundStudies { studies: matching, ..FoundStudies::default() };
         for (studies, representation) in
-            [(by_series, Representation::Summary), (by_instances, Representation::Full)]
+            [(need_series, Representation::Summary), (need_instances, Representation::Full)]
         {
-            let mut compared = self.by_resource(studies, &representation, criteria, freshness).await?;
+            let mut compared = self.compare_resources(studies, &representation, criteria, freshness).await?;
             found.studies.append(&mut compared.studies);
             found.unread.append(&mut compared.unread);
         }
         Ok(found)
     }
 
-    /// How deep a study must be fetched to be compared; `None` if its row shows that it does not match.
-    pub(super) fn by_row(&self, study: &FoundStudy, criteria: &[Criterion<ImagingStudy>]) -> Option<Depth> {
-        let source = self.source(&study.first().archive)?;
-        let row = &study.first().attributes;
-        let needed = |criterion: &Criterion<ImagingStudy>| depth_of(criterion, row);
-        let deepest = criteria.iter().map(needed).max().unwrap_or(Depth::Study);
-        let (shallow, match_context) = (shallow(study, source), self.match_context(source, study));
-        // Without its version, a study may have changed at any time.
-        let is_known =
-            |criterion: &&Criterion<ImagingStudy>| study.version.is_some() || !is_about_time(criterion);
+    /// Compares the row of a study with the criteria. Returns how deep the study must be fetched to compare all of them, or
+    /// `None` if the row shows that the study does not match.
+    pub(super) fn compare_row(
+        &self,
+        study: &FoundStudy,
+        criteria: &[Criterion<ImagingStudy>],
+    ) -> Option<Depth> {
+        let source = self.source(&study.first_row().archive)?;
+        let row = &study.first_row().attributes;
+        let depth = |criterion: &Criterion<ImagingStudy>| required_depth(criterion, row);
+        let max_depth = criteria.iter().map(depth).max().unwrap_or(Depth::Study);
+        let (resource, match_context) = (resource_from_row(study, source), self.match_context(source, study));
+        // If the version is not known, the study may have changed at any time.
+        let has_value =
+            |criterion: &&Criterion<ImagingStudy>| study.version.is_some() || !is_by_last_updated(criterion);
         let mut comparable =
-            criteria.iter().filter(|criterion| needed(criterion) == Depth::Study).filter(is_known);
+            criteria.iter().filter(|criterion| depth(criterion) == Depth::Study).filter(has_value);
         comparable
-            .all(|criterion| matches_criterion(criterion, &shallow, source, row, &match_context))
-            .then_some(deepest)
+            .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
+            .then_some(max_depth)
     }
 
-    async fn by_resource(
+    /// Assembles `studies`, and returns those that match all of `criteria`.
+    async fn compare_resources(
         &self,
         studies: Vec<FoundStudy>,
         representation: &Representation,
@@ -136,18 +141,18 @@ impl Studies {
                         continue;
                     }
                 };
-                // Parsing a study of thousands of instances takes milliseconds.
-                let reading =
+                // This takes milliseconds for a study of thousands of instances.
+                let parsing =
                     tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));
-                let resource: Option<ImagingStudy> = reading.await.ok().and_then(Result::ok);
+                let resource: Option<ImagingStudy> = parsing.await.ok().and_then(Result::ok);
                 let mut resource = resource.ok_or(StudiesError::Unwritable)?;
                 if is_whole {
-                    // The tag belongs to the summary, not to the study.
+                    // The study itself does not have this tag; the summary does.
                     resource.meta.tag.retain(|tag| *tag != Coding::subsetted());
                 }
-                let Some(source) = self.source(&study.first().archive) else { continue };
+                let Some(source) = self.source(&study.first_row().archive) else { continue };
                 let match_context = self.match_context(source, study);
-                let row = &study.first().attributes;
+                let row = &study.first_row().attributes;
                 if criteria
                     .iter()
                     .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
@@ -159,9 +164,9 @@ impl Studies {
         Ok(found)
     }
 
-    /// How many rows of each archive without a Study Instance UID would match: they are missing from the result, and the response
-    /// reports it.
-    pub(super) fn missing_uid_matches(
+    /// Returns the number of matching rows of each archive among `rows`. These rows are missing from the result because they have
+    /// no valid Study Instance UID, and the response reports their number.
+    pub(super) fn count_matches_without_uid(
         &self,
         rows: &[RowWithoutUid],
         criteria: &[Criterion<ImagingStudy>],
@@ -172,7 +177,7 @@ impl Studies {
             let resource = mapping::imaging_study(&source.context, row, &[id], None);
             let match_context = self.match_context_of(source, &[id]);
             // A row without a UID has no version.
-            let mut comparable = criteria.iter().filter(|criterion| !is_about_time(criterion));
+            let mut comparable = criteria.iter().filter(|criterion| !is_by_last_updated(criterion));
             comparable.all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
         };
         let mut counts = BTreeMap::new();
@@ -182,41 +187,46 @@ impl Studies {
         counts
     }
 
+    /// Returns the context for comparing a study whose first row is from `source`.
     fn match_context(&self, source: &ArchiveSource, study: &FoundStudy) -> MatchContext {
         self.match_context_of(source, &study.endpoints().collect::<Vec<_>>())
     }
 
-    pub(super) fn match_context_of(&self, source: &ArchiveSource, endpoints: &[&str]) -> MatchContext {
-        let held = self.sources.iter().filter(|source| endpoints.contains(&source.archive.id().as_str()));
-        // The URL depends on the caller, and no search compares it.
-        let endpoint = |source: &ArchiveSource| {
+    /// Returns the context for comparing a resource from `source` that refers to the Endpoints with these ids.
+    fn match_context_of(&self, source: &ArchiveSource, endpoint_ids: &[&str]) -> MatchContext {
+        let sources =
+            self.sources.iter().filter(|source| endpoint_ids.contains(&source.archive.id().as_str()));
+        // The URL is empty because it depends on the caller and no search parameter compares it.
+        let endpoint_of = |source: &ArchiveSource| {
             let mut endpoint =
                 mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false);
-            endpoint.meta.last_updated = Some(format!("{:.3}", source.since));
+            endpoint.meta.last_updated = Some(format!("{:.3}", source.rules_seen_at));
             endpoint
         };
-        MatchContext { zone: zone_of(source), now: self.clock.now(), endpoints: held.map(endpoint).collect() }
+        let endpoints = sources.map(endpoint_of).collect();
+        MatchContext { zone: time_zone_of(source), now: self.clock.now(), endpoints }
     }
 }
 
-/// Divides a study whose rows name several patients into the studies of each.
-fn one_for_each_patient(study: FoundStudy) -> Vec<FoundStudy> {
+/// Divides a study whose rows belong to several patients into one study per patient.
+fn divide_by_patient(study: FoundStudy) -> Vec<FoundStudy> {
     let mut patients: Vec<Vec<StudyRow>> = Vec::new();
     for row in study.rows {
-        let same =
+        let same_patient =
             patients.iter_mut().find(|rows| !rows.iter().any(|other| row.is_of_another_patient(other)));
-        match same {
+        match same_patient {
             Some(rows) => rows.push(row),
             None => patients.push(vec![row]),
         }
     }
-    let archives = |index: usize| {
+    let archives_of_others = |index: usize| {
         let others = patients.iter().enumerate().filter(move |(other, _)| *other != index);
         others.flat_map(|(_, rows)| rows.iter().map(|row| row.archive.clone())).collect()
     };
-    let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives).collect();
-    let divided = patients.into_iter().zip(other_patients);
-    divided
+    let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives_of_others).collect();
+    patients
+        .into_iter()
+        .zip(other_patients)
         .map(|(rows, other_patients)| FoundStudy {
             rows,
             version: study.version,
@@ -226,15 +236,17 @@ fn one_for_each_patient(study: FoundStudy) -> Vec<FoundStudy> {
         .collect()
 }
 
-/// The resource as far as the row describes it.
-pub(super) fn shallow(study: &FoundStudy, source: &ArchiveSource) -> ImagingStudy {
+/// Maps the first row of a study to a resource without series.
+pub(super) fn resource_from_row(study: &FoundStudy, source: &ArchiveSource) -> ImagingStudy {
     let endpoints: Vec<_> = study.endpoints().collect();
-    let mut resource = mapping::imaging_study(&source.context, &study.first().attributes, &endpoints, None);
+    let mut resource =
+        mapping::imaging_study(&source.context, &study.first_row().attributes, &endpoints, None);
     resource.meta.last_updated = study.version.map(|version| version.instant());
     resource
 }
 
-pub(super) fn zone_of(source: &ArchiveSource) -> TimeZone {
+/// Returns the time zone of dates without a time zone.
+pub(super) fn time_zone_of(source: &ArchiveSource) -> TimeZone {
     source.context.time_zone.clone().unwrap_or(TimeZone::UTC)
 }
 
@@ -246,22 +258,22 @@ fn matches_criterion(
     match_context: &MatchContext,
 ) -> bool {
     let patient = matches!(criterion.test, Test::Patient(_)).then(|| mapping::patient(&source.context, row));
-    let around = EvaluationContext {
+    let evaluation_context = EvaluationContext {
         zone: &match_context.zone,
         now: match_context.now,
         patient: patient.as_ref(),
         endpoints: &match_context.endpoints,
     };
-    criterion.matches(resource, &around)
+    criterion.matches(resource, &evaluation_context)
 }
 
-/// How deep a study must be fetched to compare `criterion` with the complete resource. Many archives return no sequences in
-/// search results, so their content is known from the objects only.
-fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
+/// Returns how deep a study must be fetched to compare `criterion`. Many archives omit sequences from rows, so their items are
+/// only in the objects.
+fn required_depth(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
     match criterion.parameter.key {
         Param::Series => Depth::Series,
         Param::Modality if row.text(tags::MODALITIES_IN_STUDY).is_none() => Depth::Series,
-        // No study of the gateway refers to such a resource, so the row is sufficient.
+        // No ImagingStudy of the gateway refers to a resource of these types, so the row is sufficient.
         Param::BasedOn | Param::Encounter | Param::Interpreter | Param::Performer | Param::Referrer
             if matches!(criterion.test, Test::Reference(_)) =>
         {
@@ -278,7 +290,7 @@ fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
         | Param::Referrer => Depth::Instances,
         Param::Identifier if requires_issuer(&criterion.test, row) => Depth::Instances,
         Param::Started => match &criterion.test {
-            Test::Date(dates) => depth_of_dates(dates, row),
+            Test::Date(dates) => required_depth_for_dates(dates, row),
             _ => Depth::Study,
         },
         Param::Id
@@ -296,22 +308,24 @@ fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
     }
 }
 
-/// A time without its zone is not returned, and the zone may be in the objects.
-fn depth_of_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> Depth {
-    let zone_is_told = row.text(tags::TIMEZONE_OFFSET_FROM_UTC).is_some();
+/// Returns how deep a study must be fetched to compare the start of the study. A resource has no time if the offset from UTC is
+/// unknown; if the row lacks the offset, the objects may contain it.
+fn required_depth_for_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> Depth {
+    let has_offset = row.text(tags::TIMEZONE_OFFSET_FROM_UTC).is_some();
     let has_time = row.text(tags::STUDY_TIME).is_some();
-    let asks_for_time = dates.iter().any(|(_, date)| date.has_time());
-    if asks_for_time && has_time && !zone_is_told { Depth::Instances } else { Depth::Study }
+    let compares_time = dates.iter().any(|(_, date)| date.has_time());
+    if compares_time && has_time && !has_offset { Depth::Instances } else { Depth::Study }
 }
 
-/// Whether the criterion gives the accession number of the row with its system, or explicitly without one, and the row does not
-/// say who issued the number.
+/// Whether the criterion compares the system of the accession number of the row, and the row lacks the issuer that determines
+/// the system.
 fn requires_issuer(test: &Test, row: &Attributes) -> bool {
     let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
-    let names = |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
+    let compares_system =
+        |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
     row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()
         && match test {
-            Test::Token(tokens) | Test::NotToken(tokens) => tokens.iter().any(names),
+            Test::Token(tokens) | Test::NotToken(tokens) => tokens.iter().any(compares_system),
             _ => false,
         }
 }

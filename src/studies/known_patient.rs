@@ -1,5 +1,5 @@
-//! The patient that a Patient id identifies, in the form that an archive can be searched for: the id itself is a hash, which no
-//! archive knows.
+//! The patient that a Patient id identifies, in a form by which archives can be searched. The id itself is a hash, which no
+//! archive contains.
 
 use super::row::StudyRow;
 use crate::cache::{CacheEntry, CacheKey};
@@ -10,12 +10,13 @@ use dicom_model::{StudyUid, tags};
 pub(super) enum KnownPatient {
     /// The patient with this PatientID (0010,0020), as the archive writes it.
     Identified(Box<str>),
-    /// A patient without one: the patient of this study.
+    /// The patient of this study, which has no PatientID.
     OfStudy(StudyUid),
 }
 
 impl KnownPatient {
-    /// The patient of a study. One without an identifier has one study; an empty key would ask for every patient.
+    /// Returns the patient of a study. A patient without a PatientID has only this study, because a query with an empty PatientID
+    /// would match every patient.
     pub(super) fn from_row(row: &StudyRow) -> Self {
         match row.attributes.text(tags::PATIENT_ID) {
             Some(patient_id) => Self::Identified(patient_id.into()),
@@ -23,8 +24,8 @@ impl KnownPatient {
         }
     }
 
-    /// Of the patient with this Patient id.
-    pub(super) fn key(id: &str) -> CacheKey {
+    /// Returns the cache key of the patient with this Patient id.
+    pub(super) fn cache_key(id: &str) -> CacheKey {
         CacheKey::from_parts([id])
     }
 }

@@ -1,5 +1,5 @@
-//! The Patients that a criterion names: by the ids of their resources, or by their identifiers. Does not know what an archive
-//! can be queried for.
+//! The Patients that a criterion names: by the ids of their resources, or by their identifiers. This module does not depend on
+//! what archives can be queried for.
 
 use fhir_r4::search::{Criterion, PatientParam as Param, Test, Token};
 use fhir_r4::types::Patient;
@@ -7,14 +7,14 @@ use fhir_r4::types::Patient;
 /// The Patients that can match a criterion.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NamedPatients<'a> {
-    /// Those with these ids.
+    /// The Patients with these ids.
     Ids(Vec<&'a str>),
-    /// Those with one of these identifiers, which are PatientIDs (0010,0020).
+    /// The Patients with one of these identifiers, which are PatientIDs (0010,0020).
     Identifiers(Vec<&'a str>),
 }
 
 impl<'a> NamedPatients<'a> {
-    /// `None` if the criterion describes Patients without naming them.
+    /// Returns the Patients that the criterion names; `None` if it describes Patients without naming them.
     pub(super) fn from_criterion(criterion: &'a Criterion<Patient>) -> Option<Self> {
         match criterion.parameter.key {
             Param::Id => match &criterion.test {

@@ -1,4 +1,4 @@
-//! Patients, as described by the rows of their studies. DICOMweb has no search for patients (PS3.18 10.6).
+//! Patients, as the rows of their studies describe them. DICOMweb has no search for patients (PS3.18 10.6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use jiff::tz::TimeZone;
 
-use super::filter::zone_of;
+use super::filter::time_zone_of;
 use super::known_patient::KnownPatient;
 use super::named_patients::NamedPatients;
 use super::plan::{self, PlannedQuery};
@@ -27,8 +27,8 @@ pub struct FoundPatient {
 }
 
 impl Studies {
-    /// Every patient who matches all of `criteria`, has a study for each of `reverse`, and has a study that the caller may see;
-    /// by id.
+    /// Returns every patient who matches all of `criteria`, has a study that matches each of `reverse`, and has a study that the
+    /// caller may see, in the order of the ids.
     pub async fn search_patients(
         &self,
         criteria: &[Criterion<Patient>],
@@ -36,19 +36,19 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<FoundPatient>, StudiesError> {
-        let mut referred: Option<BTreeSet<String>> = None;
+        let mut ids_with_studies: Option<BTreeSet<String>> = None;
         for has in reverse {
             let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
             // A patient whose study could not be compared would be missing without a warning.
             if let Some(unread) = studies.unread.into_iter().next() {
                 return Err(unread.error);
             }
-            // A study assigned to several patients refers to each of them, as in a search by patient.
-            let shared = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
-            let rows = studies.studies.iter().map(FoundStudy::first).chain(shared);
+            // A study that is assigned to several patients counts for each of them, as in a search by patient.
+            let conflict_rows = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
+            let rows = studies.studies.iter().map(FoundStudy::first_row).chain(conflict_rows);
             let ids: BTreeSet<_> = rows.map(|row| row.patient.id()).collect();
-            referred = Some(match referred {
-                Some(earlier) => earlier.intersection(&ids).cloned().collect(),
+            ids_with_studies = Some(match ids_with_studies {
+                Some(previous_ids) => previous_ids.intersection(&ids).cloned().collect(),
                 None => ids,
             });
         }
@@ -56,87 +56,85 @@ impl Studies {
             return Ok(Vec::new());
         };
         let searches =
-            self.sources.iter().map(|source| self.patients_at(source, &queries, access, freshness));
+            self.sources.iter().map(|source| self.query_patients(source, &queries, access, freshness));
         let mut found = BTreeMap::new();
         for (source, rows) in self.sources.iter().zip(try_join_all(searches).await?) {
-            for (id, row) in newest_of_each(rows) {
-                if referred.as_ref().is_some_and(|referred| !referred.contains(&id)) {
+            for (id, row) in newest_rows_by_patient(rows) {
+                if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
                     continue;
                 }
                 let resource = mapping::patient(&source.context, &row.attributes);
-                if self.patient_matches(source, &resource, criteria) {
-                    found.entry(id).or_insert(FoundPatient { resource, zone: zone_of(source) });
+                if self.is_match(source, &resource, criteria) {
+                    found.entry(id).or_insert(FoundPatient { resource, zone: time_zone_of(source) });
                 }
             }
         }
         Ok(found.into_values().collect())
     }
 
-    fn patient_matches(
-        &self,
-        source: &ArchiveSource,
-        patient: &Patient,
-        criteria: &[Criterion<Patient>],
-    ) -> bool {
-        let zone = zone_of(source);
-        let around = EvaluationContext { zone: &zone, now: self.clock.now(), patient: None, endpoints: &[] };
-        criteria.iter().all(|criterion| criterion.matches(patient, &around))
+    /// Whether the patient matches all of `criteria`.
+    fn is_match(&self, source: &ArchiveSource, patient: &Patient, criteria: &[Criterion<Patient>]) -> bool {
+        let zone = time_zone_of(source);
+        let evaluation_context =
+            EvaluationContext { zone: &zone, now: self.clock.now(), patient: None, endpoints: &[] };
+        criteria.iter().all(|criterion| criterion.matches(patient, &evaluation_context))
     }
 
-    /// The patient with this id, if the caller may see a study of the patient.
+    /// Returns the patient with this id, if the caller may see a study of the patient.
     pub async fn find_patient(
         &self,
         id: &str,
         access: &Access,
         freshness: Freshness,
     ) -> Result<Option<FoundPatient>, StudiesError> {
-        let Some(known) = self.known_patient(id, freshness).await? else { return Ok(None) };
-        let queries = plan::studies_of(&[known]);
+        let Some(known) = self.look_up_patient(id, freshness).await? else { return Ok(None) };
+        let queries = plan::queries_for_patients(&[known]);
         let searches =
-            self.sources.iter().map(|source| self.patients_at(source, &queries, access, freshness));
+            self.sources.iter().map(|source| self.query_patients(source, &queries, access, freshness));
         for (source, rows) in self.sources.iter().zip(try_join_all(searches).await?) {
-            if let Some((_, row)) = newest_of_each(rows).into_iter().find(|(other, _)| other == id) {
-                return Ok(Some(patient_in(source, &row)));
+            if let Some(row) = newest_rows_by_patient(rows).get(id) {
+                return Ok(Some(found_patient(source, row)));
             }
         }
         Ok(None)
     }
 
-    /// The patient that a study's row describes.
+    /// Returns the patient that the first row of a study describes.
     pub fn patient_of(&self, study: &FoundStudy) -> Option<FoundPatient> {
-        let row = study.first();
+        let row = study.first_row();
         let source = self.source(&row.archive)?;
-        Some(patient_in(source, row))
+        Some(found_patient(source, row))
     }
 
-    /// The identifier behind a Patient id. An id that is not in the cache is searched for in every archive, because a hash
-    /// cannot be used in a query.
-    pub(super) async fn known_patient(
+    /// Looks up the patient with this Patient id. If it is not in the cache, the list of every archive is read, because the id
+    /// is a hash, which cannot be a matching key.
+    pub(super) async fn look_up_patient(
         &self,
         id: &str,
         freshness: Freshness,
     ) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
-        if let Some(known) = self.cache.get(KnownPatient::key(id)) {
+        if let Some(known) = self.cache.get(KnownPatient::cache_key(id)) {
             return Ok(Some(known));
         }
-        // Reading the rows caches every patient in them, possibly more than the cache holds.
+        // Reading the rows caches every patient in them, but the cache may have evicted this patient again.
         for source in self.sources.iter() {
-            let rows = self.rows_of(source, &[plan::all()], freshness).await?;
-            if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
+            let rows = self.run_queries(source, &[plan::query_for_all_studies()], freshness).await?;
+            if let Some(row) = rows.with_uid.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(KnownPatient::from_row(row))));
             }
         }
         Ok(None)
     }
 
-    pub(super) fn remember_patient(&self, row: &StudyRow) {
-        let key = KnownPatient::key(&row.patient.id());
+    /// Caches the patient of a row.
+    pub(super) fn cache_patient(&self, row: &StudyRow) {
+        let key = KnownPatient::cache_key(&row.patient.id());
         if !self.cache.contains::<KnownPatient>(key.clone()) {
             self.cache.insert(key, Arc::new(KnownPatient::from_row(row)));
         }
     }
 
-    /// The queries for patients who match; `None` if no patient can match.
+    /// Returns the queries for the studies of all patients who can match; `None` if no patient can match.
     async fn patient_queries(
         &self,
         criteria: &[Criterion<Patient>],
@@ -147,39 +145,40 @@ impl Studies {
                 Some(NamedPatients::Ids(ids)) => {
                     let mut patients = Vec::new();
                     for id in ids {
-                        patients.extend(self.known_patient(id, freshness).await?);
+                        patients.extend(self.look_up_patient(id, freshness).await?);
                     }
-                    return Ok((!patients.is_empty()).then(|| plan::studies_of(&patients)));
+                    return Ok((!patients.is_empty()).then(|| plan::queries_for_patients(&patients)));
                 }
                 Some(NamedPatients::Identifiers(values)) => {
-                    return Ok(Some(plan::studies_of_patient_ids(values)));
+                    return Ok(Some(plan::queries_for_patient_ids(values)));
                 }
                 None => {}
             }
         }
-        Ok(Some(vec![plan::all()]))
+        Ok(Some(vec![plan::query_for_all_studies()]))
     }
 
-    async fn patients_at(
+    /// Returns the rows of `queries` that the caller may see.
+    async fn query_patients(
         &self,
         source: &ArchiveSource,
         queries: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let mut rows = self.rows_of(source, queries, freshness).await?.named;
+        let mut rows = self.run_queries(source, queries, freshness).await?.with_uid;
         rows.retain(|row| access.may_see(&row.attributes));
         Ok(rows)
     }
 }
 
-fn patient_in(source: &ArchiveSource, row: &StudyRow) -> FoundPatient {
-    FoundPatient { resource: mapping::patient(&source.context, &row.attributes), zone: zone_of(source) }
+fn found_patient(source: &ArchiveSource, row: &StudyRow) -> FoundPatient {
+    FoundPatient { resource: mapping::patient(&source.context, &row.attributes), zone: time_zone_of(source) }
 }
 
-/// For each patient the row of the newest study, with its description of the patient; by the patient's id.
-fn newest_of_each(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
-    rows.sort_by_cached_key(StudyRow::age);
+/// Returns the row of the newest study of each patient, by the id of the patient.
+fn newest_rows_by_patient(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
+    rows.sort_by_cached_key(StudyRow::newest_first_key);
     let mut newest: BTreeMap<PatientKey, StudyRow> = BTreeMap::new();
     for row in rows {
         newest.entry(row.patient.clone()).or_insert(row);

@@ -1,30 +1,31 @@
-//! From criteria to QIDO-RS: the queries whose results contain every study that matches.
+//! Plans the QIDO-RS queries of a search. Their results together contain every study that matches the criteria.
 //!
-//! The queries narrow the search but do not decide it: each returns a superset of the matches, and every row is compared later.
-//! An archive may ignore a key, fold case, or read `*`, `,` and `\` as operators. So a key is used only if no archive could
-//! lose a match by it:
+//! The results may contain other studies too, because every row is compared with the criteria later. An archive may ignore a
+//! key, fold case, or read `*`, `,` and `\` as operators. Therefore a key is sent only if no archive could omit a match because
+//! of it:
 //!
-//! - one criterion that identifies studies or patients is enough; adding dates or modalities could only lose studies
-//! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that covers it
+//! - a criterion that identifies studies or patients is the only key: a date or modality as a second key could only lose matches
+//! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that matches it
 //! - names of people, codes in sequences and other keys that archives match differently are not sent
-//! - what cannot be narrowed is read completely, within `search.max_scan`
+//! - if no key can be sent, the whole list is read, up to `search.max_scan` rows
+
+mod date_range;
+mod identifying_keys;
 
 use std::sync::Arc;
 
-use jiff::civil::Date;
-
 use super::known_patient::KnownPatient;
-use super::named_patients::NamedPatients;
 use crate::mapping;
 use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
-use dicom_model::{DicomDate, Tag, Uid, tags};
-use fhir_r4::date::{FhirDate, Prefix};
-use fhir_r4::search::{
-    Criterion, ImagingStudyParam as Param, ReferenceMatch, ResourceType, System, Test, Token,
-};
-use fhir_r4::types::{ImagingStudy, Patient};
+use dicom_model::{DicomDate, tags};
+use fhir_r4::search::{Criterion, ImagingStudyParam as Param, Test, Token};
+use fhir_r4::types::ImagingStudy;
+use identifying_keys::{MatchKey, identifying_keys, key_of_patient, key_of_patient_id, keys_of_uids};
 
-/// How many UIDs go into one query: a request line of about 3 kB.
+pub(super) use date_range::DateRange;
+pub(super) use identifying_keys::referenced_patient_ids;
+
+/// The maximum number of UIDs in one query, whose request line then has about 3 kB.
 pub(super) const UIDS_PER_QUERY: usize = 50;
 
 /// A query to an archive, and its alternatives.
@@ -32,266 +33,133 @@ pub(super) const UIDS_PER_QUERY: usize = 50;
 pub(super) struct PlannedQuery {
     /// The query that is sent first.
     pub(super) query: QidoQuery,
-    /// Sent to an archive that keeps padding, if the first query found nothing.
+    /// The query that is sent if the first one finds nothing and the archive does not remove the padding of values.
     pub(super) padded: Option<QidoQuery>,
-    /// Sent if the archive rejects a key of the first query.
+    /// The query that is sent if the archive rejects a key of the first one.
     pub(super) without_optional_keys: Option<QidoQuery>,
-    /// The date range of the query. It is split for an archive that rejects such a long list.
-    pub(super) days: Option<Days>,
+    /// The date range of the query, which is split if the archive rejects the query because the list would be too long.
+    pub(super) date_range: Option<DateRange>,
 }
 
-/// The first and the last day, inclusive; `None` where there is no bound.
-pub(super) type Days = (Option<DicomDate>, Option<DicomDate>);
-
 impl PlannedQuery {
-    fn plain(query: QidoQuery) -> Self {
-        Self { query, padded: None, without_optional_keys: None, days: None }
+    fn without_alternatives(query: QidoQuery) -> Self {
+        Self { query, padded: None, without_optional_keys: None, date_range: None }
     }
 
-    fn by((tag, value): MatchKey) -> Self {
+    fn from_key((tag, value): MatchKey) -> Self {
         let padded = (tag == tags::PATIENT_ID).then(|| value.padded()).flatten();
         Self {
             padded: padded.map(|value| every_study().matching(tag, value)),
-            ..Self::plain(every_study().matching(tag, value))
+            ..Self::without_alternatives(every_study().matching(tag, value))
         }
     }
 
-    /// The same query for another date range.
-    pub(super) fn on(&self, first: DicomDate, last: DicomDate) -> Option<Self> {
-        // Ranges that divide another one meet where dates with dots are.
-        let from = if first.civil().day_of_year() == 1 { including_dotted(first) } else { first };
-        let value = MatchValue::days(Some(from), Some(last))?;
-        let on = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
+    /// Returns the same query for the days from `first` to `last`.
+    pub(super) fn for_days(&self, first: DicomDate, last: DicomDate) -> Option<Self> {
+        // The archive sorts the dotted dates of a year before its first day, so the part that begins with this day contains them.
+        let range = DateRange { first: Some(first), last: Some(last) };
+        let sent = if first.civil().day_of_year() == 1 { range.extended_to_dotted_dates() } else { range };
+        let value = sent.match_value()?;
+        let restrict = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
         Some(Self {
-            query: on(&self.query),
+            query: restrict(&self.query),
             padded: None,
-            without_optional_keys: self.without_optional_keys.as_ref().map(on),
-            days: Some((Some(first), Some(last))),
+            without_optional_keys: self.without_optional_keys.as_ref().map(restrict),
+            date_range: Some(range),
         })
     }
 }
 
-/// How an archive is queried for the studies that can match.
+/// The queries that find all studies that can match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// The results of all queries together contain every match; without a query nothing can match.
-    Ask(Vec<PlannedQuery>),
-    /// Series or instances are searched first, and identify the studies. If the archive finds none, and does not support
-    /// searches at that level reliably, the planned queries are sent.
-    Below(Vec<QidoQuery>, Vec<PlannedQuery>),
+    /// Queries for studies, whose results together contain every match. If there is no query, nothing can match.
+    Studies(Vec<PlannedQuery>),
+    /// Queries for series or instances, whose rows identify the studies. The queries for studies replace them if the archive
+    /// does not support searches across studies at that level reliably.
+    ChildrenFirst {
+        /// The queries for series or instances.
+        children: Vec<QidoQuery>,
+        /// The queries for studies.
+        studies: Vec<PlannedQuery>,
+    },
 }
 
-/// Plans the queries for every study that can match. `patients` are those that the criteria refer to, if any. An archive
-/// without support for lists of UIDs is queried for each UID separately.
-pub(super) fn studies(
+/// Plans the queries for every study that can match. `patients` are those that the criteria refer to, if any. If the archive does
+/// not support lists of UIDs, a query has one UID.
+pub(super) fn plan_queries(
     criteria: &[Criterion<ImagingStudy>],
     patients: Option<&[Arc<KnownPatient>]>,
-    uid_lists: bool,
+    supports_uid_lists: bool,
 ) -> Plan {
-    let uids_a_query = if uid_lists { UIDS_PER_QUERY } else { 1 };
-    let naming = |criterion| naming_keys(criterion, patients, uids_a_query);
-    if let Some(keys) = criteria.iter().find_map(naming) {
-        return Plan::Ask(keys.into_iter().map(PlannedQuery::by).collect());
+    let uids_per_query = if supports_uid_lists { UIDS_PER_QUERY } else { 1 };
+    let keys_of = |criterion| identifying_keys(criterion, patients, uids_per_query);
+    if let Some(keys) = criteria.iter().find_map(keys_of) {
+        return Plan::Studies(keys.into_iter().map(PlannedQuery::from_key).collect());
     }
-    let (first, last) = days(criteria);
-    if first.zip(last).is_some_and(|(first, last)| first > last) {
-        return Plan::Ask(Vec::new());
+    let range = DateRange::from_criteria(criteria);
+    if range.is_empty() {
+        return Plan::Studies(Vec::new());
     }
-    let first = first.map(including_dotted);
-    let mut planned = PlannedQuery::plain(every_study());
-    if let Some(value) = MatchValue::days(first, last) {
+    let range = range.extended_to_dotted_dates();
+    let mut planned = query_for_all_studies();
+    if let Some(value) = range.match_value() {
         planned.query = planned.query.matching(tags::STUDY_DATE, value);
-        planned.days = Some((first, last));
+        planned.date_range = Some(range);
     }
-    if let Some(modality) = modality(criteria) {
+    if let Some(modality) = single_modality(criteria) {
         planned.without_optional_keys = Some(planned.query.clone());
         planned.query = planned.query.matching(tags::MODALITIES_IN_STUDY, modality);
     }
-    match criteria.iter().find_map(|criterion| below(criterion, uids_a_query)) {
-        Some(queries) => Plan::Below(queries, vec![planned]),
-        None => Plan::Ask(vec![planned]),
+    match criteria.iter().find_map(|criterion| child_queries(criterion, uids_per_query)) {
+        Some(children) => Plan::ChildrenFirst { children, studies: vec![planned] },
+        None => Plan::Studies(vec![planned]),
     }
 }
 
-/// The queries for the studies of `patients`; for every study if one of the patients cannot be queried for.
-pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<PlannedQuery> {
-    queries_by(patients.iter().map(|patient| patient_key(patient)))
+/// Returns the queries for the studies of `patients`, or the query for every study if there is no key for one of the patients.
+pub(super) fn queries_for_patients(patients: &[Arc<KnownPatient>]) -> Vec<PlannedQuery> {
+    queries_for_keys(patients.iter().map(|patient| key_of_patient(patient)))
 }
 
-/// The queries for the studies with any of these Patient IDs; for every study if one of them cannot be queried for.
-pub(super) fn studies_of_patient_ids<'a>(
+/// Returns the queries for the studies with any of these Patient IDs, or the query for every study if there is no key for one
+/// of them.
+pub(super) fn queries_for_patient_ids<'a>(
     patient_ids: impl IntoIterator<Item = &'a str>,
 ) -> Vec<PlannedQuery> {
-    queries_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, covering_value(id)?))))
+    queries_for_keys(patient_ids.into_iter().map(key_of_patient_id))
 }
 
-/// The queries for these studies.
-pub(super) fn studies_named<'a>(uids: impl Iterator<Item = &'a str>, uid_lists: bool) -> Vec<PlannedQuery> {
-    let uids_a_query = if uid_lists { UIDS_PER_QUERY } else { 1 };
-    uid_keys(tags::STUDY_INSTANCE_UID, uids, uids_a_query).into_iter().map(PlannedQuery::by).collect()
+/// Returns the queries for the studies with these UIDs.
+pub(super) fn queries_for_uids<'a>(
+    uids: impl Iterator<Item = &'a str>,
+    supports_uid_lists: bool,
+) -> Vec<PlannedQuery> {
+    let uids_per_query = if supports_uid_lists { UIDS_PER_QUERY } else { 1 };
+    let keys = keys_of_uids(tags::STUDY_INSTANCE_UID, uids, uids_per_query);
+    keys.into_iter().map(PlannedQuery::from_key).collect()
 }
 
-/// The query for every study.
-pub(super) fn all() -> PlannedQuery {
-    PlannedQuery::plain(every_study())
+/// Returns the query for every study.
+pub(super) fn query_for_all_studies() -> PlannedQuery {
+    PlannedQuery::without_alternatives(every_study())
 }
 
-fn queries_by(keys: impl Iterator<Item = Option<MatchKey>>) -> Vec<PlannedQuery> {
+fn queries_for_keys(keys: impl Iterator<Item = Option<MatchKey>>) -> Vec<PlannedQuery> {
     let keys: Option<Vec<_>> = keys.collect();
-    keys.map_or_else(|| vec![all()], |keys| keys.into_iter().map(PlannedQuery::by).collect())
+    keys.map_or_else(
+        || vec![query_for_all_studies()],
+        |keys| keys.into_iter().map(PlannedQuery::from_key).collect(),
+    )
 }
 
-fn patient_key(patient: &KnownPatient) -> Option<MatchKey> {
-    match patient {
-        KnownPatient::Identified(id) => Some((tags::PATIENT_ID, covering_value(id)?)),
-        KnownPatient::OfStudy(study) => Some((tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))),
-    }
-}
-
-/// The query for every study, with all attributes that the mapping reads.
+/// Returns the query for every study, with all attributes that the mapping reads.
 fn every_study() -> QidoQuery {
     QidoQuery::new(SearchLevel::Studies).include(mapping::study_tags()).include(mapping::patient_tags())
 }
 
-type MatchKey = (Tag, MatchValue);
-
-/// Keys of which every match has one; empty if nothing can match; `None` if the criterion does not identify studies, or not in
-/// a way that can be queried.
-fn naming_keys(
-    criterion: &Criterion<ImagingStudy>,
-    patients: Option<&[Arc<KnownPatient>]>,
-    uids_a_query: usize,
-) -> Option<Vec<MatchKey>> {
-    match criterion.parameter.key {
-        Param::Id => match &criterion.test {
-            Test::Token(tokens) => {
-                Some(uid_keys(tags::STUDY_INSTANCE_UID, Token::codes(tokens)?.into_iter(), uids_a_query))
-            }
-            _ => None,
-        },
-        Param::Identifier => match &criterion.test {
-            Test::Token(tokens) => identifier_keys(tokens, uids_a_query),
-            Test::OfType(identifiers) => {
-                let values = identifiers.iter().map(|identifier| identifier.value.as_str());
-                values_of_identifiers(values, uids_a_query)
-            }
-            _ => None,
-        },
-        Param::Patient | Param::Subject => match &criterion.test {
-            Test::Reference(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
-            Test::Identifier(tokens) => patient_id_keys(Token::codes(tokens)?),
-            Test::Patient(criterion) => patient_keys(criterion, patients),
-            _ => None,
-        },
-        Param::LastUpdated
-        | Param::Profile
-        | Param::Security
-        | Param::Source
-        | Param::Tag
-        | Param::BasedOn
-        | Param::BodySite
-        | Param::DicomClass
-        | Param::Encounter
-        | Param::Endpoint
-        | Param::Instance
-        | Param::Interpreter
-        | Param::Modality
-        | Param::Performer
-        | Param::Reason
-        | Param::Referrer
-        | Param::Series
-        | Param::Started
-        | Param::Status => None,
-    }
-}
-
-fn patient_keys(
-    criterion: &Criterion<Patient>,
-    patients: Option<&[Arc<KnownPatient>]>,
-) -> Option<Vec<MatchKey>> {
-    match NamedPatients::from_criterion(criterion)? {
-        NamedPatients::Ids(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
-        NamedPatients::Identifiers(values) => patient_id_keys(values),
-    }
-}
-
-fn patient_id_keys(patient_ids: Vec<&str>) -> Option<Vec<MatchKey>> {
-    patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, covering_value(id)?))).collect()
-}
-
-/// The Patient ids that a criterion refers to; `None` if it refers to none.
-pub(super) fn patients_named(criterion: &Criterion<ImagingStudy>) -> Option<Vec<&str>> {
-    match (criterion.parameter.key, &criterion.test) {
-        (Param::Patient | Param::Subject, Test::Reference(references)) => {
-            let id = |reference| ReferenceMatch::id_of(reference, ResourceType::Patient);
-            Some(references.iter().filter_map(id).collect())
-        }
-        (Param::Patient | Param::Subject, Test::Patient(criterion)) => {
-            match NamedPatients::from_criterion(criterion)? {
-                NamedPatients::Ids(ids) => Some(ids),
-                NamedPatients::Identifiers(_) => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-fn uid_keys<'a>(tag: Tag, ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<MatchKey> {
-    let mut uids: Vec<Uid> = ids.filter_map(|id| Uid::parse(id).ok()).collect();
-    uids.sort_unstable();
-    uids.dedup();
-    let key = |uids: &[Uid]| Some((tag, MatchValue::any_of(uids)?));
-    uids.chunks(uids_a_query).filter_map(key).collect()
-}
-
-/// An identifier is the study's UID, its accession number, or its Study ID.
-fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<MatchKey>> {
-    let mut keys = Vec::new();
-    let mut uids = Vec::new();
-    for token in tokens {
-        let value = token.code.as_deref()?;
-        let uid = value.strip_prefix("urn:oid:");
-        match (&token.system, uid) {
-            (System::Uri(system), Some(uid)) if system == "urn:dicom:uid" => uids.push(uid),
-            (System::Uri(system), None) if system == "urn:dicom:uid" => {}
-            (System::Any, Some(uid)) => uids.push(uid),
-            (system, _) => {
-                keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
-                // A Study ID has no system.
-                if !matches!(system, System::Uri(_)) {
-                    keys.push((tags::STUDY_ID, covering_value(value)?));
-                }
-            }
-        }
-    }
-    keys.extend(uid_keys(tags::STUDY_INSTANCE_UID, uids.into_iter(), uids_a_query));
-    Some(keys)
-}
-
-/// The values of identifiers that are selected by type.
-fn values_of_identifiers<'a>(
-    values: impl Iterator<Item = &'a str>,
-    uids_a_query: usize,
-) -> Option<Vec<MatchKey>> {
-    let mut keys = Vec::new();
-    for value in values {
-        if let Some(uid) = value.strip_prefix("urn:oid:") {
-            keys.extend(uid_keys(tags::STUDY_INSTANCE_UID, std::iter::once(uid), uids_a_query));
-        } else {
-            keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
-            keys.push((tags::STUDY_ID, covering_value(value)?));
-        }
-    }
-    Some(keys)
-}
-
-/// A match value that finds `text` however an archive reads it.
-fn covering_value(text: &str) -> Option<MatchValue> {
-    MatchValue::exact(text).or_else(|| MatchValue::wildcard(text))
-}
-
-/// Searches for series or instances that identify the studies that can match.
-fn below(criterion: &Criterion<ImagingStudy>, uids_a_query: usize) -> Option<Vec<QidoQuery>> {
+/// Returns the queries for series or instances that identify the studies that can match.
+fn child_queries(criterion: &Criterion<ImagingStudy>, uids_per_query: usize) -> Option<Vec<QidoQuery>> {
     let Test::Token(tokens) = &criterion.test else { return None };
     let (level, tag) = match criterion.parameter.key {
         Param::Series => (SearchLevel::AllSeries, tags::SERIES_INSTANCE_UID),
@@ -300,79 +168,30 @@ fn below(criterion: &Criterion<ImagingStudy>, uids_a_query: usize) -> Option<Vec
         _ => return None,
     };
     let uids = Token::codes(tokens)?.into_iter().map(|code| code.strip_prefix("urn:oid:").unwrap_or(code));
-    let keys = uid_keys(tag, uids, uids_a_query);
+    let keys = keys_of_uids(tag, uids, uids_per_query);
     Some(keys.into_iter().map(|(tag, value)| QidoQuery::new(level.clone()).matching(tag, value)).collect())
 }
 
-/// The first and the last day on which a match can have started.
-fn days(criteria: &[Criterion<ImagingStudy>]) -> Days {
-    let mut bounds: Days = (None, None);
-    for criterion in criteria {
-        let Test::Date(alternatives) = &criterion.test else { continue };
-        if criterion.parameter.key != Param::Started {
-            continue;
-        }
-        let (first, last) = days_of_any(alternatives);
-        bounds.0 = bounds.0.max(first);
-        bounds.1 = match (bounds.1, last) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-    }
-    bounds
-}
-
-/// The last year in which objects may have dates in the format of ACR-NEMA, `1997.04.24` (PS3.5 table 6.2-1, note to DA): the
-/// standards before DICOM were in use for some years after 1993.
-const LAST_ACR_NEMA_YEAR: i16 = 2000;
-
-/// The beginning of a range that contains the dates of its first year in the format of ACR-NEMA. Archives compare dates as text, in
-/// which all of them are between the last day of the previous year and the first day.
-fn including_dotted(first: DicomDate) -> DicomDate {
-    let year = first.civil().year();
-    let before = Date::new(year - 1, 12, 31).ok().filter(|_| (2..=LAST_ACR_NEMA_YEAR).contains(&year));
-    before.map_or(first, DicomDate::from)
-}
-
-/// The range of days on which a match for any of the alternatives can have started; `None` where there is no bound.
-fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> Days {
-    let days = |(prefix, date): &(Prefix, FhirDate)| {
-        let (first, last) = date.day_bounds();
-        match prefix {
-            Prefix::Equal => (Some(first), Some(last)),
-            Prefix::Greater | Prefix::GreaterOrEqual | Prefix::StartsAfter => (Some(first), None),
-            Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore => (None, Some(last)),
-            Prefix::NotEqual | Prefix::Approximately => (None, None),
-        }
-    };
-    let mut all = alternatives.iter().map(days);
-    let Some(mut widest) = all.next() else { return (None, None) };
-    for (first, last) in all {
-        widest.0 = widest.0.zip(first).map(|(one, other)| one.min(other));
-        widest.1 = widest.1.zip(last).map(|(one, other)| one.max(other));
-    }
-    (widest.0.map(Into::into), widest.1.map(Into::into))
-}
-
-/// The modality, if exactly one is requested: archives read lists of modalities differently, or not at all.
-fn modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
-    let one = |criterion: &Criterion<ImagingStudy>| match (criterion.parameter.key, &criterion.test) {
+/// Returns the modality if exactly one is requested, because archives read lists of modalities differently or not at all.
+fn single_modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
+    let code_of = |criterion: &Criterion<ImagingStudy>| match (criterion.parameter.key, &criterion.test) {
         (Param::Modality, Test::Token(tokens)) => match tokens.as_slice() {
             [token] => token.code.clone(),
             _ => None,
         },
         _ => None,
     };
-    let code = criteria.iter().find_map(one)?;
+    let code = criteria.iter().find_map(code_of)?;
     MatchValue::exact(&code)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dicom_model::Uid;
     use fhir_r4::search::{Context, Handling, Search};
 
-    fn planned(query: &str, uid_lists: bool) -> Plan {
+    fn planned(query: &str, supports_uid_lists: bool) -> Plan {
         let context = Context {
             base: "http://h/fhir",
             handling: Handling::Lenient,
@@ -380,87 +199,89 @@ mod tests {
             max_count: 200,
             is_uid: Uid::is_legal,
         };
-        let pair = |part: &str| {
+        let parse_pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap();
             (name.to_owned(), value.to_owned())
         };
-        let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(pair).collect();
-        studies(&Search::parse(&pairs, &context).unwrap().criteria, None, uid_lists)
+        let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(parse_pair).collect();
+        plan_queries(&Search::parse(&pairs, &context).unwrap().criteria, None, supports_uid_lists)
     }
 
-    /// A query without the attributes that every query requests.
-    fn keys(query: &QidoQuery) -> String {
+    /// Returns the matching keys of a query, without the attributes that every query requests.
+    fn keys_of(query: &QidoQuery) -> String {
         let canonical = query.canonical();
         let (_, query) = canonical.split_once('?').unwrap();
         query.split('&').filter(|part| !part.starts_with("includefield=")).collect::<Vec<_>>().join("&")
     }
 
-    fn planned_queries(query: &str) -> Vec<String> {
-        planned_queries_of(query, true)
+    fn planned_keys(query: &str) -> Vec<String> {
+        planned_keys_for(query, true)
     }
 
-    /// The queries to an archive with or without support for lists of UIDs.
-    fn planned_queries_of(query: &str, uid_lists: bool) -> Vec<String> {
-        match planned(query, uid_lists) {
-            Plan::Ask(queries) => queries.iter().map(|planned| keys(&planned.query)).collect(),
-            Plan::Below(queries, _) => queries.iter().map(keys).collect(),
+    /// Returns the matching keys for an archive with or without support for lists of UIDs.
+    fn planned_keys_for(query: &str, supports_uid_lists: bool) -> Vec<String> {
+        match planned(query, supports_uid_lists) {
+            Plan::Studies(queries) => queries.iter().map(|planned| keys_of(&planned.query)).collect(),
+            Plan::ChildrenFirst { children, .. } => children.iter().map(keys_of).collect(),
         }
     }
 
     #[test]
     fn a_criterion_that_identifies_studies_is_the_only_key() {
-        assert_eq!(planned_queries("_id=1.2,1.3,abc&modality=CT&started=2024"), ["StudyInstanceUID=1.2,1.3"]);
-        assert_eq!(planned_queries("identifier=urn:oid:1.2&status=available"), ["StudyInstanceUID=1.2"]);
-        assert_eq!(planned_queries("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
-        assert_eq!(planned_queries("identifier=A1"), ["AccessionNumber=A1", "StudyID=A1"]);
-        assert_eq!(planned_queries("identifier=http://h/acc|A1"), ["AccessionNumber=A1"]);
-        assert_eq!(planned_queries("identifier:of-type=s|ACSN|A1"), ["AccessionNumber=A1", "StudyID=A1"]);
+        assert_eq!(planned_keys("_id=1.2,1.3,abc&modality=CT&started=2024"), ["StudyInstanceUID=1.2,1.3"]);
+        assert_eq!(planned_keys("identifier=urn:oid:1.2&status=available"), ["StudyInstanceUID=1.2"]);
+        assert_eq!(planned_keys("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
+        assert_eq!(planned_keys("identifier=A1"), ["AccessionNumber=A1", "StudyID=A1"]);
+        assert_eq!(planned_keys("identifier=http://h/acc|A1"), ["AccessionNumber=A1"]);
+        assert_eq!(planned_keys("identifier:of-type=s|ACSN|A1"), ["AccessionNumber=A1", "StudyID=A1"]);
         for by_patient in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
             assert_eq!(
-                planned_queries(&format!("{by_patient}=urn:oid:1.9|P1,P2")),
+                planned_keys(&format!("{by_patient}=urn:oid:1.9|P1,P2")),
                 ["PatientID=P1", "PatientID=P2"]
             );
         }
-        assert!(planned_queries("_id=abc").is_empty(), "a value that is not a UID identifies no study");
-        assert!(planned_queries("identifier=urn:dicom:uid|").len() == 1);
+        assert!(planned_keys("_id=abc").is_empty(), "a value that is not a UID identifies no study");
+        assert_eq!(
+            planned_keys("identifier=urn:dicom:uid|"),
+            [""],
+            "a token without a code identifies no study"
+        );
     }
 
     #[test]
-    fn a_negated_criterion_narrows_nothing() {
-        for open in ["_id:not=1.2", "identifier:not=A1", "patient.identifier:missing=true", "modality:not=CT"]
+    fn a_negated_criterion_is_not_a_key() {
+        for query in
+            ["_id:not=1.2", "identifier:not=A1", "patient.identifier:missing=true", "modality:not=CT"]
         {
-            assert_eq!(planned_queries(open), [""], "{open}");
+            assert_eq!(planned_keys(query), [""], "{query}");
         }
     }
 
     #[test]
     fn uids_are_queried_one_by_one_where_lists_are_not_supported() {
-        let alone = ["StudyInstanceUID=1.2", "StudyInstanceUID=1.3"];
-        assert_eq!(planned_queries_of("_id=1.2,1.3", false), alone);
-        assert_eq!(planned_queries_of("identifier=urn:oid:1.2,urn:oid:1.3", false), alone);
+        let expected = ["StudyInstanceUID=1.2", "StudyInstanceUID=1.3"];
+        assert_eq!(planned_keys_for("_id=1.2,1.3", false), expected);
+        assert_eq!(planned_keys_for("identifier=urn:oid:1.2,urn:oid:1.3", false), expected);
     }
 
     #[test]
-    fn a_value_that_could_be_misread_is_widened_but_never_to_everything() {
-        assert_eq!(planned_queries("patient.identifier=P*1"), ["PatientID=P*1"]);
-        assert_eq!(planned_queries("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
-        assert_eq!(planned_queries("patient.identifier=*"), [""], "all studies are read and compared");
+    fn a_value_that_archives_could_misread_becomes_a_pattern_that_does_not_match_everything() {
+        assert_eq!(planned_keys("patient.identifier=P*1"), ["PatientID=P*1"]);
+        assert_eq!(planned_keys("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
+        assert_eq!(planned_keys("patient.identifier=*"), [""], "all studies are read and compared");
     }
 
     #[test]
-    fn days_narrow_as_far_as_every_time_zone_allows() {
-        assert_eq!(planned_queries("started=2024-01"), ["StudyDate=20240101-20240131"]);
-        assert_eq!(
-            planned_queries("started=ge2024-01-15&started=lt2024-02"),
-            ["StudyDate=20240115-20240229"]
-        );
-        assert_eq!(planned_queries("started=2023,2024"), ["StudyDate=20230101-20241231"]);
-        assert_eq!(planned_queries("started=ne2024"), [""]);
-        assert!(planned_queries("started=lt2023&started=gt2024").is_empty());
+    fn a_date_range_contains_the_requested_days_in_every_time_zone() {
+        assert_eq!(planned_keys("started=2024-01"), ["StudyDate=20240101-20240131"]);
+        assert_eq!(planned_keys("started=ge2024-01-15&started=lt2024-02"), ["StudyDate=20240115-20240229"]);
+        assert_eq!(planned_keys("started=2023,2024"), ["StudyDate=20230101-20241231"]);
+        assert_eq!(planned_keys("started=ne2024"), [""]);
+        assert!(planned_keys("started=lt2023&started=gt2024").is_empty());
     }
 
     #[test]
-    fn ranges_of_old_days_contain_dates_with_dots() {
+    fn a_range_of_early_days_contains_dotted_dates() {
         for (query, range) in [
             ("started=1997-04-24", "19961231-19970424"),
             ("started=1997", "19961231-19971231"),
@@ -469,37 +290,39 @@ mod tests {
             ("started=le1997-04-24", "-19970424"),
             ("started=2001-04-24", "20010424"),
         ] {
-            assert_eq!(planned_queries(query), [format!("StudyDate={range}")], "{query}");
+            assert_eq!(planned_keys(query), [format!("StudyDate={range}")], "{query}");
         }
-        let Plan::Ask(queries) = planned("started=1997", true) else { panic!() };
-        let on = |first: &str, last: &str| {
-            let day = |text: &str| DicomDate::parse(text).unwrap();
-            keys(&queries[0].on(day(first), day(last)).unwrap().query)
+        let Plan::Studies(queries) = planned("started=1997", true) else { panic!() };
+        let part = |first: &str, last: &str| {
+            let parse = |text: &str| DicomDate::parse(text).unwrap();
+            keys_of(&queries[0].for_days(parse(first), parse(last)).unwrap().query)
         };
-        assert_eq!(on("19970101", "19970331"), "StudyDate=19961231-19970331");
-        assert_eq!(on("19970101", "19970101"), "StudyDate=19961231-19970101");
-        assert_eq!(on("19970401", "19970630"), "StudyDate=19970401-19970630");
-        assert_eq!(on("20240101", "20240630"), "StudyDate=20240101-20240630");
+        assert_eq!(part("19970101", "19970331"), "StudyDate=19961231-19970331");
+        assert_eq!(part("19970101", "19970101"), "StudyDate=19961231-19970101");
+        assert_eq!(part("19970401", "19970630"), "StudyDate=19970401-19970630");
+        assert_eq!(part("20240101", "20240630"), "StudyDate=20240101-20240630");
     }
 
     #[test]
     fn one_modality_is_an_optional_key() {
-        assert_eq!(planned_queries("modality=CT"), ["ModalitiesInStudy=CT"]);
-        assert_eq!(planned_queries("modality=CT,MR"), [""]);
+        assert_eq!(planned_keys("modality=CT"), ["ModalitiesInStudy=CT"]);
+        assert_eq!(planned_keys("modality=CT,MR"), [""]);
     }
 
     #[test]
-    fn criteria_below_the_study_are_searched_first() {
-        let Plan::Below(queries, otherwise) = planned("series=1.5&started=2024", true) else { panic!() };
-        assert_eq!(queries[0].canonical(), "series?SeriesInstanceUID=1.5");
-        assert_eq!(keys(&otherwise[0].query), "StudyDate=20240101-20241231");
-        assert_eq!(planned_queries("dicom-class=urn:oid:1.2.840.1"), ["SOPClassUID=1.2.840.1"]);
+    fn series_and_instances_are_searched_before_studies() {
+        let Plan::ChildrenFirst { children, studies } = planned("series=1.5&started=2024", true) else {
+            panic!()
+        };
+        assert_eq!(children[0].canonical(), "series?SeriesInstanceUID=1.5");
+        assert_eq!(keys_of(&studies[0].query), "StudyDate=20240101-20241231");
+        assert_eq!(planned_keys("dicom-class=urn:oid:1.2.840.1"), ["SOPClassUID=1.2.840.1"]);
         assert_eq!(
-            planned_queries("instance=1.7&patient.identifier=P1"),
+            planned_keys("instance=1.7&patient.identifier=P1"),
             ["PatientID=P1"],
-            "the patient narrows most"
+            "a query by patient replaces the query by instance"
         );
-        let Plan::Below(nothing, _) = planned("instance=s|x", true) else { panic!() };
-        assert!(nothing.is_empty());
+        let Plan::ChildrenFirst { children, .. } = planned("instance=s|x", true) else { panic!() };
+        assert!(children.is_empty());
     }
 }

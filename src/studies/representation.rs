@@ -1,36 +1,35 @@
-//! How much of a resource is shown (R4 search#summary, search#elements), and how deep a study has to be fetched for that.
+//! Which elements of a resource are returned (R4 search#summary, search#elements), and how deep a study must be fetched for them.
 
 use super::Depth;
 use fhir_r4::types::{Narrated, Projection, project};
 
-/// How much of a resource is shown.
+/// The elements of a resource that are returned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Representation {
-    /// All of it.
+    /// All elements.
     #[default]
     Full,
-    /// `_summary=true`.
+    /// The elements of `_summary=true`.
     Summary,
-    /// `_summary=text`.
+    /// The elements of `_summary=text`.
     Text,
-    /// `_summary=data`.
+    /// The elements of `_summary=data`.
     Data,
-    /// `_elements`: the names of root elements, sorted, each once.
+    /// The elements of `_elements`: names of elements of the resource type, sorted, without duplicates.
     Elements(Box<[Box<str>]>),
 }
 
 impl Representation {
-    /// How deep a study must be fetched for this form.
+    /// Returns how deep a study must be fetched for this representation.
     pub(super) fn depth(&self) -> Depth {
         match self {
             Self::Full | Self::Data => Depth::Instances,
             Self::Summary => Depth::Series,
             Self::Text => Depth::Study,
             Self::Elements(names) => {
-                let below = |name: &str| name == "series";
-                // Counts and sums that the archive does not return are computed from the series, which also contain the series
-                // elements.
-                let computed = |name: &str| {
+                let contains_instances = |name: &str| name == "series";
+                // These elements are mapped from series: counts that the row of the study lacks, and attributes of the series.
+                let depends_on_series = |name: &str| {
                     matches!(
                         name,
                         "basedOn"
@@ -42,9 +41,9 @@ impl Representation {
                             | "reasonCode"
                     )
                 };
-                if names.iter().any(|name| below(name)) {
+                if names.iter().any(|name| contains_instances(name)) {
                     Depth::Instances
-                } else if names.iter().any(|name| computed(name)) {
+                } else if names.iter().any(|name| depends_on_series(name)) {
                     Depth::Series
                 } else {
                     Depth::Study
@@ -67,7 +66,7 @@ impl Representation {
         }
     }
 
-    /// Distinguishes the form in a cache key.
+    /// Returns the parts of a cache key that identify the representation.
     pub(super) fn key_parts(&self) -> impl Iterator<Item = &str> {
         let (name, elements): (_, &[Box<str>]) = match self {
             Self::Full => ("full", &[]),

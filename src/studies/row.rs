@@ -1,4 +1,4 @@
-//! One study as a row of one archive's study search describes it, and rows that describe none.
+//! Rows of a search for studies at one archive, with and without a valid Study Instance UID.
 
 use super::FoundStudy;
 use crate::mapping::PatientKey;
@@ -19,7 +19,7 @@ pub struct StudyRow {
 }
 
 impl StudyRow {
-    /// Whether two rows with the same study UID, of one archive or of two, belong to different patients.
+    /// Whether two rows with the same study UID belong to different patients. The rows may be of one archive or of two.
     pub(super) fn is_of_another_patient(&self, other: &Self) -> bool {
         if self.archive == other.archive {
             self.patient != other.patient
@@ -28,23 +28,24 @@ impl StudyRow {
         }
     }
 
-    /// Whether a row from below this study belongs to it: archives return rows of other studies, and one study UID may be used
-    /// for two patients. A row without the UIDs of its parents is assumed to belong to the study that was searched.
-    pub fn owns(&self, below: &Attributes) -> bool {
-        let same = |tag| match (below.text(tag), self.attributes.text(tag)) {
-            (Some(below), Some(own)) => below == own,
+    /// Whether a row of a series or an instance belongs to this study and its patient: some archives return rows of other
+    /// studies, and two patients may have studies with the same UID. An attribute that one of the rows lacks is not compared,
+    /// because some archives omit the UIDs of parents.
+    pub fn is_parent_of(&self, child: &Attributes) -> bool {
+        let is_equal = |tag| match (child.text(tag), self.attributes.text(tag)) {
+            (Some(in_child), Some(in_study)) => in_child == in_study,
             _ => true,
         };
-        self.is_above(below) && same(tags::PATIENT_ID) && same(tags::ISSUER_OF_PATIENT_ID)
+        self.has_same_uid(child) && is_equal(tags::PATIENT_ID) && is_equal(tags::ISSUER_OF_PATIENT_ID)
     }
 
-    /// Whether a row from below this study names this study, or none.
-    pub(super) fn is_above(&self, below: &Attributes) -> bool {
-        below.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())
+    /// Whether the study UID of a row of a series or an instance is that of this study, or missing.
+    pub(super) fn has_same_uid(&self, child: &Attributes) -> bool {
+        child.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())
     }
 
-    /// The key that sorts the newest study first.
-    pub fn age(&self) -> impl Ord + use<> {
+    /// Returns a sort key that puts the newest study first.
+    pub fn newest_first_key(&self) -> impl Ord + use<> {
         let text = |tag| self.attributes.text(tag).unwrap_or_default().replace(['.', ':'], "");
         (std::cmp::Reverse((text(tags::STUDY_DATE), text(tags::STUDY_TIME))), self.uid.clone())
     }
@@ -60,7 +61,7 @@ pub(super) struct RowWithoutUid {
 }
 
 impl From<StudyRow> for FoundStudy {
-    /// The study as described by this one row.
+    /// Returns the study that this row alone describes.
     fn from(row: StudyRow) -> Self {
         Self { rows: vec![row], version: None, other_patients: Vec::new(), has_every_row: true }
     }

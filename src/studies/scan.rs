@@ -1,5 +1,5 @@
-//! Reads every study row that one archive has for one search: bounded, cached, and read once for concurrent identical searches.
-//! [`Pager`] knows how archives page.
+//! Reads the whole list of a query from one archive. A list of studies is cached, and concurrent identical queries share one
+//! scan. [`Pager`] reads the pages.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,33 +7,34 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Freshness, Scan, Studies, StudiesError};
+use super::{Freshness, ScanResult, Studies, StudiesError};
 use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::upstream::{Archive, ArchiveId, PageEnd, Pager, QidoQuery, RowIdentity};
 use dicom_model::Attributes;
 
-/// How many rows of studies or series are requested at once: few calls for long lists, and each page is read in well under a
-/// second.
-const PAGE: u32 = 500;
+/// The number of rows of studies or series in one page: a long list needs few requests, and each page takes less than a second.
+const PAGE_SIZE: u32 = 500;
 
-/// The rows that one archive gave to one search.
+/// The rows that one archive returned for one query.
 #[derive(Debug)]
 pub(super) struct SearchRows {
-    /// As they came, already without repetitions.
+    /// The rows in the order of the archive, without duplicates.
     pub(super) rows: Vec<Attributes>,
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when they were asked for.
-    asked_at: Duration,
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time at which they were requested.
+    requested_at: Duration,
 }
 
 impl SearchRows {
-    /// `query` is the canonical text of the upstream request.
-    fn key(archive: &ArchiveId, query: &str) -> CacheKey {
+    /// Returns the cache key of the rows of `query`, the canonical text of a query.
+    fn cache_key(archive: &ArchiveId, query: &str) -> CacheKey {
         CacheKey::from_parts([archive.as_str(), query])
     }
 
-    /// Those that are cached and fresh.
+    /// Returns the rows of `query` if they are cached and fresh.
     fn cached(cache: &Cache, archive: &ArchiveId, query: &str) -> Option<Arc<Self>> {
-        cache.get(Self::key(archive, query)).filter(|rows: &Arc<Self>| cache.is_fresh(rows.asked_at))
+        cache
+            .get(Self::cache_key(archive, query))
+            .filter(|rows: &Arc<Self>| cache.is_fresh(rows.requested_at))
     }
 }
 
@@ -44,9 +45,10 @@ impl CacheEntry for SearchRows {
 }
 
 impl Studies {
-    /// All rows of `query` at `archive`, without repetitions; from the cache while they are fresh. Identical searches in flight
-    /// are shared, and continue when the client disconnects, unless the whole result must be newer than the request.
-    pub(super) async fn scan(&self, archive: &Archive, query: QidoQuery, freshness: Freshness) -> Scan {
+    /// Returns all rows of `query` at `archive`, without duplicates, from the cache while they are fresh. An identical scan in
+    /// flight is shared, and continues if the client disconnects. With [`Freshness::Bypass`] neither the cache nor a scan in
+    /// flight is used.
+    pub(super) async fn scan(&self, archive: &Archive, query: QidoQuery, freshness: Freshness) -> ScanResult {
         let canonical = query.canonical();
         if freshness == Freshness::Cached
             && let Some(rows) = SearchRows::cached(&self.cache, archive.id(), &canonical)
@@ -58,19 +60,19 @@ impl Studies {
         let limits = ListLimits { max_rows: self.limits.max_scan, max_bytes: self.limits.detail.max_bytes };
         let timeout = self.limits.load_timeout;
         let load = || async move {
-            let asked_at = cache.elapsed();
-            let reading = tokio::time::timeout(timeout, all_rows(&archive, &query, limits));
-            let found = reading.await.map_err(|_| StudiesError::LoadTimeout(timeout))??;
-            let mut rows = found.rows;
-            for row in found.without_uid {
-                // Pages overlap, so a row that nothing identifies may be received twice.
+            let requested_at = cache.elapsed();
+            let reading = tokio::time::timeout(timeout, read_list(&archive, &query, limits));
+            let list = reading.await.map_err(|_| StudiesError::LoadTimeout(timeout))??;
+            let mut rows = list.rows;
+            for row in list.without_uid {
+                // Pages overlap, so a row without an identity may be received twice.
                 if !rows.contains(&row) {
                     rows.push(row);
                 }
             }
             rows.shrink_to_fit();
-            let rows = Arc::new(SearchRows { rows, asked_at });
-            cache.insert(SearchRows::key(archive.id(), &canonical), Arc::clone(&rows));
+            let rows = Arc::new(SearchRows { rows, requested_at });
+            cache.insert(SearchRows::cache_key(archive.id(), &canonical), Arc::clone(&rows));
             Ok(rows)
         };
         match freshness {
@@ -85,11 +87,11 @@ impl Studies {
 pub(super) struct ListedRows<T> {
     /// The rows with an identity, without duplicates.
     pub(super) rows: Vec<T>,
-    /// The rows without an identity, as often as they were received.
+    /// The rows without an identity, possibly with duplicates.
     pub(super) without_uid: Vec<T>,
 }
 
-/// How much of a list may be held in memory.
+/// The limits of a list in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ListLimits {
     /// Maximum number of rows.
@@ -99,59 +101,60 @@ pub(super) struct ListLimits {
 }
 
 impl ListLimits {
-    /// An error if a list of `archive` with this number of rows and bytes exceeds the limits.
-    pub(super) fn check(self, archive: &Archive, rows: usize, bytes: usize) -> Result<(), StudiesError> {
+    /// Returns an error if a list of `archive` with `row_count` rows of `size` bytes together exceeds the limits.
+    pub(super) fn check(self, archive: &Archive, row_count: usize, size: usize) -> Result<(), StudiesError> {
         let archive = archive.id().clone();
-        if bytes > self.max_bytes {
+        if size > self.max_bytes {
             return Err(StudiesError::TooManyBytes { archive, limit: self.max_bytes });
         }
-        if rows > self.max_rows {
+        if row_count > self.max_rows {
             return Err(StudiesError::TooManyRows { archive, limit: self.max_rows });
         }
         Ok(())
     }
 }
 
-/// All rows of studies or series.
-pub(super) async fn all_rows(
+/// Reads all rows of a query for studies or series.
+pub(super) async fn read_list(
     archive: &Archive,
     query: &QidoQuery,
     limits: ListLimits,
 ) -> Result<ListedRows<Attributes>, StudiesError> {
-    all(archive, query, PAGE, limits, Attributes::size, |row| RowIdentity::from_row(query.level(), row)).await
+    let identity = |row: &Attributes| RowIdentity::from_row(query.level(), row);
+    read_list_of(archive, query, PAGE_SIZE, limits, Attributes::size, identity).await
 }
 
-/// All rows of `query`, in pages of `page`. A list that exceeds the limits is an error, and is not read to its end.
-pub(super) async fn all<T: DeserializeOwned>(
+/// Reads all rows of `query` as values of type `T`, in pages of `page_size` rows. If the list exceeds the limits, reading ends
+/// with an error.
+pub(super) async fn read_list_of<T: DeserializeOwned>(
     archive: &Archive,
     query: &QidoQuery,
-    page: u32,
+    page_size: u32,
     limits: ListLimits,
     size: impl Fn(&T) -> usize,
     identity: impl Fn(&T) -> Option<RowIdentity>,
 ) -> Result<ListedRows<T>, StudiesError> {
     let ListLimits { max_rows, max_bytes } = limits;
-
     let mut pager = Pager::new(archive, query, identity);
-    let (mut rows, mut without_uid, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut rows, mut without_uid, mut total_size) = (Vec::new(), Vec::new(), 0);
     loop {
         let end = pager
-            .next_page(page, |row, identity| {
-                bytes += size(&row);
+            .next_page(page_size, |row, identity| {
+                total_size += size(&row);
                 match identity {
                     Some(_) => rows.push(row),
                     None => without_uid.push(row),
                 }
-                let exceeds = rows.len() + without_uid.len() > max_rows || bytes > max_bytes;
-                if exceeds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                let exceeds_limits = rows.len() + without_uid.len() > max_rows || total_size > max_bytes;
+                if exceeds_limits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
             .await?;
         match end {
             PageEnd::More => {}
             PageEnd::Last => break,
-            PageEnd::Stopped => limits.check(archive, rows.len() + without_uid.len(), bytes)?,
+            PageEnd::Stopped => limits.check(archive, rows.len() + without_uid.len(), total_size)?,
             PageEnd::Restart => {
-                bytes = 0;
+                total_size = 0;
                 rows.clear();
                 without_uid.clear();
             }
@@ -175,8 +178,8 @@ mod tests {
         let cache = Cache::new(100_000, Duration::from_secs(30), Arc::clone(&clock) as SharedClock);
         let (main, other) = (ArchiveId::parse("main").unwrap(), ArchiveId::parse("other").unwrap());
         let row: Attributes = [(tags::PATIENT_ID, Element::text("P1"))].into_iter().collect();
-        let rows = Arc::new(SearchRows { rows: vec![row], asked_at: cache.elapsed() });
-        cache.insert(SearchRows::key(&main, "studies?PatientID=P1"), rows);
+        let rows = Arc::new(SearchRows { rows: vec![row], requested_at: cache.elapsed() });
+        cache.insert(SearchRows::cache_key(&main, "studies?PatientID=P1"), rows);
         clock.advance(Duration::from_secs(29));
         assert!(SearchRows::cached(&cache, &main, "studies?PatientID=P1").is_some());
         assert!(SearchRows::cached(&cache, &main, "studies?PatientID=P2").is_none());

@@ -1,4 +1,4 @@
-//! The order of matches (R4 search#sort): by the requested keys, then by id, so that the order is the same for every page.
+//! Sorts matches (R4 search#sort) by the requested keys and then by id, so that the order is the same for every page.
 
 use std::cmp::Ordering;
 
@@ -9,20 +9,20 @@ use super::search::Cursor;
 use fhir_r4::date::FhirDate;
 use fhir_r4::search::{Direction, Searched, SortKey, Value, normalize};
 
-/// Characters of a text that order matches; further ones count as equal. DICOM's sortable values are 64 characters long at most
-/// (PS3.5 table 6.2-1), and cursors hold them, so that an archive's longer text may not make a link too long.
+/// Maximum number of characters of a text that are compared. The limit bounds the length of a cursor, which contains the text.
+/// DICOM values by which matches are sorted have at most 64 characters (PS3.5 table 6.2-1).
 const MAX_SORT_TEXT_LEN: usize = 128;
 
 /// A value by which matches are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum SortValue {
-    /// The first moment of a date, in nanoseconds since 1970.
+    /// The first instant of a date, in nanoseconds since 1970-01-01T00:00:00Z.
     Moment(i128),
-    /// A code, a reference, or a text normalized as for search.
+    /// A code, a reference, a URI, or a text that is normalized as for searches.
     Text(String),
 }
 
-/// The position of a match in the order.
+/// The position of a match in the sort order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortPosition {
     values: Vec<Option<SortValue>>,
@@ -30,58 +30,58 @@ pub struct SortPosition {
 }
 
 impl SortPosition {
-    /// The position of `resource` by `keys`. Dates without a zone are read in `zone`.
+    /// Returns the position of `resource` in the order of `keys`. Dates without a time zone are interpreted in `zone`.
     pub fn from_resource<R: Searched>(keys: &[SortKey<R>], resource: &R, zone: &TimeZone) -> Self {
         let values = keys.iter().map(|key| sort_value(key, resource, zone)).collect();
         Self { values, id: resource.id().to_owned() }
     }
 
-    /// The same position, where ids alone are not unique: `name` contains the type, too.
+    /// Returns the same position with another id, for lists of several resource types, whose ids alone are not unique.
     #[must_use]
-    pub fn under(self, name: String) -> Self {
-        Self { id: name, ..self }
+    pub fn with_id(self, id: String) -> Self {
+        Self { id, ..self }
     }
 
-    /// Compares two positions by the same keys, which have these directions. A match without a value comes last in either
-    /// direction.
+    /// Compares two positions in the order of the same keys, which have `directions`. A match without a value comes last in both
+    /// directions.
     pub(super) fn compare(&self, other: &Self, directions: &[Direction]) -> Ordering {
         let pairs = directions.iter().zip(self.values.iter().zip(&other.values));
         let by_keys = pairs.map(|(direction, pair)| match (direction, pair) {
-            (Direction::Descending, (Some(one), Some(other))) => other.cmp(one),
-            (Direction::Ascending, (Some(one), Some(other))) => one.cmp(other),
-            (_, (one, other)) => other.is_some().cmp(&one.is_some()),
+            (Direction::Descending, (Some(left), Some(right))) => right.cmp(left),
+            (Direction::Ascending, (Some(left), Some(right))) => left.cmp(right),
+            (_, (left, right)) => right.is_some().cmp(&left.is_some()),
         });
         by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| self.id.cmp(&other.id))
     }
 }
 
-/// One page of a list that is completely known.
+/// One page of a list of which all matches are known.
 #[derive(Debug)]
 pub struct PageSlice<T> {
     /// The matches on the page.
     pub items: Vec<T>,
     /// The number of matches on all pages.
     pub total: usize,
-    /// The previous page.
+    /// The cursor of the previous page.
     pub previous: Option<Cursor>,
-    /// The next page.
+    /// The cursor of the next page.
     pub next: Option<Cursor>,
 }
 
-/// Sorts `items`, by keys with these directions, and cuts a page of at most `count` from them.
+/// Sorts `items` by keys with `directions`, and selects a page of at most `count` items.
 pub fn paginate<T>(
     mut items: Vec<(SortPosition, T)>,
     directions: &[Direction],
     cursor: Option<&Cursor>,
     count: usize,
 ) -> PageSlice<T> {
-    items.sort_by(|(one, _), (other, _)| one.compare(other, directions));
+    items.sort_by(|(left, _), (right, _)| left.compare(right, directions));
     let total = items.len();
-    let (begin, end) = match cursor {
+    let (start, end) = match cursor {
         None | Some(Cursor::At(_)) => (0, count.min(total)),
         Some(Cursor::After(last)) => {
-            let begin = items.partition_point(|(position, _)| position.compare(last, directions).is_le());
-            (begin, begin.saturating_add(count).min(total))
+            let start = items.partition_point(|(position, _)| position.compare(last, directions).is_le());
+            (start, start.saturating_add(count).min(total))
         }
         Some(Cursor::Before(first)) => {
             let end = items.partition_point(|(position, _)| position.compare(first, directions).is_lt());
@@ -89,19 +89,19 @@ pub fn paginate<T>(
         }
     };
     let position_at = |index: usize| items.get(index).map(|(position, _)| position.clone());
-    let is_empty = begin == end;
-    let previous = position_at(begin).filter(|_| begin > 0 && !is_empty).map(Cursor::Before);
+    let is_empty = start == end;
+    let previous = position_at(start).filter(|_| start > 0 && !is_empty).map(Cursor::Before);
     let last = end.checked_sub(1).and_then(position_at);
     let next = last.filter(|_| end < total && !is_empty).map(Cursor::After);
-    let items = items.into_iter().skip(begin).take(end - begin).map(|(_, item)| item).collect();
+    let items = items.into_iter().skip(start).take(end - start).map(|(_, item)| item).collect();
     PageSlice { items, total, previous, next }
 }
 
-/// Of several values, the one that comes first in the order (R4 search#sort).
+/// Returns the value of a resource that comes first in the order, if there are several (R4 search#sort).
 fn sort_value<R: Searched>(key: &SortKey<R>, resource: &R, zone: &TimeZone) -> Option<SortValue> {
     let mut first: Option<SortValue> = None;
     (key.parameter().values)(resource, &mut |value| {
-        let Some(value) = comparable(&value, zone) else { return };
+        let Some(value) = to_sort_value(&value, zone) else { return };
         let comes_first = first.as_ref().is_none_or(|first| match key.direction() {
             Direction::Ascending => value < *first,
             Direction::Descending => value >= *first,
@@ -113,7 +113,7 @@ fn sort_value<R: Searched>(key: &SortKey<R>, resource: &R, zone: &TimeZone) -> O
     first
 }
 
-fn comparable(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
+fn to_sort_value(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
     match value {
         Value::Date(text) => {
             FhirDate::parse(text).map(|date| SortValue::Moment(date.first_moment(zone).as_nanosecond()))
@@ -145,8 +145,8 @@ mod tests {
         }
     }
 
-    /// The ids of the patients as `_sort` orders them.
-    fn ordered(sort: &str, patients: &[Patient]) -> Vec<String> {
+    /// Returns the ids of the patients in the order of `_sort`.
+    fn sorted_ids(sort: &str, patients: &[Patient]) -> Vec<String> {
         let context = Context {
             base: "http://h/fhir",
             handling: Handling::Strict,
@@ -159,7 +159,7 @@ mod tests {
         let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
         let position = |patient: &Patient| SortPosition::from_resource(&keys, patient, &TimeZone::UTC);
         let mut positions: Vec<_> = patients.iter().map(position).collect();
-        positions.sort_by(|one, other| one.compare(other, &directions));
+        positions.sort_by(|left, right| left.compare(right, &directions));
         positions.into_iter().map(|position| position.id).collect()
     }
 
@@ -171,21 +171,21 @@ mod tests {
             patient("b", Some("1980-05"), &[]),
             patient("a", Some("1970-01-01"), &[]),
         ];
-        assert_eq!(ordered("birthdate", &patients), ["a", "c", "b", "d"]);
-        assert_eq!(ordered("-birthdate", &patients), ["b", "a", "c", "d"]);
+        assert_eq!(sorted_ids("birthdate", &patients), ["a", "c", "b", "d"]);
+        assert_eq!(sorted_ids("-birthdate", &patients), ["b", "a", "c", "d"]);
     }
 
     #[test]
-    fn the_first_of_several_values_in_the_order_counts() {
+    fn the_value_that_comes_first_in_the_order_determines_the_position() {
         let patients = [patient("a", None, &["Doe", "Zorn"]), patient("b", None, &["Ärzte"])];
-        assert_eq!(ordered("family", &patients), ["b", "a"]);
-        assert_eq!(ordered("-family", &patients), ["a", "b"]);
+        assert_eq!(sorted_ids("family", &patients), ["b", "a"]);
+        assert_eq!(sorted_ids("-family", &patients), ["a", "b"]);
     }
 
     #[test]
-    fn pages_hold_each_match_once_in_both_directions() {
+    fn pages_contain_each_match_once_in_both_directions() {
         let items = |count: usize| {
-            (0..count).map(|n| (SortPosition::default().under(format!("{n:03}")), n)).collect::<Vec<_>>()
+            (0..count).map(|n| (SortPosition::default().with_id(format!("{n:03}")), n)).collect::<Vec<_>>()
         };
         for (total, count) in [(0, 3), (1, 3), (3, 3), (7, 3), (9, 1)] {
             let (mut cursor, mut seen, mut pages) = (None, Vec::new(), Vec::new());
@@ -209,14 +209,14 @@ mod tests {
     #[test]
     fn a_page_continues_correctly_after_its_last_match_was_deleted() {
         let items =
-            ["a", "c", "d"].map(|name| (SortPosition::default().under(name.to_owned()), name)).to_vec();
-        let cursor = Cursor::After(SortPosition::default().under("b".to_owned()));
+            ["a", "c", "d"].map(|name| (SortPosition::default().with_id(name.to_owned()), name)).to_vec();
+        let cursor = Cursor::After(SortPosition::default().with_id("b".to_owned()));
         assert_eq!(paginate(items, &[], Some(&cursor), 2).items, ["c", "d"]);
     }
 
     #[test]
     fn a_later_key_orders_matches_with_equal_values() {
         let patients = [patient("a", Some("1970"), &["X"]), patient("b", Some("1970"), &["A"])];
-        assert_eq!(ordered("birthdate,family", &patients), ["b", "a"]);
+        assert_eq!(sorted_ids("birthdate,family", &patients), ["b", "a"]);
     }
 }

@@ -1,20 +1,20 @@
-//! One page of a search that finds more than may be read: the archives are read one after the other, in their own order, from
-//! where the last page ended until the page is full.
+//! Reads one page of a search that finds more rows than may be read. The lists of the archives are read one after the other, in
+//! the order of the archive, from the end of the previous page until the page is full.
 //!
-//! Each page begins with the last row of the one before it. If that row is no longer where it was, the list has changed, and
-//! the page reports it. An archive that always returns its first rows cannot be read like this. A study that an earlier archive
-//! holds too was on a page of that archive, and is omitted from later ones.
+//! Each request begins with the last row of the previous one. If this row is at another position, the list has changed, and the
+//! response reports it. This is an error if the archive ignores the offset and always returns its first rows. A study that
+//! several archives contain is on a page of the first of these archives, and is omitted from the pages of the others.
 //!
-//! [`Pager`](crate::upstream::Pager) cannot continue such a list: it recognizes repeated rows and changes by the identities of
-//! the rows that it received, of which a cursor holds the hash of one. And it reads a list that changed again from its beginning,
-//! but these lists are longer than may be read.
+//! [`Pager`](crate::upstream::Pager) cannot continue such a list. It detects duplicates and changes by the identities of all rows
+//! that it has received, but a cursor contains only the hash of one identity. It also reads a list again from the beginning if
+//! the list has changed, but these lists are too long for that.
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::candidates::{may_hold, study_row};
+use super::candidates::{may_contain_matches, parse_row};
 use super::plan::{self, Plan};
 use super::scan::ListLimits;
 use super::search::{Cursor, PatientConflict, StudyPage, StudySearch};
@@ -27,18 +27,18 @@ use crate::upstream::{
 };
 use dicom_model::{Attributes, StudyUid};
 
-/// Rows requested at once: one or two pages.
-const PAGE: usize = 100;
+/// The number of rows that are requested at once: those of one or two pages.
+const PAGE_SIZE: usize = 100;
 
-/// How many earlier positions a cursor holds, for links to previous pages.
+/// Maximum number of positions of previous pages in a cursor.
 const MAX_TRAIL_LEN: usize = 16;
 
-/// The number of an archive in the order of the configuration, from 0. Replicas with the same configuration agree on it.
+/// The index of an archive in the order of the configuration. It is the same in all replicas with the same configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ArchiveIndex(usize);
 
 impl ArchiveIndex {
-    fn of(self, sources: &[ArchiveSource]) -> Option<&ArchiveSource> {
+    fn source(self, sources: &[ArchiveSource]) -> Option<&ArchiveSource> {
         sources.get(self.0)
     }
 
@@ -47,16 +47,16 @@ impl ArchiveIndex {
     }
 }
 
-/// A position in the archives' own order.
+/// A position in the order of the archives.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamPosition {
-    /// The archive that is read.
+    /// The archive whose list is read.
     archive: ArchiveIndex,
-    /// How many of its rows were received before.
+    /// The number of rows of the list before this position.
     received: usize,
-    /// The identity of the last of them, to recognize it again.
+    /// The identity of the last of these rows, which shows whether the list has changed.
     last: Option<String>,
-    /// Where the previous pages began, the latest last.
+    /// The positions at which the previous pages began, the latest one last.
     trail: Vec<(ArchiveIndex, usize, Option<String>)>,
 }
 
@@ -69,80 +69,83 @@ impl UpstreamPosition {
         Self { archive: self.archive.next(), ..Self::default() }
     }
 
-    /// The previous page.
+    /// Returns the position at which the previous page began.
     fn previous(&self) -> Option<Self> {
         let mut trail = self.trail.clone();
         let (archive, received, last) = trail.pop()?;
         Some(Self { archive, received, last, trail })
     }
 
-    /// A page that begins here, after one that began at `begin`.
-    fn following(mut self, begin: &Self) -> Self {
-        self.trail.clone_from(&begin.trail);
-        self.trail.push(begin.trail_entry());
+    /// Returns this position as the start of a page that follows the page that began at `page_start`.
+    fn after_page(mut self, page_start: &Self) -> Self {
+        self.trail.clone_from(&page_start.trail);
+        self.trail.push(page_start.trail_entry());
         let surplus = self.trail.len().saturating_sub(MAX_TRAIL_LEN);
         self.trail.drain(..surplus);
         self
     }
 }
 
-/// Rows after a position.
+/// The rows of one request.
 struct RowBatch {
-    /// Each row with the number of rows received up to and including it.
+    /// The new rows. The number of a row is the number of rows of the list up to and including it.
     rows: Vec<(usize, Attributes)>,
-    /// The number of rows received up to the last one, known or not, and its identity.
+    /// The number and the identity of the last row, which may be a duplicate.
     end: Option<(usize, String)>,
+    /// Whether the list has changed since the previous request.
     has_drifted: bool,
+    /// Whether the list ends with these rows.
     is_last: bool,
 }
 
 impl Studies {
-    pub(super) async fn streamed(
+    /// Reads the page that begins at `page_start`.
+    pub(super) async fn read_unsorted_page(
         &self,
         search: &StudySearch<'_>,
-        begin: UpstreamPosition,
+        page_start: UpstreamPosition,
         access: &Access,
         freshness: Freshness,
     ) -> Result<StudyPage, StudiesError> {
-        let mut page = StudyPage { previous: begin.previous().map(Cursor::At), ..StudyPage::default() };
-        let mut position = begin.clone();
-        let mut scanned = 0;
-        while let Some(source) = position.archive.of(&self.sources) {
-            let Some(query) = self.open_query(source, search)? else {
+        let mut page = StudyPage { previous: page_start.previous().map(Cursor::At), ..StudyPage::default() };
+        let mut position = page_start.clone();
+        let mut scanned_count = 0;
+        while let Some(source) = position.archive.source(&self.sources) {
+            let Some(query) = self.single_query(source, search)? else {
                 position = position.next_archive();
                 continue;
             };
             // An archive that ignores the limit returns its whole list.
             let limits = ListLimits { max_rows: usize::MAX, max_bytes: self.limits.detail.max_bytes };
-            let batch = batch(&source.archive, &query, &position, limits).await?;
+            let batch = read_batch(&source.archive, &query, &position, limits).await?;
             page.has_drifted |= batch.has_drifted;
-            scanned += batch.rows.len();
+            scanned_count += batch.rows.len();
             let mut rows = batch.rows.as_slice();
             while !rows.is_empty() {
-                let room = search.count - page.studies.len();
-                if room == 0 {
-                    // There is a next page only if something is on it.
+                let free_count = search.count - page.studies.len();
+                if free_count == 0 {
+                    // A link to the next page is returned only if that page may contain a match.
                     if rows.iter().any(|(_, row)| self.row_may_match(source, row, search)) {
-                        page.next = Some(Cursor::At(position.following(&begin)));
+                        page.next = Some(Cursor::At(position.after_page(&page_start)));
                         return Ok(page);
                     }
                     break;
                 }
-                let (taken, rest) = rows.split_at(self.rows_that_fit(source, rows, room, search));
-                self.take(&mut page, source, taken, search, access, freshness).await?;
-                if let Some((received, row)) = taken.last() {
-                    (position.received, position.last) = (*received, Some(identity_of(row)));
+                let (fitting, rest) = rows.split_at(self.count_fitting(source, rows, free_count, search));
+                self.add_matches(&mut page, source, fitting, search, access, freshness).await?;
+                if let Some((number, row)) = fitting.last() {
+                    (position.received, position.last) = (*number, Some(identity_of(row)));
                 }
                 rows = rest;
             }
-            if let Some((received, last)) = batch.end {
-                (position.received, position.last) = (received, Some(last));
+            if let Some((number, identity)) = batch.end {
+                (position.received, position.last) = (number, Some(identity));
             }
             if batch.is_last {
                 position = position.next_archive();
-            } else if scanned > self.limits.max_scan {
+            } else if scanned_count > self.limits.max_scan {
                 if page.studies.len() == search.count {
-                    page.next = Some(Cursor::At(position.following(&begin)));
+                    page.next = Some(Cursor::At(position.after_page(&page_start)));
                     return Ok(page);
                 }
                 let archive = source.archive.id().clone();
@@ -152,36 +155,37 @@ impl Studies {
         Ok(page)
     }
 
-    /// The number of leading `rows` that contain no more possible matches than fit on the page.
-    fn rows_that_fit(
+    /// Returns the number of leading `rows` that contain at most `free_count` possible matches.
+    fn count_fitting(
         &self,
         source: &ArchiveSource,
         rows: &[(usize, Attributes)],
-        room: usize,
+        free_count: usize,
         search: &StudySearch<'_>,
     ) -> usize {
-        let mut may_match = 0;
+        let mut possible_count = 0;
         let fits = |(_, row): &&(usize, Attributes)| {
-            may_match += usize::from(self.row_may_match(source, row, search));
-            may_match <= room
+            possible_count += usize::from(self.row_may_match(source, row, search));
+            possible_count <= free_count
         };
         rows.iter().take_while(fits).count()
     }
 
-    /// The query for the archive; `None` if it holds nothing that can match. Plans with several queries are not long lists, and
-    /// are not read like this.
-    fn open_query(
+    /// Returns the query for the archive; `None` if the archive contains no match. Several queries are an error, because a
+    /// position belongs to one list.
+    fn single_query(
         &self,
         source: &ArchiveSource,
         search: &StudySearch<'_>,
     ) -> Result<Option<QidoQuery>, StudiesError> {
-        if !may_hold(source, search.criteria) {
+        if !may_contain_matches(source, search.criteria) {
             return Ok(None);
         }
-        let uid_lists = source.archive.profile().uid_lists;
-        let (Plan::Ask(queries) | Plan::Below(_, queries)) = plan::studies(search.criteria, None, uid_lists);
+        let supports_uid_lists = source.archive.profile().uid_lists;
+        let (Plan::Studies(queries) | Plan::ChildrenFirst { studies: queries, .. }) =
+            plan::plan_queries(search.criteria, None, supports_uid_lists);
         match <[plan::PlannedQuery; 1]>::try_from(queries) {
-            // A key that some archives reject would be rejected again for each page.
+            // Optional keys are omitted, because an archive that rejects them would do so for every page.
             Ok([planned]) => {
                 let query = planned.without_optional_keys.unwrap_or(planned.query);
                 Ok(Some(query.include(mapping::study_note_tags(&source.context))))
@@ -195,12 +199,12 @@ impl Studies {
     }
 
     fn row_may_match(&self, source: &ArchiveSource, row: &Attributes, search: &StudySearch<'_>) -> bool {
-        let found = study_row(source, row).map(FoundStudy::from);
-        found.is_ok_and(|study| self.by_row(&study, search.criteria).is_some())
+        let study = parse_row(source, row).map(FoundStudy::from);
+        study.is_ok_and(|study| self.compare_row(&study, search.criteria).is_some())
     }
 
-    /// Adds the rows' studies to the page if they match and belong on it.
-    async fn take(
+    /// Adds the studies of `rows` to the page that match and are not on a page of an earlier archive.
+    async fn add_matches(
         &self,
         page: &mut StudyPage,
         source: &ArchiveSource,
@@ -210,35 +214,35 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<(), StudiesError> {
         let mut uids: Vec<StudyUid> = Vec::new();
-        let mut missing_uid = Vec::new();
+        let mut without_uid = Vec::new();
         for (_, row) in rows.iter().filter(|(_, row)| access.may_see(row)) {
-            match study_row(source, row) {
-                Ok(named) if !self.row_may_match(source, row, search) || uids.contains(&named.uid) => {}
-                Ok(named) => uids.push(named.uid),
-                Err(row) => missing_uid.push(row),
+            match parse_row(source, row) {
+                Ok(study) if !self.row_may_match(source, row, search) || uids.contains(&study.uid) => {}
+                Ok(study) => uids.push(study.uid),
+                Err(row) => without_uid.push(row),
             }
         }
-        for (archive, count) in self.missing_uid_matches(&missing_uid, search.criteria) {
+        for (archive, count) in self.count_matches_without_uid(&without_uid, search.criteria) {
             *page.missing_uid.entry(archive).or_default() += count;
         }
-        let is_there = |uid: &StudyUid| {
+        let is_on_page = |uid: &StudyUid| {
             page.studies.iter().any(|study| study.uid() == uid)
                 || page.patient_conflicts.iter().any(|conflict| conflict.uid == *uid)
         };
-        uids.retain(|uid| !is_there(uid));
-        let is_dated = needs_versions(search.criteria, search.sort);
-        let asking = if is_dated { Freshness::Bypass } else { freshness };
-        let mut everywhere = self.studies_named(&uids.iter().collect::<Vec<_>>(), access, asking).await?;
-        if is_dated {
-            self.date(&mut everywhere).await;
+        uids.retain(|uid| !is_on_page(uid));
+        let is_by_time = needs_versions(search.criteria, search.sort);
+        let scan_freshness = if is_by_time { Freshness::Bypass } else { freshness };
+        let mut found = self.find_by_uids(&uids.iter().collect::<Vec<_>>(), access, scan_freshness).await?;
+        if is_by_time {
+            self.add_versions(&mut found, None).await;
         }
-        let mut filtered = self.filter(everywhere, search.criteria, freshness).await?;
-        let belongs_to_earlier = |study: &FoundStudy| {
+        let mut filtered = self.filter(found, search.criteria, freshness).await?;
+        let is_in_earlier_archive = |study: &FoundStudy| {
             let ids = self.sources.iter().map(|source| source.archive.id());
-            let mut earlier = ids.take_while(|id| *id != source.archive.id());
-            earlier.any(|id| *id == study.first().archive)
+            let mut earlier_ids = ids.take_while(|id| *id != source.archive.id());
+            earlier_ids.any(|id| *id == study.first_row().archive)
         };
-        filtered.studies.retain(|study| !belongs_to_earlier(study));
+        filtered.studies.retain(|study| !is_in_earlier_archive(study));
         filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
         page.studies.append(&mut filtered.studies);
         page.unread.append(&mut filtered.unread);
@@ -247,73 +251,80 @@ impl Studies {
     }
 }
 
-/// The rows of `query` at `archive` after `position`.
-async fn batch(
+/// Reads the rows of `query` at `archive` after `position`.
+async fn read_batch(
     archive: &Archive,
     query: &QidoQuery,
     position: &UpstreamPosition,
     limits: ListLimits,
 ) -> Result<RowBatch, StudiesError> {
-    let repeated = usize::from(position.received > 0);
-    let offset = u32::try_from(position.received - repeated).unwrap_or(u32::MAX);
-    let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
+    let overlap_count = usize::from(position.received > 0);
+    let offset = u32::try_from(position.received - overlap_count).unwrap_or(u32::MAX);
+    let limit = u32::try_from(PAGE_SIZE + overlap_count).unwrap_or(u32::MAX);
     let mut rows: Vec<Attributes> = Vec::new();
     let request = UpstreamRequest::search(query.clone().page(limit, offset));
-    let mut bytes = 0;
-    let each = |row: Attributes| {
-        bytes += row.size();
+    let mut total_size = 0;
+    let add_row = |row: Attributes| {
+        total_size += row.size();
         rows.push(row);
-        let exceeds = rows.len() > limits.max_rows || bytes > limits.max_bytes;
-        if exceeds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let exceeds_limits = rows.len() > limits.max_rows || total_size > limits.max_bytes;
+        if exceeds_limits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let received = archive.rows_until(request, each).await?;
-    limits.check(archive, rows.len(), bytes)?;
-    let first = rows.first().map(identity_of);
-    let has_drifted = repeated > 0 && first != position.last;
-    if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
+    let page_end = archive.rows_until(request, add_row).await?;
+    limits.check(archive, rows.len(), total_size)?;
+    let first_identity = rows.first().map(identity_of);
+    let has_drifted = overlap_count > 0 && first_identity != position.last;
+    if has_drifted
+        && offset > 0
+        && first_identity.is_some()
+        && first_identity == first_identity_of_list(archive, query).await?
+    {
         return Err(ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into());
     }
-    let last = rows.last().map(identity_of);
-    let end = last.map(|last| (offset as usize + rows.len(), last));
-    // If the list grew at its beginning, the last row is further back, and the rows before it were returned already.
-    let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
-    let seen = known.map_or(repeated, |known| known + 1);
-    let mut before = position.last.clone();
-    let mut is_repeated = |row: &Attributes| {
-        let last = before.replace(identity_of(row));
-        last == before
+    let last_identity = rows.last().map(identity_of);
+    let end = last_identity.map(|identity| (offset as usize + rows.len(), identity));
+    // If rows were added at the beginning of the list, the last row of the previous request has a higher index, and the rows
+    // before it were already returned.
+    let last_index = rows.iter().position(|row| Some(identity_of(row)) == position.last);
+    let known_count = last_index.map_or(overlap_count, |index| index + 1);
+    let mut previous_identity = position.last.clone();
+    let mut is_duplicate = |row: &Attributes| {
+        let identity = Some(identity_of(row));
+        std::mem::replace(&mut previous_identity, identity.clone()) == identity
     };
-    let numbered = rows.into_iter().enumerate().skip(seen);
-    // Repeated rows, which some archives return once per instance, are skipped.
-    let new = numbered.filter(|(_, row)| !is_repeated(row));
-    let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
+    // Some archives return the row of a study once per instance.
+    let new_rows = rows.into_iter().enumerate().skip(known_count).filter(|(_, row)| !is_duplicate(row));
+    let rows = new_rows.map(|(index, row)| (offset as usize + index + 1, row)).collect();
     let is_short =
-        received.row_count < limit as usize && !received.has_more && archive.profile().paging_is_reliable;
-    Ok(RowBatch { is_last: received.row_count <= repeated || is_short, rows, end, has_drifted })
+        page_end.row_count < limit as usize && !page_end.has_more && archive.profile().paging_is_reliable;
+    Ok(RowBatch { is_last: page_end.row_count <= overlap_count || is_short, rows, end, has_drifted })
 }
 
-/// The first row of the archive's list.
-async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
-    let mut first = None;
+/// Requests the first row of the list of `query`, and returns its identity.
+async fn first_identity_of_list(
+    archive: &Archive,
+    query: &QidoQuery,
+) -> Result<Option<String>, StudiesError> {
+    let mut identity = None;
     let request = UpstreamRequest::search(query.clone().page(1, 0));
-    let each = |row: Attributes| {
-        first = Some(identity_of(&row));
+    let read_first = |row: Attributes| {
+        identity = Some(identity_of(&row));
         ControlFlow::Break(())
     };
-    archive.rows_until(request, each).await?;
-    Ok(first)
+    archive.rows_until(request, read_first).await?;
+    Ok(identity)
 }
 
-/// A short hash that identifies the row without revealing its content.
+/// Returns a short hash that identifies the row without revealing its content.
 fn identity_of(row: &Attributes) -> String {
-    let mut digest = Sha256::new();
+    let mut hash = Sha256::new();
     let identity = RowIdentity::from_row(&SearchLevel::Studies, row);
     for part in identity.iter().flat_map(RowIdentity::parts) {
-        digest.update(part.as_bytes());
-        digest.update([0]);
+        hash.update(part.as_bytes());
+        hash.update([0]);
     }
-    let digest = digest.finalize();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    format!("{:016x}", u64::from_be_bytes(first))
+    let digest = hash.finalize();
+    let mut short = [0; 8];
+    short.copy_from_slice(&digest[..8]);
+    format!("{:016x}", u64::from_be_bytes(short))
 }

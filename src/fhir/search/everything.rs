@@ -50,7 +50,7 @@ pub(in crate::fhir) async fn everything(
     }
     found.retain(|found| parsed.wants(found.kind()));
     let order = SortOrder::default();
-    let position = |found: &SearchMatch| found.sort_position(context, &order).under(found.name());
+    let position = |found: &SearchMatch| found.sort_position(context, &order).with_id(found.name());
     let found = found.into_iter().map(|found| (position(&found), found)).collect();
     write_page(context, request, access, pages, &search.result, found, &order).await
 }

@@ -8,7 +8,7 @@ use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::read::encode;
-use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, listed};
+use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, comma_separated};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -79,7 +79,7 @@ impl SearchMatch {
 /// Warns that another patient has a study with the same UID.
 fn warn_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
     if !study.other_patients().is_empty() {
-        let archives = listed(&study.other_patients().iter().cloned().collect());
+        let archives = comma_separated(&study.other_patients().iter().cloned().collect());
         pages.warn(
             "multiple-matches",
             format!(
@@ -95,7 +95,7 @@ fn warn_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
 fn warn_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
     if !omitted.is_empty() {
         let OmittedRows { series, instances } = omitted;
-        let (uid, archive) = (study.uid().as_str(), &study.first().archive);
+        let (uid, archive) = (study.uid().as_str(), &study.first_row().archive);
         pages.warn(
             "incomplete",
             format!(
@@ -142,7 +142,7 @@ pub(super) async fn write_entries(
                         "incomplete",
                         format!("Study {uid} is returned without its series (meta.tag SUBSETTED). {reason}"),
                     );
-                    Some(context.studies.from_row_only(study, representation)?.into())
+                    Some(context.studies.describe_row_only(study, representation)?.into())
                 }
                 None => None,
             },

@@ -41,7 +41,7 @@ pub(in crate::fhir) async fn all_types(
     let found = search.found(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.reading()?.result;
     let order = search.order();
-    let position = |found: &SearchMatch| found.sort_position(context, &order).under(found.name());
+    let position = |found: &SearchMatch| found.sort_position(context, &order).with_id(found.name());
     let found = found.into_iter().map(|found| (position(&found), found)).collect();
     write_page(context, request, access, pages, result, found, &order).await
 }

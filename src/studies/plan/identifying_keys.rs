@@ -1,0 +1,170 @@
+//! The criteria that identify studies or patients, as matching keys of QIDO-RS.
+
+use std::sync::Arc;
+
+use crate::studies::known_patient::KnownPatient;
+use crate::studies::named_patients::NamedPatients;
+use crate::upstream::MatchValue;
+use dicom_model::{Tag, Uid, tags};
+use fhir_r4::search::{
+    Criterion, ImagingStudyParam as Param, ReferenceMatch, ResourceType, System, Test, Token,
+};
+use fhir_r4::types::{ImagingStudy, Patient};
+
+/// An attribute and the value that it must match.
+pub(super) type MatchKey = (Tag, MatchValue);
+
+/// Returns keys such that every match of the criterion matches one of them; no keys if nothing can match. `None` if the criterion
+/// does not identify studies, or if there is no key for one of its values.
+pub(super) fn identifying_keys(
+    criterion: &Criterion<ImagingStudy>,
+    patients: Option<&[Arc<KnownPatient>]>,
+    uids_per_query: usize,
+) -> Option<Vec<MatchKey>> {
+    match criterion.parameter.key {
+        Param::Id => match &criterion.test {
+            Test::Token(tokens) => Some(keys_of_uids(
+                tags::STUDY_INSTANCE_UID,
+                Token::codes(tokens)?.into_iter(),
+                uids_per_query,
+            )),
+            _ => None,
+        },
+        Param::Identifier => match &criterion.test {
+            Test::Token(tokens) => keys_of_identifiers(tokens, uids_per_query),
+            Test::OfType(identifiers) => {
+                let values = identifiers.iter().map(|identifier| identifier.value.as_str());
+                keys_of_typed_identifiers(values, uids_per_query)
+            }
+            _ => None,
+        },
+        Param::Patient | Param::Subject => match &criterion.test {
+            Test::Reference(_) => patients?.iter().map(|patient| key_of_patient(patient)).collect(),
+            Test::Identifier(tokens) => keys_of_patient_ids(Token::codes(tokens)?),
+            Test::Patient(criterion) => keys_of_patient_criterion(criterion, patients),
+            _ => None,
+        },
+        Param::LastUpdated
+        | Param::Profile
+        | Param::Security
+        | Param::Source
+        | Param::Tag
+        | Param::BasedOn
+        | Param::BodySite
+        | Param::DicomClass
+        | Param::Encounter
+        | Param::Endpoint
+        | Param::Instance
+        | Param::Interpreter
+        | Param::Modality
+        | Param::Performer
+        | Param::Reason
+        | Param::Referrer
+        | Param::Series
+        | Param::Started
+        | Param::Status => None,
+    }
+}
+
+fn keys_of_patient_criterion(
+    criterion: &Criterion<Patient>,
+    patients: Option<&[Arc<KnownPatient>]>,
+) -> Option<Vec<MatchKey>> {
+    match NamedPatients::from_criterion(criterion)? {
+        NamedPatients::Ids(_) => patients?.iter().map(|patient| key_of_patient(patient)).collect(),
+        NamedPatients::Identifiers(values) => keys_of_patient_ids(values),
+    }
+}
+
+fn keys_of_patient_ids(patient_ids: Vec<&str>) -> Option<Vec<MatchKey>> {
+    patient_ids.into_iter().map(key_of_patient_id).collect()
+}
+
+/// Returns the key for the studies of a patient.
+pub(super) fn key_of_patient(patient: &KnownPatient) -> Option<MatchKey> {
+    match patient {
+        KnownPatient::Identified(id) => key_of_patient_id(id),
+        KnownPatient::OfStudy(study) => Some((tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))),
+    }
+}
+
+/// Returns the key for the studies with this Patient ID.
+pub(super) fn key_of_patient_id(patient_id: &str) -> Option<MatchKey> {
+    Some((tags::PATIENT_ID, covering_value(patient_id)?))
+}
+
+/// Returns the ids of the Patients that a criterion refers to; `None` if the criterion does not refer to Patients by id.
+pub(in crate::studies) fn referenced_patient_ids(criterion: &Criterion<ImagingStudy>) -> Option<Vec<&str>> {
+    match (criterion.parameter.key, &criterion.test) {
+        (Param::Patient | Param::Subject, Test::Reference(references)) => {
+            let id_of = |reference| ReferenceMatch::id_of(reference, ResourceType::Patient);
+            Some(references.iter().filter_map(id_of).collect())
+        }
+        (Param::Patient | Param::Subject, Test::Patient(criterion)) => {
+            match NamedPatients::from_criterion(criterion)? {
+                NamedPatients::Ids(ids) => Some(ids),
+                NamedPatients::Identifiers(_) => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Returns the keys for `values` that are UIDs, without duplicates; other values match nothing.
+pub(super) fn keys_of_uids<'a>(
+    tag: Tag,
+    values: impl Iterator<Item = &'a str>,
+    uids_per_query: usize,
+) -> Vec<MatchKey> {
+    let mut uids: Vec<Uid> = values.filter_map(|value| Uid::parse(value).ok()).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    let key_of = |uids: &[Uid]| Some((tag, MatchValue::any_of(uids)?));
+    uids.chunks(uids_per_query).filter_map(key_of).collect()
+}
+
+/// Returns the keys for identifiers of studies: the UID, the accession number, or the Study ID.
+fn keys_of_identifiers(tokens: &[Token], uids_per_query: usize) -> Option<Vec<MatchKey>> {
+    let mut keys = Vec::new();
+    let mut uids = Vec::new();
+    for token in tokens {
+        let value = token.code.as_deref()?;
+        let uid = value.strip_prefix("urn:oid:");
+        match (&token.system, uid) {
+            (System::Uri(system), Some(uid)) if system == "urn:dicom:uid" => uids.push(uid),
+            (System::Uri(system), None) if system == "urn:dicom:uid" => {}
+            (System::Any, Some(uid)) => uids.push(uid),
+            (system, _) => {
+                keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
+                // A Study ID has no system.
+                if !matches!(system, System::Uri(_)) {
+                    keys.push((tags::STUDY_ID, covering_value(value)?));
+                }
+            }
+        }
+    }
+    keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, uids.into_iter(), uids_per_query));
+    Some(keys)
+}
+
+/// Returns the keys for identifiers that are given with their type (`identifier:of-type`).
+fn keys_of_typed_identifiers<'a>(
+    values: impl Iterator<Item = &'a str>,
+    uids_per_query: usize,
+) -> Option<Vec<MatchKey>> {
+    let mut keys = Vec::new();
+    for value in values {
+        if let Some(uid) = value.strip_prefix("urn:oid:") {
+            keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, std::iter::once(uid), uids_per_query));
+        } else {
+            keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
+            keys.push((tags::STUDY_ID, covering_value(value)?));
+        }
+    }
+    Some(keys)
+}
+
+/// Returns a value that matches `text` at every archive: the text, or a pattern.
+fn covering_value(text: &str) -> Option<MatchValue> {
+    MatchValue::exact(text).or_else(|| MatchValue::wildcard(text))
+}
