@@ -77,7 +77,7 @@ async fn failures_of_an_archive_are_reported_as_upstream_errors() {
     let mut cut = b"[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2.3\"]}}]".to_vec();
     cut.truncate(30);
     let page = "<!doctype html><title>Doe^Jane at secret.example</title>";
-    for (answer, statuses) in [
+    for (response, statuses) in [
         (CannedResponse::html(page), [502, 502]),
         (CannedResponse::bytes("application/dicom+json", page), [502, 502]),
         (CannedResponse::json("").with_framing(Framing::UntilClose), [502, 502]),
@@ -98,8 +98,8 @@ async fn failures_of_an_archive_are_reported_as_upstream_errors() {
         (CannedResponse::json("[{}]").stall_after(1), [504, 504]),
         (CannedResponse::json("[]").with_delay(Duration::from_hours(1)), [504, 504]),
     ] {
-        let pacs = Pacs::new().with_fallback(answer.clone()).start().await;
-        // A short deadline only where the answer never comes: a busy machine may need longer for the others.
+        let pacs = Pacs::new().with_fallback(response.clone()).start().await;
+        // A short deadline only where the response never comes: a busy machine may need longer for the others.
         let deadline = if statuses[0] == 504 { "timeout = \"300ms\"" } else { "" };
         let gateway = RunningGateway::start(&pacs.url(), deadline).await;
         for request in REQUESTS {

@@ -100,9 +100,9 @@ async fn demo_prints_urls_that_all_respond() {
         printed.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();
     assert!(urls.len() >= 8, "{printed:?}");
     for url in urls {
-        let answer = get(url).await;
-        assert_eq!(answer.status, 200, "{url}");
-        assert!(answer.is_complete && answer.body.len() > 100, "{url}");
+        let response = get(url).await;
+        assert_eq!(response.status, 200, "{url}");
+        assert!(response.is_complete && response.body.len() > 100, "{url}");
     }
     assert!(demo.terminate().success());
 }

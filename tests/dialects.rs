@@ -34,18 +34,18 @@ fn with_exchange(pacs: Pacs, exchange: &Value) -> Pacs {
     let text = |name: &str| exchange[name].as_str().unwrap_or_default().to_owned();
     let body = exchange.get("body").map_or_else(|| text("text"), Value::to_string);
     let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
-    let mut answer = CannedResponse::bytes(&text("type"), body).with_status(status);
-    answer = match text("encoding").as_str() {
-        "gzip" => answer.gzip(),
-        "undeclared gzip" => answer.undeclared_gzip(),
-        _ => answer,
+    let mut response = CannedResponse::bytes(&text("type"), body).with_status(status);
+    response = match text("encoding").as_str() {
+        "gzip" => response.gzip(),
+        "undeclared gzip" => response.undeclared_gzip(),
+        _ => response,
     };
     let path = text("path");
     let conditions = conditions(exchange);
     if path == "*" && conditions.is_empty() {
-        return pacs.with_fallback(answer);
+        return pacs.with_fallback(response);
     }
-    pacs.with_conditional_response(&path, conditions, answer)
+    pacs.with_conditional_response(&path, conditions, response)
 }
 
 /// The conditions on the query: `"*"` for any value of a key, a text for this value, `{"holds": text}` for a value that contains

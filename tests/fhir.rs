@@ -1,4 +1,4 @@
-//! The FHIR API over HTTP, in front of the embedded archive with the sample studies or of a scripted PACS.
+//! Tests of the FHIR API over HTTP. The archive is the embedded archive with the sample studies, or a scripted PACS.
 
 mod batch;
 mod cache;

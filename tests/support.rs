@@ -1,5 +1,5 @@
-//! Test support: a scripted PACS that can send any bytes and break off anywhere, a running gateway, and clients that send
-//! requests byte for byte.
+//! Test support: a scripted PACS that can send any bytes and abort a response at any byte, a running gateway, and clients that
+//! send requests unchanged.
 
 pub mod archive_root;
 pub mod client;

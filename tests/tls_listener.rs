@@ -23,9 +23,9 @@ async fn the_tls_listener_negotiates_http2_and_http1_on_one_port() {
         [(client(|builder| builder), Version::HTTP_2), (client(ClientBuilder::http1_only), Version::HTTP_11)]
     {
         for path in ["/fhir/Endpoint", "/dicom-web/main/studies", "/dicom-web/studies?limit=2"] {
-            let answer = client.get(format!("{}{path}", gateway.base_url())).send().await.unwrap();
-            assert_eq!((answer.version(), answer.status().as_u16()), (version, 200), "{path}");
-            let text = answer.text().await.unwrap();
+            let response = client.get(format!("{}{path}", gateway.base_url())).send().await.unwrap();
+            assert_eq!((response.version(), response.status().as_u16()), (version, 200), "{path}");
+            let text = response.text().await.unwrap();
             assert!(text.contains(&format!("{}/dicom-web/", gateway.base_url())), "links use https: {text}");
             assert!(!text.contains("http://127.0.0.1"), "{path}: {text}");
         }
@@ -36,8 +36,8 @@ async fn the_tls_listener_negotiates_http2_and_http1_on_one_port() {
 async fn the_tls_listener_rejects_plain_http_and_its_certificate_is_verified() {
     let gateway = gateway().await;
     let plain = gateway.base_url().replace("https://", "http://");
-    let answer = client::get(&format!("{plain}/fhir/metadata")).await;
-    assert_eq!((answer.status, answer.is_complete), (0, false));
+    let response = client::get(&format!("{plain}/fhir/metadata")).await;
+    assert_eq!((response.status, response.is_complete), (0, false));
     let untrusting = Client::builder().no_proxy().build().unwrap();
     assert!(untrusting.get(format!("{}/fhir/metadata", gateway.base_url())).send().await.is_err());
 }

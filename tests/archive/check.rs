@@ -71,7 +71,7 @@ async fn check_recommends_to_synthesize_what_an_archive_lacks() {
 async fn check_tests_the_wado_uri_service_if_it_is_configured() {
     let whole = format!("{UIDS},{INSTANCE}");
     let object = [&[0; 128][..], b"DICM\x02\0"].concat();
-    for (answer, problem) in [
+    for (response, problem) in [
         (CannedResponse::bytes("application/dicom", object), None),
         (CannedResponse::bytes("application/dicom", "<html>"), Some("something other than a DICOM object")),
         (CannedResponse::status(404), Some("wado_uri_url")),
@@ -82,7 +82,7 @@ async fn check_tests_the_wado_uri_service_if_it_is_configured() {
             .with_response("/studies/1.2/series", rows(UIDS))
             .with_response("/studies/1.2/series/1.2.1/metadata", rows(&whole))
             .with_response("/studies/1.2/series/1.2.1/instances", rows(&whole))
-            .with_response("/uri/wado", answer)
+            .with_response("/uri/wado", response)
             .start()
             .await;
         let mut settings = settings(&pacs.url());
@@ -137,7 +137,7 @@ async fn an_archive_without_studies_is_empty() {
 
 #[tokio::test]
 async fn a_wrong_path_is_named_and_credentials_are_asked_for() {
-    for (answer, reason) in [
+    for (response, reason) in [
         (
             CannedResponse::status(404),
             "search for studies: /dicom-web/studies does not exist there; check url",
@@ -147,7 +147,7 @@ async fn a_wrong_path_is_named_and_credentials_are_asked_for() {
             "search for studies: asks for credentials (status 401), and none are configured",
         ),
     ] {
-        let pacs = Pacs::new().with_response("/studies", answer).start().await;
+        let pacs = Pacs::new().with_response("/studies", response).start().await;
         let checks = checked(settings(&pacs.url())).await.to_string();
         assert!(checks.contains(&format!("main     DOES NOT WORK  {reason}")), "{checks}");
     }

@@ -61,8 +61,8 @@ async fn requests_and_bodies_time_out_at_the_deadline() {
         let archive = archive(settings);
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
         assert!(matches!(error.kind, Kind::Timeout(_)), "{error}");
-        let answer = archive.send(study()).await.unwrap();
-        let error = answer.body.collect().await.unwrap_err();
+        let response = archive.send(study()).await.unwrap();
+        let error = response.body.collect().await.unwrap_err();
         assert!(matches!(error.kind, Kind::Timeout(_)), "{error}");
         pacs.wait_until_idle().await;
     })
@@ -109,19 +109,19 @@ async fn a_truncated_body_ends_with_an_error() {
         .abort_after(2)
         .start()
         .await;
-    let answer = archive(settings(&pacs.url())).send(study()).await.unwrap();
-    assert!(matches!(answer.body.collect().await.unwrap_err().kind, Kind::Truncated));
+    let response = archive(settings(&pacs.url())).send(study()).await.unwrap();
+    assert!(matches!(response.body.collect().await.unwrap_err().kind, Kind::Truncated));
 }
 
 #[tokio::test]
 async fn responses_with_150_headers_are_accepted_and_with_300_rejected() {
     let with = |count: usize| {
-        (0..count).fold(CannedResponse::json("[]"), |answer, n| answer.header(&format!("X-{n}"), "x"))
+        (0..count).fold(CannedResponse::json("[]"), |response, n| response.header(&format!("X-{n}"), "x"))
     };
     for (count, accepted) in [(150, true), (300, false)] {
         let pacs = Pacs::new().with_response("/studies", with(count)).start().await;
-        let answer = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await;
-        assert_eq!(answer.is_ok(), accepted, "{count}");
+        let response = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await;
+        assert_eq!(response.is_ok(), accepted, "{count}");
     }
 }
 

@@ -40,7 +40,7 @@ async fn read(
 #[tokio::test]
 async fn rows_are_read_with_every_framing_and_encoding() {
     let body = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":{"Value":["1.3"]}}]"#;
-    for answer in [
+    for response in [
         CannedResponse::json(body),
         CannedResponse::json(body).with_framing(Framing::Chunked).in_pieces(3, std::time::Duration::ZERO),
         CannedResponse::json(body).with_framing(Framing::UntilClose),
@@ -48,9 +48,9 @@ async fn rows_are_read_with_every_framing_and_encoding() {
         CannedResponse::json(body).undeclared_gzip(),
         CannedResponse::bytes("text/plain", format!("\u{feff}{body}\r\n")),
     ] {
-        let pacs = Pacs::new().with_response("/studies", answer.clone()).start().await;
+        let pacs = Pacs::new().with_response("/studies", response.clone()).start().await;
         let (rows, outcome) = read(&archive(&pacs), search()).await.unwrap();
-        assert_eq!((rows.len(), outcome.row_count, outcome.has_more), (2, 2, false), "{answer:?}");
+        assert_eq!((rows.len(), outcome.row_count, outcome.has_more), (2, 2, false), "{response:?}");
         assert_eq!(rows[1].text(tags::STUDY_INSTANCE_UID), Some("1.3"));
     }
 }
@@ -116,7 +116,7 @@ async fn a_warning_header_reports_additional_results() {
 #[tokio::test]
 async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
     let truncated = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":"#;
-    for (answer, expected) in [
+    for (response, expected) in [
         (CannedResponse::bytes("application/json", "500"), "malformed"),
         (CannedResponse::json("null"), "malformed"),
         (CannedResponse::json("{}"), "malformed"),
@@ -147,7 +147,7 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
         (CannedResponse::connection_closed(), "disconnected"),
         (CannedResponse::raw("nonsense\r\n\r\n"), "disconnected"),
     ] {
-        let pacs = Pacs::new().with_response("/studies", answer.clone()).start().await;
+        let pacs = Pacs::new().with_response("/studies", response.clone()).start().await;
         let error = read(&archive(&pacs), search()).await.unwrap_err();
         let kind = match error.kind {
             Kind::Malformed(_) => "malformed",
@@ -161,7 +161,7 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
             Kind::Disconnected => "disconnected",
             _ => "something else",
         };
-        assert_eq!(kind, expected, "{answer:?}: {error}");
+        assert_eq!(kind, expected, "{response:?}: {error}");
         let text = format!("{error} {error:?}");
         assert!(!text.contains("127.0.0.1") && !text.contains(&pacs.authority()), "{text}");
     }

@@ -115,14 +115,14 @@ async fn a_disconnect_at_an_http_url_suggests_https() {
 #[tokio::test]
 async fn responses_contain_the_cause_without_the_host_and_check_reports_both() {
     let root = ArchiveRoot::start_with_config("http://pacs.invalid/dicom-web", "").await;
-    let answer = client::get(&root.url("studies")).await;
-    assert_eq!(answer.status, 503);
+    let response = client::get(&root.url("studies")).await;
+    assert_eq!(response.status, 503);
     assert!(
-        answer.text().contains("Archive main cannot be reached: name lookup failed."),
+        response.text().contains("Archive main cannot be reached: name lookup failed."),
         "{}",
-        answer.text()
+        response.text()
     );
-    assert!(!answer.text().contains("pacs.invalid"), "{}", answer.text());
+    assert!(!response.text().contains("pacs.invalid"), "{}", response.text());
     let archive = Archive::new(settings("http://pacs.invalid/dicom-web"), Metrics::default()).unwrap();
     let archive = ArchiveToCheck { archive, has_time_zone: false, has_patient_id_system: false };
     let checks = check([archive]).await.to_string();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 
-async fn post(gateway: &RunningGateway, bundle: &Value) -> ReceivedResponse {
+async fn post_batch(gateway: &RunningGateway, bundle: &Value) -> ReceivedResponse {
     client::post(&format!("{}/fhir", gateway.base_url()), "application/fhir+json", &bundle.to_string()).await
 }
 
@@ -19,13 +19,13 @@ async fn each_entry_gets_the_response_of_the_same_single_request() {
     let gateway = RunningGateway::start_with_samples().await;
     let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=3&modality=CT").await;
     let id = studies[0]["id"].as_str().unwrap();
-    let read = format!("ImagingStudy/{id}");
-    let absolute =
+    let relative_url = format!("ImagingStudy/{id}");
+    let absolute_url =
         format!("{}/fhir/{}", gateway.base_url(), studies[0]["subject"]["reference"].as_str().unwrap());
     let urls = [
-        read.as_str(),
+        relative_url.as_str(),
         "/ImagingStudy?modality=CT&_count=3",
-        &absolute,
+        &absolute_url,
         "metadata",
         "Patient/nobody",
         "ImagingStudy?started=never",
@@ -33,91 +33,91 @@ async fn each_entry_gets_the_response_of_the_same_single_request() {
         "Observation?code=1",
         "",
     ];
-    let received = post(&gateway, &batch(&urls)).await;
+    let received = post_batch(&gateway, &batch(&urls)).await;
     assert_eq!(received.status, 200, "{}", received.text());
     let bundle = received.json();
     assert_eq!(bundle["type"], "batch-response");
-    let answers = bundle["entry"].as_array().unwrap();
+    let entries = bundle["entry"].as_array().unwrap();
     let statuses: Vec<_> =
-        answers.iter().map(|entry| entry["response"]["status"].as_str().unwrap()).collect();
-    let (found, missing, wrong) = ("200 OK", "404 Not Found", "400 Bad Request");
-    assert_eq!(statuses, [found, found, found, found, missing, wrong, found, missing, found]);
-    for (url, answer) in urls.iter().zip(answers) {
+        entries.iter().map(|entry| entry["response"]["status"].as_str().unwrap()).collect();
+    let (ok, not_found, bad_request) = ("200 OK", "404 Not Found", "400 Bad Request");
+    assert_eq!(statuses, [ok, ok, ok, ok, not_found, bad_request, ok, not_found, ok]);
+    for (url, entry) in urls.iter().zip(entries) {
         let path = url.strip_prefix(&format!("{}/fhir", gateway.base_url())).unwrap_or(url);
         let path = format!("/fhir/{}", path.trim_start_matches('/'));
-        let alone = gateway.get(&path).await;
-        if alone.status == 200 {
-            assert_eq!(answer["resource"], alone.json(), "{url}");
-            assert_eq!(answer["response"]["etag"].as_str(), alone.header("etag"), "{url}");
+        let single_response = gateway.get(&path).await;
+        if single_response.status == 200 {
+            assert_eq!(entry["resource"], single_response.json(), "{url}");
+            assert_eq!(entry["response"]["etag"].as_str(), single_response.header("etag"), "{url}");
         } else {
-            assert_eq!(answer["response"]["outcome"], alone.json(), "{url}");
+            assert_eq!(entry["response"]["outcome"], single_response.json(), "{url}");
         }
     }
-    assert_eq!(answers[0]["fullUrl"], format!("{}/fhir/{read}", gateway.base_url()));
-    assert_eq!(answers[1].get("fullUrl"), None);
+    assert_eq!(entries[0]["fullUrl"], format!("{}/fhir/{relative_url}", gateway.base_url()));
+    assert_eq!(entries[1].get("fullUrl"), None);
 }
 
 #[tokio::test]
-async fn entries_may_use_head_and_if_none_match() {
+async fn entries_can_use_head_and_if_none_match() {
     let gateway = RunningGateway::start_with_samples().await;
     let etag = gateway.get("/fhir/Endpoint/main").await.header("etag").unwrap().to_owned();
-    let request = |method: &str, tag: Option<&str>| {
+    let entry = |method: &str, etag: Option<&str>| {
         let mut request = json!({"method": method, "url": "Endpoint/main"});
-        if let Some(tag) = tag {
-            request["ifNoneMatch"] = tag.into();
+        if let Some(etag) = etag {
+            request["ifNoneMatch"] = etag.into();
         }
         json!({"request": request})
     };
     let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [
-        request("HEAD", None), request("GET", Some(&etag)), request("GET", Some("W/\"other\"")),
-        request("DELETE", None), request("POST", None), request("NO METHOD", None), {"fullUrl": "urn:uuid:1"},
+        entry("HEAD", None), entry("GET", Some(&etag)), entry("GET", Some("W/\"other\"")),
+        entry("DELETE", None), entry("POST", None), entry("NO METHOD", None), {"fullUrl": "urn:uuid:1"},
     ]});
-    let received = post(&gateway, &bundle).await.json();
-    let answers = received["entry"].as_array().unwrap();
+    let received = post_batch(&gateway, &bundle).await.json();
+    let entries = received["entry"].as_array().unwrap();
     let statuses: Vec<_> =
-        answers.iter().map(|entry| entry["response"]["status"].as_str().unwrap()[..3].to_owned()).collect();
+        entries.iter().map(|entry| entry["response"]["status"].as_str().unwrap()[..3].to_owned()).collect();
     assert_eq!(statuses, ["200", "304", "200", "405", "405", "400", "400"]);
-    for (index, answer) in answers.iter().enumerate() {
-        assert_eq!(answer.get("resource").is_some(), index == 2, "{answer}");
-        assert_eq!(answer["response"].get("outcome").is_some(), index > 2, "{answer}");
+    for (index, entry) in entries.iter().enumerate() {
+        assert_eq!(entry.get("resource").is_some(), index == 2, "{entry}");
+        assert_eq!(entry["response"].get("outcome").is_some(), index > 2, "{entry}");
     }
-    assert_eq!(answers[1]["response"]["etag"], etag);
+    assert_eq!(entries[1]["response"]["etag"], etag);
 }
 
 #[tokio::test]
-async fn an_invalid_entry_is_an_error_of_this_entry_only() {
+async fn an_invalid_entry_causes_an_error_of_this_entry_only() {
     let gateway = RunningGateway::start_with_samples().await;
     let valid = json!({"request": {"method": "GET", "url": "Endpoint/main"}});
     let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [
         {"request": {}}, {"request": {"method": "GET"}}, {"request": {"method": "GET", "url": 7}}, {"request": null},
         "entry", valid,
     ]});
-    let received = post(&gateway, &bundle).await.json();
-    let answers = received["entry"].as_array().unwrap();
+    let received = post_batch(&gateway, &bundle).await.json();
+    let entries = received["entry"].as_array().unwrap();
     let codes: Vec<_> =
-        answers.iter().map(|entry| entry["response"]["outcome"]["issue"][0]["code"].as_str()).collect();
-    let structure = Some("structure");
-    assert_eq!(codes, [structure, structure, structure, Some("required"), Some("required"), None]);
-    assert_eq!(answers[5]["resource"]["id"], "main");
+        entries.iter().map(|entry| entry["response"]["outcome"]["issue"][0]["code"].as_str()).collect();
+    let (structure, required) = (Some("structure"), Some("required"));
+    assert_eq!(codes, [structure, structure, structure, required, required, None]);
+    assert_eq!(entries[5]["resource"]["id"], "main");
 }
 
 #[tokio::test]
 async fn requests_that_are_not_a_batch_are_rejected_as_a_whole() {
     let gateway = RunningGateway::start_with_samples_and_config("[search]\nmax_batch = 2\n").await;
-    let all = |kind: &str| json!({"resourceType": "Bundle", "type": kind});
+    let bundle_of_type = |bundle_type: &str| json!({"resourceType": "Bundle", "type": bundle_type});
     assert_eq!(
-        post(&gateway, &all("batch")).await.json(),
+        post_batch(&gateway, &bundle_of_type("batch")).await.json(),
         json!({"resourceType": "Bundle", "type": "batch-response"})
     );
     for (body, status, code) in [
-        (all("transaction"), 400, "not-supported"),
-        (all("searchset"), 400, "invalid"),
+        (bundle_of_type("transaction"), 400, "not-supported"),
+        (bundle_of_type("searchset"), 400, "invalid"),
         (json!({"resourceType": "Patient", "type": "batch"}), 400, "invalid"),
         (json!({"resourceType": "Bundle"}), 400, "invalid"),
         (json!([]), 400, "structure"),
         (batch(&["metadata", "metadata", "metadata"]), 413, "too-costly"),
     ] {
-        let received = post(&gateway, &body).await;
+        let received = post_batch(&gateway, &body).await;
         assert_eq!(
             (received.status, received.json()["issue"][0]["code"].as_str()),
             (status, Some(code)),
@@ -126,8 +126,8 @@ async fn requests_that_are_not_a_batch_are_rejected_as_a_whole() {
     }
     let url = format!("{}/fhir", gateway.base_url());
     assert_eq!(client::post(&url, "application/fhir+xml", "<Bundle/>").await.status, 415);
-    let large = client::post(&url, "application/fhir+json", &" ".repeat(1024 * 1024 + 1)).await;
-    assert_eq!(large.status, 413);
+    let too_large = client::post(&url, "application/fhir+json", &" ".repeat(1024 * 1024 + 1)).await;
+    assert_eq!(too_large.status, 413);
     let put = client::send("PUT", &url, &[]).await;
     assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST")));
 }
@@ -135,16 +135,20 @@ async fn requests_that_are_not_a_batch_are_rejected_as_a_whole() {
 #[tokio::test]
 async fn entries_beyond_the_memory_limit_are_rejected_individually() {
     let gateway = RunningGateway::start_with_samples_and_config("[search]\nbatch_memory = \"1MiB\"\n").await;
-    let alone = gateway.get("/fhir/ImagingStudy?_count=100").await.text().len();
-    let fitting = (1 << 20) / alone;
-    let received = post(&gateway, &batch(&vec!["ImagingStudy?_count=100"; fitting + 2])).await.json();
+    let response_size = gateway.get("/fhir/ImagingStudy?_count=100").await.text().len();
+    let accepted_count = (1 << 20) / response_size;
+    let received =
+        post_batch(&gateway, &batch(&vec!["ImagingStudy?_count=100"; accepted_count + 2])).await.json();
     let statuses: Vec<_> = received["entry"]
         .as_array()
         .unwrap()
         .iter()
         .map(|entry| entry["response"]["status"].clone())
         .collect();
-    assert!(statuses[..fitting].iter().all(|status| status == "200 OK"), "{statuses:?}");
-    assert!(statuses[fitting..].iter().all(|status| status == "413 Payload Too Large"), "{statuses:?}");
-    assert_eq!(received["entry"][fitting]["response"]["outcome"]["issue"][0]["code"], "too-costly");
+    assert!(statuses[..accepted_count].iter().all(|status| status == "200 OK"), "{statuses:?}");
+    assert!(
+        statuses[accepted_count..].iter().all(|status| status == "413 Payload Too Large"),
+        "{statuses:?}"
+    );
+    assert_eq!(received["entry"][accepted_count]["response"]["outcome"]["issue"][0]["code"], "too-costly");
 }

@@ -7,17 +7,18 @@ async fn fresh_studies_are_served_from_the_cache_unless_the_client_sends_no_cach
     let gateway = RunningGateway::start_with_samples().await;
     let id = gateway.search_ids("/fhir/ImagingStudy?_count=1&_elements=id").await.remove(0);
     let path = format!("/fhir/ImagingStudy/{id}");
-    let first = gateway.get(&path).await;
-    let requests = (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata"));
-    assert_eq!(gateway.get(&path).await.body, first.body);
+    let first_response = gateway.get(&path).await;
+    let request_counts =
+        (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata"));
+    assert_eq!(gateway.get(&path).await.body, first_response.body);
     assert_eq!(
         (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata")),
-        requests
+        request_counts
     );
     gateway.get_with_headers(&path, &[("Cache-Control", "no-cache")]).await;
     assert!(
-        gateway.upstream_request_count("search") > requests.0
-            && gateway.upstream_request_count("metadata") > requests.1
+        gateway.upstream_request_count("search") > request_counts.0
+            && gateway.upstream_request_count("metadata") > request_counts.1
     );
     assert!(gateway.metrics().contains("gateway_cache_lookups_total{outcome=\"hit\"} 1"));
 }
@@ -26,14 +27,18 @@ async fn fresh_studies_are_served_from_the_cache_unless_the_client_sends_no_cach
 async fn if_none_match_returns_304_for_the_current_etag() {
     let gateway = RunningGateway::start_with_samples().await;
     for path in ["/fhir/ImagingStudy?_count=3", "/fhir/Patient", "/fhir/Endpoint/main", "/fhir/metadata"] {
-        let first = gateway.get(path).await;
-        let tag = first.header("etag").unwrap().to_owned();
-        assert!(tag.starts_with("W/\""));
-        assert_eq!(first.header("cache-control"), Some("private, no-cache"));
-        for conditions in [tag.clone(), format!("\"other\", {tag}"), "*".to_owned()] {
-            let again = gateway.get_with_headers(path, &[("If-None-Match", &conditions)]).await;
-            assert_eq!((again.status, again.body.len()), (304, 0), "{path} {conditions}");
-            assert_eq!(again.header("etag"), Some(tag.as_str()));
+        let first_response = gateway.get(path).await;
+        let etag = first_response.header("etag").unwrap().to_owned();
+        assert!(etag.starts_with("W/\""));
+        assert_eq!(first_response.header("cache-control"), Some("private, no-cache"));
+        for condition in [etag.clone(), format!("\"other\", {etag}"), "*".to_owned()] {
+            let conditional_response = gateway.get_with_headers(path, &[("If-None-Match", &condition)]).await;
+            assert_eq!(
+                (conditional_response.status, conditional_response.body.len()),
+                (304, 0),
+                "{path} {condition}"
+            );
+            assert_eq!(conditional_response.header("etag"), Some(etag.as_str()));
         }
         assert_eq!(gateway.get_with_headers(path, &[("If-None-Match", "\"other\"")]).await.status, 200);
     }
@@ -42,29 +47,32 @@ async fn if_none_match_returns_304_for_the_current_etag() {
 #[tokio::test]
 async fn bodies_are_compressed_if_the_client_accepts_gzip() {
     let gateway = RunningGateway::start_with_samples().await;
-    let plain = gateway.get("/fhir/ImagingStudy?_count=5").await;
-    assert_eq!(plain.header("content-encoding"), None);
-    let packed =
+    let uncompressed = gateway.get("/fhir/ImagingStudy?_count=5").await;
+    assert_eq!(uncompressed.header("content-encoding"), None);
+    let compressed =
         gateway.get_with_headers("/fhir/ImagingStudy?_count=5", &[("Accept-Encoding", "gzip")]).await;
-    assert_eq!(packed.header("content-encoding"), Some("gzip"));
-    assert!(packed.body.len() < plain.body.len() / 3);
-    let mut unpacked = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed.body.as_slice()), &mut unpacked)
-        .unwrap();
-    assert_eq!(unpacked, plain.body);
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    assert!(compressed.body.len() < uncompressed.body.len() / 3);
+    let mut decompressed = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzDecoder::new(compressed.body.as_slice()),
+        &mut decompressed,
+    )
+    .unwrap();
+    assert_eq!(decompressed, uncompressed.body);
 }
 
 #[tokio::test]
-async fn head_is_get_without_the_body() {
+async fn a_head_request_returns_the_headers_of_get_without_the_body() {
     let gateway = RunningGateway::start_with_samples().await;
     for path in
         ["/fhir/metadata", "/fhir/ImagingStudy?_count=1", "/fhir/Endpoint/main", "/fhir/Endpoint/none"]
     {
-        let got = gateway.get(path).await;
+        let get = gateway.get(path).await;
         let head = crate::support::client::send("HEAD", &format!("{}{path}", gateway.base_url()), &[]).await;
-        assert_eq!((head.status, head.body.len()), (got.status, 0), "{path}");
-        assert_eq!(head.header("content-length"), Some(got.body.len().to_string().as_str()), "{path}");
-        assert_eq!(head.header("etag"), got.header("etag"));
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
+        assert_eq!(head.header("etag"), get.header("etag"));
     }
 }
 
@@ -74,7 +82,7 @@ async fn concurrent_reads_of_one_study_share_their_upstream_requests() {
     let (studies, _) = gateway.search("/fhir/ImagingStudy?_elements=numberOfSeries&_count=100").await;
     let study = studies.iter().max_by_key(|study| study["numberOfSeries"].as_u64()).unwrap();
     let path = format!("/fhir/ImagingStudy/{}", study["id"].as_str().unwrap());
-    let before = gateway.upstream_request_count("metadata");
+    let count_before = gateway.upstream_request_count("metadata");
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..30 {
         let (gateway, path) = (gateway.clone(), path.clone());
@@ -82,7 +90,7 @@ async fn concurrent_reads_of_one_study_share_their_upstream_requests() {
     }
     assert!(readers.join_all().await.into_iter().all(|status| status == 200));
     assert_eq!(
-        gateway.upstream_request_count("metadata") - before,
+        gateway.upstream_request_count("metadata") - count_before,
         study["numberOfSeries"].as_u64().unwrap()
     );
 }

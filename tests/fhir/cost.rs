@@ -1,4 +1,4 @@
-//! The upstream requests that a search causes, by kind, for every depth.
+//! The numbers of upstream requests that client requests cause, by the requested resource and for every depth.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use dicomweb_gateway::clock::{ManualClock, SharedClock};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
-const STUDIES: usize = 50;
+const STUDY_COUNT: usize = 50;
 
-/// Of each study.
-const SERIES: usize = 2;
+/// The number of series of each study.
+const SERIES_PER_STUDY: usize = 2;
 
-/// Numbers of upstream requests by the resource that they request.
+/// The numbers of upstream requests by the requested resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct RequestCounts {
     studies: usize,
@@ -24,10 +24,10 @@ struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// The requests that the archive received after the first `before` ones.
-    fn since(before: usize, pacs: &RunningPacs) -> Self {
+    /// Counts the requests that the archive has received after the first `skipped_count` requests.
+    fn since(skipped_count: usize, pacs: &RunningPacs) -> Self {
         let mut counts = Self::default();
-        for target in pacs.targets().split_off(before) {
+        for target in pacs.targets().split_off(skipped_count) {
             let path = target.split('?').next().unwrap_or_default();
             match path.rsplit('/').next() {
                 Some("studies") => counts.studies += 1,
@@ -45,9 +45,9 @@ fn counts(studies: usize, series: usize, instances: usize, metadata: usize) -> R
     RequestCounts { studies, series, instances, metadata }
 }
 
-/// Fifty studies of ten patients, each with two series and five instances in total.
-fn fifty() -> Pacs {
-    (0..STUDIES).fold(Pacs::new(), |pacs, number| {
+/// Returns an archive with archive_with_fifty_studies studies of ten patients. Each study has two series, with five instances in total.
+fn archive_with_fifty_studies() -> Pacs {
+    (0..STUDY_COUNT).fold(Pacs::new(), |pacs, number| {
         let uid = format!("1.2.{number}");
         let patient = format!("P{}", number % 10);
         pacs.with_study(
@@ -61,20 +61,22 @@ fn fifty() -> Pacs {
     })
 }
 
-/// In front of an archive with reliable paging; after [`expire`] no cache entry is fresh.
-async fn with_manual_clock(pacs: &RunningPacs) -> (RunningGateway, Arc<ManualClock>) {
+/// Starts a gateway whose profile declares that the archive never truncates pages. After [`expire`], no cache entry is fresh.
+async fn start_with_manual_clock(pacs: &RunningPacs) -> (RunningGateway, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let settings = "profile = \"orthanc\"\n[cache]\nfresh_for = \"1m\"";
     (RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), settings).await, clock)
 }
 
+/// Advances the clock until every cache entry is stale.
 fn expire(clock: &ManualClock) {
     clock.advance(Duration::from_mins(2));
 }
 
-/// The upstream requests for one client request with an empty cache, in front of an archive with reliable paging.
+/// Returns the numbers of upstream requests that one client request causes, with an empty cache and a profile that declares that
+/// the archive never truncates pages.
 async fn cost(path: &str) -> RequestCounts {
-    let pacs = fifty().start().await;
+    let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     gateway.get_json(path).await;
     let counts = RequestCounts::since(0, &pacs);
@@ -102,7 +104,7 @@ async fn counting_costs_one_search_for_studies() {
     ] {
         assert_eq!(cost(&format!("/fhir/ImagingStudy?{query}")).await, counts(1, 0, 0, 0), "{query}");
     }
-    // The value may be an Accession Number or a Study ID, which are different keys.
+    // The value may be an Accession Number or a Study ID, which have different matching keys.
     assert_eq!(cost("/fhir/ImagingStudy?_count=0&identifier=A7").await, counts(2, 0, 0, 0));
     for query in ["_summary=count", "_count=0&gender=male"] {
         assert_eq!(cost(&format!("/fhir/Patient?{query}")).await, counts(1, 0, 0, 0), "{query}");
@@ -137,17 +139,17 @@ async fn a_page_of_summaries_adds_one_search_for_series_and_none_for_instances()
 #[tokio::test]
 async fn a_page_of_whole_studies_adds_one_metadata_request_per_series() {
     // The metadata of one series is the cheapest source of instances, and bounds what is in memory at the same time.
-    let whole = counts(1, 1, 0, STUDIES * SERIES);
+    let expected = counts(1, 1, 0, STUDY_COUNT * SERIES_PER_STUDY);
     for query in ["_count=50", "_count=50&_summary=data"] {
-        assert_eq!(cost(&format!("/fhir/ImagingStudy?{query}")).await, whole, "{query}");
+        assert_eq!(cost(&format!("/fhir/ImagingStudy?{query}")).await, expected, "{query}");
     }
-    assert_eq!(cost("/fhir/ImagingStudy?_count=5").await, counts(1, 1, 0, 5 * SERIES));
-    assert_eq!(cost("/fhir/ImagingStudy/1.2.7").await, counts(1, 1, 0, SERIES));
+    assert_eq!(cost("/fhir/ImagingStudy?_count=5").await, counts(1, 1, 0, 5 * SERIES_PER_STUDY));
+    assert_eq!(cost("/fhir/ImagingStudy/1.2.7").await, counts(1, 1, 0, SERIES_PER_STUDY));
 }
 
 #[tokio::test]
 async fn concurrent_metadata_requests_reach_but_do_not_exceed_max_concurrency() {
-    let pacs = fifty().with_metadata_barrier(3).start().await;
+    let pacs = archive_with_fifty_studies().with_metadata_barrier(3).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"\nmax_concurrency = 3").await;
     gateway.get_json("/fhir/ImagingStudy?_count=50").await;
     assert_eq!(pacs.max_concurrent_requests(), 3);
@@ -157,91 +159,91 @@ async fn concurrent_metadata_requests_reach_but_do_not_exceed_max_concurrency() 
 async fn includes_cause_no_upstream_requests() {
     let includes = "_include=ImagingStudy:patient&_include=ImagingStudy:endpoint";
     for query in ["_count=5", "_summary=true", "patient.identifier=P3&_elements=id"] {
-        let without = cost(&format!("/fhir/ImagingStudy?{query}")).await;
-        let with = cost(&format!("/fhir/ImagingStudy?{query}&{includes}")).await;
-        assert_eq!(with, without, "{query}");
+        let cost_without_includes = cost(&format!("/fhir/ImagingStudy?{query}")).await;
+        let cost_with_includes = cost(&format!("/fhir/ImagingStudy?{query}&{includes}")).await;
+        assert_eq!(cost_with_includes, cost_without_includes, "{query}");
     }
 }
 
 #[tokio::test]
 async fn reverse_includes_cost_as_much_as_reading_the_studies() {
-    let pacs = fifty().start().await;
+    let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let bundle = gateway.get_json("/fhir/Patient?identifier=P3&_revinclude=ImagingStudy:patient").await;
-    assert_eq!(bundle["entry"].as_array().unwrap().len(), 1 + STUDIES / 10);
+    assert_eq!(bundle["entry"].as_array().unwrap().len(), 1 + STUDY_COUNT / 10);
     // The search for the patient has already listed the studies of the patient.
-    assert_eq!(RequestCounts::since(0, &pacs), counts(1, 1, 0, STUDIES / 10 * SERIES));
+    assert_eq!(RequestCounts::since(0, &pacs), counts(1, 1, 0, STUDY_COUNT / 10 * SERIES_PER_STUDY));
 }
 
 #[tokio::test]
 async fn searches_by_series_or_instance_uid_query_that_level_first() {
-    // The row of the series, the row of its study, and the series of the study, which are compared and returned.
+    // The requests are for the row of the series, the row of its study, and the series of the study.
     let series = cost("/fhir/ImagingStudy?series=1.2.7.2&_summary=true").await;
     assert_eq!(series, counts(1, 2, 0, 0));
     let instance = cost("/fhir/ImagingStudy?instance=1.2.7.2.1").await;
-    assert_eq!(instance, counts(1, 1, 1, SERIES));
+    assert_eq!(instance, counts(1, 1, 1, SERIES_PER_STUDY));
     for query in ["series=1.2.99", "instance=1.2.99.1"] {
-        let nothing = cost(&format!("/fhir/ImagingStudy?{query}")).await;
-        assert_eq!(nothing.studies + nothing.metadata, 0, "{query}");
-        assert_eq!(nothing.series + nothing.instances, 1, "{query}");
+        let cost_without_matches = cost(&format!("/fhir/ImagingStudy?{query}")).await;
+        assert_eq!(cost_without_matches.studies + cost_without_matches.metadata, 0, "{query}");
+        assert_eq!(cost_without_matches.series + cost_without_matches.instances, 1, "{query}");
     }
 }
 
 #[tokio::test]
 async fn searches_by_instance_attributes_read_only_candidate_studies() {
-    let one_patients =
+    let cost_of_one_patient =
         cost("/fhir/ImagingStudy?patient.identifier=P3&bodysite=http://snomed.info/sct%7C1").await;
-    assert_eq!(one_patients, counts(1, 1, 0, STUDIES / 10 * SERIES));
+    assert_eq!(cost_of_one_patient, counts(1, 1, 0, STUDY_COUNT / 10 * SERIES_PER_STUDY));
 }
 
 #[tokio::test]
-async fn known_patients_are_queried_by_patient_id_and_unknown_ones_cost_a_scan() {
-    let pacs = fifty().start().await;
-    let (gateway, clock) = with_manual_clock(&pacs).await;
+async fn known_patients_are_queried_by_patient_id_and_unknown_patients_cost_a_scan() {
+    let pacs = archive_with_fifty_studies().start().await;
+    let (gateway, clock) = start_with_manual_clock(&pacs).await;
     let bundle = gateway.get_json("/fhir/Patient?identifier=P3").await;
     let id = bundle["entry"][0]["resource"]["id"].as_str().unwrap().to_owned();
-    let before = pacs.requests().len();
+    let count_before = pacs.requests().len();
     for path in [format!("ImagingStudy?patient={id}&_elements=id"), format!("Patient/{id}")] {
         expire(&clock);
         gateway.get_json(&format!("/fhir/{path}")).await;
     }
-    let targets = pacs.targets().split_off(before);
+    let targets = pacs.targets().split_off(count_before);
     assert_eq!(targets.len(), 2);
     assert!(targets.iter().all(|target| target.contains("PatientID=P3&")), "{targets:?}");
-    let (other, _) = with_manual_clock(&pacs).await;
-    let before = pacs.requests().len();
-    other.get_json(&format!("/fhir/ImagingStudy?patient={id}&_elements=id")).await;
-    assert_eq!(RequestCounts::since(before, &pacs), counts(2, 0, 0, 0));
+    let (other_gateway, _) = start_with_manual_clock(&pacs).await;
+    let count_before = pacs.requests().len();
+    other_gateway.get_json(&format!("/fhir/ImagingStudy?patient={id}&_elements=id")).await;
+    assert_eq!(RequestCounts::since(count_before, &pacs), counts(2, 0, 0, 0));
 }
 
 #[tokio::test]
 async fn the_next_page_costs_only_its_own_studies() {
-    let pacs = fifty().start().await;
+    let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    let first = gateway.get_json("/fhir/ImagingStudy?_count=5").await;
-    let before = pacs.requests().len();
-    let next = crate::support::gateway::link_url(&first, "next").unwrap();
+    let first_page = gateway.get_json("/fhir/ImagingStudy?_count=5").await;
+    let count_before = pacs.requests().len();
+    let next = crate::support::gateway::link_url(&first_page, "next").unwrap();
     gateway.get_json(next.strip_prefix(gateway.base_url()).unwrap()).await;
-    assert_eq!(RequestCounts::since(before, &pacs), counts(0, 1, 0, 5 * SERIES));
-    let before = pacs.requests().len();
+    assert_eq!(RequestCounts::since(count_before, &pacs), counts(0, 1, 0, 5 * SERIES_PER_STUDY));
+    let count_before = pacs.requests().len();
     gateway.get_json("/fhir/ImagingStudy?_count=10").await;
     assert_eq!(
-        RequestCounts::since(before, &pacs),
+        RequestCounts::since(count_before, &pacs),
         RequestCounts::default(),
-        "all of it is cached and fresh"
+        "all studies are cached and fresh"
     );
 }
 
 #[tokio::test]
 async fn stale_studies_are_revalidated_by_one_search_for_studies() {
-    let pacs = fifty().start().await;
-    let (gateway, clock) = with_manual_clock(&pacs).await;
+    let pacs = archive_with_fifty_studies().start().await;
+    let (gateway, clock) = start_with_manual_clock(&pacs).await;
     let path = "/fhir/ImagingStudy?_count=20";
-    let first = gateway.get(path).await;
+    let first_page = gateway.get(path).await;
     expire(&clock);
-    let before = pacs.requests().len();
-    assert_eq!(gateway.get(path).await.body, first.body);
-    assert_eq!(RequestCounts::since(before, &pacs), counts(1, 0, 0, 0));
+    let count_before = pacs.requests().len();
+    assert_eq!(gateway.get(path).await.body, first_page.body);
+    assert_eq!(RequestCounts::since(count_before, &pacs), counts(1, 0, 0, 0));
 }
 
 #[tokio::test]
@@ -249,9 +251,9 @@ async fn archives_that_may_truncate_pages_get_one_more_request_per_list() {
     for (query, expected) in [
         ("_count=0", counts(2, 0, 0, 0)),
         ("_summary=true", counts(2, 2, 0, 0)),
-        ("_count=50", counts(2, 2, 0, STUDIES * SERIES)),
+        ("_count=50", counts(2, 2, 0, STUDY_COUNT * SERIES_PER_STUDY)),
     ] {
-        let pacs = fifty().start().await;
+        let pacs = archive_with_fifty_studies().start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_eq!(RequestCounts::since(0, &pacs), expected, "{query}");
@@ -260,16 +262,19 @@ async fn archives_that_may_truncate_pages_get_one_more_request_per_list() {
 
 #[tokio::test]
 async fn archives_without_uid_lists_get_one_series_search_per_study() {
-    let pacs = fifty().start().await;
+    let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"dicom-rst\"").await;
     gateway.get_json("/fhir/ImagingStudy?_summary=true").await;
-    // Two requests for each list, because its pages may be truncated.
-    assert_eq!(RequestCounts::since(0, &pacs), counts(2, 2 * STUDIES, 0, 0));
-    let mut all = String::new();
+    // Each list needs two requests, because its pages may be truncated.
+    assert_eq!(RequestCounts::since(0, &pacs), counts(2, 2 * STUDY_COUNT, 0, 0));
+    let mut all_targets = String::new();
     for target in pacs.targets() {
-        writeln!(all, "{target}").unwrap();
+        writeln!(all_targets, "{target}").unwrap();
     }
-    assert!((0..STUDIES).all(|number| all.contains(&format!("/studies/1.2.{number}/series"))), "{all}");
+    assert!(
+        (0..STUDY_COUNT).all(|number| all_targets.contains(&format!("/studies/1.2.{number}/series"))),
+        "{all_targets}"
+    );
 }
 
 #[tokio::test]
@@ -277,22 +282,22 @@ async fn the_compartment_of_a_known_patient_costs_only_series_and_metadata() {
     for (path, expected) in [
         ("ImagingStudy?_elements=id", RequestCounts::default()),
         ("ImagingStudy?_summary=true", counts(0, 1, 0, 0)),
-        ("ImagingStudy", counts(0, 1, 0, STUDIES / 10 * SERIES)),
-        ("$everything", counts(0, 1, 0, STUDIES / 10 * SERIES)),
+        ("ImagingStudy", counts(0, 1, 0, STUDY_COUNT / 10 * SERIES_PER_STUDY)),
+        ("$everything", counts(0, 1, 0, STUDY_COUNT / 10 * SERIES_PER_STUDY)),
     ] {
-        let pacs = fifty().start().await;
+        let pacs = archive_with_fifty_studies().start().await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let bundle = gateway.get_json("/fhir/Patient?identifier=P3").await;
         let id = bundle["entry"][0]["resource"]["id"].as_str().unwrap();
-        let before = pacs.requests().len();
+        let count_before = pacs.requests().len();
         gateway.get_json(&format!("/fhir/Patient/{id}/{path}")).await;
-        assert_eq!(RequestCounts::since(before, &pacs), expected, "{path}");
+        assert_eq!(RequestCounts::since(count_before, &pacs), expected, "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_search_across_all_types_costs_one_search_for_studies() {
-    let everything = cost("/fhir?_type=ImagingStudy,Patient,Endpoint&_elements=id&_count=50").await;
-    assert_eq!(everything, counts(1, 0, 0, 0));
+    let cost_of_page = cost("/fhir?_type=ImagingStudy,Patient,Endpoint&_elements=id&_count=50").await;
+    assert_eq!(cost_of_page, counts(1, 0, 0, 0));
     assert_eq!(cost("/fhir?_type=ImagingStudy,Patient,Endpoint&_count=0").await, counts(1, 0, 0, 0));
 }

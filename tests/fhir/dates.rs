@@ -1,11 +1,11 @@
-//! Searches by moments: a study is found by the time that it shows, however many digits a program writes.
+//! Searches by instants: a search for `started` of a study finds this study, in every precision that clients write.
 
 use serde_json::json;
 
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, Study};
 
-/// A study on 11 May 2023 with this time and offset.
+/// Returns a study on 11 May 2023 with this Study Time and Timezone Offset From UTC.
 fn study(uid: &str, time: &str, offset: &str) -> Study {
     Study::new(uid)
         .study_date("20230511")
@@ -13,13 +13,13 @@ fn study(uid: &str, time: &str, offset: &str) -> Study {
         .attribute("00080201", json!({"vr": "SH", "Value": [offset]}))
 }
 
-fn percent(text: &str) -> String {
+fn encode_plus(text: &str) -> String {
     text.replace('+', "%2B")
 }
 
 #[tokio::test]
-async fn studies_are_found_by_the_moment_they_show_in_the_digits_of_any_program() {
-    // The time and offset in the archive, `started`, and the same moment as JavaScript, Python and .NET write it.
+async fn studies_are_found_by_their_instant_in_the_notation_of_every_client() {
+    // The time and offset in the archive, the expected `started`, and the same instant as JavaScript, Python and .NET write it.
     let cases = [
         (
             "081530.25",
@@ -48,28 +48,32 @@ async fn studies_are_found_by_the_moment_they_show_in_the_digits_of_any_program(
             ["16:54:47.788Z", "16:54:47.788281Z", "16:54:47.7882810Z"],
         ),
     ];
-    for (time, offset, shown, spellings) in cases {
+    for (time, offset, expected, utc_times) in cases {
         let pacs = Pacs::new().with_study(study("1.2.1", time, offset)).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
-        let read = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
-        assert_eq!(read["started"], shown, "{time}");
+        let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+        assert_eq!(study["started"], expected, "{time}");
         let total = async |value: &str| {
-            let path = format!("/fhir/ImagingStudy?_summary=count&started={}", percent(value));
+            let path = format!("/fhir/ImagingStudy?_summary=count&started={}", encode_plus(value));
             gateway.get_json(&path).await["total"].clone()
         };
-        let spellings = spellings.map(|spelling| format!("2023-05-11T{spelling}"));
-        for moment in [shown].into_iter().chain(spellings.iter().map(String::as_str)) {
-            for (prefix, found) in
+        let instants = utc_times.map(|utc_time| format!("2023-05-11T{utc_time}"));
+        for instant in [expected].into_iter().chain(instants.iter().map(String::as_str)) {
+            for (prefix, expected_total) in
                 [("", 1), ("ge", 1), ("le", 1), ("gt", 0), ("lt", 0), ("sa", 0), ("eb", 0), ("ne", 0)]
             {
-                assert_eq!(total(&format!("{prefix}{moment}")).await, found, "{prefix}{moment} of {shown}");
+                assert_eq!(
+                    total(&format!("{prefix}{instant}")).await,
+                    expected_total,
+                    "{prefix}{instant}, started {expected}"
+                );
             }
         }
     }
 }
 
 #[tokio::test]
-async fn moments_within_the_same_second_are_distinguished_and_sorted() {
+async fn instants_within_the_same_second_are_distinguished_and_sorted() {
     let studies =
         [("1.2.1", "081530.25"), ("1.2.2", "081530.3"), ("1.2.3", "081530"), ("1.2.4", "081530.125000")];
     let pacs =
@@ -85,7 +89,7 @@ async fn moments_within_the_same_second_are_distinguished_and_sorted() {
 }
 
 #[tokio::test]
-async fn studies_with_dates_of_any_format_are_found_by_what_they_show() {
+async fn studies_with_dates_in_any_format_are_found_by_their_started() {
     let dates = [
         "1997.04.24",
         "19970424",
@@ -99,12 +103,12 @@ async fn studies_with_dates_of_any_format_are_found_by_what_they_show() {
     ];
     let times = [None, Some("08:15:30"), Some("0000")];
     let mut pacs = Pacs::new();
-    for (index, date) in dates.into_iter().enumerate() {
-        for (number, time) in times.into_iter().enumerate() {
-            let mut study = Study::new(&format!("1.{index}.{number}")).study_date(date);
+    for (date_index, date) in dates.into_iter().enumerate() {
+        for (time_index, time) in times.into_iter().enumerate() {
+            let mut study = Study::new(&format!("1.{date_index}.{time_index}")).study_date(date);
             if let Some(time) = time {
                 study = study.attribute("00080030", json!({"vr": "TM", "Value": [time]}));
-                let offset = ["+1400", "-1200", "+0530"][number % 3];
+                let offset = ["+1400", "-1200", "+0530"][time_index % 3];
                 study = study.attribute("00080201", json!({"vr": "SH", "Value": [offset]}));
             }
             pacs = pacs.with_study(study);
@@ -112,24 +116,30 @@ async fn studies_with_dates_of_any_format_are_found_by_what_they_show() {
     }
     let pacs = pacs.start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let (all, _) = gateway.search("/fhir/ImagingStudy?_count=100&_elements=started").await;
-    assert_eq!(all.len(), dates.len() * times.len());
-    for study in &all {
+    let (all_studies, _) = gateway.search("/fhir/ImagingStudy?_count=100&_elements=started").await;
+    assert_eq!(all_studies.len(), dates.len() * times.len());
+    for study in &all_studies {
         let (id, started) = (study["id"].as_str().unwrap(), study["started"].as_str().unwrap());
-        // Archives do not look for dates with dots among those of today.
+        // The gateway queries dates with dots, which are older than DICOM, only for years until 2000.
         if id.starts_with("1.7.") {
             continue;
         }
-        let found = async |value: &str| {
-            let path = format!("/fhir/ImagingStudy?_count=100&_elements=id&started={}", percent(value));
+        let is_found = async |value: &str| {
+            let path = format!("/fhir/ImagingStudy?_count=100&_elements=id&started={}", encode_plus(value));
             gateway.search_ids(&path).await.contains(&id.to_owned())
         };
         for precision in [started, &started[..10], &started[..7], &started[..4]] {
             for prefix in ["", "ge", "le", "ap"] {
-                assert!(found(&format!("{prefix}{precision}")).await, "{prefix}{precision} of {started}");
+                assert!(
+                    is_found(&format!("{prefix}{precision}")).await,
+                    "{prefix}{precision} started {started}"
+                );
             }
             for prefix in ["sa", "eb"] {
-                assert!(!found(&format!("{prefix}{precision}")).await, "{prefix}{precision} of {started}");
+                assert!(
+                    !is_found(&format!("{prefix}{precision}")).await,
+                    "{prefix}{precision} started {started}"
+                );
             }
         }
     }

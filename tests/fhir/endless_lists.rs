@@ -1,4 +1,4 @@
-//! Archives whose lists, rows or studies never end: the gateway stops reading, and closes the connection.
+//! Lists and rows of archives that never end: the gateway stops reading, and closes the connection.
 
 use serde_json::json;
 
@@ -9,14 +9,14 @@ fn study() -> Study {
     Study::new("1.2.1").patient("P1", "Doe^Jane").study_date("20240131").series("1.2.1.1", "CT", 2)
 }
 
-/// A list of this row without an end.
-fn list_without_end(row: &str) -> CannedResponse {
+/// Returns a list that repeats `row` endlessly.
+fn endless_list(row: &str) -> CannedResponse {
     CannedResponse::endless_json(&format!("[{row}"), &format!(",{row}"))
 }
 
 #[tokio::test]
 async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
-    // Rows without a UID are never repetitions of each other.
+    // Rows without a UID do not count as repeated rows.
     let row = json!({"00100020": {"vr": "LO", "Value": ["P1"]}}).to_string();
     for (path, target, status) in [
         ("/studies", "/fhir/ImagingStudy", 400),
@@ -27,7 +27,7 @@ async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
         let pacs = Pacs::new()
             .with_study(study())
             .with_response("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::status(404))
-            .with_response(path, list_without_end(&row))
+            .with_response(path, endless_list(&row))
             .start()
             .await;
         let limits =
@@ -42,7 +42,7 @@ async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
 #[tokio::test]
 async fn a_list_that_needs_too_much_memory_is_read_only_as_far_as_the_limit_permits() {
     let row = json!({"00081030": {"vr": "LO", "Value": ["x".repeat(10_000)]}}).to_string();
-    let pacs = Pacs::new().with_response("/studies", list_without_end(&row)).start().await;
+    let pacs = Pacs::new().with_response("/studies", endless_list(&row)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan_memory = \"1MiB\"\n").await;
     let received = gateway.get("/fhir/ImagingStudy").await;
     assert_eq!((received.status, &received.json()["issue"][0]["code"]), (400, &json!("too-costly")));
@@ -51,20 +51,20 @@ async fn a_list_that_needs_too_much_memory_is_read_only_as_far_as_the_limit_perm
 }
 
 #[tokio::test]
-async fn an_endless_row_is_an_error_of_the_archive() {
-    for (first, repeated) in [
+async fn an_endless_row_causes_502() {
+    for (beginning, repeated) in [
         ("[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a\"", ",\"a\""),
         ("[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a", "aaaaaaaa"),
         ("[{\"00080005\":{\"vr\":\"CS\"}", ",\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a\"]}"),
     ] {
         for target in ["/fhir/ImagingStudy", "/dicom-web/studies"] {
             let pacs = Pacs::new()
-                .with_response("/studies", CannedResponse::endless_json(first, repeated))
+                .with_response("/studies", CannedResponse::endless_json(beginning, repeated))
                 .start()
                 .await;
             let gateway = RunningGateway::start(&pacs.url(), "").await;
             let received = gateway.get(target).await;
-            assert_eq!(received.status, 502, "{target} {first}: {}", received.text());
+            assert_eq!(received.status, 502, "{target} {beginning}: {}", received.text());
             pacs.wait_until_idle().await;
         }
     }

@@ -1,4 +1,4 @@
-//! Errors of the FHIR API: OperationOutcomes with their status and code, without values of parameters and upstream URLs.
+//! Errors of the FHIR API: OperationOutcomes with their status and code, which contain neither parameter values nor upstream URLs.
 
 use serde_json::Value;
 
@@ -40,16 +40,15 @@ async fn every_error_is_an_operation_outcome_with_its_status() {
     ] {
         assert_outcome(&gateway.get(path).await, status, code);
     }
-    let accept =
+    let turtle =
         gateway.get_with_headers("/fhir/ImagingStudy", &[("Accept", "application/fhir+turtle")]).await;
-    assert_outcome(&accept, 406, "not-supported");
-    let deletion =
-        client::send("DELETE", &format!("{}/fhir/ImagingStudy/1.2", gateway.base_url()), &[]).await;
-    assert_outcome(&deletion, 405, "not-supported");
-    assert_eq!(deletion.header("allow"), Some("GET, HEAD, OPTIONS"));
-    let long = gateway.get(&format!("/fhir/ImagingStudy?identifier={}", "x".repeat(10_000))).await;
-    assert_eq!(long.status, 414);
-    assert_eq!(long.json()["resourceType"], "OperationOutcome");
+    assert_outcome(&turtle, 406, "not-supported");
+    let delete = client::send("DELETE", &format!("{}/fhir/ImagingStudy/1.2", gateway.base_url()), &[]).await;
+    assert_outcome(&delete, 405, "not-supported");
+    assert_eq!(delete.header("allow"), Some("GET, HEAD, OPTIONS"));
+    let long_url = gateway.get(&format!("/fhir/ImagingStudy?identifier={}", "x".repeat(10_000))).await;
+    assert_eq!(long_url.status, 414);
+    assert_eq!(long_url.json()["resourceType"], "OperationOutcome");
     let url = format!("{}/fhir/ImagingStudy/_search", gateway.base_url());
     let form = "application/x-www-form-urlencoded";
     assert_outcome(
@@ -71,7 +70,7 @@ async fn errors_name_the_parameter_and_never_its_value() {
     let received = gateway.get("/fhir/ImagingStudy?started=Doe-Jane-1970&_count=secret").await;
     let outcome = assert_outcome(&received, 400, "value");
     let issues = outcome["issue"].as_array().unwrap();
-    assert_eq!(issues.len(), 2, "all problems are reported together");
+    assert_eq!(issues.len(), 2, "all invalid parameters are reported together");
     assert_eq!(issues[0]["expression"][0], "http.started");
     assert_eq!(issues[1]["expression"][0], "http._count");
     assert!(!received.text().contains("Doe") && !received.text().contains("secret"));
@@ -80,22 +79,19 @@ async fn errors_name_the_parameter_and_never_its_value() {
 #[tokio::test]
 async fn unknown_parameters_are_ignored_with_a_warning_or_rejected_if_handling_is_strict() {
     let gateway = RunningGateway::start_with_samples().await;
-    let lenient = gateway.get_json("/fhir/ImagingStudy?_count=1&favourite=yes").await;
-    assert!(!lenient["link"].to_string().contains("favourite"));
+    let lenient = gateway.get_json("/fhir/ImagingStudy?_count=1&favorite=yes").await;
+    assert!(!lenient["link"].to_string().contains("favorite"));
     let outcome = &resources_with_mode(&lenient, "outcome")[0];
     assert_eq!(outcome["issue"][0]["severity"], "warning");
-    assert!(outcome.to_string().contains("favourite"));
+    assert!(outcome.to_string().contains("favorite"));
     let strict = gateway
-        .get_with_headers(
-            "/fhir/ImagingStudy?favourite=yes",
-            &[("Prefer", "return=minimal, handling=strict")],
-        )
+        .get_with_headers("/fhir/ImagingStudy?favorite=yes", &[("Prefer", "return=minimal, handling=strict")])
         .await;
     assert_outcome(&strict, 400, "not-supported");
 }
 
 #[tokio::test]
-async fn an_unreachable_archive_is_a_503_and_never_an_empty_bundle() {
+async fn an_unreachable_archive_causes_503_and_never_an_empty_bundle() {
     let gateway = RunningGateway::start("http://127.0.0.1:9/dicom-web", "").await;
     for path in [
         "/fhir/ImagingStudy",
@@ -112,7 +108,7 @@ async fn an_unreachable_archive_is_a_503_and_never_an_empty_bundle() {
             "{text}"
         );
     }
-    let dicomweb = gateway.get("/dicom-web/main/studies").await;
-    assert_eq!(dicomweb.status, 503);
-    assert!(!dicomweb.text().contains("127.0.0.1"));
+    let dicomweb_response = gateway.get("/dicom-web/main/studies").await;
+    assert_eq!(dicomweb_response.status, 503);
+    assert!(!dicomweb_response.text().contains("127.0.0.1"));
 }

@@ -1,4 +1,4 @@
-//! FHIR responses in front of archives that violate the standard, fail, or change.
+//! FHIR responses for archives that violate the standard, fail, or change their lists.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ fn studies() -> Pacs {
 }
 
 #[tokio::test]
-async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
-    for (answer, word) in [
+async fn an_invalid_response_causes_a_502_that_names_the_archive_and_the_cause() {
+    for (response, cause) in [
         (CannedResponse::html("<html>Please log in as Doe^Jane</html>"), "markup"),
         (CannedResponse::json("500"), "a number"),
         (CannedResponse::json("null"), "null"),
@@ -54,13 +54,13 @@ async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
         (CannedResponse::status(500), "rejected the request"),
         (CannedResponse::status(401), "credentials"),
     ] {
-        let pacs = Pacs::new().with_fallback(answer).start().await;
+        let pacs = Pacs::new().with_fallback(response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/fhir/ImagingStudy", "/fhir/ImagingStudy/1.2", "/fhir/Patient?identifier=P1"] {
             let received = gateway.get(path).await;
-            assert_eq!(received.status, 502, "{path} {word}: {}", received.text());
+            assert_eq!(received.status, 502, "{path} {cause}: {}", received.text());
             let text = received.text();
-            assert!(text.contains("Archive main") && text.contains(word), "{word}: {text}");
+            assert!(text.contains("Archive main") && text.contains(cause), "{cause}: {text}");
             for secret in ["Doe", "elsewhere.example", "secret", &pacs.authority()] {
                 assert!(!text.contains(secret), "{text}");
             }
@@ -69,7 +69,7 @@ async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
 }
 
 #[tokio::test]
-async fn no_content_is_an_empty_list() {
+async fn a_204_response_is_read_as_an_empty_list() {
     let pacs = Pacs::new().with_fallback(CannedResponse::status(204)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.get_json("/fhir/ImagingStudy").await["total"], 0);
@@ -77,13 +77,13 @@ async fn no_content_is_an_empty_list() {
 }
 
 #[tokio::test]
-async fn an_archive_that_does_not_respond_is_a_504_at_the_deadline() {
-    for answer in [
+async fn an_archive_that_does_not_respond_causes_504_at_the_deadline() {
+    for response in [
         CannedResponse::never_sent(),
         CannedResponse::json("[]").with_delay(Duration::from_hours(1)),
         CannedResponse::json("[{}]").stall_after(2),
     ] {
-        let pacs = Pacs::new().with_fallback(answer).start().await;
+        let pacs = Pacs::new().with_fallback(response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), SHORT_TIMEOUT).await;
         let received = gateway.get("/fhir/ImagingStudy").await;
         assert_eq!(received.status, 504, "{}", received.text());
@@ -92,12 +92,15 @@ async fn an_archive_that_does_not_respond_is_a_504_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_truncated_response_is_a_502_and_is_not_cached() {
-    let whole = CannedResponse::json(
+async fn a_truncated_response_causes_502_and_is_not_cached() {
+    let complete = CannedResponse::json(
         r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#,
     );
     let pacs = Pacs::new()
-        .with_responses("/studies", [whole.clone().abort_after(40), whole.clone().abort_after(40), whole])
+        .with_responses(
+            "/studies",
+            [complete.clone().abort_after(40), complete.clone().abort_after(40), complete],
+        )
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
@@ -123,10 +126,10 @@ async fn rows_with_deviating_attributes_are_read() {
         "00090010": {"vr": "??", "Value": {"odd": true}},
         "00081030": {"vr": "LO", "Value": ["HEAD \u0000"]}
     }]"#;
-    let mut bytes = body.as_bytes().to_vec();
-    let place = body.find("HEAD").unwrap();
-    bytes.splice(place..place, [0xff]);
-    for body in [body.as_bytes().to_vec(), bytes] {
+    let mut invalid_utf8 = body.as_bytes().to_vec();
+    let index = body.find("HEAD").unwrap();
+    invalid_utf8.splice(index..index, [0xff]);
+    for body in [body.as_bytes().to_vec(), invalid_utf8] {
         let pacs = Pacs::new()
             .with_response("/studies", CannedResponse::bytes("application/json", body))
             .start()
@@ -145,10 +148,10 @@ async fn rows_with_deviating_attributes_are_read() {
 }
 
 #[tokio::test]
-async fn results_match_the_search_although_the_archive_ignores_filters() {
+async fn results_match_the_search_although_the_archive_ignores_matching_keys() {
     let pacs = studies().ignore_matching_keys().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    for (query, ids) in [
+    for (query, expected) in [
         ("patient.identifier=P1", vec!["1.2.1"]),
         ("patient.identifier=p1", vec!["1.2.2"]),
         ("patient.identifier=P1*", vec![]),
@@ -160,9 +163,9 @@ async fn results_match_the_search_although_the_archive_ignores_filters() {
         ("modality=SR", vec!["1.2.1"]),
         ("patient.identifier=%5C", vec![]),
     ] {
-        let mut found = gateway.search_ids(&format!("/fhir/ImagingStudy?{query}")).await;
-        found.sort();
-        assert_eq!(found, ids, "{query}");
+        let mut ids = gateway.search_ids(&format!("/fhir/ImagingStudy?{query}")).await;
+        ids.sort();
+        assert_eq!(ids, expected, "{query}");
     }
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.8").await.status, 404);
     assert_eq!(gateway.get_json("/fhir/Patient?identifier=P1").await["total"], 1);
@@ -213,9 +216,9 @@ async fn a_study_of_two_patients_is_found_by_patient_and_otherwise_omitted_with_
     let all = gateway.get_json("/fhir/ImagingStudy?_elements=id").await;
     assert_eq!((&all["total"], resources_with_mode(&all, "match").len()), (&Value::from(0), 0));
     assert!(resources_with_mode(&all, "outcome")[0].to_string().contains("1.2"));
-    let own = gateway.get_json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
-    assert_eq!(own["total"], 1);
-    assert_eq!(resources_with_mode(&own, "match")[0]["subject"]["identifier"]["value"], "P2");
+    let studies_of_p2 = gateway.get_json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
+    assert_eq!(studies_of_p2["total"], 1);
+    assert_eq!(resources_with_mode(&studies_of_p2, "match")[0]["subject"]["identifier"]["value"], "P2");
     assert_eq!(gateway.get_json("/fhir/Patient?_has:ImagingStudy:patient:modality=CT").await["total"], 2);
     assert_eq!(gateway.get_json("/fhir/Patient?_has:ImagingStudy:patient:modality=MR").await["total"], 0);
     assert_eq!(gateway.get_json("/fhir/Endpoint?_has:ImagingStudy:endpoint:modality=CT").await["total"], 1);
@@ -236,7 +239,7 @@ async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
             "00180015": {"vr": "CS", "Value": [if series == "1.2.1.1" { "CHEST" } else { "NOWHERE" }]},
         })
     };
-    let whole = json!([
+    let instances = json!([
         instance("1.2.1.2", "1.2.1.2.1"),
         instance("1.2.1.1", "1.2.1.1.1"),
         instance("1.2.1.1", "1.2.1.1.1"),
@@ -244,26 +247,26 @@ async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
         instance("1.2.1.1", "1.2.1.1.3"),
     ]);
     let pacs = studies()
-        .with_response("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::json(whole.to_string()))
-        .with_response("/studies/1.2.1/series/1.2.1.2/metadata", CannedResponse::json(whole.to_string()))
+        .with_response("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::json(instances.to_string()))
+        .with_response("/studies/1.2.1/series/1.2.1.2/metadata", CannedResponse::json(instances.to_string()))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
     let series = study["series"].as_array().unwrap();
-    let of = |uid: &str| series.iter().find(|series| series["uid"] == uid).unwrap();
-    assert_eq!(of("1.2.1.1")["instance"].as_array().unwrap().len(), 3);
-    assert_eq!(of("1.2.1.1")["bodySite"]["code"], "816094009");
-    assert_eq!(of("1.2.1.2")["instance"].as_array().unwrap().len(), 1);
-    assert_eq!(of("1.2.1.2")["bodySite"], json!({"display": "NOWHERE"}));
+    let series_with_uid = |uid: &str| series.iter().find(|series| series["uid"] == uid).unwrap();
+    assert_eq!(series_with_uid("1.2.1.1")["instance"].as_array().unwrap().len(), 3);
+    assert_eq!(series_with_uid("1.2.1.1")["bodySite"]["code"], "816094009");
+    assert_eq!(series_with_uid("1.2.1.2")["instance"].as_array().unwrap().len(), 1);
+    assert_eq!(series_with_uid("1.2.1.2")["bodySite"], json!({"display": "NOWHERE"}));
 }
 
 #[tokio::test]
-async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources_were_queried() {
-    let short = CannedResponse::json("[]");
+async fn fewer_instances_than_the_reported_count_cause_an_error_after_both_sources_are_queried() {
+    let empty = CannedResponse::json("[]");
     let pacs = studies()
-        .with_response("/studies/1.2.2/series/1.2.2.1/metadata", short.clone())
-        .with_response("/studies/1.2.2/series/1.2.2.1/instances", short)
+        .with_response("/studies/1.2.2/series/1.2.2.1/metadata", empty.clone())
+        .with_response("/studies/1.2.2/series/1.2.2.1/instances", empty)
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -273,13 +276,13 @@ async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources
 
 #[tokio::test]
 async fn the_second_source_of_instances_is_used_if_the_first_fails() {
-    for answer in [
+    for response in [
         CannedResponse::status(404),
         CannedResponse::status(501),
         CannedResponse::html("<html>"),
         CannedResponse::json("[]"),
     ] {
-        let pacs = studies().with_response("/studies/1.2.2/series/1.2.2.1/metadata", answer).start().await;
+        let pacs = studies().with_response("/studies/1.2.2/series/1.2.2.1/metadata", response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         let study = gateway.get_json("/fhir/ImagingStudy/1.2.2").await;
         assert_eq!(study["series"][0]["instance"].as_array().unwrap().len(), 2);
@@ -288,12 +291,12 @@ async fn the_second_source_of_instances_is_used_if_the_first_fails() {
 }
 
 #[tokio::test]
-async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
+async fn a_search_whose_modality_key_is_rejected_is_retried_without_it_and_filtered() {
     let pacs = studies().start().await;
-    let rejecting = Pacs::new().with_fallback(CannedResponse::status(400)).start().await;
-    let gateway = RunningGateway::start(&rejecting.url(), "").await;
+    let rejecting_pacs = Pacs::new().with_fallback(CannedResponse::status(400)).start().await;
+    let gateway = RunningGateway::start(&rejecting_pacs.url(), "").await;
     assert_eq!(gateway.get("/fhir/ImagingStudy?modality=CT").await.status, 502);
-    let targets = rejecting.targets();
+    let targets = rejecting_pacs.targets();
     assert!(
         targets[0].contains("ModalitiesInStudy=CT") && !targets[1].contains("ModalitiesInStudy=CT"),
         "{targets:?}"
@@ -303,28 +306,28 @@ async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
 }
 
 #[tokio::test]
-async fn a_deleted_study_is_a_410_and_an_unknown_one_a_404() {
+async fn a_deleted_study_causes_410_and_an_unknown_study_404() {
     let row = CannedResponse::json(
         r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]},"00201206":{"vr":"IS","Value":[0]}}]"#,
     );
-    let none = CannedResponse::json("[]");
+    let no_rows = CannedResponse::json("[]");
     let pacs = Pacs::new()
-        .with_responses("/studies", [row.clone(), none.clone(), none, row])
+        .with_responses("/studies", [row.clone(), no_rows.clone(), no_rows, row])
         .with_response("/studies/1.2/series", CannedResponse::json("[]"))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    let reload = [("Cache-Control", "no-cache")];
-    let mut received = Vec::new();
+    let no_cache = [("Cache-Control", "no-cache")];
+    let mut responses = Vec::new();
     for path in ["/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.3"] {
-        received.push(gateway.get_with_headers(path, &reload).await);
+        responses.push(gateway.get_with_headers(path, &no_cache).await);
     }
-    assert_eq!(received.iter().map(|received| received.status).collect::<Vec<_>>(), [200, 410, 404]);
-    assert_eq!(received[1].json()["issue"][0]["code"], "deleted");
+    assert_eq!(responses.iter().map(|response| response.status).collect::<Vec<_>>(), [200, 410, 404]);
+    assert_eq!(responses[1].json()["issue"][0]["code"], "deleted");
     assert_eq!(
-        gateway.get_with_headers("/fhir/ImagingStudy/1.2", &reload).await.status,
+        gateway.get_with_headers("/fhir/ImagingStudy/1.2", &no_cache).await.status,
         200,
-        "it is available again"
+        "the study is available again"
     );
 }
 
@@ -349,13 +352,13 @@ async fn a_match_without_a_valid_uid_is_reported_and_not_counted() {
         resources_with_mode(&bundle, "outcome")[0].to_string().contains("Archive main: 1 match was omitted")
     );
     assert_eq!(gateway.get_json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
-    let patient = gateway.search_ids("/fhir/Patient?identifier=P1").await.remove(0);
+    let patient_id = gateway.search_ids("/fhir/Patient?identifier=P1").await.remove(0);
     for path in [
         "/fhir?_type=ImagingStudy,Endpoint&_elements=id".to_owned(),
-        format!("/fhir/Patient/{patient}/*?_elements=id"),
-        format!("/fhir/Patient/{patient}/$everything?_type=ImagingStudy"),
+        format!("/fhir/Patient/{patient_id}/*?_elements=id"),
+        format!("/fhir/Patient/{patient_id}/$everything?_type=ImagingStudy"),
     ] {
-        // The levels below the study do not exist and are not needed.
+        // The archive returns no series and no instances, and these searches do not need them.
         let bundle = gateway.get_json(&format!("{path}&_count=0")).await;
         assert!(
             bundle["total"].is_u64() && bundle.to_string().contains("Archive main: 1 match was omitted"),
@@ -371,21 +374,22 @@ async fn sorting_more_resources_than_sort_window_is_too_costly() {
     for path in
         ["/fhir/ImagingStudy?_sort=started", "/fhir?_sort=-_id", "/fhir?_type=ImagingStudy&_sort=started"]
     {
-        let refused = gateway.get(&format!("{path}&_elements=id")).await;
-        assert_eq!(refused.json()["issue"][0]["code"], "too-costly", "{path}: {}", refused.text());
+        let rejected = gateway.get(&format!("{path}&_elements=id")).await;
+        assert_eq!(rejected.json()["issue"][0]["code"], "too-costly", "{path}: {}", rejected.text());
     }
     assert_eq!(gateway.get_json("/fhir?_type=ImagingStudy&_elements=id").await["total"], 30);
 }
 
 #[tokio::test]
-async fn an_identifier_is_found_in_an_archive_that_stores_its_padding() {
+async fn an_identifier_is_found_in_an_archive_that_stores_it_with_padding() {
     let row =
         json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
             .to_string();
-    let keys = |value: &str| vec![("PatientID".to_owned(), QueryCondition::Equals(value.to_owned()))];
+    let patient_id_is =
+        |value: &str| vec![("PatientID".to_owned(), QueryCondition::Equals(value.to_owned()))];
     let pacs = Pacs::new()
-        .with_conditional_response("/studies", keys("P_1*"), CannedResponse::json(row))
-        .with_conditional_response("/studies", keys("P_1"), CannedResponse::json("[]"))
+        .with_conditional_response("/studies", patient_id_is("P_1*"), CannedResponse::json(row))
+        .with_conditional_response("/studies", patient_id_is("P_1"), CannedResponse::json("[]"))
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
@@ -394,7 +398,7 @@ async fn an_identifier_is_found_in_an_archive_that_stores_its_padding() {
 }
 
 #[tokio::test]
-async fn a_shared_upstream_request_continues_after_its_client_disconnected() {
+async fn a_shared_upstream_request_continues_after_its_client_has_disconnected() {
     let pacs = studies().with_delay(Duration::from_millis(100)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let stream = crate::support::client::send_request(

@@ -6,11 +6,11 @@ use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::xml::{elements_of_json, elements_of_xml};
 
-const XML: (&str, &str) = ("Accept", "application/fhir+xml");
+const ACCEPT_XML: (&str, &str) = ("Accept", "application/fhir+xml");
 
-/// The resource at `path` in both formats, whose elements must be equal.
-async fn in_both_formats(gateway: &RunningGateway, path: &str) -> (ReceivedResponse, ReceivedResponse) {
-    let (json, xml) = (gateway.get(path).await, gateway.get_with_headers(path, &[XML]).await);
+/// Gets the resource at `path` in both formats, and asserts that their elements are equal.
+async fn get_json_and_xml(gateway: &RunningGateway, path: &str) -> (ReceivedResponse, ReceivedResponse) {
+    let (json, xml) = (gateway.get(path).await, gateway.get_with_headers(path, &[ACCEPT_XML]).await);
     assert_eq!(xml.status, json.status, "{path}");
     assert_eq!(xml.header("content-type"), Some("application/fhir+xml; charset=utf-8"), "{path}");
     assert_eq!(elements_of_xml(&xml.text()), elements_of_json(&json.json()), "{path}");
@@ -35,13 +35,13 @@ async fn xml_has_the_same_elements_as_json() {
         "/fhir/Observation/1",
         "/fhir//",
     ] {
-        in_both_formats(&gateway, path).await;
+        get_json_and_xml(&gateway, path).await;
     }
-    let (json, _) = in_both_formats(&gateway, "/fhir/ImagingStudy?_count=50").await;
+    let (json, _) = get_json_and_xml(&gateway, "/fhir/ImagingStudy?_count=50").await;
     for study in json.json()["entry"].as_array().unwrap() {
         let id = study["resource"]["id"].as_str().unwrap();
-        in_both_formats(&gateway, &format!("/fhir/ImagingStudy/{id}")).await;
-        in_both_formats(&gateway, &format!("/fhir/ImagingStudy/{id}?_elements=started")).await;
+        get_json_and_xml(&gateway, &format!("/fhir/ImagingStudy/{id}")).await;
+        get_json_and_xml(&gateway, &format!("/fhir/ImagingStudy/{id}?_elements=started")).await;
     }
 }
 
@@ -51,10 +51,10 @@ async fn batch_responses_in_xml_match_those_in_json() {
     let urls = ["ImagingStudy?_count=2&_summary=true", "Endpoint/main", "Patient/0", "Patient?_count=x"];
     let entries = urls.map(|url| serde_json::json!({"request": {"method": "GET", "url": url}}));
     let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
-    let answered = async |query: &str| {
+    let post_batch = async |query: &str| {
         client::post(&format!("{}/fhir{query}", gateway.base_url()), "application/fhir+json", &batch).await
     };
-    let (json, xml) = (answered("").await.json(), answered("?_format=xml").await.text());
+    let (json, xml) = (post_batch("").await.json(), post_batch("?_format=xml").await.text());
     assert_eq!(json["entry"].as_array().unwrap().len(), 4);
     assert_eq!(elements_of_xml(&xml), elements_of_json(&json));
 }
@@ -110,38 +110,46 @@ async fn page_links_preserve_the_format() {
     let urls: Vec<_> = elements.iter().filter(|(path, _)| path.ends_with("/url[0]@value")).collect();
     assert_eq!(urls.len(), 3, "self, first, next: {urls:?}");
     for (_, url) in urls {
-        let again = gateway.get(url.strip_prefix(gateway.base_url()).unwrap()).await;
-        assert!(again.text().starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Bundle "), "{url}");
+        let response = gateway.get(url.strip_prefix(gateway.base_url()).unwrap()).await;
+        assert!(response.text().starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Bundle "), "{url}");
     }
 }
 
 #[tokio::test]
 async fn xml_is_compressed_and_revalidated_like_json() {
     let gateway = RunningGateway::start_with_samples().await;
-    let plain = gateway.get_with_headers("/fhir/metadata", &[XML]).await;
-    let packed = gateway.get_with_headers("/fhir/metadata", &[XML, ("Accept-Encoding", "gzip")]).await;
-    assert_eq!(packed.header("content-encoding"), Some("gzip"));
-    let mut unpacked = String::new();
-    flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
-    assert_eq!(unpacked, plain.text());
-    let etag = plain.header("etag").unwrap().to_owned();
-    let again = gateway.get_with_headers("/fhir/metadata", &[XML, ("If-None-Match", &etag)]).await;
-    assert_eq!((again.status, again.body.len()), (304, 0));
+    let uncompressed = gateway.get_with_headers("/fhir/metadata", &[ACCEPT_XML]).await;
+    let compressed =
+        gateway.get_with_headers("/fhir/metadata", &[ACCEPT_XML, ("Accept-Encoding", "gzip")]).await;
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    let mut decompressed = String::new();
+    flate2::read::GzDecoder::new(&compressed.body[..]).read_to_string(&mut decompressed).unwrap();
+    assert_eq!(decompressed, uncompressed.text());
+    let etag = uncompressed.header("etag").unwrap().to_owned();
+    let conditional_response =
+        gateway.get_with_headers("/fhir/metadata", &[ACCEPT_XML, ("If-None-Match", &etag)]).await;
+    assert_eq!((conditional_response.status, conditional_response.body.len()), (304, 0));
 }
 
-const BROWSER: (&str, &str) =
+/// The header that browsers send.
+const ACCEPT_BROWSER: (&str, &str) =
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8");
 
 #[tokio::test]
-async fn browsers_get_html_pages_and_other_clients_json() {
+async fn browsers_receive_html_pages_and_other_clients_json() {
     let gateway = RunningGateway::start_with_samples().await;
     let id = gateway.search_ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
-    let study = format!("/fhir/ImagingStudy/{id}");
-    let read = gateway.get_json(&study).await;
-    for path in
-        [&study, "/fhir/ImagingStudy?_count=2", "/fhir/metadata", "/fhir/Patient/0", "/", "/fhir/Observation"]
-    {
-        let page = gateway.get_with_headers(path, &[BROWSER]).await;
+    let study_path = format!("/fhir/ImagingStudy/{id}");
+    let study = gateway.get_json(&study_path).await;
+    for path in [
+        &study_path,
+        "/fhir/ImagingStudy?_count=2",
+        "/fhir/metadata",
+        "/fhir/Patient/0",
+        "/",
+        "/fhir/Observation",
+    ] {
+        let page = gateway.get_with_headers(path, &[ACCEPT_BROWSER]).await;
         assert_eq!(page.status, gateway.get(path).await.status, "{path}");
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
@@ -151,9 +159,9 @@ async fn browsers_get_html_pages_and_other_clients_json() {
             "{path}"
         );
     }
-    let page = gateway.get(&format!("{study}?_format=html")).await.text();
-    let patient = read["subject"]["reference"].as_str().unwrap();
+    let page = gateway.get(&format!("{study_path}?_format=html")).await.text();
+    let patient = study["subject"]["reference"].as_str().unwrap();
     assert!(page.contains(&format!("<a href=\"{}/fhir/{patient}\">", gateway.base_url())), "{page}");
-    assert_eq!(gateway.get_json(&study).await, read);
-    assert_eq!(gateway.get(&study).await.header("content-security-policy"), None);
+    assert_eq!(gateway.get_json(&study_path).await, study);
+    assert_eq!(gateway.get(&study_path).await.header("content-security-policy"), None);
 }

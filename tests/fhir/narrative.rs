@@ -1,11 +1,11 @@
-//! Generated narratives: which responses contain one.
+//! Generated narratives, and the responses that contain them.
 
 use serde_json::Value;
 
 use crate::support::gateway::RunningGateway;
 
-/// The paths of one study, its patient and its endpoint.
-async fn paths(gateway: &RunningGateway) -> [String; 3] {
+/// Returns the paths of a study, its patient and its endpoint.
+async fn resource_paths(gateway: &RunningGateway) -> [String; 3] {
     let study = gateway.search("/fhir/ImagingStudy?_count=1&_sort=_id").await.0.remove(0);
     let patient = study["subject"]["reference"].as_str().unwrap();
     [
@@ -24,37 +24,37 @@ fn assert_has_narrative(resource: &Value) {
 #[tokio::test]
 async fn narratives_are_returned_for_summary_text_only() {
     let gateway = RunningGateway::start_with_samples().await;
-    for path in paths(&gateway).await {
+    for path in resource_paths(&gateway).await {
         let text = gateway.get_json(&format!("{path}?_summary=text")).await;
         assert_has_narrative(&text);
         assert_eq!(text["meta"]["tag"][0]["code"], "SUBSETTED");
-        for other in ["", "?_summary=true", "?_summary=data", "?_summary=false", "?_elements=text"] {
-            let resource = gateway.get_json(&format!("{path}{other}")).await;
-            assert_eq!(resource.get("text"), None, "{path}{other}");
+        for query in ["", "?_summary=true", "?_summary=data", "?_summary=false", "?_elements=text"] {
+            let resource = gateway.get_json(&format!("{path}{query}")).await;
+            assert_eq!(resource.get("text"), None, "{path}{query}");
         }
     }
-    for kind in ["ImagingStudy", "Patient", "Endpoint"] {
-        let (all, _) = gateway.search(&format!("/fhir/{kind}?_summary=text&_count=200")).await;
-        assert!(!all.is_empty());
-        all.iter().for_each(assert_has_narrative);
+    for resource_type in ["ImagingStudy", "Patient", "Endpoint"] {
+        let (resources, _) = gateway.search(&format!("/fhir/{resource_type}?_summary=text&_count=200")).await;
+        assert!(!resources.is_empty());
+        resources.iter().for_each(assert_has_narrative);
     }
 }
 
 #[tokio::test]
 async fn configured_narratives_are_returned_except_in_other_summaries_and_elements() {
     let gateway = RunningGateway::start_with_samples_and_config("[fhir]\nnarrative = true\n").await;
-    for path in paths(&gateway).await {
-        for with in ["", "?_summary=false", "?_summary=text", "?_elements=text"] {
-            assert_has_narrative(&gateway.get_json(&format!("{path}{with}")).await);
+    for path in resource_paths(&gateway).await {
+        for query in ["", "?_summary=false", "?_summary=text", "?_elements=text"] {
+            assert_has_narrative(&gateway.get_json(&format!("{path}{query}")).await);
         }
-        for without in ["?_summary=true", "?_summary=data", "?_elements=id"] {
-            let resource = gateway.get_json(&format!("{path}{without}")).await;
-            assert_eq!(resource.get("text"), None, "{path}{without}");
+        for query in ["?_summary=true", "?_summary=data", "?_elements=id"] {
+            let resource = gateway.get_json(&format!("{path}{query}")).await;
+            assert_eq!(resource.get("text"), None, "{path}{query}");
             assert_eq!(resource["meta"]["tag"][0]["code"], "SUBSETTED");
         }
     }
-    let bundle = "/fhir/ImagingStudy?_include=ImagingStudy:patient&_include=ImagingStudy:endpoint&_count=200";
-    let bundle = gateway.get_json(bundle).await;
+    let search = "/fhir/ImagingStudy?_include=ImagingStudy:patient&_include=ImagingStudy:endpoint&_count=200";
+    let bundle = gateway.get_json(search).await;
     for entry in bundle["entry"].as_array().unwrap() {
         assert_has_narrative(&entry["resource"]);
     }

@@ -1,4 +1,5 @@
-//! Percent-escapes in paths of both APIs: those of characters that need none are these characters, all others are rejected.
+//! Percent-escapes in the paths of both APIs. An escape of a character that needs no escape is equivalent to the character; all
+//! others are rejected.
 
 use serde_json::json;
 
@@ -7,82 +8,83 @@ use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::samples;
 
-/// Every letter and digit of a path segment as an escape.
-fn escaped(segment: &str) -> String {
+/// Escapes every character of a path except `/`.
+fn escape_all(path: &str) -> String {
     let escape = |byte: u8| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02x}") };
-    segment.bytes().map(escape).collect()
+    path.bytes().map(escape).collect()
 }
 
-fn assert_same(one: &ReceivedResponse, other: &ReceivedResponse, path: &str) {
-    assert_eq!((one.status, one.text()), (200, other.text()), "{path}");
-    assert_eq!(one.header("etag"), other.header("etag"), "{path}");
+fn assert_same(escaped: &ReceivedResponse, unescaped: &ReceivedResponse, path: &str) {
+    assert_eq!((escaped.status, escaped.text()), (200, unescaped.text()), "{path}");
+    assert_eq!(escaped.header("etag"), unescaped.header("etag"), "{path}");
 }
 
 #[tokio::test]
-async fn escapes_of_characters_that_need_none_lead_to_the_same_fhir_resource() {
+async fn escapes_of_characters_that_need_none_identify_the_same_fhir_resource() {
     let gateway = RunningGateway::start_with_samples().await;
     let study = gateway.search("/fhir/ImagingStudy?_count=100").await.0.remove(0);
     let id = study["id"].as_str().unwrap();
     let patient = study["subject"]["reference"].as_str().unwrap();
-    for (path, plain) in [
+    for (path, unescaped_path) in [
         (format!("/fhir/{patient}/%24everything"), format!("/fhir/{patient}/$everything")),
-        (format!("/fhir/{patient}/{}", escaped("$everything")), format!("/fhir/{patient}/$everything")),
+        (format!("/fhir/{patient}/{}", escape_all("$everything")), format!("/fhir/{patient}/$everything")),
         (format!("/fhir/{patient}/%2A"), format!("/fhir/{patient}/*")),
         ("/fhir/ImagingStudy/_%73earch".to_owned(), "/fhir/ImagingStudy/_search".to_owned()),
-        (format!("/fhir/ImagingStudy/{}", escaped(id)), format!("/fhir/ImagingStudy/{id}")),
+        (format!("/fhir/ImagingStudy/{}", escape_all(id)), format!("/fhir/ImagingStudy/{id}")),
         (format!("/fhir/ImagingStudy/{}", id.replace('.', "%2E")), format!("/fhir/ImagingStudy/{id}")),
-        (format!("/{}", escaped("fhir/metadata")), "/fhir/metadata".to_owned()),
+        (format!("/{}", escape_all("fhir/metadata")), "/fhir/metadata".to_owned()),
     ] {
-        assert_same(&gateway.get(&path).await, &gateway.get(&plain).await, &path);
+        assert_same(&gateway.get(&path).await, &gateway.get(&unescaped_path).await, &path);
     }
     let url = format!("{}/fhir/ImagingStudy/_%73earch", gateway.base_url());
-    let posted = client::post(&url, "application/x-www-form-urlencoded", &format!("_id={id}")).await;
-    assert_eq!(posted.json()["total"], 1);
+    let search_response = client::post(&url, "application/x-www-form-urlencoded", &format!("_id={id}")).await;
+    assert_eq!(search_response.json()["total"], 1);
     let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [
         {"request": {"method": "GET", "url": format!("{patient}/%24everything")}},
         {"request": {"method": "GET", "url": format!("{patient}/%2524everything")}},
     ]});
     let url = format!("{}/fhir", gateway.base_url());
-    let batch = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
+    let batch_response = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
     assert_eq!(
-        batch["entry"][0]["resource"],
+        batch_response["entry"][0]["resource"],
         gateway.get_json(&format!("/fhir/{patient}/$everything")).await
     );
-    assert_eq!(batch["entry"][1]["response"]["status"], "400 Bad Request");
+    assert_eq!(batch_response["entry"][1]["response"]["status"], "400 Bad Request");
 }
 
 #[tokio::test]
-async fn escapes_of_characters_that_need_none_lead_to_the_same_dicomweb_resource() {
+async fn escapes_of_characters_that_need_none_identify_the_same_dicomweb_resource() {
     let gateway = RunningGateway::start_with_samples().await;
     let rows =
         gateway.get_json("/dicom-web/main/instances?NumberOfFrames=&limit=200&ModalitiesInStudy=US").await;
     let rows = rows.as_array().unwrap().iter();
-    let frames =
+    let has_several_frames =
         |row: &&serde_json::Value| row["00280008"]["Value"][0].as_u64().is_some_and(|frames| frames > 1);
-    let row = rows.clone().find(frames).expect("the samples have an object of several frames");
+    let row =
+        rows.clone().find(has_several_frames).expect("the samples contain no object with several frames");
     let uid = |tag: &str| row[tag]["Value"][0].as_str().unwrap();
     let object =
         format!("studies/{}/series/{}/instances/{}", uid("0020000D"), uid("0020000E"), uid("00080018"));
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
     for list in ["1,2", "1%2C2"] {
-        let of_embedded_archive = client::get(&format!("{}/{object}/frames/{list}", archive.url)).await;
-        assert_eq!(of_embedded_archive.status, 200, "{list}: {}", of_embedded_archive.text());
+        let archive_response = client::get(&format!("{}/{object}/frames/{list}", archive.url)).await;
+        assert_eq!(archive_response.status, 200, "{list}: {}", archive_response.text());
     }
     for root in ["/dicom-web/main", "/dicom-web"] {
-        let plain = gateway.get(&format!("{root}/{object}/frames/1,2")).await;
-        assert_eq!(plain.status, 200, "{}", plain.text());
+        let unescaped = gateway.get(&format!("{root}/{object}/frames/1,2")).await;
+        assert_eq!(unescaped.status, 200, "{}", unescaped.text());
         for list in ["1%2C2", "1%2c%32"] {
             let escaped = gateway.get(&format!("{root}/{object}/frames/{list}")).await;
-            assert_eq!((escaped.status, escaped.body.len()), (200, plain.body.len()), "{root} {list}");
+            assert_eq!((escaped.status, escaped.body.len()), (200, unescaped.body.len()), "{root} {list}");
         }
         let metadata = gateway.get(&format!("{root}/{object}/metadata")).await;
-        let path = format!("{root}/{}", escaped(&format!("{object}/metadata")));
+        let path = format!("{root}/{}", escape_all(&format!("{object}/metadata")));
         assert_same(&gateway.get(&path).await, &metadata, &path);
     }
 }
 
 #[tokio::test]
-async fn escapes_that_could_be_read_in_more_than_one_way_are_rejected_without_upstream_requests() {
+async fn ambiguous_and_invalid_escapes_are_rejected_without_upstream_requests() {
     let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for escape in [

@@ -1,4 +1,4 @@
-//! Reading resources: the CapabilityStatement, whole studies, endpoints, subsets, and the base URL of links.
+//! Reads of resources: the CapabilityStatement, complete studies, Endpoints, subsets, and the base URL of links.
 
 use crate::support::gateway::RunningGateway;
 
@@ -10,7 +10,7 @@ async fn every_parameter_in_the_capability_statement_is_applied() {
     assert_eq!(statement["fhirVersion"], "4.0.1");
     assert_eq!(statement["implementation"]["url"], format!("{}/fhir", gateway.base_url()));
     for resource in statement["rest"][0]["resource"].as_array().unwrap() {
-        let kind = resource["type"].as_str().unwrap();
+        let resource_type = resource["type"].as_str().unwrap();
         for parameter in resource["searchParam"].as_array().unwrap() {
             let name = parameter["name"].as_str().unwrap();
             let value = match (name, parameter["type"].as_str().unwrap()) {
@@ -19,16 +19,19 @@ async fn every_parameter_in_the_capability_statement_is_applied() {
                 (_, "uri") => "http://a.example/b",
                 _ => "abc",
             };
-            let bundle = gateway.get_json(&format!("/fhir/{kind}?{name}={value}")).await;
+            let bundle = gateway.get_json(&format!("/fhir/{resource_type}?{name}={value}")).await;
             let links = bundle["link"].to_string();
-            assert!(links.contains(&format!("{name}={value}")), "{kind} {name} was not applied: {links}");
+            assert!(
+                links.contains(&format!("{name}={value}")),
+                "{resource_type} {name} was not applied: {links}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_parameters() {
-    for (more, cors, count) in [
+    for (lines, has_cors, count_limits) in [
         ("", false, "50 by default, 200 at most"),
         (
             "[server.cors]\nallowed_origins = [\"*\"]\n[search]\nmax_count = 75\n",
@@ -41,30 +44,37 @@ async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_para
             "5 by default, 200 at most",
         ),
     ] {
-        let gateway = RunningGateway::start("http://127.0.0.1:9", more).await;
+        let gateway = RunningGateway::start("http://127.0.0.1:9", lines).await;
         let rest = gateway.get_json("/fhir/metadata").await["rest"][0].take();
-        assert_eq!(rest["security"]["cors"], cors, "{more}");
+        assert_eq!(rest["security"]["cors"], has_cors, "{lines}");
         assert!(
             rest["documentation"].as_str().unwrap().contains("A batch has at most 100 entries."),
             "{rest}"
         );
-        let documented = |name: &str| {
+        let documentation_of = |name: &str| {
             let parameters = rest["searchParam"].as_array().unwrap();
             let parameter = parameters
                 .iter()
                 .find(|parameter| parameter["name"] == name)
-                .unwrap_or_else(|| panic!("{name}"));
+                .unwrap_or_else(|| panic!("{name} is missing"));
             parameter["documentation"].as_str().unwrap().to_owned()
         };
-        assert!(documented("_count").contains(count), "{}", documented("_count"));
-        let sort = documented("_sort");
-        for kind in ["ImagingStudy", "Patient", "Endpoint"] {
-            let keys = sort.split(&format!("Keys of {kind}: ")).nth(1).unwrap().split('.').next().unwrap();
+        assert!(documentation_of("_count").contains(count_limits), "{}", documentation_of("_count"));
+        let sort_documentation = documentation_of("_sort");
+        for resource_type in ["ImagingStudy", "Patient", "Endpoint"] {
+            let keys = sort_documentation
+                .split(&format!("Keys of {resource_type}: "))
+                .nth(1)
+                .unwrap()
+                .split('.')
+                .next()
+                .unwrap();
             for key in keys.split(", ") {
                 let links =
-                    gateway.get(&format!("/fhir/{kind}?_sort=-{key}&_contained=true")).await.json()["link"]
+                    gateway.get(&format!("/fhir/{resource_type}?_sort=-{key}&_contained=true")).await.json()
+                        ["link"]
                         .to_string();
-                assert!(links.contains(&format!("_sort=-{key}")), "{kind} {key}: {links}");
+                assert!(links.contains(&format!("_sort=-{key}")), "{resource_type} {key}: {links}");
             }
         }
         for (name, values) in [
@@ -76,7 +86,7 @@ async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_para
             ("_format", &["json", "xml", "html"]),
         ] {
             for value in values {
-                assert!(documented(name).contains(value), "{name} {value}");
+                assert!(documentation_of(name).contains(value), "{name} {value}");
                 assert_eq!(
                     gateway.get(&format!("/fhir/Endpoint?{name}={value}")).await.status,
                     200,
@@ -85,7 +95,7 @@ async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_para
             }
         }
         for name in ["_elements", "_include", "_revinclude", "_type"] {
-            assert!(!documented(name).is_empty());
+            assert!(!documentation_of(name).is_empty());
         }
         for resource in rest["resource"].as_array().unwrap() {
             assert!(resource["interaction"].to_string().contains("history-instance"), "{resource}");
@@ -102,15 +112,15 @@ async fn every_study_can_be_read_with_all_series_and_instances() {
     for study in studies {
         let id = study["id"].as_str().unwrap();
         let read = gateway.get_json(&format!("/fhir/ImagingStudy/{id}")).await;
-        assert_eq!(read, study, "a match equals the resource that a read returns");
+        assert_eq!(read, study, "the match differs from the resource that a read returns");
         assert_eq!(read["identifier"][0]["value"], format!("urn:oid:{id}"));
         let series = read["series"].as_array().unwrap();
         assert_eq!(read["numberOfSeries"], series.len());
-        let instances: usize =
+        let instance_count: usize =
             series.iter().map(|series| series["instance"].as_array().map_or(0, Vec::len)).sum();
-        assert_eq!(read["numberOfInstances"], instances);
-        let patient = read["subject"]["reference"].as_str().unwrap();
-        let patient = gateway.get_json(&format!("/fhir/{patient}")).await;
+        assert_eq!(read["numberOfInstances"], instance_count);
+        let reference = read["subject"]["reference"].as_str().unwrap();
+        let patient = gateway.get_json(&format!("/fhir/{reference}")).await;
         assert_eq!(patient["resourceType"], "Patient");
     }
 }
@@ -128,28 +138,33 @@ async fn the_endpoint_address_is_the_dicomweb_root_of_the_archive() {
 }
 
 #[tokio::test]
-async fn subsets_of_a_study_are_tagged_and_fetch_only_their_depth() {
+async fn subsets_of_a_study_are_tagged_and_fetched_only_to_their_depth() {
     let gateway = RunningGateway::start_with_samples().await;
     let id = gateway.search_ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
-    let before = (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata"));
+    let counts_before =
+        (gateway.upstream_request_count("search"), gateway.upstream_request_count("metadata"));
     let elements = gateway.get_json(&format!("/fhir/ImagingStudy/{id}?_elements=started,description")).await;
     assert_eq!(elements.get("series"), None);
     assert_eq!(elements["meta"]["tag"][0]["code"], "SUBSETTED");
     assert!(elements["subject"].is_object() && elements["status"].is_string());
     assert_eq!(
         gateway.upstream_request_count("metadata"),
-        before.1,
-        "elements of the study fetch no instances"
+        counts_before.1,
+        "instances were fetched for elements of the study"
     );
     let summary = gateway.get_json(&format!("/fhir/ImagingStudy/{id}?_summary=true")).await;
     assert!(summary["series"].as_array().unwrap().iter().all(|series| series.get("instance").is_none()));
-    assert_eq!(gateway.upstream_request_count("metadata"), before.1, "a summary fetches no instances");
-    assert!(gateway.upstream_request_count("search") > before.0);
+    assert_eq!(
+        gateway.upstream_request_count("metadata"),
+        counts_before.1,
+        "instances were fetched for a summary"
+    );
+    assert!(gateway.upstream_request_count("search") > counts_before.0);
 }
 
 #[tokio::test]
 async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
-    let fixed = RunningGateway::start_with_samples_and_config(
+    let with_public_url = RunningGateway::start_with_samples_and_config(
         "[server]\npublic_url = \"https://imaging.example/pacs\"\n",
     )
     .await;
@@ -157,7 +172,7 @@ async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
         "/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
         "/pacs/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
     ] {
-        let bundle = fixed.get_json(path).await;
+        let bundle = with_public_url.get_json(path).await;
         let text = bundle.to_string();
         assert!(text.contains("https://imaging.example/pacs/dicom-web/main"), "{text}");
         assert!(
@@ -166,7 +181,7 @@ async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
         );
         assert!(!text.contains("127.0.0.1"), "{text}");
     }
-    let trusting =
+    let with_trusted_proxies =
         RunningGateway::start_with_samples_and_config("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n")
             .await;
     let headers = [
@@ -174,9 +189,9 @@ async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
         ("X-Forwarded-Host", "images.example"),
         ("X-Forwarded-Prefix", "/x"),
     ];
-    let endpoint = trusting.get_with_headers("/fhir/Endpoint/main", &headers).await.json();
+    let endpoint = with_trusted_proxies.get_with_headers("/fhir/Endpoint/main", &headers).await.json();
     assert_eq!(endpoint["address"], "https://images.example/x/dicom-web/main");
-    let untrusting = RunningGateway::start_with_samples().await;
-    let endpoint = untrusting.get_with_headers("/fhir/Endpoint/main", &headers).await.json();
-    assert_eq!(endpoint["address"], format!("{}/dicom-web/main", untrusting.base_url()));
+    let without_trusted_proxies = RunningGateway::start_with_samples().await;
+    let endpoint = without_trusted_proxies.get_with_headers("/fhir/Endpoint/main", &headers).await.json();
+    assert_eq!(endpoint["address"], format!("{}/dicom-web/main", without_trusted_proxies.base_url()));
 }

@@ -1,23 +1,31 @@
-//! Several archives that hold studies with the same UIDs.
+//! Several archives that hold a study with the same UID.
 
 use serde_json::Value;
 
 use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
-/// A gateway in front of `first` (main) and `second`.
-async fn in_front_of(first: Pacs, second: Pacs, more: &str) -> (RunningGateway, [RunningPacs; 2]) {
-    let (first, second) = (first.start().await, second.start().await);
+/// Starts a gateway in front of two archives, `main` and `second`, with `lines` in the configuration of each.
+async fn start_with_two_archives(
+    main: Pacs,
+    second: Pacs,
+    lines: &str,
+) -> (RunningGateway, [RunningPacs; 2]) {
+    let (main, second) = (main.start().await, second.start().await);
     let second_archive = format!(
-        "profile = \"orthanc\"\n{more}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\nprofile = \"orthanc\"\n{more}\n",
+        "profile = \"orthanc\"\n{lines}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\nprofile = \"orthanc\"\n{lines}\n",
         second.url()
     );
-    (RunningGateway::start(&first.url(), &second_archive).await, [first, second])
+    (RunningGateway::start(&main.url(), &second_archive).await, [main, second])
 }
 
-fn of_patient(id: &str, series: &str) -> Pacs {
+/// Returns an archive with study 1.2.1 of this patient.
+fn archive_with_study_of(patient_id: &str, series_uid: &str) -> Pacs {
     Pacs::new().with_study(
-        Study::new("1.2.1").patient(id, "Doe^Jane").study_date("20240131").series(series, "CT", 1),
+        Study::new("1.2.1")
+            .patient(patient_id, "Doe^Jane")
+            .study_date("20240131")
+            .series(series_uid, "CT", 1),
     )
 }
 
@@ -38,24 +46,32 @@ async fn a_uid_of_two_patients_in_two_archives_is_a_conflict_that_names_both_arc
         ("P1", "p1", ""),
         ("1", "01", "patient_id_system = \"urn:oid:1.2.3\""),
     ] {
-        let (gateway, _archives) =
-            in_front_of(of_patient(main, "1.2.1.1"), of_patient(second, "1.2.1.2"), systems).await;
+        let (gateway, _archives) = start_with_two_archives(
+            archive_with_study_of(main, "1.2.1.1"),
+            archive_with_study_of(second, "1.2.1.2"),
+            systems,
+        )
+        .await;
         let read = gateway.get("/fhir/ImagingStudy/1.2.1").await;
         assert_eq!((read.status, &read.json()["issue"][0]["code"]), (502, &Value::from("multiple-matches")));
         assert!(read.text().contains("main, second"), "{}", read.text());
-        let all = gateway.get_json("/fhir/ImagingStudy").await;
-        assert_eq!(resources_with_mode(&all, "match").len(), 0, "{all}");
-        let warning = resources_with_mode(&all, "outcome")[0].to_string();
+        let bundle = gateway.get_json("/fhir/ImagingStudy").await;
+        assert_eq!(resources_with_mode(&bundle, "match").len(), 0, "{bundle}");
+        let warning = resources_with_mode(&bundle, "outcome")[0].to_string();
         assert!(warning.contains("1.2.1 (archives: main, second)"), "{warning}");
-        for (patient, own, other) in [(main, "main", "second"), (second, "second", "main")] {
-            let found = gateway.get_json(&format!("/fhir/ImagingStudy?patient.identifier={patient}")).await;
-            let studies = resources_with_mode(&found, "match");
-            assert_eq!((studies.len(), &found["total"]), (1, &Value::from(1)), "{patient}: {found}");
+        for (patient, archive, other_archive) in [(main, "main", "second"), (second, "second", "main")] {
+            let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?patient.identifier={patient}")).await;
+            let studies = resources_with_mode(&bundle, "match");
+            assert_eq!((studies.len(), &bundle["total"]), (1, &Value::from(1)), "{patient}: {bundle}");
             assert_eq!(studies[0]["subject"]["identifier"]["value"], patient);
-            assert_eq!(endpoints(&studies[0]), [format!("Endpoint/{own}")], "the other patient's images");
-            let warning = resources_with_mode(&found, "outcome")[0].to_string();
-            assert!(warning.contains("another Patient ID") && warning.contains(other), "{warning}");
-            // What was found for one patient must not become the result of a read.
+            assert_eq!(
+                endpoints(&studies[0]),
+                [format!("Endpoint/{archive}")],
+                "the images are those of the other patient"
+            );
+            let warning = resources_with_mode(&bundle, "outcome")[0].to_string();
+            assert!(warning.contains("another Patient ID") && warning.contains(other_archive), "{warning}");
+            // A search by one patient must not change the result of a read.
             assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
         }
         assert_eq!(gateway.get_json("/fhir/Patient").await["total"], 2);
@@ -64,36 +80,39 @@ async fn a_uid_of_two_patients_in_two_archives_is_a_conflict_that_names_both_arc
 
 #[tokio::test]
 async fn a_study_of_one_patient_in_two_archives_is_one_study_with_both_endpoints() {
-    let anonymous =
+    let without_patient_id =
         || Pacs::new().with_study(Study::new("1.2.1").study_date("20240131").series("1.2.1.1", "CT", 1));
     for (main, second, systems) in [
-        (of_patient("P1", "1.2.1.1"), of_patient("P1", "1.2.1.1"), ""),
-        (of_patient("P1", "1.2.1.1"), of_patient("P1", "1.2.1.1"), "patient_id_system = \"urn:oid:1.2.3\""),
-        (of_patient("P1", "1.2.1.1"), anonymous(), ""),
+        (archive_with_study_of("P1", "1.2.1.1"), archive_with_study_of("P1", "1.2.1.1"), ""),
+        (
+            archive_with_study_of("P1", "1.2.1.1"),
+            archive_with_study_of("P1", "1.2.1.1"),
+            "patient_id_system = \"urn:oid:1.2.3\"",
+        ),
+        (archive_with_study_of("P1", "1.2.1.1"), without_patient_id(), ""),
     ] {
-        let (gateway, _archives) = in_front_of(main, second, systems).await;
-        let found = gateway.get_json("/fhir/ImagingStudy").await;
+        let (gateway, _archives) = start_with_two_archives(main, second, systems).await;
+        let bundle = gateway.get_json("/fhir/ImagingStudy").await;
         assert_eq!(
-            (&found["total"], resources_with_mode(&found, "outcome").len()),
+            (&bundle["total"], resources_with_mode(&bundle, "outcome").len()),
             (&Value::from(1), 0),
-            "{found}"
+            "{bundle}"
         );
         let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
         assert_eq!(endpoints(&study), ["Endpoint/main", "Endpoint/second"]);
     }
 }
 
-/// An archive that filters returns only one of two patients' rows.
 #[tokio::test]
-async fn a_search_that_finds_one_of_two_patients_of_a_uid_does_not_hide_the_conflict_from_a_read() {
+async fn a_search_for_one_of_two_patients_with_the_same_study_uid_does_not_hide_the_conflict_from_reads() {
     let study = |patient: &str| {
         Study::new("1.2.1").patient(patient, "Doe^Jane").study_date("20240131").series("1.2.1.1", "CT", 1)
     };
     let pacs = Pacs::new().with_study(study("P1")).with_study(study("P2")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     for patient in ["P1", "P2"] {
-        let found = gateway.get_json(&format!("/fhir/ImagingStudy?patient.identifier={patient}")).await;
-        assert_eq!(resources_with_mode(&found, "match")[0]["subject"]["identifier"]["value"], patient);
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?patient.identifier={patient}")).await;
+        assert_eq!(resources_with_mode(&bundle, "match")[0]["subject"]["identifier"]["value"], patient);
         assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502, "{patient}");
     }
 }

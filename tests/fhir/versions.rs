@@ -1,4 +1,4 @@
-//! `meta.versionId`, `meta.lastUpdated` and conditional requests, in front of an archive that changes.
+//! `meta.versionId`, `meta.lastUpdated` and conditional requests, for an archive whose studies change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::{RunningGateway, resources_with_mode};
-use crate::support::pacs::{Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
-const STUDY: &str = "/fhir/ImagingStudy/1.2";
-/// Bypasses the cache.
+const STUDY_PATH: &str = "/fhir/ImagingStudy/1.2";
+/// The header that bypasses the cache.
 const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
 
-fn study(instances: usize) -> Study {
-    Study::new("1.2").patient("P1", "Doe^Jane").series("1.2.1", "CT", instances)
+fn study(instance_count: usize) -> Study {
+    Study::new("1.2").patient("P1", "Doe^Jane").series("1.2.1", "CT", instance_count)
 }
 
-async fn archive() -> RunningPacs {
+async fn start_archive() -> RunningPacs {
     Pacs::new()
         .with_study(study(2))
         .with_study(Study::new("1.3").patient("P2", "Roe^Rob").series("1.3.1", "MR", 1))
@@ -26,11 +26,12 @@ async fn archive() -> RunningPacs {
         .await
 }
 
-async fn reload(gateway: &RunningGateway, path: &str) -> ReceivedResponse {
+/// Gets `path` and bypasses the cache.
+async fn get_uncached(gateway: &RunningGateway, path: &str) -> ReceivedResponse {
     gateway.get_with_headers(path, &[NO_CACHE]).await
 }
 
-/// `meta.versionId` and `meta.lastUpdated`.
+/// Returns `meta.versionId` and `meta.lastUpdated`.
 fn version(resource: &Value) -> (String, String) {
     let text = |name: &str| {
         resource["meta"][name].as_str().unwrap_or_else(|| panic!("{name}: {resource}")).to_owned()
@@ -38,83 +39,86 @@ fn version(resource: &Value) -> (String, String) {
     (text("versionId"), text("lastUpdated"))
 }
 
-fn tag(version: &str) -> String {
+fn etag_of(version: &str) -> String {
     format!("W/\"{version}\"")
 }
 
 #[tokio::test]
 async fn every_representation_of_a_resource_has_the_same_version() {
-    let pacs = archive().await;
+    let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let whole = gateway.get(STUDY).await;
-    let (id, since) = version(&whole.json());
-    assert_eq!(whole.header("etag"), Some(tag(&id).as_str()));
-    for form in ["?_summary=true", "?_summary=text", "?_summary=data", "?_elements=started", "?_pretty=true"]
+    let complete = gateway.get(STUDY_PATH).await;
+    let (version_id, last_updated) = version(&complete.json());
+    assert_eq!(complete.header("etag"), Some(etag_of(&version_id).as_str()));
+    for query in ["?_summary=true", "?_summary=text", "?_summary=data", "?_elements=started", "?_pretty=true"]
     {
-        let received = gateway.get(&format!("{STUDY}{form}")).await;
-        assert_eq!(version(&received.json()), (id.clone(), since.clone()), "{form}");
-        assert_eq!(received.header("etag"), whole.header("etag"), "{form}");
-        assert!(received.header("last-modified").is_some(), "{form}");
+        let received = gateway.get(&format!("{STUDY_PATH}{query}")).await;
+        assert_eq!(version(&received.json()), (version_id.clone(), last_updated.clone()), "{query}");
+        assert_eq!(received.header("etag"), complete.header("etag"), "{query}");
+        assert!(received.header("last-modified").is_some(), "{query}");
     }
     for search in ["?_id=1.2", "?_id=1.2&_summary=true", "?_id=1.2&_elements=started"] {
         let bundle = gateway.get_json(&format!("/fhir/ImagingStudy{search}")).await;
         assert_eq!(
             version(&resources_with_mode(&bundle, "match")[0]),
-            (id.clone(), since.clone()),
+            (version_id.clone(), last_updated.clone()),
             "{search}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_cached_summary_gets_the_version_of_the_whole_study_when_it_is_revalidated() {
-    let pacs = archive().await;
+async fn a_cached_summary_receives_the_version_of_the_complete_study_when_it_is_revalidated() {
+    let pacs = start_archive().await;
     let clock = Arc::new(ManualClock::default());
     let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
-    let path = format!("{STUDY}?_summary=true");
-    let (before, since) = version(&gateway.get_json(&path).await);
-    let whole = version(&gateway.get_json(STUDY).await);
-    assert_ne!(whole.0, before);
-    assert_eq!(whole.1, since, "reading the whole study is not a change");
-    let sent = pacs.targets().len();
+    let path = format!("{STUDY_PATH}?_summary=true");
+    let (version_id_before, last_updated) = version(&gateway.get_json(&path).await);
+    let complete_version = version(&gateway.get_json(STUDY_PATH).await);
+    assert_ne!(complete_version.0, version_id_before);
+    assert_eq!(complete_version.1, last_updated, "the read of the complete study was recorded as a change");
+    let count_before = pacs.targets().len();
     clock.advance(Duration::from_hours(1));
     let summary = gateway.get_json(&path).await;
-    assert_eq!(version(&summary), whole);
-    let sent = pacs.targets().split_off(sent);
-    assert!(!sent.is_empty() && !sent.iter().any(|target| target.contains("/series")), "{sent:?}");
+    assert_eq!(version(&summary), complete_version);
+    let targets = pacs.targets().split_off(count_before);
+    assert!(!targets.is_empty() && !targets.iter().any(|target| target.contains("/series")), "{targets:?}");
 }
 
 #[tokio::test]
 async fn a_changed_study_has_another_version_and_a_later_time() {
-    let pacs = archive().await;
+    let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let before = gateway.get(STUDY).await;
-    let other = version(&gateway.get_json("/fhir/ImagingStudy/1.3").await);
-    let (id, since) = version(&before.json());
-    assert_eq!(version(&reload(&gateway, STUDY).await.json()), (id.clone(), since.clone()));
+    let before = gateway.get(STUDY_PATH).await;
+    let other_version = version(&gateway.get_json("/fhir/ImagingStudy/1.3").await);
+    let (version_id, last_updated) = version(&before.json());
+    assert_eq!(
+        version(&get_uncached(&gateway, STUDY_PATH).await.json()),
+        (version_id.clone(), last_updated.clone())
+    );
     pacs.set_studies([study(3), Study::new("1.3").patient("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
-    let after = reload(&gateway, STUDY).await;
-    let (changed, later) = version(&after.json());
-    assert_ne!(changed, id);
-    assert!(later > since, "{later} {since}");
-    assert_eq!(version(&reload(&gateway, "/fhir/ImagingStudy/1.3").await.json()), other);
+    let after = get_uncached(&gateway, STUDY_PATH).await;
+    let (new_version_id, new_last_updated) = version(&after.json());
+    assert_ne!(new_version_id, version_id);
+    assert!(new_last_updated > last_updated, "{new_last_updated} {last_updated}");
+    assert_eq!(version(&get_uncached(&gateway, "/fhir/ImagingStudy/1.3").await.json()), other_version);
     for (name, value) in [
-        ("If-None-Match", tag(&id)),
+        ("If-None-Match", etag_of(&version_id)),
         ("If-Modified-Since", before.header("last-modified").unwrap().to_owned()),
     ] {
-        let received = gateway.get_with_headers(STUDY, &[(name, &value)]).await;
-        assert_eq!(received.status, 200, "{name} hides a change");
+        let received = gateway.get_with_headers(STUDY_PATH, &[(name, &value)]).await;
+        assert_eq!(received.status, 200, "{name} prevents the client from receiving the change");
     }
 }
 
 #[tokio::test]
-async fn a_change_of_instances_without_changed_rows_is_detected_when_they_are_read() {
+async fn a_change_of_instances_without_changed_rows_is_detected_when_the_instances_are_read() {
     let metadata = |uid: &str| {
         let instance = serde_json::json!({
             "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
             "00080018": {"vr": "UI", "Value": [uid]},
         });
-        crate::support::pacs::CannedResponse::json(Value::Array(vec![instance]).to_string())
+        CannedResponse::json(Value::Array(vec![instance]).to_string())
     };
     let pacs = Pacs::new()
         .with_study(study(1))
@@ -122,58 +126,66 @@ async fn a_change_of_instances_without_changed_rows_is_detected_when_they_are_re
         .start()
         .await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let (id, since) = version(&gateway.get_json(STUDY).await);
+    let (version_id, last_updated) = version(&gateway.get_json(STUDY_PATH).await);
     assert_eq!(
-        version(&gateway.get_json(&format!("{STUDY}?_summary=true")).await),
-        (id.clone(), since.clone())
+        version(&gateway.get_json(&format!("{STUDY_PATH}?_summary=true")).await),
+        (version_id.clone(), last_updated.clone())
     );
-    let (changed, later) = version(&reload(&gateway, STUDY).await.json());
-    assert_ne!(changed, id);
-    assert!(later > since);
+    let (new_version_id, new_last_updated) = version(&get_uncached(&gateway, STUDY_PATH).await.json());
+    assert_ne!(new_version_id, version_id);
+    assert!(new_last_updated > last_updated);
 }
 
 #[tokio::test]
 async fn conditional_reads_return_304_for_the_current_version() {
-    let pacs = archive().await;
+    let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let patient = gateway.get_json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
-    for path in [STUDY, &format!("{STUDY}?_summary=true"), &format!("/fhir/{patient}"), "/fhir/Endpoint/main"]
-    {
-        let first = gateway.get(path).await;
-        let etag = first.header("etag").unwrap();
-        assert_eq!(etag, tag(first.json()["meta"]["versionId"].as_str().unwrap()), "{path}");
-        let again = gateway.get_with_headers(path, &[("If-None-Match", &format!("\"x\", {etag}"))]).await;
-        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
-        assert_eq!(again.header("etag"), Some(etag));
-        assert_eq!(again.header("last-modified").is_some(), first.header("last-modified").is_some());
-        let Some(date) = first.header("last-modified") else {
+    let patient = gateway.get_json(STUDY_PATH).await["subject"]["reference"].as_str().unwrap().to_owned();
+    for path in [
+        STUDY_PATH,
+        &format!("{STUDY_PATH}?_summary=true"),
+        &format!("/fhir/{patient}"),
+        "/fhir/Endpoint/main",
+    ] {
+        let response = gateway.get(path).await;
+        let etag = response.header("etag").unwrap();
+        assert_eq!(etag, etag_of(response.json()["meta"]["versionId"].as_str().unwrap()), "{path}");
+        let conditional_response =
+            gateway.get_with_headers(path, &[("If-None-Match", &format!("\"x\", {etag}"))]).await;
+        assert_eq!((conditional_response.status, conditional_response.body.len()), (304, 0), "{path}");
+        assert_eq!(conditional_response.header("etag"), Some(etag));
+        assert_eq!(
+            conditional_response.header("last-modified").is_some(),
+            response.header("last-modified").is_some()
+        );
+        let Some(date) = response.header("last-modified") else {
             assert!(path.contains("Patient"), "{path}: the time of a change of a Patient is unknown");
-            assert_eq!(first.json()["meta"].get("lastUpdated"), None);
+            assert_eq!(response.json()["meta"].get("lastUpdated"), None);
             continue;
         };
-        // If-None-Match takes precedence over If-Modified-Since (RFC 9110 13.2.2), and an old date does not match.
-        let other =
+        // If-None-Match takes precedence over If-Modified-Since (RFC 9110 13.2.2).
+        let other_etag =
             gateway.get_with_headers(path, &[("If-None-Match", "\"x\""), ("If-Modified-Since", date)]).await;
-        assert_eq!(other.status, 200, "{path}");
-        let old = [("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")];
-        assert_eq!(gateway.get_with_headers(path, &old).await.status, 200, "{path}");
-        let late = [("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")];
-        assert_eq!(gateway.get_with_headers(path, &late).await.status, 304, "{path}");
+        assert_eq!(other_etag.status, 200, "{path}");
+        let early_date = [("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert_eq!(gateway.get_with_headers(path, &early_date).await.status, 200, "{path}");
+        let late_date = [("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")];
+        assert_eq!(gateway.get_with_headers(path, &late_date).await.status, 304, "{path}");
         let head = client::send("HEAD", &format!("{}{path}", gateway.base_url()), &[]).await;
         assert_eq!((head.header("etag"), head.status), (Some(etag), 200));
-        assert_eq!(head.header("last-modified").is_some(), first.header("last-modified").is_some());
+        assert_eq!(head.header("last-modified").is_some(), response.header("last-modified").is_some());
     }
 }
 
 #[tokio::test]
-async fn vread_returns_the_current_version_and_no_other() {
-    let pacs = archive().await;
+async fn vread_returns_only_the_current_version() {
+    let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let patient = gateway.get_json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
-    for path in [STUDY, &format!("/fhir/{patient}"), "/fhir/Endpoint/main"] {
+    let patient = gateway.get_json(STUDY_PATH).await["subject"]["reference"].as_str().unwrap().to_owned();
+    for path in [STUDY_PATH, &format!("/fhir/{patient}"), "/fhir/Endpoint/main"] {
         let read = gateway.get(path).await;
-        let id = read.json()["meta"]["versionId"].as_str().unwrap().to_owned();
-        let version_path = format!("{path}/_history/{id}");
+        let version_id = read.json()["meta"]["versionId"].as_str().unwrap().to_owned();
+        let version_path = format!("{path}/_history/{version_id}");
         let vread = gateway.get(&version_path).await;
         assert_eq!((vread.status, vread.json()), (200, read.json()), "{path}");
         assert_eq!(vread.header("etag"), read.header("etag"));
@@ -181,16 +193,20 @@ async fn vread_returns_the_current_version_and_no_other() {
             vread.header("content-location"),
             Some(format!("{}{version_path}", gateway.base_url()).as_str())
         );
-        let again = gateway.get_with_headers(&version_path, &[("If-None-Match", &tag(&id))]).await;
-        assert_eq!(again.status, 304);
-        let other = gateway.get(&format!("{path}/_history/0123")).await;
-        assert_eq!((other.status, other.json()["issue"][0]["code"].clone()), (404, "not-supported".into()));
-        assert!(other.text().contains("history"), "{}", other.text());
+        let conditional_response =
+            gateway.get_with_headers(&version_path, &[("If-None-Match", &etag_of(&version_id))]).await;
+        assert_eq!(conditional_response.status, 304);
+        let other_version = gateway.get(&format!("{path}/_history/0123")).await;
+        assert_eq!(
+            (other_version.status, other_version.json()["issue"][0]["code"].clone()),
+            (404, "not-supported".into())
+        );
+        assert!(other_version.text().contains("history"), "{}", other_version.text());
     }
     for path in ["/fhir/ImagingStudy/_history", "/fhir/_history"] {
-        let refused = gateway.get(path).await;
+        let rejected = gateway.get(path).await;
         assert_eq!(
-            (refused.status, refused.json()["issue"][0]["code"].clone()),
+            (rejected.status, rejected.json()["issue"][0]["code"].clone()),
             (404, "not-supported".into())
         );
     }
@@ -201,12 +217,12 @@ async fn vread_returns_the_current_version_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_history_of_an_instance_has_its_current_version() {
-    let pacs = archive().await;
+async fn the_history_of_a_resource_contains_its_current_version() {
+    let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let patient = gateway.get_json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    let patient = gateway.get_json(STUDY_PATH).await["subject"]["reference"].as_str().unwrap().to_owned();
     for (path, has_time) in
-        [(STUDY, true), (&format!("/fhir/{patient}"), false), ("/fhir/Endpoint/main", true)]
+        [(STUDY_PATH, true), (&format!("/fhir/{patient}"), false), ("/fhir/Endpoint/main", true)]
     {
         let read = gateway.get(path).await;
         let bundle = gateway.get_json(&format!("{path}/_history")).await;
@@ -226,26 +242,30 @@ async fn the_history_of_an_instance_has_its_current_version() {
         assert_eq!(entry["response"]["lastModified"], entry["resource"]["meta"]["lastUpdated"]);
         assert_eq!(entry["response"]["lastModified"].is_string(), has_time);
         assert_eq!(entry.get("search"), None);
-        // A version without a known time may be in any period.
-        let outside = u64::from(!has_time);
-        for (query, total, entries) in [
+        // The time of the version of a Patient is unknown, so the version matches every period.
+        let matches_outside = u64::from(!has_time);
+        for (query, total, expected_count) in [
             ("_since=1970-01-01T00:00:00Z", 1, 1),
-            ("_since=2999-01-01T00:00:00.000Z", outside, outside),
+            ("_since=2999-01-01T00:00:00.000Z", matches_outside, matches_outside),
             ("_at=2999", 1, 1),
-            ("_at=1970-01-01", outside, outside),
+            ("_at=1970-01-01", matches_outside, matches_outside),
             ("_count=1", 1, 1),
             ("_count=0", 1, 0),
             ("_since=", 1, 1),
             ("_elements=id", 1, 1),
         ] {
             let bundle = gateway.get_json(&format!("{path}/_history?{query}")).await;
-            let shown = bundle["entry"].as_array().map_or(0, Vec::len) as u64;
-            assert_eq!((bundle["total"].as_u64(), shown), (Some(total), entries), "{path} {query}");
+            let entry_count = bundle["entry"].as_array().map_or(0, Vec::len) as u64;
+            assert_eq!(
+                (bundle["total"].as_u64(), entry_count),
+                (Some(total), expected_count),
+                "{path} {query}"
+            );
         }
         for query in ["_since=yesterday", "_at=2024-13", "_count=-1", "_count=x"] {
-            let refused = gateway.get(&format!("{path}/_history?{query}")).await;
+            let rejected = gateway.get(&format!("{path}/_history?{query}")).await;
             assert_eq!(
-                (refused.status, &refused.json()["issue"][0]["code"]),
+                (rejected.status, &rejected.json()["issue"][0]["code"]),
                 (400, &"value".into()),
                 "{query}"
             );
@@ -259,23 +279,23 @@ async fn the_history_of_an_instance_has_its_current_version() {
 }
 
 #[tokio::test]
-async fn batch_entries_have_their_own_conditions() {
-    let pacs = archive().await;
+async fn conditions_of_batch_entries_apply_to_the_entry() {
+    let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let (id, _) = version(&gateway.get_json(STUDY).await);
-    let since = "Fri, 01 Jan 2100 00:00:00 GMT";
+    let (version_id, _) = version(&gateway.get_json(STUDY_PATH).await);
+    let late_date = "Fri, 01 Jan 2100 00:00:00 GMT";
     let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": [
-        {"request": {"method": "GET", "url": "ImagingStudy/1.2", "ifModifiedSince": since}},
-        {"request": {"method": "GET", "url": format!("ImagingStudy/1.2/_history/{id}")}},
+        {"request": {"method": "GET", "url": "ImagingStudy/1.2", "ifModifiedSince": late_date}},
+        {"request": {"method": "GET", "url": format!("ImagingStudy/1.2/_history/{version_id}")}},
         {"request": {"method": "GET", "url": "ImagingStudy/1.2/_history"}},
     ]});
     let url = format!("{}/fhir", gateway.base_url());
-    let answer = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
+    let response = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
     let status =
-        |index: usize| answer["entry"][index]["response"]["status"].as_str().unwrap()[..3].to_owned();
+        |index: usize| response["entry"][index]["response"]["status"].as_str().unwrap()[..3].to_owned();
     assert_eq!((status(0), status(1), status(2)), ("304".to_owned(), "200".to_owned(), "200".to_owned()));
-    assert_eq!(answer["entry"][2]["resource"]["entry"][0]["resource"], answer["entry"][1]["resource"]);
-    assert_eq!(answer["entry"][1]["resource"]["meta"]["versionId"], *id);
+    assert_eq!(response["entry"][2]["resource"]["entry"][0]["resource"], response["entry"][1]["resource"]);
+    assert_eq!(response["entry"][1]["resource"]["meta"]["versionId"], *version_id);
 }
 
 #[tokio::test]
@@ -306,18 +326,18 @@ async fn options_returns_the_methods_of_each_url() {
 }
 
 #[tokio::test]
-async fn a_deleted_study_is_a_410_across_restarts_until_it_is_stored_again() {
+async fn a_deleted_study_causes_410_across_restarts_until_it_is_restored() {
     let state = tempfile::tempdir().unwrap();
-    let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
-    let pacs = archive().await;
-    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "it never existed");
-    // One was read, the other was listed.
-    let (id, since) = version(&gateway.get_json(STUDY).await);
+    let config = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    let pacs = start_archive().await;
+    let gateway = RunningGateway::start(&pacs.url(), &config).await;
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "the study never existed");
+    // The first study has been read, and the second one has been listed.
+    let (version_id, last_updated) = version(&gateway.get_json(STUDY_PATH).await);
     gateway.get_json("/fhir/ImagingStudy?_summary=true").await;
     pacs.set_studies([]);
-    for path in [STUDY, "/fhir/ImagingStudy/1.3"] {
-        let deleted = reload(&gateway, path).await;
+    for path in [STUDY_PATH, "/fhir/ImagingStudy/1.3"] {
+        let deleted = get_uncached(&gateway, path).await;
         assert_eq!(
             (deleted.status, deleted.json()["issue"][0]["code"].clone()),
             (410, "deleted".into()),
@@ -325,43 +345,47 @@ async fn a_deleted_study_is_a_410_across_restarts_until_it_is_stored_again() {
         );
     }
     gateway.stop().await;
-    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    assert_eq!(gateway.get(STUDY).await.status, 410, "the deletion is known after a restart");
-    assert_eq!(gateway.get(&format!("{STUDY}/_history/{id}")).await.status, 410);
-    assert_eq!(gateway.get(&format!("{STUDY}/_history")).await.status, 410);
+    let gateway = RunningGateway::start(&pacs.url(), &config).await;
+    assert_eq!(gateway.get(STUDY_PATH).await.status, 410, "the deletion is unknown after the restart");
+    assert_eq!(gateway.get(&format!("{STUDY_PATH}/_history/{version_id}")).await.status, 410);
+    assert_eq!(gateway.get(&format!("{STUDY_PATH}/_history")).await.status, 410);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404);
     pacs.set_studies([study(2)]);
-    let (again, later) = version(&gateway.get_json(STUDY).await);
-    assert_eq!(again, id, "the same content has the same versionId");
-    assert!(later > since, "and an incremental client sees the study again");
+    let (restored_version_id, restored_last_updated) = version(&gateway.get_json(STUDY_PATH).await);
+    assert_eq!(restored_version_id, version_id, "the same content has another versionId");
+    assert!(
+        restored_last_updated > last_updated,
+        "an incremental client does not receive the restored study"
+    );
 }
 
 #[tokio::test]
-async fn versions_survive_a_restart_and_version_ids_the_loss_of_the_store() {
+async fn versions_survive_a_restart_and_version_ids_survive_the_loss_of_the_store() {
     let state = tempfile::tempdir().unwrap();
-    let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
-    let pacs = archive().await;
-    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    let (study, endpoint) =
-        (version(&gateway.get_json(STUDY).await), version(&gateway.get_json("/fhir/Endpoint/main").await));
+    let config = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    let pacs = start_archive().await;
+    let gateway = RunningGateway::start(&pacs.url(), &config).await;
+    let (study_version, endpoint_version) = (
+        version(&gateway.get_json(STUDY_PATH).await),
+        version(&gateway.get_json("/fhir/Endpoint/main").await),
+    );
     gateway.stop().await;
-    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    assert_eq!(version(&gateway.get_json(STUDY).await), study);
+    let gateway = RunningGateway::start(&pacs.url(), &config).await;
+    assert_eq!(version(&gateway.get_json(STUDY_PATH).await), study_version);
     // The address of the Endpoint has changed with the port of the listener.
-    assert_eq!(version(&gateway.get_json("/fhir/Endpoint/main").await).1, endpoint.1);
+    assert_eq!(version(&gateway.get_json("/fhir/Endpoint/main").await).1, endpoint_version.1);
     gateway.stop().await;
     std::fs::remove_file(state.path().join("store.redb")).unwrap();
-    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
-    let (id, since) = version(&gateway.get_json(STUDY).await);
-    assert_eq!(id, study.0);
-    assert!(since > study.1);
+    let gateway = RunningGateway::start(&pacs.url(), &config).await;
+    let (version_id, last_updated) = version(&gateway.get_json(STUDY_PATH).await);
+    assert_eq!(version_id, study_version.0);
+    assert!(last_updated > study_version.1);
     gateway.stop().await;
     let gateway =
-        RunningGateway::start(&pacs.url(), &format!("accession_system = \"urn:oid:2.999\"\n{configured}"))
-            .await;
+        RunningGateway::start(&pacs.url(), &format!("accession_system = \"urn:oid:2.999\"\n{config}")).await;
     assert_ne!(
-        version(&gateway.get_json(STUDY).await).0,
-        id,
-        "configuration that changes the resource changes its version"
+        version(&gateway.get_json(STUDY_PATH).await).0,
+        version_id,
+        "the configuration changed the resource but not its version"
     );
 }

@@ -5,7 +5,7 @@ use dicomweb_gateway::clock::SharedClock;
 use super::gateway::RunningGateway;
 use super::pacs::RunningPacs;
 
-/// The public URL of the archive root, which responses contain independently of the port.
+/// The public URL of the archive root. It is configured, so the URLs in responses do not depend on the port.
 pub const PUBLIC_URL: &str = "https://gateway.example/imaging/dicom-web/main";
 
 /// The root of the archive `main` at a gateway that runs until this value is dropped.
@@ -18,12 +18,12 @@ impl ArchiveRoot {
         Self::start_with_config(&pacs.url(), "").await
     }
 
-    /// Starts a gateway in front of the archive at `url`, with additional lines of configuration.
+    /// Starts a gateway in front of the archive at `url`, with `lines` added to its configuration.
     pub async fn start_with_config(url: &str, lines: &str) -> Self {
         Self(RunningGateway::start(url, &with_public_url(lines)).await)
     }
 
-    /// Does the same as [`with_config`](Self::start_with_config), with `clock`.
+    /// Starts a gateway like [`start_with_config`](Self::start_with_config), with `clock`.
     pub async fn start_with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
         Self(RunningGateway::start_with_clock(clock, url, &with_public_url(lines)).await)
     }

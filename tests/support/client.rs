@@ -1,5 +1,5 @@
-//! An HTTP/1.1 client that sends requests unchanged, and returns the part of the response that it received if the transfer was
-//! aborted.
+//! An HTTP/1.1 client that sends requests unchanged. If the transfer is aborted, it returns the part of the response that it
+//! received.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A timeout that is reached only if a test fails, even on a busy machine.
+/// The timeout for a response. It is so long that even on a busy machine only a failing test reaches it.
 const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A response as it was received.
@@ -24,17 +24,17 @@ pub struct ReceivedResponse {
 }
 
 impl ReceivedResponse {
-    /// Returns the value of a header.
+    /// Returns the value of the header `name`, which is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the body as text.
+    /// Returns the body as text, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Parses the body as JSON.
+    /// Parses the body as JSON; panics if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
@@ -50,7 +50,7 @@ pub async fn get_with_headers(url: &str, headers: &[(&str, &str)]) -> ReceivedRe
     send("GET", url, headers).await
 }
 
-/// Sends a request for `url` with unchanged path and query, and reads the response.
+/// Sends a request without a body, with path and query unchanged, and reads the response.
 pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> ReceivedResponse {
     receive(method, send_request(method, url, headers).await).await
 }
@@ -58,16 +58,16 @@ pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received
 /// Reads the response to a request with `method` that was sent over `stream`.
 pub async fn receive(method: &str, mut stream: TcpStream) -> ReceivedResponse {
     let mut bytes = Vec::new();
-    let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
-    let has_ended = reading.expect("a response in time").is_ok();
+    let read_result = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
+    let has_ended = read_result.expect("no response before the timeout").is_ok();
     parse_response(method, &bytes, has_ended)
 }
 
 /// Sends a request without reading the response.
 pub async fn send_request(method: &str, url: &str, headers: &[(&str, &str)]) -> TcpStream {
-    let rest = url.strip_prefix("http://").expect("an http URL");
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut stream = TcpStream::connect(authority).await.expect("a listener");
+    let without_scheme = url.strip_prefix("http://").expect("the URL does not begin with http://");
+    let (authority, path) = without_scheme.split_once('/').unwrap_or((without_scheme, ""));
+    let mut stream = TcpStream::connect(authority).await.expect("the connection was refused");
     let mut head = format!("{method} /{path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         write!(head, "Host: {authority}\r\n").unwrap();
@@ -76,15 +76,16 @@ pub async fn send_request(method: &str, url: &str, headers: &[(&str, &str)]) -> 
         write!(head, "{name}: {value}\r\n").unwrap();
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await.expect("an open connection");
+    stream.write_all(head.as_bytes()).await.expect("the connection was closed");
     stream
 }
 
+/// Parses a response; `has_ended` is whether the server closed the connection without an error.
 fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> ReceivedResponse {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+    let Some(head_length) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return ReceivedResponse { status: 0, headers: Vec::new(), body: Vec::new(), is_complete: false };
     };
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let head = String::from_utf8_lossy(&bytes[..head_length]).into_owned();
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
     let headers: Vec<(String, String)> = lines
@@ -92,16 +93,16 @@ fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> ReceivedRespon
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let header =
-        |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-    let rest = &bytes[end + 4..];
+        |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
+    let content = &bytes[head_length + 4..];
     let (body, is_complete) = if method == "HEAD" || matches!(status, 204 | 304) {
-        (rest.to_vec(), rest.is_empty())
+        (content.to_vec(), content.is_empty())
     } else if header("transfer-encoding") == Some("chunked") {
-        decode_chunks(rest)
+        decode_chunks(content)
     } else if let Some(length) = header("content-length").and_then(|length| length.parse::<usize>().ok()) {
-        (rest.to_vec(), rest.len() == length)
+        (content.to_vec(), content.len() == length)
     } else {
-        (rest.to_vec(), has_ended)
+        (content.to_vec(), has_ended)
     };
     ReceivedResponse { status, headers, body, is_complete }
 }
@@ -110,11 +111,14 @@ fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> ReceivedRespon
 fn decode_chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {
-        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return (body, false) };
-        let size =
-            std::str::from_utf8(&rest[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let Some(line_length) = rest.windows(2).position(|window| window == b"\r\n") else {
+            return (body, false);
+        };
+        let size = std::str::from_utf8(&rest[..line_length])
+            .ok()
+            .and_then(|size| usize::from_str_radix(size, 16).ok());
         let Some(size) = size else { return (body, false) };
-        rest = &rest[line + 2..];
+        rest = &rest[line_length + 2..];
         if size == 0 {
             return (body, rest.starts_with(b"\r\n"));
         }
@@ -127,15 +131,12 @@ fn decode_chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// Sends POST with a body.
+/// Sends POST with a body, and reads the response.
 pub async fn post(url: &str, content_type: &str, body: &str) -> ReceivedResponse {
     let length = body.len().to_string();
     let mut stream =
         send_request("POST", url, &[("Content-Type", content_type), ("Content-Length", &length)]).await;
     // A server that rejects the body may close the connection before the whole body is sent.
     let _ = stream.write_all(body.as_bytes()).await;
-    let mut bytes = Vec::new();
-    let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
-    let has_ended = reading.expect("a response in time").is_ok();
-    parse_response("POST", &bytes, has_ended)
+    receive("POST", stream).await
 }

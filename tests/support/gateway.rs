@@ -9,7 +9,6 @@ use dicomweb_gateway::auth::Authenticator;
 use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
 use dicomweb_gateway::telemetry::Metrics;
-use http_server;
 use http_server::{ConnectionLimits, Tls};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -19,45 +18,45 @@ use tokio::task::JoinHandle;
 use super::client::{self, ReceivedResponse};
 use super::samples::{self, SampleArchive};
 
-/// A duration longer than any test, for timeouts that a test does not set and that must not be reached, even on a busy machine.
-const LONG: Duration = Duration::from_hours(1);
+/// The value of the timeouts that a test does not set. It is longer than any test, even on a busy machine.
+const UNREACHED_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Connection limits that no test reaches.
-const LONG_LIMITS: ConnectionLimits = ConnectionLimits {
-    first_byte: LONG,
-    head: LONG,
-    idle: LONG,
-    stall: LONG,
-    drain: LONG,
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
+    first_byte: UNREACHED_TIMEOUT,
+    head: UNREACHED_TIMEOUT,
+    idle: UNREACHED_TIMEOUT,
+    stall: UNREACHED_TIMEOUT,
+    drain: UNREACHED_TIMEOUT,
     max_connections: 4096,
 };
 
-/// Extends every timeout that `lines`, the configuration of the test, does not set.
+/// Extends every timeout that the configuration of the test, `lines`, does not set.
 fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>) {
-    let sets = |key: &str| lines.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
-    if !sets("request_timeout") {
-        config.server.request_timeout = LONG;
+    let has_key = |key: &str| lines.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
+    if !has_key("request_timeout") {
+        config.server.request_timeout = UNREACHED_TIMEOUT;
     }
     if let Some(fresh_for) = fresh_for
-        && !sets("fresh_for")
+        && !has_key("fresh_for")
     {
         config.cache.fresh_for = fresh_for;
     }
-    if !sets("timeout") {
+    if !has_key("timeout") {
         for archive in &mut config.archives {
-            archive.settings.timeout = LONG;
+            archive.settings.timeout = UNREACHED_TIMEOUT;
         }
     }
 }
 
-/// A gateway that runs until it is dropped, with the embedded archive if it is used.
+/// A gateway that runs until this value is dropped.
 #[derive(Debug)]
 pub struct RunningGateway {
     base_url: String,
     metrics: Metrics,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    /// The embedded archive, which runs as long as the gateway.
+    /// The embedded archive if the gateway is in front of it: it runs as long as the gateway.
     archive: Option<Arc<SampleArchive>>,
 }
 
@@ -67,23 +66,23 @@ impl RunningGateway {
         Self::start_with_samples_and_config("").await
     }
 
-    /// Does the same as [`start_with_samples`](Self::start_with_samples), with additional lines of configuration.
-    pub async fn start_with_samples_and_config(more: &str) -> Self {
-        // The creation of the samples blocks.
+    /// Starts a gateway like [`start_with_samples`](Self::start_with_samples), with `lines` added to its configuration.
+    pub async fn start_with_samples_and_config(lines: &str) -> Self {
+        // Creating the samples blocks the thread.
         let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
-        let mut gateway = Self::start(&archive.url, more).await;
+        let mut gateway = Self::start(&archive.url, lines).await;
         gateway.archive = Some(archive);
         gateway
     }
 
-    /// Starts a gateway in front of the archive at `url`.
-    pub async fn start(url: &str, more: &str) -> Self {
-        Self::launch(Arc::new(SystemClock::default()), url, more, None, Some(LONG)).await
+    /// Starts a gateway in front of the archive at `url`, with `lines` added to its configuration.
+    pub async fn start(url: &str, lines: &str) -> Self {
+        Self::launch(Arc::new(SystemClock::default()), url, lines, None, Some(UNREACHED_TIMEOUT)).await
     }
 
-    /// Starts a gateway in front of the archive at `url`, with `clock`, which the test advances.
-    pub async fn start_with_clock(clock: SharedClock, url: &str, more: &str) -> Self {
-        Self::launch(clock, url, more, None, None).await
+    /// Starts a gateway like [`start`](Self::start), with `clock`, which the test advances.
+    pub async fn start_with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
+        Self::launch(clock, url, lines, None, None).await
     }
 
     /// Starts a gateway in front of the archive at `url`, with `authenticator`.
@@ -94,16 +93,16 @@ impl RunningGateway {
     async fn launch(
         clock: SharedClock,
         url: &str,
-        more: &str,
+        lines: &str,
         authenticator: Option<Arc<dyn Authenticator>>,
         fresh_for: Option<Duration>,
     ) -> Self {
         let text = format!(
-            "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{more}"
+            "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{lines}"
         );
         let mut config =
             Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
-        extend_timeouts(&mut config, more, fresh_for);
+        extend_timeouts(&mut config, lines, fresh_for);
         let metrics = Metrics::default();
         let app = match authenticator {
             None => App::new(&config, clock, metrics.clone()),
@@ -115,16 +114,16 @@ impl RunningGateway {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base_url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let service = app.service();
-        let (shutdown, requested) = oneshot::channel();
+        let (shutdown, shutdown_requested) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let stop = async { drop(requested.await) };
-            http_server::serve_with_tls(listener, tls, LONG_LIMITS, service, stop).await;
+            let stop = async { drop(shutdown_requested.await) };
+            http_server::serve_with_tls(listener, tls, CONNECTION_LIMITS, service, stop).await;
             app.close().await;
         });
         Self { base_url, metrics, shutdown: Some(shutdown), task, archive: None }
     }
 
-    /// Shuts down the gateway like an orchestrator, and waits until it has ended.
+    /// Shuts the gateway down gracefully, and waits until it has ended.
     pub async fn stop(mut self) {
         drop(self.shutdown.take());
         (&mut self.task).await.unwrap();
@@ -135,12 +134,12 @@ impl RunningGateway {
         &self.base_url
     }
 
-    /// Returns the metrics as text.
+    /// Returns the metrics in the Prometheus text format.
     pub fn metrics(&self) -> String {
         self.metrics.to_text()
     }
 
-    /// Returns the number of upstream requests of a class so far, with all outcomes.
+    /// Returns the number of upstream requests of `class` until now, with any outcome.
     pub fn upstream_request_count(&self, class: &str) -> u64 {
         let label = format!("class=\"{class}\"");
         let lines = self.metrics().lines().map(str::to_owned).collect::<Vec<_>>();
@@ -160,26 +159,26 @@ impl RunningGateway {
         client::get_with_headers(&format!("{}{path}", self.base_url), headers).await
     }
 
-    /// Reads the JSON resource at a path; panics unless the status is 200.
+    /// Gets the JSON resource at a path; panics unless the status is 200.
     pub async fn get_json(&self, path: &str) -> Value {
         let received = self.get(path).await;
         assert_eq!(received.status, 200, "{path}: {}", received.text());
         received.json()
     }
 
-    /// Reads the matches on all pages of a search; also returns the first page.
+    /// Gets all pages of a search. Returns the matches of all pages, and the first page.
     pub async fn search(&self, path: &str) -> (Vec<Value>, Value) {
-        let first = self.get_json(path).await;
-        let (mut matches, mut page) = (Vec::new(), first.clone());
+        let first_page = self.get_json(path).await;
+        let (mut matches, mut page) = (Vec::new(), first_page.clone());
         loop {
             matches.extend(resources_with_mode(&page, "match"));
-            let Some(next) = link_url(&page, "next") else { return (matches, first) };
-            let path = next.strip_prefix(&self.base_url).expect("a link to the gateway").to_owned();
+            let Some(next) = link_url(&page, "next") else { return (matches, first_page) };
+            let path = next.strip_prefix(&self.base_url).expect("the link is not to the gateway").to_owned();
             page = self.get_json(&path).await;
         }
     }
 
-    /// Reads the ids of the matches on all pages of a search.
+    /// Gets all pages of a search. Returns the ids of the matches.
     pub async fn search_ids(&self, path: &str) -> Vec<String> {
         let (matches, _) = self.search(path).await;
         matches.iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()

@@ -1,4 +1,4 @@
-//! An HTTP/2 client with prior knowledge (RFC 9113 3.3): several streams over one connection.
+//! An HTTP/2 client with prior knowledge (RFC 9113 3.3), which sends several streams over one connection.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,7 +18,7 @@ pub struct Http2Client {
 }
 
 impl Http2Client {
-    /// Connects to `base_url`, `http://host:port`.
+    /// Connects to `base_url`, such as `http://127.0.0.1:80`.
     pub async fn connect(base_url: &str) -> Self {
         let stream = TcpStream::connect(base_url.strip_prefix("http://").unwrap()).await.unwrap();
         let (sender, connection) =
@@ -27,7 +27,7 @@ impl Http2Client {
         Self { sender, base_url: base_url.to_owned() }
     }
 
-    /// Sends GET without reading the body; `None` if there was no response. Dropping the response resets only its stream.
+    /// Sends GET without reading the body; `None` if there was no response. If the response is dropped, only its stream is reset.
     pub async fn send(&self, path: &str, headers: &[(&str, &str)]) -> Option<Response<Incoming>> {
         let mut request = Request::get(format!("{}{path}", self.base_url));
         for (name, value) in headers {
@@ -36,7 +36,7 @@ impl Http2Client {
         self.sender.clone().send_request(request.body(Empty::new()).unwrap()).await.ok()
     }
 
-    /// Sends GET and reads the response.
+    /// Sends GET and reads the response; its status is 0 if there was none.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> ReceivedResponse {
         let mut received =
             ReceivedResponse { status: 0, headers: Vec::new(), body: Vec::new(), is_complete: false };

@@ -18,11 +18,11 @@ pub fn object_without_pixel_data(study: &str, series: &str, instance: &str) -> I
     ])
 }
 
-/// Creates an object with native pixel data: frames of 2 by 2 pixels, concatenated in `pixels`.
+/// Creates an object with native pixel data. `pixels` are its frames, of 2 by 2 pixels each, concatenated.
 pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemDicomObject {
     let mut image = object_without_pixel_data(study, series, instance);
-    let frames = (pixels.len() / 4).to_string();
-    image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames)));
+    let frame_count = (pixels.len() / 4).to_string();
+    image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frame_count)));
     for tag in [tags::ROWS, tags::COLUMNS] {
         image.put(DataElement::new(tag, VR::US, dicom_value!(U16, [2])));
     }
@@ -31,22 +31,30 @@ pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemD
     image
 }
 
-/// Creates an object with encapsulated pixel data: the number of frames, the Basic Offset Table and the fragments.
+/// Creates an object with encapsulated pixel data, which consists of a Basic Offset Table and fragments.
 pub fn encapsulated_image(
     study: &str,
     series: &str,
     instance: &str,
-    frames: usize,
-    offsets: Vec<u32>,
+    frame_count: usize,
+    offset_table: Vec<u32>,
     fragments: Vec<Vec<u8>>,
 ) -> InMemDicomObject {
     let mut image = image(study, series, instance, &[]);
-    image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames.to_string())));
-    image.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new(offsets, fragments)));
+    image.put(DataElement::new(
+        tags::NUMBER_OF_FRAMES,
+        VR::IS,
+        PrimitiveValue::from(frame_count.to_string()),
+    ));
+    image.put(DataElement::new(
+        tags::PIXEL_DATA,
+        VR::OB,
+        PixelFragmentSequence::new(offset_table, fragments),
+    ));
     image
 }
 
-/// Encodes a Part 10 file in `transfer_syntax`.
+/// Encodes `object` as a Part 10 file in `transfer_syntax`.
 pub fn encode_file(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
     let uid = object.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned();
     let meta = FileMetaTableBuilder::new()
@@ -60,7 +68,7 @@ pub fn encode_file(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
     if bytes.starts_with(b"DICM") { [vec![0; 128], bytes].concat() } else { bytes }
 }
 
-/// Encodes a Part 10 file in Explicit VR Little Endian.
+/// Encodes `object` as a Part 10 file in Explicit VR Little Endian.
 pub fn encode_explicit_file(object: InMemDicomObject) -> Vec<u8> {
     encode_file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }

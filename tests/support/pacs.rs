@@ -1,5 +1,5 @@
 //! A scripted archive. It writes HTTP/1.1 directly to TCP connections, so that it can send any bytes, abort a body at any byte,
-//! stop responding, and close connections like real archives.
+//! stop responding, and close connections.
 //!
 //! ```ignore
 //! let pacs = Pacs::new()
@@ -7,7 +7,7 @@
 //!     .with_response("/studies/1.2/metadata", CannedResponse::json("[{").abort_after(2))
 //!     .start()
 //!     .await;
-//! let answer = client::get(&format!("{}/studies", pacs.url())).await;
+//! let response = client::get(&format!("{}/studies", pacs.url())).await;
 //! assert_eq!(pacs.targets(), ["/dicom-web/studies"]);
 //! ```
 
@@ -30,7 +30,7 @@ pub use study::Study;
 /// The behavior of the archive for `limit` and `offset`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Paging {
-    /// The archive pages as PS3.18 defines it.
+    /// The archive pages as PS3.18 specifies.
     #[default]
     Standard,
     /// The archive ignores `limit` and `offset`.
@@ -45,50 +45,50 @@ pub enum Paging {
     TruncatedWithWarning(usize),
     /// The archive ignores `offset`, and returns at most this number of rows per response, with a Warning if more rows follow.
     FirstRowsWithWarning(usize),
-    /// The archive rejects an `offset` at the end of the list.
+    /// The archive rejects an `offset` at or beyond the end of the list.
     EndOffsetRejected,
 }
 
 /// A change of the studies of the archive.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The study is added before all others.
+    /// This study is inserted at the beginning of the list.
     Added(Study),
     /// The study with this UID is deleted.
     Deleted(String),
 }
 
-/// The root of the DICOMweb services.
+/// The path of the root of the DICOMweb services.
 pub const ROOT: &str = "/dicom-web";
 
-/// A timeout that is reached only if a test fails, even on a busy machine.
+/// The timeout for what a test waits for. It is so long that even on a busy machine only a failing test reaches it.
 const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// An archive under construction.
+/// The configuration of a scripted archive.
 #[derive(Debug, Clone)]
 pub struct Pacs {
     studies: Vec<Study>,
-    by_path: Vec<(String, Vec<CannedResponse>)>,
-    conditional: Vec<ConditionalAnswer>,
-    otherwise: Option<CannedResponse>,
+    responses_by_path: Vec<(String, Vec<CannedResponse>)>,
+    conditional_responses: Vec<ConditionalResponse>,
+    fallback: Option<CannedResponse>,
     behavior: Behavior,
 }
 
-/// A path, the conditions on its query, and the answer.
-type ConditionalAnswer = (String, Vec<(String, QueryCondition)>, CannedResponse);
+/// A path, the conditions that a query must meet, and the response.
+type ConditionalResponse = (String, Vec<(String, QueryCondition)>, CannedResponse);
 
-/// The behavior of the archive for all answers.
+/// The behavior of the archive that does not depend on the request.
 #[derive(Debug, Clone, Default)]
 struct Behavior {
-    slow: Option<Duration>,
-    metadata_until: usize,
+    delay: Option<Duration>,
+    metadata_barrier: usize,
     abort_after: Option<usize>,
     base_url: Option<String>,
     close_after_each_response: bool,
     ignore_matching_keys: bool,
     paging: Paging,
     repeat_rows: usize,
-    max_listed: Option<usize>,
+    max_listed_studies: Option<usize>,
     changes: Vec<(usize, Change)>,
     user_and_password: Option<(String, String)>,
 }
@@ -98,9 +98,9 @@ impl Pacs {
     pub fn new() -> Self {
         Self {
             studies: Vec::new(),
-            by_path: Vec::new(),
-            conditional: Vec::new(),
-            otherwise: None,
+            responses_by_path: Vec::new(),
+            conditional_responses: Vec::new(),
+            fallback: None,
             behavior: Behavior::default(),
         }
     }
@@ -111,45 +111,45 @@ impl Pacs {
         self
     }
 
-    /// Answers requests for `path`, relative to the root and with any query, with `answer`.
-    pub fn with_response(self, path: &str, answer: CannedResponse) -> Self {
-        self.with_responses(path, [answer])
+    /// Responds with `response` to requests for `path`, which is relative to the root, with any query.
+    pub fn with_response(self, path: &str, response: CannedResponse) -> Self {
+        self.with_responses(path, [response])
     }
 
-    /// Answers requests for `path` with `answers` in their order; the last answer is repeated.
-    pub fn with_responses(mut self, path: &str, answers: impl IntoIterator<Item = CannedResponse>) -> Self {
-        self.by_path.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
+    /// Responds to requests for `path` with `responses` in their order; the last one is repeated.
+    pub fn with_responses(mut self, path: &str, responses: impl IntoIterator<Item = CannedResponse>) -> Self {
+        self.responses_by_path.push((format!("{ROOT}{path}"), responses.into_iter().collect()));
         self
     }
 
-    /// Answers requests for `path` (any path for `*`) whose query meets the conditions with `answer`. The first answer whose
-    /// conditions are met is used.
+    /// Responds with `response` to requests for `path` whose query meets all `conditions`; `*` is any path. If several such
+    /// responses match a request, the first one is sent.
     pub fn with_conditional_response(
         mut self,
         path: &str,
-        keys: Vec<(String, QueryCondition)>,
-        answer: CannedResponse,
+        conditions: Vec<(String, QueryCondition)>,
+        response: CannedResponse,
     ) -> Self {
         let path = if path == "*" { path.to_owned() } else { format!("{ROOT}{path}") };
-        self.conditional.push((path, keys, answer));
+        self.conditional_responses.push((path, conditions, response));
         self
     }
 
-    /// Answers all other requests with `answer` instead of 404.
-    pub fn with_fallback(mut self, answer: CannedResponse) -> Self {
-        self.otherwise = Some(answer);
+    /// Responds to all other requests with `response` instead of 404.
+    pub fn with_fallback(mut self, response: CannedResponse) -> Self {
+        self.fallback = Some(response);
         self
     }
 
-    /// Waits before every answer.
+    /// Delays every response.
     pub fn with_delay(mut self, duration: Duration) -> Self {
-        self.behavior.slow = Some(duration);
+        self.behavior.delay = Some(duration);
         self
     }
 
-    /// Answers metadata requests only after this number of requests was in flight at the same time.
-    pub fn with_metadata_barrier(mut self, concurrent: usize) -> Self {
-        self.behavior.metadata_until = concurrent;
+    /// Responds to metadata requests only after `request_count` requests have been in flight at the same time.
+    pub fn with_metadata_barrier(mut self, request_count: usize) -> Self {
+        self.behavior.metadata_barrier = request_count;
         self
     }
 
@@ -165,13 +165,13 @@ impl Pacs {
         self
     }
 
-    /// Closes each connection after the first answer, without declaring it in the headers.
+    /// Closes each connection after its first response, without `Connection: close` in the response.
     pub fn close_after_each_response(mut self) -> Self {
         self.behavior.close_after_each_response = true;
         self
     }
 
-    /// Answers every search with all studies, like archives that do not support a matching key.
+    /// Returns all studies in every search, like an archive that does not support the matching keys.
     pub fn ignore_matching_keys(mut self) -> Self {
         self.behavior.ignore_matching_keys = true;
         self
@@ -183,25 +183,25 @@ impl Pacs {
         self
     }
 
-    /// Repeats every row this number of times.
+    /// Returns this number of additional copies of every row.
     pub fn repeat_rows(mut self, times: usize) -> Self {
         self.behavior.repeat_rows = times;
         self
     }
 
-    /// Answers searches with more matching studies than this number with 413, like dcm4chee.
-    pub fn reject_lists_above(mut self, studies: usize) -> Self {
-        self.behavior.max_listed = Some(studies);
+    /// Rejects searches that match more than `max_studies` studies with 413, like dcm4chee.
+    pub fn reject_lists_above(mut self, max_studies: usize) -> Self {
+        self.behavior.max_listed_studies = Some(max_studies);
         self
     }
 
-    /// Applies `change` after this number of searches for studies.
-    pub fn change_after_searches(mut self, searches: usize, change: Change) -> Self {
-        self.behavior.changes.push((searches, change));
+    /// Applies `change` after `search_count` searches for studies.
+    pub fn change_after_searches(mut self, search_count: usize, change: Change) -> Self {
+        self.behavior.changes.push((search_count, change));
         self
     }
 
-    /// Answers requests without these credentials with 401.
+    /// Rejects requests without these credentials with 401.
     pub fn require_basic_auth(mut self, user: &str, password: &str) -> Self {
         self.behavior.user_and_password = Some((user.to_owned(), password.to_owned()));
         self
@@ -212,12 +212,12 @@ impl Pacs {
         let state = State { studies: std::mem::take(&mut self.studies), ..State::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (changed, _) = watch::channel(());
-        let shared = Arc::new(Shared { pacs: self, port, state: Mutex::new(state), changed });
-        let serving = Arc::clone(&shared);
+        let (state_changes, _) = watch::channel(());
+        let shared = Arc::new(Shared { pacs: self, port, state: Mutex::new(state), state_changes });
+        let shared_with_connections = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(connection::serve(Arc::clone(&serving), stream));
+                tokio::spawn(connection::serve(Arc::clone(&shared_with_connections), stream));
             }
         });
         RunningPacs { shared, task }
@@ -242,26 +242,26 @@ impl ReceivedRequest {
     }
 }
 
-/// The state that connections and the test share.
+/// The data that connections and the test share.
 #[derive(Debug)]
 struct Shared {
     pacs: Pacs,
     port: u16,
     state: Mutex<State>,
-    changed: watch::Sender<()>,
+    state_changes: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     studies: Vec<Study>,
-    seen: Vec<ReceivedRequest>,
-    answering: usize,
-    max_answering: usize,
+    requests: Vec<ReceivedRequest>,
+    open_requests: usize,
+    max_open_requests: usize,
     connections: usize,
 }
 
 impl State {
-    fn change(&mut self, change: Change) {
+    fn apply(&mut self, change: Change) {
         match change {
             Change::Added(study) => self.studies.insert(0, study),
             Change::Deleted(uid) => self.studies.retain(|study| study.uid() != uid),
@@ -270,74 +270,75 @@ impl State {
 }
 
 impl Shared {
-    /// Waits until this number of requests was in flight at the same time.
-    async fn until_concurrent(&self, answering: usize) {
-        let mut changes = self.changed.subscribe();
-        while self.state.lock().unwrap().max_answering < answering {
+    /// Waits until `request_count` requests have been in flight at the same time.
+    async fn wait_for_concurrent_requests(&self, request_count: usize) {
+        let mut changes = self.state_changes.subscribe();
+        while self.state.lock().unwrap().max_open_requests < request_count {
             if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.state.lock().unwrap());
-        self.changed.send_replace(());
+    /// Modifies the state with `modify`, and notifies those who wait for a change.
+    fn modify<T>(&self, modify: impl FnOnce(&mut State) -> T) -> T {
+        let result = modify(&mut self.state.lock().unwrap());
+        self.state_changes.send_replace(());
         result
     }
 
     /// Applies the changes that are due after the latest search.
-    fn change_after_searches(&self) {
+    fn apply_due_changes(&self) {
         let mut state = self.state.lock().unwrap();
         let is_search =
-            |seen: &ReceivedRequest| seen.target.split('?').next() == Some(&format!("{ROOT}/studies"));
-        if state.seen.last().is_some_and(is_search) {
-            let searches = state.seen.iter().filter(|seen| is_search(seen)).count();
-            let due = self.pacs.behavior.changes.iter().filter(|(after, _)| *after == searches);
+            |request: &ReceivedRequest| request.target.split('?').next() == Some(&format!("{ROOT}/studies"));
+        if state.requests.last().is_some_and(is_search) {
+            let search_count = state.requests.iter().filter(|request| is_search(request)).count();
+            let due = self.pacs.behavior.changes.iter().filter(|(after, _)| *after == search_count);
             for (_, change) in due {
-                state.change(change.clone());
+                state.apply(change.clone());
             }
         }
     }
 
-    /// Determines the answer to a request.
-    fn answer_to(&self, seen: &ReceivedRequest) -> CannedResponse {
+    /// Returns the response to a request.
+    fn response_to(&self, request: &ReceivedRequest) -> CannedResponse {
         if let Some((user, password)) = &self.pacs.behavior.user_and_password {
             use base64::Engine;
-            let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-            if seen.header("authorization") != Some(&format!("Basic {pair}")) {
+            let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            if request.header("authorization") != Some(&format!("Basic {credentials}")) {
                 return CannedResponse::status(401).header("WWW-Authenticate", "Basic realm=\"pacs\"");
             }
         }
-        let path = seen.target.split('?').next().unwrap_or_default();
-        let query = seen.target.split_once('?').map_or("", |(_, query)| query);
-        let matches = |(scripted, conditions, _): &&ConditionalAnswer| {
-            (scripted == "*" || scripted == path)
+        let path = request.target.split('?').next().unwrap_or_default();
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        let matches = |(scripted_path, conditions, _): &&ConditionalResponse| {
+            (scripted_path == "*" || scripted_path == path)
                 && conditions.iter().all(|(key, condition)| condition.is_met_by(query, key))
         };
-        if let Some((_, _, answer)) = self.pacs.conditional.iter().find(matches) {
-            return answer.clone();
+        if let Some((_, _, response)) = self.pacs.conditional_responses.iter().find(matches) {
+            return response.clone();
         }
-        let scripted = self.pacs.by_path.iter().find(|(scripted, _)| scripted == path);
-        if let Some((_, answers)) = scripted {
+        let scripted = self.pacs.responses_by_path.iter().find(|(scripted_path, _)| scripted_path == path);
+        if let Some((_, responses)) = scripted {
             let state = self.state.lock().unwrap();
-            let earlier =
-                state.seen.iter().filter(|other| other.target.split('?').next() == Some(path)).count();
-            return answers[earlier.saturating_sub(1).min(answers.len() - 1)].clone();
+            let request_count =
+                state.requests.iter().filter(|other| other.target.split('?').next() == Some(path)).count();
+            return responses[request_count.saturating_sub(1).min(responses.len() - 1)].clone();
         }
-        let local_url = || format!("http://127.0.0.1:{}", self.port);
-        let address = self.pacs.behavior.base_url.clone().unwrap_or_else(local_url);
+        let listener_url = || format!("http://127.0.0.1:{}", self.port);
+        let base_url = self.pacs.behavior.base_url.clone().unwrap_or_else(listener_url);
         let state = self.state.lock().unwrap();
-        let otherwise = self.pacs.otherwise.clone().filter(|_| state.studies.is_empty());
-        let answer =
-            otherwise.or_else(|| study::answer(&state.studies, &self.pacs.behavior, &address, &seen.target));
+        let fallback = self.pacs.fallback.clone().filter(|_| state.studies.is_empty());
+        let response = fallback
+            .or_else(|| study::respond(&state.studies, &self.pacs.behavior, &base_url, &request.target));
         drop(state);
-        self.change_after_searches();
-        answer.or_else(|| self.pacs.otherwise.clone()).unwrap_or_else(|| CannedResponse::status(404))
+        self.apply_due_changes();
+        response.or_else(|| self.pacs.fallback.clone()).unwrap_or_else(|| CannedResponse::status(404))
     }
 }
 
-/// An archive that runs until it is dropped.
+/// A scripted archive that runs until this value is dropped.
 #[derive(Debug)]
 pub struct RunningPacs {
     shared: Arc<Shared>,
@@ -352,7 +353,7 @@ impl RunningPacs {
 
     /// Replaces all studies.
     pub fn set_studies(&self, studies: impl IntoIterator<Item = Study>) {
-        self.shared.change(|state| state.studies = studies.into_iter().collect());
+        self.shared.modify(|state| state.studies = studies.into_iter().collect());
     }
 
     /// Returns the host and port, which responses of the gateway must not contain.
@@ -360,52 +361,53 @@ impl RunningPacs {
         format!("127.0.0.1:{}", self.shared.port)
     }
 
-    /// Changes the studies.
+    /// Applies `change` to the studies.
     pub fn change(&self, change: Change) {
-        self.shared.state.lock().unwrap().change(change);
+        self.shared.state.lock().unwrap().apply(change);
     }
 
-    /// Returns all requests so far.
+    /// Returns all requests that were received until now.
     pub fn requests(&self) -> Vec<ReceivedRequest> {
-        self.shared.state.lock().unwrap().seen.clone()
+        self.shared.state.lock().unwrap().requests.clone()
     }
 
-    /// Returns path and query of all requests so far.
+    /// Returns the paths and queries of all requests that were received until now.
     pub fn targets(&self) -> Vec<String> {
-        self.requests().into_iter().map(|seen| seen.target).collect()
+        self.requests().into_iter().map(|request| request.target).collect()
     }
 
-    /// Returns the highest number of requests that were in flight at the same time.
+    /// Returns the maximum number of requests that were in flight at the same time.
     pub fn max_concurrent_requests(&self) -> usize {
-        self.shared.state.lock().unwrap().max_answering
+        self.shared.state.lock().unwrap().max_open_requests
     }
 
-    /// Waits until this number of requests was received.
-    pub async fn wait_for_requests(&self, times: usize) {
-        self.until("sent the expected number of requests", |state| state.seen.len() >= times).await;
+    /// Waits until at least `count` requests have been received.
+    pub async fn wait_for_requests(&self, count: usize) {
+        self.wait_for("the expected number of requests", |state| state.requests.len() >= count).await;
     }
 
     /// Waits until no request is in flight.
     pub async fn wait_until_idle(&self) {
-        self.until("idle", |state| state.answering == 0).await;
+        self.wait_for("the end of all requests", |state| state.open_requests == 0).await;
     }
 
-    /// Waits until this number of requests is in flight.
+    /// Waits until exactly `count` requests are in flight.
     pub async fn wait_for_open_requests(&self, count: usize) {
-        self.until("at the expected number of open requests", |state| state.answering == count).await;
+        self.wait_for("the expected number of open requests", |state| state.open_requests == count).await;
     }
 
-    async fn until(&self, description: &str, condition: impl Fn(&State) -> bool) {
-        let mut changes = self.shared.changed.subscribe();
+    /// Waits until `condition` is met; panics with `description`, a noun phrase, after the timeout.
+    async fn wait_for(&self, description: &str, condition: impl Fn(&State) -> bool) {
+        let mut state_changes = self.shared.state_changes.subscribe();
         let waiting = async {
             while !condition(&self.shared.state.lock().unwrap()) {
-                changes.changed().await.unwrap();
+                state_changes.changed().await.unwrap();
             }
         };
         let result = tokio::time::timeout(TEST_TIMEOUT, waiting).await;
         assert!(
             result.is_ok(),
-            "the archive was never {description}: {:?}",
+            "the archive waited in vain for {description}: {:?}",
             self.shared.state.lock().unwrap()
         );
     }

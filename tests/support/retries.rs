@@ -1,5 +1,5 @@
-//! Tests of a deadline that other steps of the test must not reach. The shortest possible deadline depends on the load of the
-//! machine, so a test that fails is repeated with longer deadlines.
+//! Repetition of tests whose deadline must be reached by one step only. How short it can be depends on the load of the machine,
+//! so a test that fails is repeated with longer deadlines.
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
-//! The embedded archive with the sample studies. Concurrent tests share it, because it is read-only and its start takes longer
-//! than most tests.
+//! The embedded archive with the sample studies. It is read-only and takes longer to start than most tests run, so concurrent
+//! tests share it.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 
-use dicomweb_archive;
 use dicomweb_archive::Content;
 use dicomweb_archive::archive::Progress;
 use tokio::sync::oneshot;
@@ -18,9 +17,10 @@ pub struct SampleArchive {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The archive that is running, if a test uses one.
 static RUNNING: Mutex<Weak<SampleArchive>> = Mutex::new(Weak::new());
 
-/// Returns the running archive, or starts an archive if none is running.
+/// Returns the running archive; starts one if none is running.
 pub fn shared() -> Arc<SampleArchive> {
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(archive) = running.upgrade() {
@@ -34,8 +34,8 @@ pub fn shared() -> Arc<SampleArchive> {
 impl SampleArchive {
     /// Starts the archive on a separate runtime, because the runtime of a test ends with the test.
     fn start() -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (send_url, received_url) = mpsc::channel();
+        let (stop, stop_requested) = oneshot::channel::<()>();
+        let (url_sender, url_receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -43,11 +43,11 @@ impl SampleArchive {
                 let archive = dicomweb_archive::start_archive(Content::Samples, listen, Progress::Silent)
                     .await
                     .unwrap();
-                send_url.send(archive.url()).unwrap();
-                let _ = stopped.await;
+                url_sender.send(archive.url()).unwrap();
+                let _ = stop_requested.await;
             });
         });
-        Self { url: received_url.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+        Self { url: url_receiver.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A scripted archive that uses HTTP/2 over TLS and ends its bodies in every way that HTTP/2 allows.
+//! A scripted archive that uses HTTP/2 over TLS, and ends response bodies in every way that HTTP/2 allows.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The line of configuration with which a gateway trusts the certificate of the archive.
+/// The configuration line that makes a gateway trust the CA certificate of the archive.
 pub const TRUSTED_CA_CONFIG: &str =
     concat!("tls = { ca = \"", env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem\" }");
 
@@ -30,7 +30,7 @@ pub const TRUSTED_CA_CONFIG: &str =
 pub enum BodyEnd {
     /// END_STREAM after the whole body.
     Complete,
-    /// No end: the body is repeated until the client disconnects.
+    /// The body is repeated until the client disconnects.
     Endless,
     /// END_STREAM after this number of bytes, as if the body were complete.
     Early(usize),
@@ -38,13 +38,13 @@ pub enum BodyEnd {
     ShortBody(usize),
     /// RST_STREAM after this number of bytes.
     Reset(usize),
-    /// The end of the connection after this number of bytes.
+    /// The connection is closed after this number of bytes.
     Disconnect(usize),
 }
 
-/// The next response.
+/// The response to all requests.
 #[derive(Debug, Clone)]
-struct Scripted {
+struct ScriptedResponse {
     content_type: &'static str,
     body: Bytes,
     end: BodyEnd,
@@ -53,7 +53,7 @@ struct Scripted {
 /// An archive that runs until it is dropped.
 #[derive(Debug)]
 pub struct TlsPacs {
-    scripted: Arc<Mutex<Scripted>>,
+    scripted: Arc<Mutex<ScriptedResponse>>,
     port: u16,
     task: JoinHandle<()>,
 }
@@ -65,17 +65,17 @@ impl TlsPacs {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let scripted = Scripted {
+        let scripted = ScriptedResponse {
             content_type: "application/dicom+json",
             body: Bytes::from_static(b"[]"),
             end: BodyEnd::Complete,
         };
         let scripted = Arc::new(Mutex::new(scripted));
-        let answers = Arc::clone(&scripted);
-        let acceptor = acceptor();
+        let shared_response = Arc::clone(&scripted);
+        let acceptor = build_acceptor();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&answers)));
+                tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&shared_response)));
             }
         });
         Self { scripted, port, task }
@@ -83,7 +83,8 @@ impl TlsPacs {
 
     /// Sets the response to all further requests.
     pub fn respond_with(&self, content_type: &'static str, body: &[u8], end: BodyEnd) {
-        *self.scripted.lock().unwrap() = Scripted { content_type, body: Bytes::copy_from_slice(body), end };
+        *self.scripted.lock().unwrap() =
+            ScriptedResponse { content_type, body: Bytes::copy_from_slice(body), end };
     }
 
     /// Returns the root URL of the DICOMweb services.
@@ -98,7 +99,7 @@ impl Drop for TlsPacs {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
+fn build_acceptor() -> TlsAcceptor {
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(include_bytes!("../tls/server.pem")).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server.key")).unwrap();
@@ -109,13 +110,13 @@ fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, scripted: Arc<Mutex<Scripted>>) {
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, scripted: Arc<Mutex<ScriptedResponse>>) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let disconnect = Arc::new(Notify::new());
-    let requested = Arc::clone(&disconnect);
+    let disconnect_requested = Arc::clone(&disconnect);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         assert_eq!(request.version(), Version::HTTP_2);
-        let response = answer(&scripted.lock().unwrap(), Arc::clone(&requested));
+        let response = build_response(&scripted.lock().unwrap(), Arc::clone(&disconnect_requested));
         async move { Ok::<_, Infallible>(response) }
     });
     let connection =
@@ -126,46 +127,48 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, scripted: Arc<Mutex<Scr
     }
 }
 
-fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
+fn build_response(scripted: &ScriptedResponse, disconnect: Arc<Notify>) -> Response<Body> {
     let length = scripted.body.len();
-    let bytes = match scripted.end {
+    let sent_length = match scripted.end {
         BodyEnd::Complete | BodyEnd::Endless => length,
         BodyEnd::Early(bytes)
         | BodyEnd::ShortBody(bytes)
         | BodyEnd::Reset(bytes)
         | BodyEnd::Disconnect(bytes) => bytes,
     };
-    let part = Full::new(scripted.body.slice(..bytes)).map_err(|never| match never {});
-    let end_kind = scripted.end;
+    let beginning = Full::new(scripted.body.slice(..sent_length)).map_err(|never| match never {});
+    let scripted_end = scripted.end;
     let end = stream::once(async move {
-        match end_kind {
+        match scripted_end {
             BodyEnd::Disconnect(_) => {
                 // The bytes of the body are sent before the connection is closed.
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 disconnect.notify_one();
                 std::future::pending().await
             }
-            _ => Err(std::io::Error::other("the script ends here")),
+            _ => Err(std::io::Error::other("the stream is reset")),
         }
     });
     let response = Response::builder().header("Content-Type", scripted.content_type);
     let response = match scripted.end {
         BodyEnd::ShortBody(_) | BodyEnd::Complete => response.header("Content-Length", length),
-        _ => response,
+        BodyEnd::Endless | BodyEnd::Early(_) | BodyEnd::Reset(_) | BodyEnd::Disconnect(_) => response,
     };
     let body: Body = match scripted.end {
-        BodyEnd::Complete | BodyEnd::Early(_) => part.boxed_unsync(),
+        BodyEnd::Complete | BodyEnd::Early(_) => beginning.boxed_unsync(),
         BodyEnd::Endless => {
             let chunk = scripted.body.clone();
             let chunks = stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
             StreamBody::new(chunks).boxed_unsync()
         }
-        // The body is a stream, because for a full body hyper would send its actual length and reject another one.
+        // The body is a stream, because for a full body hyper accepts only a Content-Length that equals its length.
         BodyEnd::ShortBody(_) => {
-            StreamBody::new(part.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
+            StreamBody::new(beginning.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
         }
-        _ => StreamBody::new(part.into_data_stream().map(|data| data.map(Frame::data)).chain(end))
-            .boxed_unsync(),
+        BodyEnd::Reset(_) | BodyEnd::Disconnect(_) => {
+            StreamBody::new(beginning.into_data_stream().map(|data| data.map(Frame::data)).chain(end))
+                .boxed_unsync()
+        }
     };
     response.body(body).unwrap()
 }

@@ -1,10 +1,10 @@
-//! Converts a resource in JSON or XML to a list of its elements with their values, by the rules of R4 (json.html, xml.html). Two
-//! documents are equal resources if their lists are equal.
+//! Converts a resource in JSON or XML to a list of its elements with their values, by the rules of R4 (json.html, xml.html). If
+//! the lists of two documents are equal, the documents represent the same resource.
 
 use roxmltree::{Document, Node};
 use serde_json::{Map, Value};
 
-/// The path of each value, and the value. Each step of the path has its index among the elements of the same name.
+/// The path and the value of each element. Each step of a path contains the index among the elements of the same name.
 type Elements = Vec<(String, String)>;
 
 /// Returns the elements of a resource in JSON.
@@ -25,17 +25,17 @@ fn collect_object(elements: &mut Elements, members: &Map<String, Value>, path: &
         match name.as_str() {
             "resourceType" => {}
             "id" if !members.contains_key("resourceType") => {
-                elements.push((format!("{path}@id"), text(value)));
+                elements.push((format!("{path}@id"), primitive_text(value)));
             }
-            "url" if is_extension => elements.push((format!("{path}@url"), text(value))),
-            "div" => elements.push((format!("{path}/div[0]"), text(value))),
+            "url" if is_extension => elements.push((format!("{path}@url"), primitive_text(value))),
+            "div" => elements.push((format!("{path}/div[0]"), primitive_text(value))),
             _ => {
                 let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
                 for (index, value) in values.iter().enumerate().filter(|(_, value)| !value.is_null()) {
                     let path = format!("{path}/{}[{index}]", name.trim_start_matches('_'));
                     match value {
                         Value::Object(members) => collect_object(elements, members, &path),
-                        primitive => elements.push((format!("{path}@value"), text(primitive))),
+                        primitive => elements.push((format!("{path}@value"), primitive_text(primitive))),
                     }
                 }
             }
@@ -43,7 +43,7 @@ fn collect_object(elements: &mut Elements, members: &Map<String, Value>, path: &
     }
 }
 
-fn text(primitive: &Value) -> String {
+fn primitive_text(primitive: &Value) -> String {
     primitive.as_str().map_or_else(|| primitive.to_string(), str::to_owned)
 }
 
@@ -64,7 +64,7 @@ fn collect_element(elements: &mut Elements, xml: &str, node: Node<'_, '_>, path:
     let mut names: Vec<&str> = Vec::new();
     for child in node.children().filter(Node::is_element) {
         let name = child.tag_name().name();
-        let index = names.iter().filter(|other| **other == name).count();
+        let index = names.iter().filter(|sibling| **sibling == name).count();
         names.push(name);
         let path = format!("{path}/{name}[{index}]");
         if child.tag_name().namespace() == Some("http://hl7.org/fhir") {

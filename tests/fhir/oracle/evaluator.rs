@@ -1,4 +1,4 @@
-//! The matches of a search by the text of R4 (search.html), evaluated on the resources as JSON.
+//! An evaluator of searches. It implements the text of R4 (search.html), and reads the resources as JSON.
 
 mod dates;
 
@@ -9,178 +9,210 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::queries::{Criterion, Query, SortKey};
 
-/// All resources.
+/// All resources, and the base URL of the FHIR API.
 #[derive(Debug)]
 pub(super) struct Dataset {
     pub(super) studies: Vec<Value>,
     pub(super) patients: Vec<Value>,
     pub(super) endpoints: Vec<Value>,
-    pub(super) base: String,
+    pub(super) base_url: String,
 }
 
 impl Dataset {
-    /// All resources of a type.
-    pub(super) fn all(&self, kind: &str) -> &[Value] {
-        match kind {
+    /// Returns all resources of a type.
+    pub(super) fn resources(&self, resource_type: &str) -> &[Value] {
+        match resource_type {
             "ImagingStudy" => &self.studies,
             "Patient" => &self.patients,
             _ => &self.endpoints,
         }
     }
 
-    fn target(&self, reference: &str) -> Option<&Value> {
-        let (kind, id) = reference.split_once('/')?;
-        self.all(kind).iter().find(|resource| resource["id"] == id)
+    /// Returns the resource that a relative reference identifies.
+    fn resolve(&self, reference: &str) -> Option<&Value> {
+        let (resource_type, id) = reference.split_once('/')?;
+        self.resources(resource_type).iter().find(|resource| resource["id"] == id)
     }
 }
 
-/// The ids of the matches, in the order of the search.
+/// Returns the ids of the matches, in the order of the search.
 pub(super) fn evaluate(dataset: &Dataset, query: &Query) -> Vec<String> {
     let matches = |resource: &&Value| {
-        query.criteria.iter().all(|criterion| holds(dataset, query.kind, resource, criterion))
+        query.criteria.iter().all(|criterion| is_met(dataset, query.resource_type, resource, criterion))
     };
-    let mut found: Vec<&Value> = dataset.all(query.kind).iter().filter(matches).collect();
-    let default = [SortKey { parameter: "started", descending: true }];
-    let keys: &[SortKey] = match (query.sort.as_slice(), query.kind) {
+    let mut resources: Vec<&Value> = dataset.resources(query.resource_type).iter().filter(matches).collect();
+    let default = [SortKey { parameter: "started", is_descending: true }];
+    let keys: &[SortKey] = match (query.sort.as_slice(), query.resource_type) {
         ([], "ImagingStudy") => &default,
         (keys, _) => keys,
     };
-    found.sort_by(|one, other| {
-        let by = |key: &SortKey| compare(first_value(one, key), first_value(other, key), key.descending);
-        let by_keys = keys.iter().map(by).fold(Ordering::Equal, Ordering::then);
-        by_keys.then_with(|| one["id"].as_str().cmp(&other["id"].as_str()))
+    resources.sort_by(|one, other| {
+        let compare_by =
+            |key: &SortKey| compare(first_value(one, key), first_value(other, key), key.is_descending);
+        let ordering = keys.iter().map(compare_by).fold(Ordering::Equal, Ordering::then);
+        ordering.then_with(|| one["id"].as_str().cmp(&other["id"].as_str()))
     });
-    found.into_iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
+    resources.into_iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Resources without a value are sorted last.
-fn compare(one: Option<String>, other: Option<String>, descending: bool) -> Ordering {
+/// Compares the values of two resources for a sort key. A resource without a value is sorted last.
+fn compare(one: Option<String>, other: Option<String>, is_descending: bool) -> Ordering {
     match (one, other) {
-        (Some(one), Some(other)) if descending => other.cmp(&one),
+        (Some(one), Some(other)) if is_descending => other.cmp(&one),
         (Some(one), Some(other)) => one.cmp(&other),
         (one, other) => other.is_some().cmp(&one.is_some()),
     }
 }
 
-/// The value that is sorted first, if there are several.
+/// Returns the value that is sorted first if the resource has several.
 fn first_value(resource: &Value, key: &SortKey) -> Option<String> {
     let texts = values(resource, key.parameter).into_iter().map(|value| match value {
-        Found::Date(date) => dates::Interval::of(date, None).unwrap().in_order(),
-        Found::Words(text) | Found::Text(text) => folded(text),
-        Found::Reference(reference) => reference["reference"].as_str().unwrap().to_owned(),
-        Found::Token { code, .. } => code.unwrap().to_owned(),
-        Found::Uri(uri) => uri.to_owned(),
+        ParameterValue::Date(date) => dates::Interval::parse(date, None).unwrap().sort_key(),
+        ParameterValue::Name(text) | ParameterValue::Text(text) => fold(text),
+        ParameterValue::Reference(reference) => reference["reference"].as_str().unwrap().to_owned(),
+        ParameterValue::Token { code, .. } => code.unwrap().to_owned(),
+        ParameterValue::Uri(uri) => uri.to_owned(),
     });
-    if key.descending { texts.max() } else { texts.min() }
+    if key.is_descending { texts.max() } else { texts.min() }
 }
 
-fn holds(dataset: &Dataset, kind: &str, resource: &Value, criterion: &Criterion) -> bool {
-    let Criterion { parameter, modifier, values: wanted } = criterion;
+/// Whether `resource` meets `criterion`.
+fn is_met(dataset: &Dataset, resource_type: &str, resource: &Value, criterion: &Criterion) -> bool {
+    let Criterion { parameter, modifier, values: expected_values } = criterion;
     if let Some(rest) = parameter.strip_prefix("_has:ImagingStudy:") {
-        let (edge, parameter) = rest.split_once(':').unwrap();
-        let inner = Criterion { parameter: parameter.to_owned(), modifier: None, values: wanted.clone() };
-        let own = format!("{kind}/{}", resource["id"].as_str().unwrap());
-        let refers = |study: &Value| {
-            values(study, edge)
+        let (reference_parameter, parameter) = rest.split_once(':').unwrap();
+        let inner =
+            Criterion { parameter: parameter.to_owned(), modifier: None, values: expected_values.clone() };
+        let target = format!("{resource_type}/{}", resource["id"].as_str().unwrap());
+        let refers_to_target = |study: &Value| {
+            values(study, reference_parameter)
                 .iter()
-                .any(|value| matches!(value, Found::Reference(reference) if reference["reference"] == own.as_str()))
+                .any(|value| matches!(value, ParameterValue::Reference(reference) if reference["reference"] == target.as_str()))
         };
         return dataset
             .studies
             .iter()
-            .any(|study| refers(study) && holds(dataset, "ImagingStudy", study, &inner));
+            .any(|study| refers_to_target(study) && is_met(dataset, "ImagingStudy", study, &inner));
     }
-    if let Some((edge, chained)) = parameter.split_once('.') {
-        let inner =
-            Criterion { parameter: chained.to_owned(), modifier: modifier.clone(), values: wanted.clone() };
-        let target_kind = if edge.starts_with("endpoint") { "Endpoint" } else { "Patient" };
-        let edge = edge.split(':').next().unwrap();
-        return values(resource, edge).iter().any(|value| match value {
-            Found::Reference(reference) => reference["reference"]
+    if let Some((chain, chained)) = parameter.split_once('.') {
+        let inner = Criterion {
+            parameter: chained.to_owned(),
+            modifier: modifier.clone(),
+            values: expected_values.clone(),
+        };
+        let target_type = if chain.starts_with("endpoint") { "Endpoint" } else { "Patient" };
+        let reference_parameter = chain.split(':').next().unwrap();
+        return values(resource, reference_parameter).iter().any(|value| match value {
+            ParameterValue::Reference(reference) => reference["reference"]
                 .as_str()
-                .and_then(|reference| dataset.target(reference))
-                .is_some_and(|target| holds(dataset, target_kind, target, &inner)),
+                .and_then(|reference| dataset.resolve(reference))
+                .is_some_and(|target| is_met(dataset, target_type, target, &inner)),
             _ => false,
         });
     }
-    let has = values(resource, parameter);
+    let found_values = values(resource, parameter);
     match modifier.as_deref() {
-        Some("missing") => has.is_empty() == (wanted[0] == "true"),
-        Some("not") => !has.iter().any(|value| wanted.iter().any(|wanted| is(dataset, value, wanted, None))),
-        modifier => has.iter().any(|value| wanted.iter().any(|wanted| is(dataset, value, wanted, modifier))),
+        Some("missing") => found_values.is_empty() == (expected_values[0] == "true"),
+        Some("not") => !found_values.iter().any(|value| {
+            expected_values.iter().any(|expected| value_matches(dataset, value, expected, None))
+        }),
+        modifier => found_values.iter().any(|value| {
+            expected_values.iter().any(|expected| value_matches(dataset, value, expected, modifier))
+        }),
     }
 }
 
 /// A value of a resource for a parameter.
 #[derive(Debug)]
-enum Found<'a> {
-    Token { system: Option<&'a str>, code: Option<&'a str>, words: Vec<&'a str>, types: Vec<&'a Value> },
+enum ParameterValue<'a> {
+    Token {
+        system: Option<&'a str>,
+        code: Option<&'a str>,
+        texts: Vec<&'a str>,
+        types: Vec<&'a Value>,
+    },
     Date(&'a str),
     Reference(&'a Value),
-    Words(&'a str),
+    /// A part of a HumanName, which matches at the beginning of each word.
+    Name(&'a str),
+    /// A string that is not a name.
     Text(&'a str),
     Uri(&'a str),
 }
 
-fn is(dataset: &Dataset, value: &Found<'_>, wanted: &str, modifier: Option<&str>) -> bool {
+/// Whether a value of a resource matches one alternative of a criterion.
+fn value_matches(
+    dataset: &Dataset,
+    value: &ParameterValue<'_>,
+    expected: &str,
+    modifier: Option<&str>,
+) -> bool {
     match value {
-        Found::Date(date) => dates::matches(wanted, date),
-        Found::Token { system, code, words, types } => match modifier {
-            Some("text") => words.iter().any(|words| folded(words).starts_with(&folded(wanted))),
+        ParameterValue::Date(date) => dates::matches(expected, date),
+        ParameterValue::Token { system, code, texts, types } => match modifier {
+            Some("text") => texts.iter().any(|text| fold(text).starts_with(&fold(expected))),
             Some("of-type") => {
-                let parts: Vec<_> = wanted.split('|').collect();
-                let typed = types.iter().any(|kind| kind["system"] == parts[0] && kind["code"] == parts[1]);
-                typed && *code == Some(parts[2])
+                let parts: Vec<_> = expected.split('|').collect();
+                let has_type =
+                    types.iter().any(|coding| coding["system"] == parts[0] && coding["code"] == parts[1]);
+                has_type && *code == Some(parts[2])
             }
-            _ => match wanted.split_once('|') {
-                None => *code == Some(wanted),
-                Some(("", wanted)) => system.is_none() && *code == Some(wanted),
-                Some((wanted, "")) => *system == Some(wanted) && code.is_some(),
-                Some((named, wanted)) => *system == Some(named) && *code == Some(wanted),
+            _ => match expected.split_once('|') {
+                None => *code == Some(expected),
+                Some(("", expected)) => system.is_none() && *code == Some(expected),
+                Some((expected_system, "")) => *system == Some(expected_system) && code.is_some(),
+                Some((expected_system, expected)) => {
+                    *system == Some(expected_system) && *code == Some(expected)
+                }
             },
         },
-        Found::Reference(reference) if modifier == Some("identifier") => {
+        ParameterValue::Reference(reference) if modifier == Some("identifier") => {
             let identifier = &reference["identifier"];
-            identifier.is_object() && is(dataset, &identifier_token(identifier), wanted, None)
+            identifier.is_object() && value_matches(dataset, &identifier_token(identifier), expected, None)
         }
-        Found::Reference(reference) => reference["reference"].as_str().is_some_and(|reference| {
-            let wanted =
-                wanted.strip_prefix(&dataset.base).map_or(wanted, |rest| rest.trim_start_matches('/'));
-            match (modifier, wanted.contains('/')) {
-                (_, true) => reference == wanted,
-                (Some(kind), false) => reference == format!("{kind}/{wanted}"),
-                (None, false) => reference.split_once('/').is_some_and(|(_, id)| id == wanted),
+        ParameterValue::Reference(reference) => reference["reference"].as_str().is_some_and(|reference| {
+            let expected = expected
+                .strip_prefix(&dataset.base_url)
+                .map_or(expected, |rest| rest.trim_start_matches('/'));
+            match (modifier, expected.contains('/')) {
+                (_, true) => reference == expected,
+                (Some(resource_type), false) => reference == format!("{resource_type}/{expected}"),
+                (None, false) => reference.split_once('/').is_some_and(|(_, id)| id == expected),
             }
         }),
-        Found::Words(text) => match modifier {
-            Some("exact") => *text == wanted,
-            Some("contains") => folded(text).contains(&folded(wanted)),
+        ParameterValue::Name(text) => match modifier {
+            Some("exact") => *text == expected,
+            Some("contains") => fold(text).contains(&fold(expected)),
             _ => {
-                let (text, wanted) = (folded(text), folded(wanted));
-                text.starts_with(&wanted) || text.contains(&format!(" {wanted}"))
+                let (text, expected) = (fold(text), fold(expected));
+                text.starts_with(&expected) || text.contains(&format!(" {expected}"))
             }
         },
-        Found::Text(text) => match modifier {
-            Some("exact") => *text == wanted,
-            Some("contains") => folded(text).contains(&folded(wanted)),
-            _ => folded(text).starts_with(&folded(wanted)),
+        ParameterValue::Text(text) => match modifier {
+            Some("exact") => *text == expected,
+            Some("contains") => fold(text).contains(&fold(expected)),
+            _ => fold(text).starts_with(&fold(expected)),
         },
-        Found::Uri(uri) => match modifier {
-            Some("below") => *uri == wanted || uri.starts_with(&format!("{}/", wanted.trim_end_matches('/'))),
-            _ => *uri == wanted,
+        ParameterValue::Uri(uri) => match modifier {
+            Some("below") => {
+                *uri == expected || uri.starts_with(&format!("{}/", expected.trim_end_matches('/')))
+            }
+            _ => *uri == expected,
         },
     }
 }
 
-/// Lower case, without accents, each run of punctuation as one space.
-fn folded(text: &str) -> String {
-    let bare: String = text.nfkd().filter(|letter| !('\u{300}'..='\u{36f}').contains(letter)).collect();
-    let bare: String = bare.to_lowercase().replace('ς', "σ").replace('ß', "ss").nfc().collect();
-    let plain = bare.replace(|letter: char| !letter.is_alphanumeric(), " ");
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Returns the text in lower case, without accents, and with one space instead of each sequence of spaces and punctuation.
+fn fold(text: &str) -> String {
+    let without_accents: String =
+        text.nfkd().filter(|character| !('\u{300}'..='\u{36f}').contains(character)).collect();
+    let lower_case: String =
+        without_accents.to_lowercase().replace('ς', "σ").replace('ß', "ss").nfc().collect();
+    let words = lower_case.replace(|character: char| !character.is_alphanumeric(), " ");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+fn elements(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
@@ -188,112 +220,142 @@ fn text(value: &Value) -> Option<&str> {
     value.as_str()
 }
 
-fn coding(coding: &Value) -> Found<'_> {
-    let words = text(&coding["display"]).into_iter().collect();
-    Found::Token { system: text(&coding["system"]), code: text(&coding["code"]), words, types: Vec::new() }
+fn coding_token(coding: &Value) -> ParameterValue<'_> {
+    let texts = text(&coding["display"]).into_iter().collect();
+    ParameterValue::Token {
+        system: text(&coding["system"]),
+        code: text(&coding["code"]),
+        texts,
+        types: Vec::new(),
+    }
 }
 
-fn concept(concept: &Value) -> Vec<Found<'_>> {
-    let codings: Vec<_> = list(&concept["coding"]).collect();
-    let own = text(&concept["text"]);
+fn concept_tokens(concept: &Value) -> Vec<ParameterValue<'_>> {
+    let codings: Vec<_> = elements(&concept["coding"]).collect();
+    let concept_text = text(&concept["text"]);
     if codings.is_empty() {
-        let words = own.into_iter().collect();
-        return vec![Found::Token { system: None, code: None, words, types: Vec::new() }];
+        let texts = concept_text.into_iter().collect();
+        return vec![ParameterValue::Token { system: None, code: None, texts, types: Vec::new() }];
     }
-    let with_text = |value| match coding(value) {
-        Found::Token { system, code, mut words, types } => {
-            words.extend(own);
-            Found::Token { system, code, words, types }
+    let add_concept_text = |value| match coding_token(value) {
+        ParameterValue::Token { system, code, mut texts, types } => {
+            texts.extend(concept_text);
+            ParameterValue::Token { system, code, texts, types }
         }
         other => other,
     };
-    codings.into_iter().map(with_text).collect()
+    codings.into_iter().map(add_concept_text).collect()
 }
 
-fn identifier_token(identifier: &Value) -> Found<'_> {
-    Found::Token {
+fn identifier_token(identifier: &Value) -> ParameterValue<'_> {
+    ParameterValue::Token {
         system: text(&identifier["system"]),
         code: text(&identifier["value"]),
-        words: text(&identifier["type"]["text"]).into_iter().collect(),
-        types: list(&identifier["type"]["coding"]).collect(),
+        texts: text(&identifier["type"]["text"]).into_iter().collect(),
+        types: elements(&identifier["type"]["coding"]).collect(),
     }
 }
 
-fn code<'a>(system: &'a str, value: &'a Value) -> Option<Found<'a>> {
+fn code_token<'a>(system: &'a str, value: &'a Value) -> Option<ParameterValue<'a>> {
     let code = text(value)?;
-    Some(Found::Token { system: Some(system), code: Some(code), words: Vec::new(), types: Vec::new() })
+    Some(ParameterValue::Token {
+        system: Some(system),
+        code: Some(code),
+        texts: Vec::new(),
+        types: Vec::new(),
+    })
 }
 
-fn bare(value: &Value) -> Option<Found<'_>> {
-    Some(Found::Token { system: None, code: Some(text(value)?), words: Vec::new(), types: Vec::new() })
+fn token_without_system(value: &Value) -> Option<ParameterValue<'_>> {
+    Some(ParameterValue::Token {
+        system: None,
+        code: Some(text(value)?),
+        texts: Vec::new(),
+        types: Vec::new(),
+    })
 }
 
-/// The paths of the SearchParameters of R4.
-fn values<'a>(resource: &'a Value, parameter: &str) -> Vec<Found<'a>> {
-    let kind = resource["resourceType"].as_str().unwrap();
-    let series = || list(&resource["series"]);
-    let instances = || series().flat_map(|series| list(&series["instance"]));
-    let names = || list(&resource["name"]);
-    let part = |name: &'static str| names().filter_map(move |human| text(&human[name])).map(Found::Words);
-    let parts = |name: &'static str| {
-        names().flat_map(move |human| list(&human[name])).filter_map(text).map(Found::Words)
+/// Returns the values of a parameter, by the expressions of the SearchParameters of R4.
+fn values<'a>(resource: &'a Value, parameter: &str) -> Vec<ParameterValue<'a>> {
+    let resource_type = resource["resourceType"].as_str().unwrap();
+    let series = || elements(&resource["series"]);
+    let instances = || series().flat_map(|series| elements(&series["instance"]));
+    let names = || elements(&resource["name"]);
+    let name_part = |name: &'static str| {
+        names().filter_map(move |human_name| text(&human_name[name])).map(ParameterValue::Name)
     };
-    let references = |value: &'a Value| list(value).map(Found::Reference).collect::<Vec<_>>();
-    let reference = |value: &'a Value| value.is_object().then_some(Found::Reference(value));
+    let name_parts = |name: &'static str| {
+        names()
+            .flat_map(move |human_name| elements(&human_name[name]))
+            .filter_map(text)
+            .map(ParameterValue::Name)
+    };
+    let references = |value: &'a Value| elements(value).map(ParameterValue::Reference).collect::<Vec<_>>();
+    let reference = |value: &'a Value| value.is_object().then_some(ParameterValue::Reference(value));
     // A coding with neither code nor display is not a value.
-    let known = |value: &&Value| value.get("code").is_some() || value.get("display").is_some();
-    match (kind, parameter) {
-        (_, "_id") => bare(&resource["id"]).into_iter().collect(),
-        (_, "_profile") => list(&resource["meta"]["profile"]).filter_map(text).map(Found::Uri).collect(),
+    let has_value = |value: &&Value| value.get("code").is_some() || value.get("display").is_some();
+    match (resource_type, parameter) {
+        (_, "_id") => token_without_system(&resource["id"]).into_iter().collect(),
+        (_, "_profile") => {
+            elements(&resource["meta"]["profile"]).filter_map(text).map(ParameterValue::Uri).collect()
+        }
         (_, "_tag" | "_security" | "_source") => Vec::new(),
-        (_, "identifier") => list(&resource["identifier"]).map(identifier_token).collect(),
-        ("ImagingStudy", "patient" | "subject") => vec![Found::Reference(&resource["subject"])],
+        (_, "identifier") => elements(&resource["identifier"]).map(identifier_token).collect(),
+        ("ImagingStudy", "patient" | "subject") => vec![ParameterValue::Reference(&resource["subject"])],
         ("ImagingStudy", "endpoint") => references(&resource["endpoint"]),
         ("ImagingStudy", "basedon") => references(&resource["basedOn"]),
         ("ImagingStudy", "interpreter") => references(&resource["interpreter"]),
         ("ImagingStudy", "referrer") => reference(&resource["referrer"]).into_iter().collect(),
         ("ImagingStudy", "encounter") => reference(&resource["encounter"]).into_iter().collect(),
         ("ImagingStudy", "performer") => series()
-            .flat_map(|series| list(&series["performer"]))
-            .map(|performer| Found::Reference(&performer["actor"]))
+            .flat_map(|series| elements(&series["performer"]))
+            .map(|performer| ParameterValue::Reference(&performer["actor"]))
             .collect(),
-        ("ImagingStudy", "started") => text(&resource["started"]).map(Found::Date).into_iter().collect(),
+        ("ImagingStudy", "started") => {
+            text(&resource["started"]).map(ParameterValue::Date).into_iter().collect()
+        }
         ("ImagingStudy", "modality") => {
-            series().map(|series| &series["modality"]).filter(known).map(coding).collect()
+            series().map(|series| &series["modality"]).filter(has_value).map(coding_token).collect()
         }
         ("ImagingStudy", "status") => {
-            code("http://hl7.org/fhir/imagingstudy-status", &resource["status"]).into_iter().collect()
+            code_token("http://hl7.org/fhir/imagingstudy-status", &resource["status"]).into_iter().collect()
         }
-        ("ImagingStudy", "series") => series().filter_map(|series| bare(&series["uid"])).collect(),
-        ("ImagingStudy", "instance") => instances().filter_map(|instance| bare(&instance["uid"])).collect(),
+        ("ImagingStudy", "series") => {
+            series().filter_map(|series| token_without_system(&series["uid"])).collect()
+        }
+        ("ImagingStudy", "instance") => {
+            instances().filter_map(|instance| token_without_system(&instance["uid"])).collect()
+        }
         ("ImagingStudy", "dicom-class") => {
-            instances().map(|instance| &instance["sopClass"]).filter(known).map(coding).collect()
+            instances().map(|instance| &instance["sopClass"]).filter(has_value).map(coding_token).collect()
         }
         ("ImagingStudy", "bodysite") => {
-            series().filter_map(|series| series.get("bodySite")).map(coding).collect()
+            series().filter_map(|series| series.get("bodySite")).map(coding_token).collect()
         }
-        ("ImagingStudy", "reason") => list(&resource["reasonCode"]).flat_map(concept).collect(),
-        ("Patient", "birthdate") => text(&resource["birthDate"]).map(Found::Date).into_iter().collect(),
+        ("ImagingStudy", "reason") => elements(&resource["reasonCode"]).flat_map(concept_tokens).collect(),
+        ("Patient", "birthdate") => {
+            text(&resource["birthDate"]).map(ParameterValue::Date).into_iter().collect()
+        }
         ("Patient", "gender") => {
-            code("http://hl7.org/fhir/administrative-gender", &resource["gender"]).into_iter().collect()
+            code_token("http://hl7.org/fhir/administrative-gender", &resource["gender"]).into_iter().collect()
         }
-        ("Patient", "family") => part("family").collect(),
-        ("Patient", "given") => parts("given").collect(),
-        ("Patient", "name") => part("family")
-            .chain(part("text"))
-            .chain(parts("given"))
-            .chain(parts("prefix"))
-            .chain(parts("suffix"))
+        ("Patient", "family") => name_part("family").collect(),
+        ("Patient", "given") => name_parts("given").collect(),
+        ("Patient", "name") => name_part("family")
+            .chain(name_part("text"))
+            .chain(name_parts("given"))
+            .chain(name_parts("prefix"))
+            .chain(name_parts("suffix"))
             .collect(),
         ("Patient", "active" | "telecom" | "address-city" | "general-practitioner" | "death-date") => {
             Vec::new()
         }
-        ("Endpoint", "name") => text(&resource["name"]).map(Found::Text).into_iter().collect(),
+        ("Endpoint", "name") => text(&resource["name"]).map(ParameterValue::Text).into_iter().collect(),
         ("Endpoint", "status") => {
-            code("http://hl7.org/fhir/endpoint-status", &resource["status"]).into_iter().collect()
+            code_token("http://hl7.org/fhir/endpoint-status", &resource["status"]).into_iter().collect()
         }
-        ("Endpoint", "connection-type") => vec![coding(&resource["connectionType"])],
-        ("Endpoint", "payload-type") => list(&resource["payloadType"]).flat_map(concept).collect(),
-        other => panic!("{other:?} is not supported here"),
+        ("Endpoint", "connection-type") => vec![coding_token(&resource["connectionType"])],
+        ("Endpoint", "payload-type") => elements(&resource["payloadType"]).flat_map(concept_tokens).collect(),
+        other => panic!("the evaluator does not support {other:?}"),
     }
 }

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug)]
 pub(super) struct Random(u64);
 
-/// A different seed for each run.
-pub(super) fn any_seed() -> u64 {
+/// Returns a seed that differs from run to run.
+pub(super) fn new_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000_007
 }
 
@@ -18,7 +18,7 @@ impl From<u64> for Random {
 }
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    fn next_number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,18 +26,18 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
+        usize::try_from(self.next_number() % end as u64).unwrap()
     }
 
-    /// True with probability 1 / `times`.
-    pub(super) fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
+    /// Returns `true` with probability 1 / `denominator`.
+    pub(super) fn is_one_in(&mut self, denominator: usize) -> bool {
+        self.below(denominator) == 0
     }
 
-    /// One of `choices`.
-    pub(super) fn one<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+    /// Returns one of `choices`.
+    pub(super) fn choose<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len())]
     }
 }

@@ -1,116 +1,124 @@
-//! The answers of a scripted archive.
+//! Responses of the scripted archive, which tests prepare.
 
 use std::io::Write;
 use std::time::Duration;
 
-/// The framing of a body, which marks its end (RFC 9112 6).
+/// The framing of a body: how the recipient detects its end (RFC 9112 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// Content-Length.
     ContentLength,
-    /// A wrong Content-Length.
+    /// A Content-Length with this value, which differs from the length of the body.
     WrongContentLength(usize),
     /// The chunked transfer coding.
     Chunked,
-    /// The end of the connection.
+    /// The close of the connection.
     UntilClose,
 }
 
-/// One answer.
+/// A prepared response.
 #[derive(Debug, Clone)]
 pub struct CannedResponse {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
     pub(super) framing: Framing,
-    pub(super) slow: Option<Duration>,
-    pub(super) in_pieces: Option<(usize, Duration)>,
-    pub(super) ends: Ends,
+    pub(super) delay: Option<Duration>,
+    pub(super) pieces: Option<(usize, Duration)>,
+    pub(super) end: ResponseEnd,
 }
 
-/// The end of an answer.
+/// The way in which a response ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ends {
+pub(super) enum ResponseEnd {
+    /// The whole response is sent.
     Complete,
     /// The connection is closed after this number of bytes of the body.
     Closed(usize),
     /// No bytes follow after this number of bytes of the body, and the connection stays open.
     Stalled(usize),
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     Unanswered,
-    /// No answer is ever sent.
-    Silent,
+    /// No response is sent, and the connection stays open.
+    NeverSent,
     /// Only the body is sent, without status line and headers.
     Raw,
-    /// The body is sent, and then its part from this offset is repeated until the client disconnects.
+    /// The body is sent; then the part of the body after this offset is repeated until the client disconnects.
     Endless(usize),
 }
 
 impl CannedResponse {
-    /// Creates an answer without a body.
+    /// Creates a response without a body.
     pub fn status(status: u16) -> Self {
         Self {
             status,
             headers: Vec::new(),
             body: Vec::new(),
             framing: Framing::ContentLength,
-            slow: None,
-            in_pieces: None,
-            ends: Ends::Complete,
+            delay: None,
+            pieces: None,
+            end: ResponseEnd::Complete,
         }
     }
 
-    /// Creates a 200 with DICOM JSON.
+    /// Creates a response with status 200 and DICOM JSON.
     pub fn json(body: impl Into<String>) -> Self {
         Self::bytes("application/dicom+json", body.into().into_bytes())
     }
 
-    /// Creates a 200 with an HTML page, such as a login form.
+    /// Creates a response with status 200 and an HTML page.
     pub fn html(body: &str) -> Self {
         Self::bytes("text/html; charset=utf-8", body.as_bytes().to_vec())
     }
 
-    /// Creates a 200 with a body of any media type.
+    /// Creates a response with status 200 and a body of any media type.
     pub fn bytes(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..Self::status(200) }.header("Content-Type", content_type)
     }
 
-    /// Creates a 200 with a multipart body of DICOM parts, each with its headers, which ends with the connection.
+    /// Creates a response with status 200 and a multipart body of DICOM objects, which ends when the connection is closed. Each
+    /// part consists of its headers and its content.
     pub fn multipart<'a>(boundary: &str, parts: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut body = Vec::new();
-        for (headers, part) in parts {
+        for (headers, content) in parts {
             body.extend_from_slice(format!("\r\n--{boundary}\r\n{headers}\r\n\r\n").as_bytes());
-            body.extend_from_slice(part);
+            body.extend_from_slice(content);
         }
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
         Self::bytes(&content_type, body.split_off(2)).with_framing(Framing::UntilClose)
     }
 
-    /// Creates an answer that consists of these bytes, including the head, and the end of the connection.
+    /// Creates a response whose status line, headers and body are `bytes`; the connection is closed after it.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { body: bytes.into(), ends: Ends::Raw, ..Self::status(0) }
+        Self { body: bytes.into(), end: ResponseEnd::Raw, ..Self::status(0) }
     }
 
-    /// Creates an answer that is never sent.
+    /// Creates a response that is never sent; the connection stays open.
     pub fn never_sent() -> Self {
-        Self { ends: Ends::Silent, ..Self::status(0) }
+        Self { end: ResponseEnd::NeverSent, ..Self::status(0) }
     }
 
-    /// Closes the connection without an answer.
+    /// Closes the connection instead of sending a response.
     pub fn connection_closed() -> Self {
-        Self { ends: Ends::Unanswered, ..Self::status(0) }
+        Self { end: ResponseEnd::Unanswered, ..Self::status(0) }
     }
 
-    /// Creates an answer that repeats `body` until the client disconnects.
+    /// Creates a response that repeats `body` until the client disconnects.
     pub fn endless(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { ends: Ends::Endless(0), ..Self::bytes(content_type, body).with_framing(Framing::UntilClose) }
+        Self {
+            end: ResponseEnd::Endless(0),
+            ..Self::bytes(content_type, body).with_framing(Framing::UntilClose)
+        }
     }
 
-    /// Creates JSON that begins with `first` and continues with `repeated` until the client disconnects.
-    pub fn endless_json(first: &str, repeated: &str) -> Self {
-        let body = format!("{first}{}", repeated.repeat(4096_usize.div_ceil(repeated.len())));
-        Self { ends: Ends::Endless(first.len()), ..Self::json(body).with_framing(Framing::UntilClose) }
+    /// Creates a response with JSON that begins with `beginning` and continues with `repeated` until the client disconnects.
+    pub fn endless_json(beginning: &str, repeated: &str) -> Self {
+        let body = format!("{beginning}{}", repeated.repeat(4096_usize.div_ceil(repeated.len())));
+        Self {
+            end: ResponseEnd::Endless(beginning.len()),
+            ..Self::json(body).with_framing(Framing::UntilClose)
+        }
     }
 
     /// Sets the status.
@@ -150,27 +158,27 @@ impl CannedResponse {
         self
     }
 
-    /// Delays the answer.
+    /// Delays the response by `duration`.
     pub fn with_delay(mut self, duration: Duration) -> Self {
-        self.slow = Some(duration);
+        self.delay = Some(duration);
         self
     }
 
-    /// Sends the body in pieces of this number of bytes, with a pause between them.
-    pub fn in_pieces(mut self, bytes: usize, pause: Duration) -> Self {
-        self.in_pieces = Some((bytes, pause));
+    /// Sends the body in pieces of `size` bytes, with a pause between them.
+    pub fn in_pieces(mut self, size: usize, pause: Duration) -> Self {
+        self.pieces = Some((size, pause));
         self
     }
 
     /// Closes the connection after this number of bytes of the body.
     pub fn abort_after(mut self, bytes: usize) -> Self {
-        self.ends = Ends::Closed(bytes);
+        self.end = ResponseEnd::Closed(bytes);
         self
     }
 
     /// Stops sending after this number of bytes of the body.
     pub fn stall_after(mut self, bytes: usize) -> Self {
-        self.ends = Ends::Stalled(bytes);
+        self.end = ResponseEnd::Stalled(bytes);
         self
     }
 

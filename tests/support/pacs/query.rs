@@ -1,20 +1,20 @@
-//! Conditions on the query of a request, which select a scripted answer.
+//! Conditions for the query of a request. They select a scripted response.
 
-/// A condition on one key of a query.
+/// A condition for the values of one query parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryCondition {
-    /// The key is present with any value.
+    /// The parameter is present.
     Present,
-    /// The key has this raw value.
+    /// A raw value of the parameter equals this text.
     Equals(String),
-    /// A value of the key contains this text.
+    /// A raw value of the parameter contains this text.
     Contains(String),
-    /// The key is present more than once.
+    /// The parameter is present more than once.
     Repeated,
 }
 
 impl QueryCondition {
-    /// Whether `key` meets the condition in the raw `query`.
+    /// Whether the parameter `key` of the raw `query` meets the condition.
     pub(super) fn is_met_by(&self, query: &str, key: &str) -> bool {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let mut values = pairs.filter(|(name, _)| *name == key).map(|(_, value)| value);

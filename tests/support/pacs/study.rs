@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Behavior, CannedResponse, Paging, ROOT};
 
-const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
+const CT_IMAGE_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 
 /// A study of the scripted archive.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Study {
 struct Series {
     uid: String,
     modality: String,
-    instances: usize,
+    instance_count: usize,
 }
 
 impl Study {
@@ -45,13 +45,13 @@ impl Study {
         self.attribute("00080050", json!({"vr": "SH", "Value": [number]}))
     }
 
-    /// Adds a series with this number of instances. Their UIDs are that of the series with the suffixes `.1`, `.2`, ...
-    pub fn series(mut self, uid: &str, modality: &str, instances: usize) -> Self {
-        self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instances });
+    /// Adds a series with `instance_count` instances. Their UIDs are the UID of the series with the suffixes `.1`, `.2`, ...
+    pub fn series(mut self, uid: &str, modality: &str, instance_count: usize) -> Self {
+        self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instance_count });
         self
     }
 
-    /// Sets an attribute at study level, which may be invalid.
+    /// Sets an attribute of the study; `element` may be invalid DICOM JSON.
     pub fn attribute(mut self, tag: &str, element: Value) -> Self {
         self.attributes.insert(tag.to_owned(), element);
         self
@@ -61,112 +61,115 @@ impl Study {
         &self.uid
     }
 
-    fn row(&self, address: &str) -> Value {
+    fn row(&self, base_url: &str) -> Value {
         let mut row = self.attributes.clone();
         let modalities: Vec<_> = self.series.iter().map(|series| series.modality.clone()).collect();
-        let instances: usize = self.series.iter().map(|series| series.instances).sum();
-        let url = format!("{address}{ROOT}/studies/{}", self.uid);
+        let instance_count: usize = self.series.iter().map(|series| series.instance_count).sum();
+        let url = format!("{base_url}{ROOT}/studies/{}", self.uid);
         let mut insert = |tag: &str, element| {
             row.entry(tag).or_insert(element);
         };
         insert("0020000D", json!({"vr": "UI", "Value": [self.uid]}));
         insert("00080061", json!({"vr": "CS", "Value": modalities}));
         insert("00201206", json!({"vr": "IS", "Value": [self.series.len()]}));
-        insert("00201208", json!({"vr": "IS", "Value": [instances]}));
+        insert("00201208", json!({"vr": "IS", "Value": [instance_count]}));
         insert("00081190", json!({"vr": "UR", "Value": [url]}));
         Value::Object(row)
     }
 
-    fn series_rows<'a>(&'a self, address: &'a str) -> impl Iterator<Item = Value> + 'a {
+    fn series_rows<'a>(&'a self, base_url: &'a str) -> impl Iterator<Item = Value> + 'a {
         self.series.iter().enumerate().map(move |(index, series)| {
             json!({
                 "00080060": {"vr": "CS", "Value": [series.modality]},
-                "00081190": {"vr": "UR", "Value": [format!("{address}{ROOT}/studies/{}/series/{}", self.uid, series.uid)]},
+                "00081190": {"vr": "UR", "Value": [format!("{base_url}{ROOT}/studies/{}/series/{}", self.uid, series.uid)]},
                 "0020000D": {"vr": "UI", "Value": [self.uid]},
                 "0020000E": {"vr": "UI", "Value": [series.uid]},
                 "00200011": {"vr": "IS", "Value": [index + 1]},
-                "00201209": {"vr": "IS", "Value": [series.instances]},
+                "00201209": {"vr": "IS", "Value": [series.instance_count]},
             })
         })
     }
 
     fn instance_rows<'a>(
         &'a self,
-        address: &'a str,
+        base_url: &'a str,
         series_uid: Option<&'a str>,
     ) -> impl Iterator<Item = Value> + 'a {
         let series = self.series.iter().filter(move |series| series_uid.is_none_or(|uid| series.uid == uid));
         series.flat_map(move |series| {
-            (1..=series.instances).map(move |number| {
+            (1..=series.instance_count).map(move |number| {
                 let path = format!(
                     "{ROOT}/studies/{}/series/{}/instances/{}.{number}",
                     self.uid, series.uid, series.uid
                 );
                 json!({
-                    "00080016": {"vr": "UI", "Value": [CT_IMAGE]},
+                    "00080016": {"vr": "UI", "Value": [CT_IMAGE_STORAGE]},
                     "00080018": {"vr": "UI", "Value": [format!("{}.{number}", series.uid)]},
                     "00080060": {"vr": "CS", "Value": [series.modality]},
-                    "00081190": {"vr": "UR", "Value": [format!("{address}{path}")]},
+                    "00081190": {"vr": "UR", "Value": [format!("{base_url}{path}")]},
                     "0020000D": {"vr": "UI", "Value": [self.uid]},
                     "0020000E": {"vr": "UI", "Value": [series.uid]},
                     "00200013": {"vr": "IS", "Value": [number]},
-                    "7FE00010": {"vr": "OW", "BulkDataURI": format!("{address}{path}/bulk/7fe00010")},
+                    "7FE00010": {"vr": "OW", "BulkDataURI": format!("{base_url}{path}/bulk/7fe00010")},
                 })
             })
         })
     }
 }
 
-/// Answers a request that is not scripted, with rows or metadata of `studies`; `None` for other resources.
-pub(super) fn answer(
+/// Returns the response to a request for rows or metadata of `studies`; `None` for other resources.
+pub(super) fn respond(
     studies: &[Study],
     behavior: &Behavior,
-    address: &str,
+    base_url: &str,
     target: &str,
 ) -> Option<CannedResponse> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
-    let study = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
+    let studies_with_uid = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
             let matching =
-                studies.iter().filter(|study| behavior.ignore_matching_keys || matches(study, query));
-            matching.map(|study| study.row(address)).collect()
+                studies.iter().filter(|study| behavior.ignore_matching_keys || study_matches(study, query));
+            matching.map(|study| study.row(base_url)).collect()
         }
         ["studies", uid, "series"] => {
-            study(uid).iter().flat_map(|study| study.series_rows(address)).collect()
+            studies_with_uid(uid).iter().flat_map(|study| study.series_rows(base_url)).collect()
         }
         ["studies", uid, "instances"] => {
-            study(uid).iter().flat_map(|study| study.instance_rows(address, None)).collect()
+            studies_with_uid(uid).iter().flat_map(|study| study.instance_rows(base_url, None)).collect()
         }
-        ["studies", uid, "series", series, "instances"] => {
-            study(uid).iter().flat_map(|study| study.instance_rows(address, Some(series))).collect()
-        }
+        ["studies", uid, "series", series, "instances"] => studies_with_uid(uid)
+            .iter()
+            .flat_map(|study| study.instance_rows(base_url, Some(series)))
+            .collect(),
         ["studies", uid, "metadata"] | ["studies", uid, "series", _, "metadata"] => {
             let series = segments.get(3).copied();
-            let rows: Vec<_> =
-                study(uid).iter().flat_map(|study| study.instance_rows(address, series)).collect();
+            let rows: Vec<_> = studies_with_uid(uid)
+                .iter()
+                .flat_map(|study| study.instance_rows(base_url, series))
+                .collect();
             if rows.is_empty() {
                 return Some(CannedResponse::status(404));
             }
             rows
         }
         ["series"] => {
-            let rows = studies.iter().flat_map(|study| study.series_rows(address));
+            let rows = studies.iter().flat_map(|study| study.series_rows(base_url));
             rows.filter(|row| row_matches(row, query)).collect()
         }
         ["instances"] => {
-            let rows = studies.iter().flat_map(|study| study.instance_rows(address, None));
+            let rows = studies.iter().flat_map(|study| study.instance_rows(base_url, None));
             rows.filter(|row| row_matches(row, query)).collect()
         }
         _ => return None,
     };
-    if segments == ["studies"] && behavior.max_listed.is_some_and(|max| rows.len() > max) {
+    if segments == ["studies"] && behavior.max_listed_studies.is_some_and(|max| rows.len() > max) {
         return Some(CannedResponse::status(413));
     }
     let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeat_rows + 1));
-    let number = |key: &str| value_of(query, key).and_then(|value| value.parse::<usize>().ok());
-    let (limit, offset) = (number("limit").unwrap_or(usize::MAX), number("offset").unwrap_or(0));
+    let number_of = |key: &str| parameter_value(query, key).and_then(|value| value.parse::<usize>().ok());
+    let (limit, offset) = (number_of("limit").unwrap_or(usize::MAX), number_of("offset").unwrap_or(0));
     let (limit, offset) = match behavior.paging {
         _ if segments.last() == Some(&"metadata") => (usize::MAX, 0),
         Paging::Standard | Paging::EndOffsetRejected => (limit, offset),
@@ -180,19 +183,20 @@ pub(super) fn answer(
     if behavior.paging == Paging::EndOffsetRejected && offset > 0 && offset >= rows.len() {
         return Some(CannedResponse::status(400));
     }
-    let remaining = rows.len().saturating_sub(offset.saturating_add(limit));
+    let remaining_count = rows.len().saturating_sub(offset.saturating_add(limit));
     let has_warning =
         matches!(behavior.paging, Paging::TruncatedWithWarning(_) | Paging::FirstRowsWithWarning(_));
-    let answer =
+    let response =
         CannedResponse::json(Value::Array(rows.into_iter().skip(offset).take(limit).collect()).to_string());
-    if has_warning && remaining > 0 {
-        let warning = format!("299 pacs: \"There are {remaining} additional results that can be requested\"");
-        return Some(answer.header("warning", &warning));
+    if has_warning && remaining_count > 0 {
+        let warning =
+            format!("299 pacs: \"There are {remaining_count} additional results that can be requested\"");
+        return Some(response.header("warning", &warning));
     }
-    Some(answer)
+    Some(response)
 }
 
-fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
+fn parameter_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
     query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
@@ -200,32 +204,33 @@ fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Whether the study matches the keys that every archive supports. Other keys are ignored, like in real archives.
-fn matches(study: &Study, query: &str) -> bool {
-    let text = |tag: &str| {
+/// Whether the study matches the keys that every archive supports. Other keys are ignored, as archives do.
+fn study_matches(study: &Study, query: &str) -> bool {
+    let attribute_text = |tag: &str| {
         study.attributes.get(tag).and_then(|element| element["Value"][0].as_str()).unwrap_or_default()
     };
-    let is_match = |key: &str, value: &str| {
-        value_of(query, key).is_none_or(|list| list.split(',').any(|element| element == value))
+    let has_value = |key: &str, value: &str| {
+        parameter_value(query, key).is_none_or(|list| list.split(',').any(|element| element == value))
     };
-    is_match("StudyInstanceUID", &study.uid)
-        && is_match("PatientID", text("00100020"))
-        && is_match("AccessionNumber", text("00080050"))
-        && value_of(query, "StudyDate").is_none_or(|range| is_within(range, text("00080020")))
+    has_value("StudyInstanceUID", &study.uid)
+        && has_value("PatientID", attribute_text("00100020"))
+        && has_value("AccessionNumber", attribute_text("00080050"))
+        && parameter_value(query, "StudyDate")
+            .is_none_or(|range| is_within(range, attribute_text("00080020")))
 }
 
-/// Whether `date` is in `range`, a date or a range of dates that may be open at one end.
+/// Whether `date` is in `range`, which is a date, or a range of dates that may be open at one end.
 fn is_within(range: &str, date: &str) -> bool {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     !date.is_empty() && date >= first && (last.is_empty() || date <= last)
 }
 
-/// Whether a row of a series or instance matches the UIDs in the query.
+/// Whether the row of a series or an instance matches the UIDs in the query.
 fn row_matches(row: &Value, query: &str) -> bool {
     let keys =
         [("StudyInstanceUID", "0020000D"), ("SeriesInstanceUID", "0020000E"), ("SOPInstanceUID", "00080018")];
     keys.iter().all(|(key, tag)| {
         let value = row[tag]["Value"][0].as_str();
-        value_of(query, key).is_none_or(|list| list.split(',').any(|element| Some(element) == value))
+        parameter_value(query, key).is_none_or(|list| list.split(',').any(|element| Some(element) == value))
     })
 }
