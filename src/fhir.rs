@@ -1,9 +1,9 @@
 //! The FHIR R4 REST API: read, history and search of ImagingStudy, Patient and Endpoint, batch, `$everything`, and the
 //! CapabilityStatement.
 //!
-//! Handlers take a routed request and return a [`Response`]; errors become a [`Failure`], which [`error_response`] writes as an
-//! OperationOutcome. Every response is made as JSON first, and converted to another format last. The module neither queries
-//! archives nor decides what matches.
+//! Handlers take a routed request and return a [`Response`]. An error becomes a [`Failure`], which [`error_response`] writes as
+//! an OperationOutcome. Every response is written as JSON first, and is converted to the requested format last. The module does
+//! not send requests to archives, and does not know how resources are compared with criteria.
 
 mod batch;
 mod bundle;
@@ -21,9 +21,9 @@ mod response_format;
 mod search;
 
 pub use context::FhirContext;
-pub use operation_parameters::operation_parameters;
+pub use operation_parameters::parse_operation_parameters;
 pub use request::FhirRequest;
-pub use response::{allowed, error_response};
+pub use response::{error_response, options_response};
 
 use http::{HeaderMap, HeaderValue, Response, header};
 
@@ -37,21 +37,22 @@ use fhir_r4::search::ResourceType;
 use http_messages::body::Body;
 use response_format::ResponseFormat;
 
-/// The response to a read without parameters, if the study is cached and fresh: no archive is queried, and no link is made.
+/// Returns the response to a read without parameters, if the study is in the cache and fresh. Queries no archive, and needs no
+/// public base URL.
 pub fn cached_response(
     context: &FhirContext,
     id: &str,
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let format = ResponseFormat::of_headers(headers).ok().filter(ResponseFormat::is_as_stored)?;
+    let format = ResponseFormat::from_headers(headers).ok().filter(ResponseFormat::is_stored_json)?;
     let uid = StudyUid::parse(id).ok()?;
     let study =
         context.studies.cached_study(&uid, &Representation::Full, access, request::freshness(headers))?;
-    response::success(&study.encoded, &format, headers, context.clock.now()).ok()
+    response::success_response(&study.encoded, &format, headers, context.clock.now()).ok()
 }
 
-/// Responds to a batch; `body` is the Bundle of the request.
+/// Responds to a batch. `body` is the Bundle of the request.
 pub async fn handle_batch(
     context: &FhirContext,
     body: &[u8],
@@ -68,9 +69,9 @@ pub async fn handle(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    // The future of the largest interaction is too large to be returned by value.
-    let work = Box::pin(perform(context, interaction, request, access));
-    let mut response = respond(context, request, work).await;
+    // Boxed, because the future of the largest interaction is too large for the stack.
+    let resource = Box::pin(perform(context, interaction, request, access));
+    let mut response = respond(context, request, resource).await;
     if let Interaction::VersionRead(kind, id, version) = interaction
         && !response.status().is_client_error()
         && !response.status().is_server_error()
@@ -82,39 +83,41 @@ pub async fn handle(
     response
 }
 
+/// Awaits `resource`, and responds in the requested format.
 async fn respond(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    work: impl Future<Output = Result<EncodedResource, Failure>>,
+    resource: impl Future<Output = Result<EncodedResource, Failure>>,
 ) -> Response<Body> {
-    let format = match ResponseFormat::of_request(request.headers, &request.pairs, Some(request.base())) {
+    let format = match ResponseFormat::from_request(request.headers, &request.pairs, Some(request.base())) {
         Ok(format) => format,
         Err(failure) => return response::error_response_in(&failure, &ResponseFormat::default()),
     };
-    let response = respond_in_time(context, request, work, &format).await;
+    let response = respond_in_time(context, request, resource, &format).await;
     response.unwrap_or_else(|failure| response::error_response_in(&failure, &format))
 }
 
-/// The response to the outcome of `work`, or a failure when the deadline has passed.
+/// Awaits `resource` until the deadline of the request, and returns it as a response.
 async fn respond_in_time(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    work: impl Future<Output = Result<EncodedResource, Failure>>,
+    resource: impl Future<Output = Result<EncodedResource, Failure>>,
     format: &ResponseFormat,
 ) -> Result<Response<Body>, Failure> {
     let encoded =
-        tokio::time::timeout(context.request_timeout, work).await.map_err(|_| Failure::timed_out())??;
+        tokio::time::timeout(context.request_timeout, resource).await.map_err(|_| Failure::timed_out())??;
     let now = context.clock.now();
-    if format.is_as_stored() {
-        return response::success(&encoded, format, request.headers, now);
+    if format.is_stored_json() {
+        return response::success_response(&encoded, format, request.headers, now);
     }
-    // Converting a study of a thousand images takes milliseconds.
+    // Converting a study of a thousand instances takes milliseconds, during which an async thread would be blocked.
     let (headers, format) = (request.headers.clone(), format.clone());
-    let writing = tokio::task::spawn_blocking(move || response::success(&encoded, &format, &headers, now));
-    writing.await.map_err(|_| Failure::internal())?
+    let conversion =
+        tokio::task::spawn_blocking(move || response::success_response(&encoded, &format, &headers, now));
+    conversion.await.map_err(|_| Failure::internal())?
 }
 
-/// Performs an interaction.
+/// Performs an interaction, and returns its resource.
 async fn perform(
     context: &FhirContext,
     interaction: Interaction<'_>,
@@ -122,25 +125,29 @@ async fn perform(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     Ok(match interaction {
-        Interaction::Capabilities => capabilities::statement(context, request)?,
-        Interaction::Read(kind, id) => read::resource(context, kind, id, request, access).await?,
+        Interaction::Capabilities => capabilities::capability_statement(context, request)?,
+        Interaction::Read(kind, id) => read::read_resource(context, kind, id, request, access).await?,
         Interaction::VersionRead(kind, id, version) => {
-            let current = read::resource(context, kind, id, request, access).await?;
+            let current = read::read_resource(context, kind, id, request, access).await?;
             read::require_version(current, version)?
         }
-        Interaction::History(kind, id) => history::instance(context, kind, id, request, access).await?,
+        Interaction::History(kind, id) => history::read_history(context, kind, id, request, access).await?,
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(context, request, access, None).await?
+            search::search_studies(context, request, access, None).await?
         }
         Interaction::SearchCompartment(id, Some(_)) => {
-            search::imaging_studies(context, request, access, Some(id)).await?
+            search::search_studies(context, request, access, Some(id)).await?
         }
         Interaction::SearchCompartment(id, None) => {
-            search::all_types(context, request, access, Some(id)).await?
+            search::search_types(context, request, access, Some(id)).await?
         }
-        Interaction::SearchAll => search::all_types(context, request, access, None).await?,
-        Interaction::Everything(id) => search::everything(context, request, access, id).await?,
-        Interaction::Search(ResourceType::Patient) => search::patients(context, request, access).await?,
-        Interaction::Search(ResourceType::Endpoint) => search::endpoints(context, request, access).await?,
+        Interaction::SearchAll => search::search_types(context, request, access, None).await?,
+        Interaction::Everything(id) => search::read_everything(context, request, access, id).await?,
+        Interaction::Search(ResourceType::Patient) => {
+            search::search_patients(context, request, access).await?
+        }
+        Interaction::Search(ResourceType::Endpoint) => {
+            search::search_endpoints(context, request, access).await?
+        }
     })
 }

@@ -116,7 +116,7 @@ impl http_server::Service for Service {
             }
             Err(NoRoute::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
                 let allowed = match dialect {
-                    Dialect::Fhir => fhir::allowed(allow),
+                    Dialect::Fhir => fhir::options_response(allow),
                     Dialect::Dicomweb => dicomweb::allowed(allow),
                 };
                 ("options", Ok(allowed))
@@ -198,7 +198,7 @@ impl Service {
         if parts.method == Method::POST {
             pairs.extend(match interaction {
                 Interaction::Everything(_) => {
-                    fhir::operation_parameters(&body::read_parameters(&parts.headers, body).await?)?
+                    fhir::parse_operation_parameters(&body::read_parameters(&parts.headers, body).await?)?
                 }
                 _ => body::read_form(&parts.headers, body).await?,
             });

@@ -1,5 +1,5 @@
-//! Batches (R4 http#transaction): several reads and searches in one request, each with a response of its own, in the order of
-//! the entries.
+//! Batches (R4 http#transaction): several reads and searches in one request. Each entry gets a separate response; the responses
+//! are in the order of the entries.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::bundle::{BatchEntry, batch_response};
+use super::bundle::{BatchEntry, write_batch_response};
 use super::{FhirRequest, operation_parameters, response};
 use crate::auth::Access;
 use crate::encoded_resource::{EncodedResource, LastModified};
@@ -17,7 +17,7 @@ use crate::http::{conditional, query};
 use crate::routes::{Interaction, NoRoute, Route};
 use http_messages::path::decode_safe_escapes;
 
-/// The Bundle of the request. Its other elements do not matter to a read-only server.
+/// The Bundle of the request. A read-only server ignores its other elements.
 #[derive(Debug, Deserialize)]
 struct BatchRequest {
     #[serde(rename = "resourceType")]
@@ -28,15 +28,15 @@ struct BatchRequest {
     entry: Vec<RequestedEntry>,
 }
 
-/// Bundle.entry, read when it is performed: an invalid one is the error of this entry only.
+/// Bundle.entry. It is parsed when it is performed, so an invalid entry does not affect the other entries.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct RequestedEntry(serde_json::Value);
 
 impl RequestedEntry {
-    fn request(&self) -> Result<EntryRequest, Failure> {
+    fn parse_request(&self) -> Result<EntryRequest, Failure> {
         let request = self.0.get("request").filter(|request| !request.is_null());
-        let expected = "Each entry of a batch has a request with method and url, both strings.";
+        let expected = "Each entry of a batch must have a request with method and url, both strings.";
         let request = request.ok_or_else(|| Failure::bad_request("required", expected))?;
         EntryRequest::deserialize(request).map_err(|_| Failure::bad_request("structure", expected))
     }
@@ -52,7 +52,7 @@ struct EntryRequest {
     if_modified_since: Option<String>,
 }
 
-/// Responds to every entry of the batch in `body` (JSON), several at a time.
+/// Performs the entries of the batch in `body` (JSON), several of them concurrently, and returns the Bundle of the responses.
 pub(super) async fn perform(
     context: &FhirContext,
     body: &[u8],
@@ -60,21 +60,21 @@ pub(super) async fn perform(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let limits = &context.limits;
-    let batch = read(body, limits.max_batch)?;
+    let batch = parse_batch(body, limits.max_batch)?;
     let responses: Vec<_> =
         batch.entry.iter().map(|entry| respond_to_entry(context, entry, request, access)).collect();
     let mut responses = stream::iter(responses).buffered(limits.batch_parallelism);
     let (mut entries, mut size) = (Vec::new(), 0);
     while let Some(entry) = responses.next().await {
         size += entry.resource.as_ref().map_or(0, Bytes::len);
-        // Entries beyond the limit are dropped at once, because the limit bounds memory.
-        entries.push(if size > limits.batch_memory { too_much() } else { entry });
+        // A resource beyond the limit is dropped immediately, because the limit bounds memory.
+        entries.push(if size > limits.batch_memory { too_large_entry() } else { entry });
     }
-    let writing = tokio::task::spawn_blocking(move || EncodedResource::new(batch_response(&entries)));
-    writing.await.map_err(|_| Failure::internal())
+    let encoding = tokio::task::spawn_blocking(move || EncodedResource::new(write_batch_response(&entries)));
+    encoding.await.map_err(|_| Failure::internal())
 }
 
-fn read(body: &[u8], max_entries: usize) -> Result<BatchRequest, Failure> {
+fn parse_batch(body: &[u8], max_entries: usize) -> Result<BatchRequest, Failure> {
     let expected = "The body must be a Bundle of type batch, in JSON.";
     let batch: BatchRequest =
         serde_json::from_slice(body).map_err(|_| Failure::bad_request("structure", expected))?;
@@ -99,31 +99,31 @@ async fn respond_to_entry(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> BatchEntry {
-    let performed = match entry.request() {
-        Ok(requested) => perform_entry(context, entry, &requested, request, access).await,
+    let response = match entry.parse_request() {
+        Ok(entry_request) => perform_entry(context, entry, &entry_request, request, access).await,
         Err(failure) => Err(failure),
     };
-    performed.unwrap_or_else(|failure| failed(&failure))
+    response.unwrap_or_else(|failure| failed_entry(&failure))
 }
 
 async fn perform_entry(
     context: &FhirContext,
     entry: &RequestedEntry,
-    requested: &EntryRequest,
+    entry_request: &EntryRequest,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<BatchEntry, Failure> {
     let base = request.base();
-    let (path, query) = requested.url.split_once('?').unwrap_or((&requested.url, ""));
+    let (path, query) = entry_request.url.split_once('?').unwrap_or((&entry_request.url, ""));
     let path = path.strip_prefix(&base).unwrap_or(path);
     let path = format!("/fhir/{}", path.strip_prefix('/').unwrap_or(path));
     let path = decode_safe_escapes(&path);
-    let method = Method::from_bytes(requested.method.as_bytes())
+    let method = Method::from_bytes(entry_request.method.as_bytes())
         .map_err(|_| Failure::bad_request("value", "The method of an entry must be GET, HEAD or POST."))?;
     let route = Route::parse(&method, &path);
     let is_operation = matches!(route, Ok(Route::Fhir(Interaction::Everything(_))));
     if !matches!(method, Method::GET | Method::HEAD) && !is_operation {
-        // A batch changes nothing, and a search in a batch uses GET.
+        // A batch cannot change resources, and a search in a batch uses GET.
         return Err(Failure::method_not_allowed(
             "GET, HEAD",
             "This service is read-only: the entries of a batch use GET or HEAD, and may use POST for an operation.",
@@ -140,11 +140,11 @@ async fn perform_entry(
     if method == Method::POST
         && let Some(parameters) = entry.0.get("resource")
     {
-        pairs.extend(operation_parameters::of_resource(parameters.clone())?);
+        pairs.extend(operation_parameters::parse_resource(parameters.clone())?);
     }
-    let headers = headers(requested, request.headers)?;
-    let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
-    let encoded = Box::pin(super::perform(context, interaction, &own, access)).await?;
+    let headers = entry_headers(entry_request, request.headers)?;
+    let fhir_request = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
+    let encoded = Box::pin(super::perform(context, interaction, &fhir_request, access)).await?;
     let modified = encoded.last_modified.as_ref().map(LastModified::second);
     let is_not_modified = conditional::is_not_modified(&headers, &encoded.etag, modified);
     let full_url = match interaction {
@@ -155,18 +155,20 @@ async fn perform_entry(
         full_url: full_url.filter(|_| !is_not_modified),
         status: if is_not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
         etag: Some(String::from_utf8_lossy(&encoded.etag).into_owned()),
-        last_modified: modified.and_then(|second| Timestamp::try_from(second).ok()).map(|at| at.to_string()),
+        last_modified: modified
+            .and_then(|second| Timestamp::try_from(second).ok())
+            .map(|instant| instant.to_string()),
         outcome: None,
         resource: Some(encoded.json).filter(|_| !is_not_modified && method != Method::HEAD),
     })
 }
 
-/// The headers of the batch request, with the conditions of the entry.
-fn headers(requested: &EntryRequest, batch_headers: &HeaderMap) -> Result<HeaderMap, Failure> {
+/// Returns the headers of the batch request with the conditions of the entry.
+fn entry_headers(entry_request: &EntryRequest, batch_headers: &HeaderMap) -> Result<HeaderMap, Failure> {
     let mut headers = batch_headers.clone();
     for (name, value) in [
-        (header::IF_NONE_MATCH, &requested.if_none_match),
-        (header::IF_MODIFIED_SINCE, &requested.if_modified_since),
+        (header::IF_NONE_MATCH, &entry_request.if_none_match),
+        (header::IF_MODIFIED_SINCE, &entry_request.if_modified_since),
     ] {
         headers.remove(&name);
         if let Some(value) = value {
@@ -182,18 +184,18 @@ fn headers(requested: &EntryRequest, batch_headers: &HeaderMap) -> Result<Header
     Ok(headers)
 }
 
-fn failed(failure: &Failure) -> BatchEntry {
+fn failed_entry(failure: &Failure) -> BatchEntry {
     BatchEntry {
         full_url: None,
         status: failure.status,
         etag: None,
         last_modified: None,
-        outcome: Some(response::outcome(failure).into()),
+        outcome: Some(response::operation_outcome(failure).into()),
         resource: None,
     }
 }
 
-fn too_much() -> BatchEntry {
+fn too_large_entry() -> BatchEntry {
     let diagnostics = "The responses to this batch are too large together; request this entry separately.";
-    failed(&Failure::too_large("too-costly", diagnostics))
+    failed_entry(&Failure::too_large("too-costly", diagnostics))
 }

@@ -1,4 +1,4 @@
-//! Bundles (R4 bundle.html), written around resources that are already serialized: search pages, batch responses, histories.
+//! Writes Bundles (R4 bundle.html) of resources that are already serialized: search pages, batch responses, histories.
 
 use std::io::Write;
 
@@ -7,14 +7,14 @@ use http::StatusCode;
 
 use fhir_r4::search::ResourceType;
 
-/// Why a resource is in the Bundle (R4 valueset-search-entry-mode).
+/// The reason why a resource is in the Bundle (R4 valueset-search-entry-mode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
-    /// It matches the search.
+    /// The resource matches the search.
     Match,
-    /// A match refers to it, and `_include` requested it.
+    /// The resource was requested by `_include` or `_revinclude`.
     Include,
-    /// An OperationOutcome about the search itself.
+    /// The resource is an OperationOutcome about the search itself.
     Outcome,
 }
 
@@ -28,17 +28,17 @@ impl Mode {
     }
 }
 
-/// One entry. The resource is JSON already and is copied into the Bundle unparsed.
+/// An entry of a search page. The resource is serialized JSON, which is copied into the Bundle.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct SearchEntry {
     /// Absolute URL, `[base]/[type]/[id]`; an OperationOutcome has none.
     pub(super) full_url: Option<String>,
     pub(super) resource: Bytes,
     pub(super) mode: Mode,
 }
 
-impl Entry {
-    /// An entry for a resource of this server.
+impl SearchEntry {
+    /// Creates an entry for a resource of this server.
     pub(super) fn new(base: &str, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Self {
         Self { full_url: Some(format!("{base}/{kind}/{id}")), resource, mode }
     }
@@ -47,24 +47,24 @@ impl Entry {
 /// A page of a search.
 #[derive(Debug, Default)]
 pub(super) struct Searchset {
-    /// The number of matches on all pages, if known for certain.
+    /// The number of matches on all pages, if it is known exactly.
     pub(super) total: Option<usize>,
     /// For a search by `_lastUpdated`: the time to use in the next such search.
     pub(super) last_updated: Option<String>,
-    /// URLs with their relations: self, first, previous, next.
+    /// The relations (self, first, previous, next) and their URLs.
     pub(super) links: Vec<(&'static str, String)>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<SearchEntry>,
 }
 
 impl Searchset {
-    /// The Bundle's JSON.
+    /// Writes the Bundle as JSON.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let size = self.entries.iter().map(|entry| entry.resource.len() + 300).sum::<usize>();
         let mut json = Vec::with_capacity(size + 1024);
         json.extend_from_slice(br#"{"resourceType":"Bundle""#);
-        if let Some(moment) = &self.last_updated {
+        if let Some(instant) = &self.last_updated {
             json.extend_from_slice(br#","meta":{"lastUpdated":"#);
-            write_string(&mut json, moment);
+            write_string(&mut json, instant);
             json.push(b'}');
         }
         json.extend_from_slice(br#","type":"searchset""#);
@@ -73,11 +73,11 @@ impl Searchset {
             json.extend_from_slice(total.to_string().as_bytes());
         }
         json.extend_from_slice(b",\"link\":[");
-        for (index, (relation, address)) in self.links.iter().enumerate() {
+        for (index, (relation, url)) in self.links.iter().enumerate() {
             json.extend_from_slice(if index == 0 { b"{\"relation\":\"" } else { b",{\"relation\":\"" });
             json.extend_from_slice(relation.as_bytes());
             json.extend_from_slice(b"\",\"url\":");
-            write_string(&mut json, address);
+            write_string(&mut json, url);
             json.push(b'}');
         }
         json.push(b']');
@@ -117,8 +117,8 @@ pub(super) struct BatchEntry {
     pub(super) resource: Option<Bytes>,
 }
 
-/// The JSON of a Bundle of type batch-response.
-pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
+/// Writes a Bundle of type batch-response as JSON.
+pub(super) fn write_batch_response(entries: &[BatchEntry]) -> Vec<u8> {
     let size = entries.iter().filter_map(|entry| entry.resource.as_ref()).map(Bytes::len).sum::<usize>();
     let mut json = Vec::with_capacity(size + entries.len() * 400 + 100);
     json.extend_from_slice(br#"{"resourceType":"Bundle","type":"batch-response""#);
@@ -140,9 +140,9 @@ pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
             json.extend_from_slice(b",\"etag\":");
             write_string(&mut json, etag);
         }
-        if let Some(moment) = &entry.last_modified {
+        if let Some(instant) = &entry.last_modified {
             json.extend_from_slice(b",\"lastModified\":");
-            write_string(&mut json, moment);
+            write_string(&mut json, instant);
         }
         if let Some(outcome) = &entry.outcome {
             json.extend_from_slice(b",\"outcome\":");
@@ -154,7 +154,7 @@ pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
     json
 }
 
-/// The one version in the history of an instance.
+/// The only version in the history of an instance.
 #[derive(Debug)]
 pub(super) struct HistoryEntry<'a> {
     pub(super) full_url: &'a str,
@@ -166,14 +166,14 @@ pub(super) struct HistoryEntry<'a> {
     pub(super) last_modified: Option<&'a str>,
 }
 
-/// The JSON of a Bundle of type history. An entry has the request that would have made this version, and its response (R4
-/// bundle.html, bdl-3 and bdl-4).
-pub(super) fn history_bundle(total: usize, link: &str, entry: Option<&HistoryEntry<'_>>) -> Vec<u8> {
+/// Writes a Bundle of type history as JSON. The entry contains the request that would have created this version, and the
+/// response to it (R4 bundle.html, bdl-3 and bdl-4).
+pub(super) fn write_history(total: usize, self_url: &str, entry: Option<&HistoryEntry<'_>>) -> Vec<u8> {
     let mut json = Vec::with_capacity(entry.map_or(0, |entry| entry.resource.len()) + 1024);
     json.extend_from_slice(br#"{"resourceType":"Bundle","type":"history","total":"#);
     json.extend_from_slice(total.to_string().as_bytes());
     json.extend_from_slice(br#","link":[{"relation":"self","url":"#);
-    write_string(&mut json, link);
+    write_string(&mut json, self_url);
     json.extend_from_slice(b"}]");
     if let Some(entry) = entry {
         json.extend_from_slice(br#","entry":[{"fullUrl":"#);
@@ -184,9 +184,9 @@ pub(super) fn history_bundle(total: usize, link: &str, entry: Option<&HistoryEnt
         write_string(&mut json, entry.url);
         json.extend_from_slice(br#"},"response":{"status":"200 OK","etag":"#);
         write_string(&mut json, entry.etag);
-        if let Some(moment) = entry.last_modified {
+        if let Some(instant) = entry.last_modified {
             json.extend_from_slice(b",\"lastModified\":");
-            write_string(&mut json, moment);
+            write_string(&mut json, instant);
         }
         json.extend_from_slice(b"}}]");
     }
@@ -195,7 +195,7 @@ pub(super) fn history_bundle(total: usize, link: &str, entry: Option<&HistoryEnt
 }
 
 fn write_string(json: &mut Vec<u8>, text: &str) {
-    // Writing a string into a vector cannot fail; if it did, an empty string would keep the JSON valid.
+    // Writing a string into a vector cannot fail. If it did, the empty string would keep the JSON valid.
     if serde_json::to_writer(&mut *json, text).is_err() {
         let _ = json.write_all(b"\"\"");
     }
@@ -205,7 +205,7 @@ fn write_string(json: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
 
-    fn json(searchset: &Searchset) -> serde_json::Value {
+    fn parse(searchset: &Searchset) -> serde_json::Value {
         serde_json::from_slice(&searchset.to_json()).unwrap()
     }
 
@@ -227,7 +227,8 @@ mod tests {
             outcome: Some(Bytes::from_static(br#"{"resourceType":"OperationOutcome"}"#)),
             resource: None,
         };
-        let bundle: serde_json::Value = serde_json::from_slice(&batch_response(&[found, missing])).unwrap();
+        let bundle: serde_json::Value =
+            serde_json::from_slice(&write_batch_response(&[found, missing])).unwrap();
         assert_eq!(
             bundle,
             serde_json::json!({
@@ -239,13 +240,13 @@ mod tests {
                 ],
             })
         );
-        let empty: serde_json::Value = serde_json::from_slice(&batch_response(&[])).unwrap();
+        let empty: serde_json::Value = serde_json::from_slice(&write_batch_response(&[])).unwrap();
         assert_eq!(empty, serde_json::json!({"resourceType": "Bundle", "type": "batch-response"}));
     }
 
     #[test]
     fn a_bundle_without_entries_has_no_entry_member() {
-        let bundle = json(&Searchset {
+        let bundle = parse(&Searchset {
             total: Some(0),
             links: vec![("self", "http://h/fhir/Patient?_id=\"".to_owned())],
             ..Searchset::default()
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn resources_are_copied_byte_for_byte() {
         let resource = Bytes::from_static(br#"{"resourceType":"Patient",  "id":"a"}"#);
-        let entry = |mode| Entry {
+        let entry = |mode| SearchEntry {
             full_url: Some("http://h/fhir/Patient/a".to_owned()),
             resource: resource.clone(),
             mode,
@@ -272,13 +273,13 @@ mod tests {
             entries: vec![
                 entry(Mode::Match),
                 entry(Mode::Include),
-                Entry { full_url: None, ..entry(Mode::Outcome) },
+                SearchEntry { full_url: None, ..entry(Mode::Outcome) },
             ],
             ..Searchset::default()
         };
         let text = String::from_utf8(searchset.to_json()).unwrap();
         assert_eq!(text.matches(std::str::from_utf8(&resource).unwrap()).count(), 3);
-        let bundle = json(&searchset);
+        let bundle = parse(&searchset);
         assert_eq!(bundle["entry"][1]["search"]["mode"], "include");
         assert_eq!(bundle["entry"][2].get("fullUrl"), None);
         assert_eq!(bundle["link"][1]["relation"], "next");

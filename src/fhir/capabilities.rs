@@ -15,7 +15,8 @@ use fhir_r4::types::{
     ResourceInteraction, Rest, SearchParam, Security, Software,
 };
 
-pub(super) fn statement(
+/// Builds the CapabilityStatement.
+pub(super) fn capability_statement(
     context: &FhirContext,
     request: &FhirRequest<'_>,
 ) -> Result<EncodedResource, Failure> {
@@ -33,24 +34,24 @@ pub(super) fn statement(
         format: vec!["application/fhir+json", "json", "application/fhir+xml", "xml"],
         rest: vec![Rest {
             mode: "server",
-            documentation: limits(&context.limits),
+            documentation: describe_limits(&context.limits),
             security: Security {
                 cors: context.cors,
                 description: "Open: this server has no access control. Anyone who can reach it can read every patient's \
                               data; the network in front of it must restrict access.",
             },
             resource: vec![
-                resource::<Endpoint>(
+                describe_resource::<Endpoint>(
                     guides,
                     "One per archive: the root URL of its DICOMweb services at this gateway.",
                 ),
-                resource::<ImagingStudy>(
+                describe_resource::<ImagingStudy>(
                     guides,
                     "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails. \
                      What an archive describes incompletely is returned with the tag SUBSETTED, or omitted and not counted in \
                      Bundle.total; an OperationOutcome in the Bundle names the study, the archive and the cause.",
                 ),
-                resource::<Patient>(
+                describe_resource::<Patient>(
                     guides,
                     "A patient as described by the studies in the archives. Its id is a hash of the patient's identifier.",
                 ),
@@ -59,24 +60,30 @@ pub(super) fn statement(
                 ResourceInteraction { code: "batch" },
                 ResourceInteraction { code: "search-system" },
             ],
-            search_param: of_all_types(&context.limits),
+            search_param: common_search_params(&context.limits),
             compartment: vec!["http://hl7.org/fhir/CompartmentDefinition/patient"],
         }],
     };
     serde_json::to_vec(&statement).map(EncodedResource::new).map_err(|_| Failure::internal())
 }
 
-/// The parameters of all resources, with the documentation of Patient's table; ImagingStudy and Endpoint document their own.
-fn of_all_types(limits: &SearchConfig) -> Vec<SearchParam> {
-    let special = |(name, documentation): (&'static str, String)| SearchParam {
+/// Returns the search parameters of all resource types. The parameters that each type documents separately have the
+/// documentation of Patient here.
+fn common_search_params(limits: &SearchConfig) -> Vec<SearchParam> {
+    let to_search_param = |(name, documentation): (&'static str, String)| SearchParam {
         name,
         definition: None,
         kind: if name == "_count" { "number" } else { "special" },
         documentation,
     };
     let SearchConfig { default_count, max_count, sort_window, .. } = limits;
-    let keys = [sort_keys::<Endpoint>(), sort_keys::<ImagingStudy>(), sort_keys::<Patient>()].join(" ");
-    let of_this_server = [
+    let keys = [
+        describe_sort_keys::<Endpoint>(),
+        describe_sort_keys::<ImagingStudy>(),
+        describe_sort_keys::<Patient>(),
+    ]
+    .join(" ");
+    let server_params = [
         ("_type", "The resource types to search, comma-separated. Default: all of them.".to_owned()),
         (
             "_count",
@@ -92,18 +99,19 @@ fn of_all_types(limits: &SearchConfig) -> Vec<SearchParam> {
         ),
         ("_format", "json, xml, html, or their media types; takes precedence over Accept.".to_owned()),
     ];
-    let results = ResultParameters::with_fixed_values().map(|(name, values)| (name, values.to_owned()));
+    let result_params = ResultParameters::with_fixed_values().map(|(name, values)| (name, values.to_owned()));
     let common = Patient::COMMON.iter().map(search_param);
-    common.chain(of_this_server.into_iter().chain(results).map(special)).collect()
+    common.chain(server_params.into_iter().chain(result_params).map(to_search_param)).collect()
 }
 
-fn sort_keys<R: Searched>() -> String {
+/// Describes the sort keys of a resource type.
+fn describe_sort_keys<R: Searched>() -> String {
     let names: Vec<_> = Parameter::<R>::sorting().map(|parameter| parameter.name).collect();
     format!("Keys of {}: {}.", R::TYPE, names.join(", "))
 }
 
-/// The limits beyond which a request is an error, for people.
-fn limits(limits: &SearchConfig) -> String {
+/// Describes the limits beyond which a request is an error.
+fn describe_limits(limits: &SearchConfig) -> String {
     let SearchConfig { max_scan, sort_window, max_opened, max_included, max_batch, .. } = limits;
     format!(
         "Limits: a search that needs a total or an order reads at most {max_scan} studies of one archive and sorts at most \
@@ -120,7 +128,10 @@ const EVERYTHING: Operation = Operation {
                     these, in pages, sorted by type and id. Parameters: start, end, _since, _type and _count.",
 };
 
-fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {
+fn describe_resource<R: Searched + Profiled>(
+    guides: &BTreeSet<Guide>,
+    documentation: &'static str,
+) -> Resource {
     let has_references = R::TYPE == ResourceType::ImagingStudy;
     Resource {
         kind: R::TYPE.name(),

@@ -1,4 +1,4 @@
-//! What the FHIR handlers need.
+//! The dependencies of the FHIR handlers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use crate::http::cursor::CursorKey;
 use crate::mapping::Guide;
 use crate::studies::Studies;
 
-/// The dependencies of the FHIR handlers; built once.
+/// The dependencies of the FHIR handlers, built once at startup.
 #[derive(Debug)]
 pub struct FhirContext {
     /// The studies of all archives.
     pub studies: Studies,
-    /// The implementation guides that resources follow beyond R4.
+    /// The implementation guides that resources conform to in addition to R4.
     pub guides: BTreeSet<Guide>,
-    /// Whether pages of other origins may read responses.
+    /// Whether web pages of other origins may read responses (CORS).
     pub cors: bool,
     /// The limits of a search.
     pub limits: config::SearchConfig,
     /// The key that seals page links.
     pub cursors: CursorKey,
-    /// Deadline from the request to its response.
+    /// Maximum time from a request to its response.
     pub request_timeout: Duration,
-    /// The clock.
+    /// The clock that responses are dated by.
     pub clock: SharedClock,
 }

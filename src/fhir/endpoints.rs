@@ -1,14 +1,15 @@
-//! Endpoint resources: one per archive, with the URL under which the caller knows the gateway.
+//! Endpoint resources: one per archive, with an address below the public base URL of the gateway.
 
 use super::FhirRequest;
 use crate::mapping;
 use crate::studies::ArchiveSource;
 use fhir_r4::types::Endpoint;
 
-/// Whether retrieval requires a token; in mode `open` it does not.
+/// Whether retrieval requires an access token. It does not in the authentication mode `open`, which is the only one.
 const REQUIRES_ACCESS_TOKEN: bool = false;
 
-pub(super) fn endpoint_of(source: &ArchiveSource, request: &FhirRequest<'_>) -> Endpoint {
+/// Builds the Endpoint of an archive.
+pub(super) fn build_endpoint(source: &ArchiveSource, request: &FhirRequest<'_>) -> Endpoint {
     let id = source.archive.id().as_str();
     let address = format!("{}/dicom-web/{id}", request.public_base);
     let mut endpoint =

@@ -1,12 +1,12 @@
-//! Chooses the format of a response (R4 http#mime-type): by `_format`, else by `Accept`, and never a format that was not
-//! requested.
+//! Selects the format of a response (R4 http#mime-type) by `_format`, otherwise by `Accept`. A format that the client does not
+//! accept is never selected.
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::error::Failure;
 use crate::http::negotiation::{self, MediaRange};
 
-/// The formats, each with the name that the caller used.
+/// The media types of responses. Several of them have the same syntax, because a response has the media type that was requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum FhirFormat {
     /// `application/fhir+json`.
@@ -26,7 +26,7 @@ pub(super) enum FhirFormat {
     Html,
 }
 
-/// The syntax of the body, independent of the media type's name.
+/// The syntax of a body, which several media types share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FhirSyntax {
     Json,
@@ -43,13 +43,13 @@ const OFFERED: [(&str, FhirFormat); 9] = [
     ("application/xml", FhirFormat::Xml),
     ("text/xml", FhirFormat::TextXml),
     ("text/html", FhirFormat::Html),
-    // The names of STU2.
+    // The media types of DSTU2.
     ("application/json+fhir", FhirFormat::FhirJson),
     ("application/xml+fhir", FhirFormat::FhirXml),
 ];
 
 /// Values of `_format` that are not media types.
-const SHORT: [(&str, FhirFormat); 3] =
+const SHORT_NAMES: [(&str, FhirFormat); 3] =
     [("json", FhirFormat::FhirJson), ("xml", FhirFormat::FhirXml), ("html", FhirFormat::Html)];
 
 impl FhirFormat {
@@ -81,44 +81,47 @@ impl FhirFormat {
     }
 }
 
-/// The supported FHIR version, as in the parameter `fhirVersion` of a media type (R4 http#version-parameter).
-const VERSION: &str = "4.0";
+/// The supported FHIR version, as a value of the media type parameter `fhirVersion` (R4 http#version-parameter).
+const FHIR_VERSION: &str = "4.0";
 
-/// The version without its patch number if it is the supported one: R4 has `4.0` only, but clients write `4.0.1`, and patches do
-/// not change the formats.
+/// Removes the patch number from the supported version. R4 defines only `4.0`, but clients send `4.0.1`, and patches do not
+/// change the formats.
 fn without_patch(version: &str) -> &str {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_patch = |rest: &str| rest.strip_prefix('.').is_some_and(is_number);
-    if version.strip_prefix(VERSION).is_some_and(is_patch) { VERSION } else { version }
+    if version.strip_prefix(FHIR_VERSION).is_some_and(is_patch) { FHIR_VERSION } else { version }
 }
 
 fn fhir_version(range: &MediaRange) -> Option<&str> {
     range.parameter("fhirversion").map(without_patch)
 }
 
-/// Chooses by `_format`, else by `Accept`. If nothing fits, the request is rejected.
+/// Selects the format by `format`, the value of `_format`, otherwise by `Accept`. Rejects the request if the server supports no
+/// requested format.
 pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<FhirFormat, Failure> {
-    let Some(format) = format.filter(|format| !format.is_empty()) else { return accepted(headers) };
-    // An unescaped plus was decoded as a blank.
+    let Some(format) = format.filter(|format| !format.is_empty()) else {
+        return negotiate_by_headers(headers);
+    };
+    // An unescaped plus sign was decoded as a space.
     let format = format.trim().replace("; ", ";").replace(' ', "+").to_ascii_lowercase();
-    if let Some((_, format)) = SHORT.iter().find(|(name, _)| *name == format) {
+    if let Some((_, format)) = SHORT_NAMES.iter().find(|(name, _)| *name == format) {
         return require_supported_version(headers, &[]).map(|()| *format);
     }
     let ranges: Vec<_> = MediaRange::parse(&format).into_iter().collect();
-    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http._format")))
+    select(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http._format")))
 }
 
-/// Chooses by the headers alone.
-pub(super) fn accepted(headers: &HeaderMap) -> Result<FhirFormat, Failure> {
-    if let Some(format) = accept_common_type(headers) {
+/// Selects the format by the headers only.
+pub(super) fn negotiate_by_headers(headers: &HeaderMap) -> Result<FhirFormat, Failure> {
+    if let Some(format) = select_single_type(headers) {
         return Ok(format);
     }
     let ranges = negotiation::ranges(headers);
-    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http.accept")))
+    select(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http.accept")))
 }
 
-/// Most clients list one type or none, so that no preferences have to be compared.
-fn accept_common_type(headers: &HeaderMap) -> Option<FhirFormat> {
+/// Selects the format of a request that accepts one media type or any. Most requests do, and their weights need not be compared.
+fn select_single_type(headers: &HeaderMap) -> Option<FhirFormat> {
     if headers.contains_key(header::CONTENT_TYPE) {
         return None;
     }
@@ -130,26 +133,28 @@ fn accept_common_type(headers: &HeaderMap) -> Option<FhirFormat> {
     }
 }
 
-fn choose(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirFormat>, Failure> {
+fn select(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirFormat>, Failure> {
     require_supported_version(headers, ranges)?;
-    let is_supported = |range: &&MediaRange| fhir_version(range).is_none_or(|version| version == VERSION);
+    let is_supported =
+        |range: &&MediaRange| fhir_version(range).is_none_or(|version| version == FHIR_VERSION);
     let supported: Vec<_> = ranges.iter().filter(is_supported).cloned().collect();
     let preferred = negotiation::preferred(&supported, &OFFERED.map(|(essence, _)| essence));
     Ok(preferred.map(|index| OFFERED[index].1))
 }
 
-/// A request uses one FHIR version, and a body in another version cannot be read.
+/// Rejects a request with several FHIR versions, and a request whose body is in an unsupported version.
 fn require_supported_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
-    let of_body = headers.get(header::CONTENT_TYPE).and_then(|line| line.to_str().ok());
-    let of_body = of_body.and_then(MediaRange::parse);
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let body_type = content_type.and_then(MediaRange::parse);
     let acceptable = ranges.iter().filter(|range| range.quality > 0.0);
-    let mut versions = acceptable.chain(&of_body).filter_map(fhir_version);
-    let Some(first) = versions.next() else { return Ok(()) };
-    if versions.any(|other| other != first) {
-        let diagnostics = "The request contains two values of fhirVersion; an interaction uses one.";
+    let mut versions = acceptable.chain(&body_type).filter_map(fhir_version);
+    let Some(version) = versions.next() else { return Ok(()) };
+    if versions.any(|other| other != version) {
+        let diagnostics =
+            "The request contains several values of fhirVersion, but an interaction has only one.";
         return Err(Failure::bad_request("invalid", diagnostics));
     }
-    if of_body.as_ref().and_then(fhir_version).is_some_and(|version| version != VERSION) {
+    if body_type.as_ref().and_then(fhir_version).is_some_and(|version| version != FHIR_VERSION) {
         let diagnostics = "The body is in a FHIR version other than 4.0, which this server supports.";
         return Err(Failure::unsupported_media_type(diagnostics).with_expression("http.content-type"));
     }
@@ -168,15 +173,15 @@ fn not_acceptable(expression: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn chosen(format: Option<&str>, accept: Option<&'static str>) -> Result<FhirFormat, u16> {
+    fn negotiated(format: Option<&str>, accept: Option<&'static str>) -> Result<FhirFormat, u16> {
         let mut headers = HeaderMap::new();
         headers.extend(accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))));
         negotiate(&headers, format).map_err(|failure| failure.status.as_u16())
     }
 
     #[test]
-    fn every_spelling_of_a_format_is_that_format() {
-        for (spellings, format) in [
+    fn every_name_of_a_format_selects_the_format() {
+        for (names, format) in [
             (
                 &["json", "application/fhir+json", "application/fhir json", "application/json+fhir", "JSON"]
                     [..],
@@ -192,22 +197,22 @@ mod tests {
             (&["text/xml"], FhirFormat::TextXml),
             (&["html", "text/html"], FhirFormat::Html),
         ] {
-            for spelling in spellings {
-                assert_eq!(chosen(Some(spelling), Some("image/png")), Ok(format), "{spelling}");
-                let accept: &'static str = Box::leak((*spelling).to_owned().into_boxed_str());
-                if spelling.contains('/') && !spelling.contains(' ') {
-                    assert_eq!(chosen(None, Some(accept)), Ok(format), "{spelling}");
+            for name in names {
+                assert_eq!(negotiated(Some(name), Some("image/png")), Ok(format), "{name}");
+                let accept: &'static str = Box::leak((*name).to_owned().into_boxed_str());
+                if name.contains('/') && !name.contains(' ') {
+                    assert_eq!(negotiated(None, Some(accept)), Ok(format), "{name}");
                 }
-                let wanted = format!("{spelling}; fhirVersion=4.0");
-                if spelling.contains('/') {
-                    assert_eq!(chosen(Some(&wanted), None), Ok(format), "{wanted}");
+                let with_version = format!("{name}; fhirVersion=4.0");
+                if name.contains('/') {
+                    assert_eq!(negotiated(Some(&with_version), None), Ok(format), "{with_version}");
                 }
             }
         }
     }
 
     #[test]
-    fn the_preferred_format_is_chosen() {
+    fn the_preferred_format_is_selected() {
         for (accept, format) in [
             ("*/*", FhirFormat::FhirJson),
             ("application/*", FhirFormat::FhirJson),
@@ -229,10 +234,10 @@ mod tests {
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", FhirFormat::Html),
             ("text/turtle, application/fhir+json;q=0.2", FhirFormat::FhirJson),
         ] {
-            assert_eq!(chosen(None, Some(accept)), Ok(format), "{accept}");
+            assert_eq!(negotiated(None, Some(accept)), Ok(format), "{accept}");
         }
-        assert_eq!(chosen(None, None), Ok(FhirFormat::FhirJson));
-        assert_eq!(chosen(Some(""), Some("text/xml")), Ok(FhirFormat::TextXml));
+        assert_eq!(negotiated(None, None), Ok(FhirFormat::FhirJson));
+        assert_eq!(negotiated(Some(""), Some("text/xml")), Ok(FhirFormat::TextXml));
     }
 
     #[test]
@@ -258,27 +263,27 @@ mod tests {
                 400,
             ),
         ] {
-            assert_eq!(chosen(format, accept), Err(status), "{format:?} {accept:?}");
+            assert_eq!(negotiated(format, accept), Err(status), "{format:?} {accept:?}");
         }
     }
 
     #[test]
-    fn a_body_of_another_fhir_version_is_rejected() {
-        let chosen = |content_type, accept| {
+    fn a_body_in_another_fhir_version_is_rejected() {
+        let negotiated = |content_type, accept| {
             let headers = [
                 (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
                 (header::ACCEPT, HeaderValue::from_static(accept)),
             ];
-            accepted(&headers.into_iter().collect()).map_err(|failure| failure.status.as_u16())
+            negotiate_by_headers(&headers.into_iter().collect()).map_err(|failure| failure.status.as_u16())
         };
-        let (old, new) = ("application/fhir+json; fhirVersion=3.0", "application/fhir+json; fhirVersion=4.0");
-        assert_eq!(chosen(new, new), Ok(FhirFormat::FhirJson));
-        assert_eq!(chosen(new, "text/xml"), Ok(FhirFormat::TextXml));
+        let (r3, r4) = ("application/fhir+json; fhirVersion=3.0", "application/fhir+json; fhirVersion=4.0");
+        assert_eq!(negotiated(r4, r4), Ok(FhirFormat::FhirJson));
+        assert_eq!(negotiated(r4, "text/xml"), Ok(FhirFormat::TextXml));
         let patch = "application/fhir+json; fhirVersion=4.0.1";
-        assert_eq!(chosen(patch, new), Ok(FhirFormat::FhirJson));
-        assert_eq!(chosen(new, patch), Ok(FhirFormat::FhirJson));
-        assert_eq!(chosen(old, patch), Err(400));
-        assert_eq!(chosen(old, "*/*"), Err(415));
-        assert_eq!(chosen(old, new), Err(400));
+        assert_eq!(negotiated(patch, r4), Ok(FhirFormat::FhirJson));
+        assert_eq!(negotiated(r4, patch), Ok(FhirFormat::FhirJson));
+        assert_eq!(negotiated(r3, patch), Err(400));
+        assert_eq!(negotiated(r3, "*/*"), Err(415));
+        assert_eq!(negotiated(r3, r4), Err(400));
     }
 }

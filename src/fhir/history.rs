@@ -1,11 +1,12 @@
-//! History of an instance (R4 http#history): the one version that is known, the current one. Archives keep no earlier content.
+//! The history of an instance (R4 http#history). It contains only the current version, because archives do not provide earlier
+//! content.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::FhirRequest;
-use super::bundle::{HistoryEntry, history_bundle};
+use super::bundle::{HistoryEntry, write_history};
 use super::read;
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
@@ -15,10 +16,10 @@ use crate::http::query;
 use fhir_r4::date::{FhirDate, Prefix, matches};
 use fhir_r4::search::ResourceType;
 
-/// The parameters of a history beyond those of a read.
-const PARAMETERS: [&str; 3] = ["_at", "_count", "_since"];
+/// The parameters that a history has in addition to those of a read.
+const HISTORY_PARAMETERS: [&str; 3] = ["_at", "_count", "_since"];
 
-/// What the history says about the version.
+/// The element of the resource from which its entry gets the time of the last change.
 #[derive(Deserialize)]
 struct DatedResource {
     meta: Meta,
@@ -30,41 +31,43 @@ struct Meta {
     last_updated: Option<String>,
 }
 
-/// The history of the resource `id`.
-pub(super) async fn instance(
+/// Returns the history of the resource `id`.
+pub(super) async fn read_history(
     context: &FhirContext,
     kind: ResourceType,
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let (since, at) = (date(request, "_since")?, date(request, "_at")?);
+    let (since, at) = (parse_date(request, "_since")?, parse_date(request, "_at")?);
     let count = request.parameter("_count").filter(|count| !count.is_empty()).unwrap_or("1");
     if !count.bytes().all(|byte| byte.is_ascii_digit()) {
         let diagnostics = "Parameter _count: expected a non-negative integer.";
         return Err(Failure::bad_request("value", diagnostics).with_expression("http._count"));
     }
-    let as_read = request.with(|name| !PARAMETERS.contains(&name));
-    let current = read::resource(context, kind, id, &as_read, access).await?;
+    let read_request = request.with_parameters(|name| !HISTORY_PARAMETERS.contains(&name));
+    let current = read::read_resource(context, kind, id, &read_request, access).await?;
     let DatedResource { meta } = serde_json::from_slice(&current.json).map_err(|_| Failure::internal())?;
     let last_updated = meta.last_updated.as_deref();
-    let is_in =
+    let is_in_period =
         |prefix: Prefix, bound: &Option<FhirDate>| match (bound, last_updated.and_then(FhirDate::parse)) {
-            (Some(bound), Some(moment)) => {
-                matches(prefix, bound, &moment, &TimeZone::UTC, Timestamp::UNIX_EPOCH)
+            (Some(bound), Some(last_updated)) => {
+                matches(prefix, bound, &last_updated, &TimeZone::UTC, Timestamp::UNIX_EPOCH)
             }
             // A version without a known time may be in any period.
             _ => true,
         };
-    // The current version is current at every time since its own.
-    let is_listed = is_in(Prefix::GreaterOrEqual, &since) && is_in(Prefix::LessOrEqual, &at);
+    // The current version has been current since its last change, so it matches an `_at` from then on.
+    let is_match = is_in_period(Prefix::GreaterOrEqual, &since) && is_in_period(Prefix::LessOrEqual, &at);
     let base = request.base();
-    let applied =
-        request.pairs.iter().filter(|(name, value)| PARAMETERS.contains(&name.as_str()) && !value.is_empty());
+    let applied = request
+        .pairs
+        .iter()
+        .filter(|(name, value)| HISTORY_PARAMETERS.contains(&name.as_str()) && !value.is_empty());
     let applied = query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str())));
-    let mark = if applied.is_empty() { "" } else { "?" };
-    let link = format!("{base}/{kind}/{id}/_history{mark}{applied}");
-    let is_shown = is_listed && count.bytes().any(|digit| digit != b'0');
+    let separator = if applied.is_empty() { "" } else { "?" };
+    let self_url = format!("{base}/{kind}/{id}/_history{separator}{applied}");
+    let has_entry = is_match && count.bytes().any(|digit| digit != b'0');
     let entry = HistoryEntry {
         full_url: &format!("{base}/{kind}/{id}"),
         resource: &current.json,
@@ -72,14 +75,14 @@ pub(super) async fn instance(
         etag: &String::from_utf8_lossy(&current.etag),
         last_modified: last_updated,
     };
-    let total = usize::from(is_listed);
-    Ok(EncodedResource::new(history_bundle(total, &link, is_shown.then_some(&entry))))
+    let total = usize::from(is_match);
+    Ok(EncodedResource::new(write_history(total, &self_url, has_entry.then_some(&entry))))
 }
 
-/// The date in the parameter `name`.
-fn date(request: &FhirRequest<'_>, name: &'static str) -> Result<Option<FhirDate>, Failure> {
+/// Parses the date in the parameter `name`, if it has a value.
+fn parse_date(request: &FhirRequest<'_>, name: &'static str) -> Result<Option<FhirDate>, Failure> {
     let Some(text) = request.parameter(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    // An unescaped plus was decoded as a blank.
+    // An unescaped plus sign was decoded as a space.
     let date = FhirDate::parse(&text.replacen(' ', "+", 1));
     date.map(Some).ok_or_else(|| {
         let diagnostics = format!("Parameter {name}: expected a date or an instant.");

@@ -1,5 +1,6 @@
-//! The parameters of an operation that is called by POST: a Parameters resource in JSON (R4 operations.html#request), read as the
-//! pairs that the same call by GET has in its query. Does not know the operations.
+//! Parses the parameters of an operation that is invoked by POST: a Parameters resource in JSON (R4 operations.html#request).
+//! The result is the pairs that the query has if the same operation is invoked by GET. The module does not know which
+//! operations exist.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -15,36 +16,36 @@ struct Parameters {
     parameter: Vec<Map<String, Value>>,
 }
 
-/// The parameters in `body`, a Parameters resource; an empty body has none. Each has a name and one primitive value, as a query
-/// can express them (R4 operations.html: parameters with other values cannot be in a URL).
-pub fn operation_parameters(body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
+/// Returns the names and values of the parameters in `body`, a Parameters resource; an empty body has none. Each parameter must
+/// have one primitive value, because a query cannot express other values (R4 operations.html).
+pub fn parse_operation_parameters(body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
     if body.is_empty() {
         return Ok(Vec::new());
     }
-    let resource = serde_json::from_slice(body).map_err(|_| not_parameters())?;
-    of_resource(resource)
+    let resource = serde_json::from_slice(body).map_err(|_| not_a_parameters_resource())?;
+    parse_resource(resource)
 }
 
-/// The parameters in a Parameters resource.
-pub(super) fn of_resource(resource: Value) -> Result<Vec<(String, String)>, Failure> {
-    let parameters = Parameters::deserialize(resource).map_err(|_| not_parameters())?;
+/// Returns the names and values of the parameters in a Parameters resource.
+pub(super) fn parse_resource(resource: Value) -> Result<Vec<(String, String)>, Failure> {
+    let parameters = Parameters::deserialize(resource).map_err(|_| not_a_parameters_resource())?;
     if parameters.resource_type != "Parameters" {
-        return Err(not_parameters());
+        return Err(not_a_parameters_resource());
     }
-    parameters.parameter.iter().map(pair).collect()
+    parameters.parameter.iter().map(parse_parameter).collect()
 }
 
-fn not_parameters() -> Failure {
+fn not_a_parameters_resource() -> Failure {
     Failure::bad_request("structure", "The body of an operation must be a Parameters resource, in JSON.")
 }
 
-fn pair(parameter: &Map<String, Value>) -> Result<(String, String), Failure> {
+fn parse_parameter(parameter: &Map<String, Value>) -> Result<(String, String), Failure> {
     let name = parameter.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| {
-        Failure::bad_request("required", "Each parameter of an operation has a name, which is a string.")
+        Failure::bad_request("required", "Each parameter of an operation must have a name that is a string.")
     })?;
-    let holds_content = |key: &str| key.starts_with("value") || key == "part" || key == "resource";
-    let mut contents = parameter.iter().filter(|(key, _)| holds_content(key));
+    let is_content = |key: &str| key.starts_with("value") || key == "part" || key == "resource";
+    let mut contents = parameter.iter().filter(|(key, _)| is_content(key));
     let value = match (contents.next(), contents.next()) {
         (Some((key, Value::String(text))), None) if key.starts_with("value") => text.clone(),
         (Some((key, value @ (Value::Number(_) | Value::Bool(_)))), None) if key.starts_with("value") => {
@@ -64,12 +65,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(resource: &Value) -> Result<Vec<(String, String)>, &'static str> {
-        operation_parameters(resource.to_string().as_bytes()).map_err(|failure| failure.issues[0].code)
+    fn parse(resource: &Value) -> Result<Vec<(String, String)>, &'static str> {
+        parse_operation_parameters(resource.to_string().as_bytes()).map_err(|failure| failure.issues[0].code)
     }
 
     #[test]
-    fn each_primitive_value_is_the_text_of_a_query() {
+    fn a_primitive_value_is_the_same_text_as_in_a_query() {
         let resource = json!({"resourceType": "Parameters", "id": "x", "parameter": [
             {"name": "start", "valueDate": "2024-01-31"},
             {"name": "_count", "valueInteger": 10},
@@ -79,13 +80,13 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let expected =
             [pair("start", "2024-01-31"), pair("_count", "10"), pair("_count", "10"), pair("flag", "true")];
-        assert_eq!(read(&resource), Ok(expected.to_vec()));
-        assert_eq!(read(&json!({"resourceType": "Parameters"})), Ok(vec![]));
-        assert_eq!(operation_parameters(b""), Ok(vec![]));
+        assert_eq!(parse(&resource), Ok(expected.to_vec()));
+        assert_eq!(parse(&json!({"resourceType": "Parameters"})), Ok(vec![]));
+        assert_eq!(parse_operation_parameters(b""), Ok(vec![]));
     }
 
     #[test]
-    fn anything_that_a_query_cannot_express_is_rejected() {
+    fn a_parameter_that_a_query_cannot_express_is_rejected() {
         for (parameter, code) in [
             (json!({"valueString": "x"}), "required"),
             (json!({"name": 1, "valueString": "x"}), "required"),
@@ -99,13 +100,13 @@ mod tests {
             (json!({"name": "start", "resource": {"resourceType": "Patient"}}), "value"),
         ] {
             let resource = json!({"resourceType": "Parameters", "parameter": [parameter]});
-            assert_eq!(read(&resource), Err(code), "{resource}");
+            assert_eq!(parse(&resource), Err(code), "{resource}");
         }
         for resource in
             [json!({"resourceType": "Bundle"}), json!([]), json!({"parameter": []}), json!("Parameters")]
         {
-            assert_eq!(read(&resource), Err("structure"), "{resource}");
+            assert_eq!(parse(&resource), Err("structure"), "{resource}");
         }
-        assert!(operation_parameters(b"{").is_err());
+        assert!(parse_operation_parameters(b"{").is_err());
     }
 }

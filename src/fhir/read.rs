@@ -1,8 +1,8 @@
-//! Reads (R4 http#read, http#vread). Each resource has a version that changes with its content. A Patient has no time of
-//! change, because archives describe patients only in their studies, each study in its own way.
+//! Reads (R4 http#read, http#vread). Each resource has a version id that changes with its content. A Patient has no
+//! `meta.lastUpdated`, because archives describe patients only in their studies, and the studies of a patient may differ.
 
 use super::FhirRequest;
-use super::endpoints::endpoint_of;
+use super::endpoints::build_endpoint;
 use crate::auth::Access;
 use crate::change_log::VersionId;
 use crate::encoded_resource::EncodedResource;
@@ -15,8 +15,8 @@ use dicom_model::StudyUid;
 use fhir_r4::search::{ResourceType, ResultParameters, Summary};
 use fhir_r4::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
 
-/// The current version of the resource `id`.
-pub(super) async fn resource(
+/// Returns the current version of the resource `id`.
+pub(super) async fn read_resource(
     context: &FhirContext,
     kind: ResourceType,
     id: &str,
@@ -24,13 +24,13 @@ pub(super) async fn resource(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     match kind {
-        ResourceType::ImagingStudy => imaging_study(context, id, request, access).await,
-        ResourceType::Patient => patient(context, id, request, access).await,
-        ResourceType::Endpoint => endpoint(context, id, request),
+        ResourceType::ImagingStudy => read_study(context, id, request, access).await,
+        ResourceType::Patient => read_patient(context, id, request, access).await,
+        ResourceType::Endpoint => read_endpoint(context, id, request),
     }
 }
 
-/// `current` if it has this version: only the current version is stored.
+/// Returns `current` if `version` is its version id. Earlier versions are not stored.
 pub(super) fn require_version(current: EncodedResource, version: &str) -> Result<EncodedResource, Failure> {
     if current.etag == format!("W/\"{version}\"") {
         return Ok(current);
@@ -40,58 +40,62 @@ pub(super) fn require_version(current: EncodedResource, version: &str) -> Result
     ))
 }
 
-async fn imaging_study(
+async fn read_study(
     context: &FhirContext,
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let representation = representation_of_read(request)?;
-    let missing = || Failure::not_found("No archive holds this study.");
-    let uid = StudyUid::parse(id).map_err(|_| missing())?;
+    let not_found = || Failure::not_found("No archive holds this study.");
+    let uid = StudyUid::parse(id).map_err(|_| not_found())?;
     if let Some(study) = context.studies.cached_study(&uid, &representation, access, request.freshness()) {
         return Ok(study.encoded.clone());
     }
     match context.studies.read(&uid, &representation, access, request.freshness()).await? {
         ReadOutcome::Found(entry) => Ok(entry.encoded.clone()),
         ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
-        ReadOutcome::NotFound => Err(missing()),
+        ReadOutcome::NotFound => Err(not_found()),
     }
 }
 
-async fn patient(
+async fn read_patient(
     context: &FhirContext,
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let representation = representation_of_read(request)?;
-    let found = context.studies.find_patient(id, access, request.freshness()).await?;
-    let found = found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
-    encode(&found.resource, &representation)
+    let patient = context.studies.find_patient(id, access, request.freshness()).await?;
+    let patient = patient.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
+    encode(&patient.resource, &representation)
 }
 
-fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Result<EncodedResource, Failure> {
+fn read_endpoint(
+    context: &FhirContext,
+    id: &str,
+    request: &FhirRequest<'_>,
+) -> Result<EncodedResource, Failure> {
     let representation = representation_of_read(request)?;
     let source = ArchiveId::parse(id).ok().and_then(|id| context.studies.source(&id));
     let source = source.ok_or_else(Failure::unknown_archive)?;
-    encode(&endpoint_of(source, request), &representation)
+    encode(&build_endpoint(source, request), &representation)
 }
 
 fn representation_of_read(request: &FhirRequest<'_>) -> Result<Representation, Failure> {
-    let shape = request.shape()?;
-    if shape.summary == Summary::Count {
+    let result = request.parse_read_parameters()?;
+    if result.summary == Summary::Count {
         return Err(Failure::bad_request(
             "value",
             "Parameter _summary: count applies to searches only, not to a read.",
         )
         .with_expression("http._summary"));
     }
-    Ok(representation(&shape))
+    Ok(requested_representation(&result))
 }
 
-/// Which parts of each resource are requested.
-pub(super) fn representation(result: &ResultParameters) -> Representation {
+/// Returns the requested representation, which contains all or some elements of a resource.
+pub(super) fn requested_representation(result: &ResultParameters) -> Representation {
     match (&result.elements, result.summary) {
         (Some(names), _) => Representation::Elements(names.iter().map(|name| name.as_str().into()).collect()),
         (None, Summary::True) => Representation::Summary,
@@ -103,31 +107,32 @@ pub(super) fn representation(result: &ResultParameters) -> Representation {
 
 /// A resource whose version is a hash of its content.
 pub(super) trait Versioned: Clone + Narrated {
-    fn meta(&mut self) -> &mut Meta;
+    fn meta_mut(&mut self) -> &mut Meta;
 }
 
 impl Versioned for Patient {
-    fn meta(&mut self) -> &mut Meta {
+    fn meta_mut(&mut self) -> &mut Meta {
         &mut self.meta
     }
 }
 
 impl Versioned for Endpoint {
-    fn meta(&mut self) -> &mut Meta {
+    fn meta_mut(&mut self) -> &mut Meta {
         &mut self.meta
     }
 }
 
+/// Encodes a resource in `representation`. The version id depends on the whole content, but not on `meta`.
 pub(super) fn encode<R: Versioned>(
     resource: &R,
     representation: &Representation,
 ) -> Result<EncodedResource, Failure> {
     let mut resource = resource.clone();
-    let last_updated = resource.meta().last_updated.take();
+    let last_updated = resource.meta_mut().last_updated.take();
     let content = serde_json::to_vec(&resource).map_err(|_| Failure::internal())?;
     let id = VersionId::of_content(&content);
-    resource.meta().version_id = Some(id.to_string());
-    resource.meta().last_updated.clone_from(&last_updated);
+    resource.meta_mut().version_id = Some(id.to_string());
+    resource.meta_mut().last_updated.clone_from(&last_updated);
     let json = match representation {
         Representation::Full => project(&resource, Projection::Full),
         Representation::Data => project(&resource, Projection::Data),

@@ -12,12 +12,12 @@ use fhir_r4::search::{Context, Handling, Parameter, ResultParameters, Search, Se
 use fhir_r4::types::ImagingStudy;
 
 /// The parameters of a read.
-const SHAPING: [&str; 4] = ["_elements", "_format", "_pretty", "_summary"];
+const READ_PARAMETERS: [&str; 4] = ["_elements", "_format", "_pretty", "_summary"];
 
-/// A request as the handlers see it.
+/// A request whose query and body are decoded.
 #[derive(Debug)]
 pub struct FhirRequest<'a> {
-    /// Its headers.
+    /// The headers of the request.
     pub headers: &'a HeaderMap,
     /// The decoded query and, for a search by POST, the decoded body.
     pub pairs: Vec<(String, String)>,
@@ -26,8 +26,11 @@ pub struct FhirRequest<'a> {
 }
 
 impl FhirRequest<'_> {
-    /// Parses the parameters of a search for `R`; all errors are reported together.
-    pub(super) fn search<R: Searched>(&self, limits: &config::SearchConfig) -> Result<Search<R>, Failure> {
+    /// Parses the parameters of a search for `R`. All errors are reported together.
+    pub(super) fn parse_search<R: Searched>(
+        &self,
+        limits: &config::SearchConfig,
+    ) -> Result<Search<R>, Failure> {
         let context = Context {
             base: &self.base(),
             handling: self.handling(),
@@ -35,12 +38,12 @@ impl FhirRequest<'_> {
             max_count: limits.max_count,
             is_uid: Uid::is_legal,
         };
-        Search::parse(&self.pairs, &context).map_err(|errors| refused(&errors))
+        Search::parse(&self.pairs, &context).map_err(|errors| invalid_parameters(&errors))
     }
 
-    /// Parses the parameters of a read, which choose the form of the resource (R4 http#read). Other parameters are ignored,
-    /// because a read has no criteria.
-    pub(super) fn shape(&self) -> Result<ResultParameters, Failure> {
+    /// Parses the parameters of a read, which select the representation of the resource (R4 http#read). Other parameters are
+    /// ignored, because a read has no criteria, or rejected if the client requests strict handling.
+    pub(super) fn parse_read_parameters(&self) -> Result<ResultParameters, Failure> {
         let context = Context {
             base: "",
             handling: Handling::Strict,
@@ -48,34 +51,38 @@ impl FhirRequest<'_> {
             max_count: 0,
             is_uid: Uid::is_legal,
         };
-        let strict = self.is_strict();
-        let shapes = |name: &str| SHAPING.contains(&name.split(':').next().unwrap_or_default());
-        let pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| strict || shapes(name)).cloned().collect();
-        if let Some((name, _)) = pairs.iter().find(|(name, _)| !shapes(name)) {
-            let known = Parameter::<ImagingStudy>::named(name).map_or("a parameter", |known| known.name);
+        let is_strict = self.is_strict();
+        let is_read_parameter =
+            |name: &str| READ_PARAMETERS.contains(&name.split(':').next().unwrap_or_default());
+        let pairs = self.pairs.iter().filter(|(name, _)| is_strict || is_read_parameter(name));
+        let pairs: Vec<_> = pairs.cloned().collect();
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_read_parameter(name)) {
+            let parameter = Parameter::<ImagingStudy>::named(name);
+            let name = parameter.map_or("a parameter", |parameter| parameter.name);
             return Err(Failure::bad_request(
                 "not-supported",
-                format!("{known}: this parameter does not apply to a read."),
+                format!("{name}: this parameter does not apply to a read."),
             ));
         }
-        let search = Search::<ImagingStudy>::parse(&pairs, &context).map_err(|errors| refused(&errors))?;
+        let search =
+            Search::<ImagingStudy>::parse(&pairs, &context).map_err(|errors| invalid_parameters(&errors))?;
         Ok(search.result)
     }
 
-    /// The base URL of the FHIR API, without a trailing slash.
+    /// Returns the base URL of the FHIR API, without a trailing slash.
     pub(super) fn base(&self) -> String {
-        base_of(&self.public_base)
+        fhir_base(&self.public_base)
     }
 
-    /// Whether cached data may be used.
+    /// Returns whether cached data may be used.
     pub(super) fn freshness(&self) -> Freshness {
         freshness(self.headers)
     }
 
-    /// The same request with only the parameters that `keep` selects by name, ignoring modifiers and chains.
-    pub(super) fn with(&self, keep: impl Fn(&str) -> bool) -> Self {
-        let base = |name: &str| name.split([':', '.']).next().unwrap_or_default().to_owned();
-        let pairs = self.pairs.iter().filter(|(name, _)| keep(&base(name))).cloned().collect();
+    /// Returns the request with only the parameters that `is_kept` selects by their names without modifiers and chains.
+    pub(super) fn with_parameters(&self, is_kept: impl Fn(&str) -> bool) -> Self {
+        let base_name = |name: &str| name.split([':', '.']).next().unwrap_or_default().to_owned();
+        let pairs = self.pairs.iter().filter(|(name, _)| is_kept(&base_name(name))).cloned().collect();
         Self { headers: self.headers, pairs, public_base: self.public_base.clone() }
     }
 
@@ -84,12 +91,12 @@ impl FhirRequest<'_> {
         self.handling() == Handling::Strict
     }
 
-    /// The last value of a parameter.
+    /// Returns the last value of the parameter `name`.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// `Prefer: handling=strict` (R4 search#errors).
+    /// Returns the requested handling of unsupported parameters, which `Prefer` contains (R4 search#errors).
     fn handling(&self) -> Handling {
         let lines = self.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
         let mut preferences =
@@ -102,17 +109,17 @@ impl FhirRequest<'_> {
     }
 }
 
-/// The base URL of the FHIR API of a gateway at `public`, without a trailing slash.
-pub(super) fn base_of(public: &PublicBase) -> String {
-    [public.as_str(), "/fhir"].concat()
+/// Returns the base URL of the FHIR API of a gateway at `public_base`, without a trailing slash.
+pub(super) fn fhir_base(public_base: &PublicBase) -> String {
+    [public_base.as_str(), "/fhir"].concat()
 }
 
-/// Whether cached data may be used for a request with these headers.
+/// Returns whether cached data may be used for a request with these headers.
 pub(super) fn freshness(headers: &HeaderMap) -> Freshness {
     if conditional::bypasses_cache(headers) { Freshness::Reload } else { Freshness::Cached }
 }
 
-fn refused(errors: &[SearchError]) -> Failure {
+fn invalid_parameters(errors: &[SearchError]) -> Failure {
     let issue = |error: &SearchError| Issue {
         code: error.code,
         diagnostics: format!("Parameter {}: {}.", error.parameter, error.diagnostics).into(),

@@ -1,4 +1,4 @@
-//! From an encoded resource, or a failure, to the response: headers, content coding, conditional requests.
+//! Builds the HTTP response for an encoded resource or a failure: headers, content coding, conditional requests.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::format_negotiation::FhirFormat;
 use super::html;
-use super::request::base_of;
+use super::request::fhir_base;
 use super::response_format::ResponseFormat;
 use crate::encoded_resource::{EncodedResource, LastModified};
 use crate::error::Failure;
@@ -19,14 +19,14 @@ use http_messages::gzip;
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// The URL of a page may contain search criteria, which no other site may learn.
+/// The URL of a page may contain search criteria, which must not be sent to other sites.
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 /// A private cache may store the response, but must revalidate it before reuse.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Prefer");
 
-/// A resource, or 304 if the caller has it already; `now` is the time of the response.
-pub(super) fn success(
+/// Returns a response with the resource, or 304 if the client already has it. `now` is the time of the response.
+pub(super) fn success_response(
     encoded: &EncodedResource,
     format: &ResponseFormat,
     request: &HeaderMap,
@@ -34,60 +34,60 @@ pub(super) fn success(
 ) -> Result<Response<Body>, Failure> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
-    headers.reserve(HEADERS);
+    headers.reserve(HEADER_COUNT);
     add_common_headers(headers, format.format);
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
     if let Ok(etag) = HeaderValue::from_maybe_shared(encoded.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
-    let modified = encoded.last_modified.as_ref();
-    if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
+    let last_modified = encoded.last_modified.as_ref();
+    if let Some(Ok(date)) = last_modified.map(|time| HeaderValue::from_maybe_shared(time.text_at(now))) {
         headers.insert(header::LAST_MODIFIED, date);
     }
-    if conditional::is_not_modified(request, &encoded.etag, modified.map(LastModified::second)) {
+    if conditional::is_not_modified(request, &encoded.etag, last_modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
     let accepts_gzip = negotiation::accepts_gzip(request);
-    let (plain, compressed) = if format.is_as_stored() {
+    let (uncompressed, compressed) = if format.is_stored_json() {
         (encoded.json.clone(), encoded.gzip.clone())
     } else {
-        let plain = format.write(&encoded.json).ok_or_else(Failure::internal)?;
-        let compressed = accepts_gzip.then(|| gzip::compress(&plain)).flatten();
-        (Bytes::from(plain), compressed)
+        let uncompressed = format.convert(&encoded.json).ok_or_else(Failure::internal)?;
+        let compressed = accepts_gzip.then(|| gzip::compress(&uncompressed)).flatten();
+        (Bytes::from(uncompressed), compressed)
     };
     *response.body_mut() = body::full(match compressed.filter(|_| accepts_gzip) {
         Some(compressed) => {
             response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
             compressed
         }
-        None => plain,
+        None => uncompressed,
     });
     Ok(response)
 }
 
-/// The usual number of header fields of a response, including those added later.
-const HEADERS: usize = 7;
+/// The usual number of header fields of a response, including fields that are added later.
+const HEADER_COUNT: usize = 7;
 
-/// A failure as an OperationOutcome in the requested format; in JSON if no supported format was requested.
+/// Returns a failure as an OperationOutcome in the requested format, or in JSON if no supported format was requested.
 pub fn error_response(
     failure: &Failure,
     request: &HeaderMap,
     query: Option<&str>,
-    public: Option<&PublicBase>,
+    public_base: Option<&PublicBase>,
 ) -> Response<Body> {
     let pairs = query::decode(query.unwrap_or_default());
     // A query that cannot be decoded cannot be part of a link.
-    let base = public.filter(|_| pairs.is_ok()).map(base_of);
+    let base = public_base.filter(|_| pairs.is_ok()).map(fhir_base);
     error_response_in(
         failure,
-        &ResponseFormat::of_request(request, &pairs.unwrap_or_default(), base).unwrap_or_default(),
+        &ResponseFormat::from_request(request, &pairs.unwrap_or_default(), base).unwrap_or_default(),
     )
 }
 
-/// A failure as an OperationOutcome, in JSON.
-pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
+/// Returns a failure as an OperationOutcome in JSON.
+pub(super) fn operation_outcome(failure: &Failure) -> Vec<u8> {
     let issue = failure.issues.iter().map(|issue| OutcomeIssue {
         severity: "error",
         code: issue.code,
@@ -97,9 +97,10 @@ pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
     serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
 }
 
+/// Returns a failure as an OperationOutcome in `format`.
 pub(super) fn error_response_in(failure: &Failure, format: &ResponseFormat) -> Response<Body> {
-    let json = outcome(failure);
-    let (content, format) = match format.write(&json) {
+    let json = operation_outcome(failure);
+    let (content, format) = match format.convert(&json) {
         Some(content) => (content, format.format),
         None => (json, FhirFormat::default()),
     };
@@ -112,8 +113,8 @@ pub(super) fn error_response_in(failure: &Failure, format: &ResponseFormat) -> R
     response
 }
 
-/// The response to OPTIONS: the allowed methods (RFC 9110 9.3.7).
-pub fn allowed(methods: &'static str) -> Response<Body> {
+/// Returns the response to OPTIONS, which contains the allowed methods (RFC 9110 9.3.7).
+pub fn options_response(methods: &'static str) -> Response<Body> {
     let mut response = Response::new(body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
@@ -125,7 +126,7 @@ fn add_common_headers(headers: &mut HeaderMap, format: FhirFormat) {
     headers.insert(header::VARY, VARY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if format == FhirFormat::Html {
-        headers.insert(header::CONTENT_SECURITY_POLICY, html::policy());
+        headers.insert(header::CONTENT_SECURITY_POLICY, html::content_security_policy());
         headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     }
 }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_has_retry_after_and_allow() {
+    fn a_failure_with_a_retry_time_has_retry_after_and_is_not_stored() {
         let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
         failure.retry_after = Some(std::time::Duration::from_secs(5));
         let response = error_response(&failure, &HeaderMap::new(), None, None);

@@ -1,4 +1,4 @@
-//! Searches (R4 http#search): from a query to a page of a Bundle.
+//! Searches (R4 http#search): parses the parameters of a request, and returns a page of the matches as a Bundle.
 
 mod compartment;
 mod everything;
@@ -7,8 +7,8 @@ mod page;
 mod search_match;
 mod types;
 
-pub(super) use everything::everything;
-pub(super) use types::all_types;
+pub(super) use everything::read_everything;
+pub(super) use types::search_types;
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use jiff::tz::TimeZone;
 
 use super::FhirRequest;
 use super::bundle::Mode;
-use super::endpoints::endpoint_of;
-use super::read::representation;
+use super::endpoints::build_endpoint;
+use super::read::requested_representation;
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
 use crate::error::{Failure, to_sentence};
@@ -32,88 +32,91 @@ use fhir_r4::search::{
     Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, Total,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
-use include::included;
+use include::include_resources;
 use page::{Pages, SearchPage};
 use search_match::{SearchMatch, SortOrder, write_entries};
 
-/// Searches all studies, or those in the compartment of `patient`.
-pub(super) async fn imaging_studies(
+/// Searches ImagingStudies, or only those in the compartment of the Patient with the id `patient`.
+pub(super) async fn search_studies(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     patient: Option<&str>,
 ) -> Result<EncodedResource, Failure> {
-    let mut search: Search<ImagingStudy> = request.search(&context.limits)?;
-    let path = compartment::path(patient, "ImagingStudy");
+    let mut search: Search<ImagingStudy> = request.parse_search(&context.limits)?;
+    let path = compartment::search_path(patient, "ImagingStudy");
     if let Some(id) = patient {
-        compartment::focus(context, request, access, id).await?;
+        compartment::find_patient(context, request, access, id).await?;
         search.criteria.push(Criterion::of_patient(id));
     }
     let mut pages = Pages::new(&context.cursors, request, &path, &search);
-    let cursor: Option<Cursor> = pages.cursor()?;
-    let found = if search.result.contained == Contained::Only {
-        // ImagingStudy is never a contained resource here.
+    let cursor: Option<Cursor> = pages.open_cursor()?;
+    let study_page = if search.result.contained == Contained::Only {
+        // No resource of this server contains an ImagingStudy.
         StudyPage { total: Some(0), ..StudyPage::default() }
     } else {
-        let wanted = StudySearch {
+        let study_search = StudySearch {
             criteria: &search.criteria,
             sort: &search.sort,
             count: if search.result.only_count() { 0 } else { search.result.count },
             cursor: cursor.as_ref(),
             needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
         };
-        context.studies.search_page(&wanted, access, request.freshness()).await?
+        context.studies.search_page(&study_search, access, request.freshness()).await?
     };
-    warn_omitted(&mut pages, &found.patient_conflicts, &found.missing_uid, &found.unread);
-    if found.has_drifted {
-        let sentence = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
-        pages.warn("incomplete", sentence.to_owned());
+    warn_omitted(&mut pages, &study_page.patient_conflicts, &study_page.missing_uid, &study_page.unread);
+    if study_page.has_drifted {
+        let diagnostics = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
+        pages.warn("incomplete", diagnostics.to_owned());
     }
-    let StudyPage { studies, total, previous, next, requested_at, .. } = found;
+    let StudyPage { studies, total, previous, next, requested_at, .. } = study_page;
     let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
-    let representation = representation(&search.result);
+    let representation = requested_representation(&search.result);
     let mut entries =
         write_entries(context, request, &studies, &representation, Mode::Match, &mut pages).await?;
-    entries.extend(included(context, request, access, &search.result, studies, &mut pages).await?);
-    let mut searchset = pages.searchset(SearchPage { total, previous, next, entries });
-    searchset.last_updated = requested_at.map(|moment| format!("{moment:.3}"));
+    entries.extend(include_resources(context, request, access, &search.result, studies, &mut pages).await?);
+    let mut searchset = pages.into_searchset(SearchPage { total, previous, next, entries });
+    searchset.last_updated = requested_at.map(|instant| format!("{instant:.3}"));
     page::encode(searchset).await
 }
 
-pub(super) async fn patients(
+/// Searches Patients.
+pub(super) async fn search_patients(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let search: Search<Patient> = request.search(&context.limits)?;
+    let search: Search<Patient> = request.parse_search(&context.limits)?;
     let mut pages = Pages::new(&context.cursors, request, "Patient", &search);
     warn_unsupported_patient_criteria(&mut pages, &search.criteria);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
-        matching_patients(context, request, access, &search.criteria, &search.reverse).await?
+        find_patients(context, request, access, &search.criteria, &search.reverse).await?
     };
     let order = SortOrder { patients: &search.sort, ..SortOrder::default() };
-    in_order(context, request, access, pages, &search.result, found, &order).await
+    write_sorted_page(context, request, access, pages, &search.result, found, &order).await
 }
 
-pub(super) async fn endpoints(
+/// Searches Endpoints.
+pub(super) async fn search_endpoints(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let search: Search<Endpoint> = request.search(&context.limits)?;
+    let search: Search<Endpoint> = request.parse_search(&context.limits)?;
     let pages = Pages::new(&context.cursors, request, "Endpoint", &search);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
-        matching_endpoints(context, request, access, &search.criteria, &search.reverse).await?
+        find_endpoints(context, request, access, &search.criteria, &search.reverse).await?
     };
     let order = SortOrder { endpoints: &search.sort, ..SortOrder::default() };
-    in_order(context, request, access, pages, &search.result, found, &order).await
+    write_sorted_page(context, request, access, pages, &search.result, found, &order).await
 }
 
-async fn matching_patients(
+/// Finds the Patients that match all criteria.
+async fn find_patients(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
@@ -124,33 +127,35 @@ async fn matching_patients(
     Ok(found.into_iter().map(|patient| SearchMatch::Patient(Box::new(patient))).collect())
 }
 
-async fn matching_endpoints(
+/// Finds the Endpoints that match all criteria.
+async fn find_endpoints(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     criteria: &[Criterion<Endpoint>],
     reverse: &[Reverse],
 ) -> Result<Vec<SearchMatch>, Failure> {
-    let around =
+    let evaluation_context =
         EvaluationContext { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
-    let mut found: Vec<_> =
-        context.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
-    found.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
+    let mut endpoints: Vec<_> =
+        context.studies.sources().iter().map(|source| build_endpoint(source, request)).collect();
+    endpoints
+        .retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &evaluation_context)));
     for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
         let criteria = std::slice::from_ref(&has.criterion);
         let found_studies = context.studies.search(criteria, access, request.freshness()).await?;
-        // A study that may refer to an Endpoint would be missing without a warning.
+        // The unread study may refer to an Endpoint, which would be missing without a warning.
         if let Some(unread) = found_studies.unread.first() {
             return Err((&unread.error).into());
         }
         let studies = || found_studies.studies.iter().chain(&found_studies.patient_conflicts);
-        found.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
+        endpoints.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
     }
-    Ok(found.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
+    Ok(endpoints.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
 }
 
-/// Sorts all matches in the requested order, by default by id, and writes the page.
-async fn in_order(
+/// Writes the requested page of `found` in the requested order, by default by id.
+async fn write_sorted_page(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
@@ -159,11 +164,12 @@ async fn in_order(
     found: Vec<SearchMatch>,
     order: &SortOrder<'_>,
 ) -> Result<EncodedResource, Failure> {
-    let found = found.into_iter().map(|found| (found.sort_position(context, order), found)).collect();
+    let found =
+        found.into_iter().map(|resource| (resource.sort_position(context, order), resource)).collect();
     write_page(context, request, access, pages, result, found, order).await
 }
 
-/// Cuts the page from the matches, and adds the included resources.
+/// Writes the requested page of `found`, sorted by position, with the included resources.
 async fn write_page(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -178,32 +184,32 @@ async fn write_page(
     if found.len() > limit && !directions.is_empty() {
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
-    let cursor: Option<Cursor> = pages.cursor()?;
+    let cursor: Option<Cursor> = pages.open_cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
     let PageSlice { items, total, previous, next } = paginate(found, &directions, cursor.as_ref(), count);
-    let representation = representation(result);
+    let representation = requested_representation(result);
     let mut entries =
         write_entries(context, request, &items, &representation, Mode::Match, &mut pages).await?;
-    entries.extend(included(context, request, access, result, items, &mut pages).await?);
-    page::encode(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await
+    entries.extend(include_resources(context, request, access, result, items, &mut pages).await?);
+    page::encode(pages.into_searchset(SearchPage { total: Some(total), previous, next, entries })).await
 }
 
 /// Warns about criteria that no Patient can match.
 fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
     if criteria.iter().any(|criterion| criterion.parameter.key == PatientParam::LastUpdated) {
-        let sentence = "Parameter _lastUpdated: the time of a change is unknown for Patients, because archives describe patients \
+        let diagnostics = "Parameter _lastUpdated: the time of a change is unknown for Patients, because archives describe patients \
                         only in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
-        pages.warn("informational", sentence.to_owned());
+        pages.warn("informational", diagnostics.to_owned());
     }
 }
 
-/// Warns about the matches that a search omits.
+/// Warns about the matches that the search `found` omits.
 fn warn_of_omitted_studies(pages: &mut Pages<'_>, found: &FoundStudies) {
     let conflicts: Vec<_> = found.patient_conflicts.iter().map(PatientConflict::from).collect();
     warn_omitted(pages, &conflicts, &found.missing_uid, &found.unread);
 }
 
-/// Warns about omitted matches, which the total does not count (R4 bundle-definitions.html#Bundle.total).
+/// Warns about omitted matches, which are not included in the total (R4 bundle-definitions.html#Bundle.total).
 fn warn_omitted(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],
@@ -215,10 +221,10 @@ fn warn_omitted(
         pages.warn("incomplete", format!("Study {} may match and is omitted. {reason}", uid.as_str()));
     }
     if !patient_conflicts.is_empty() {
-        let with_archives = |conflict: &PatientConflict| {
+        let describe = |conflict: &PatientConflict| {
             format!("{} (archives: {})", conflict.uid, comma_separated(&conflict.archives))
         };
-        let list = patient_conflicts.iter().map(with_archives).collect::<Vec<_>>().join("; ");
+        let list = patient_conflicts.iter().map(describe).collect::<Vec<_>>().join("; ");
         pages.warn(
             "multiple-matches",
             format!(
@@ -228,9 +234,9 @@ fn warn_omitted(
         );
     }
     for (archive, count) in missing_uid {
-        let (matches, them) =
+        let (matches, pronoun) =
             if *count == 1 { ("match was omitted", "it") } else { ("matches were omitted", "them") };
-        let reason = format!("because the archive has no valid Study Instance UID for {them}");
+        let reason = format!("because the archive has no valid Study Instance UID for {pronoun}");
         pages.warn("incomplete", format!("Archive {archive}: {count} {matches}, {reason}."));
     }
 }

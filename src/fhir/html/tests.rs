@@ -6,14 +6,14 @@ fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
     render_page(&resource.to_string(), Some(&location)).unwrap()
 }
 
-/// The URLs that the page links to, unescaped.
-fn urls(page: &str) -> Vec<String> {
-    let all = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    all.map(|url| url.replace("&#38;", "&").replace("&#39;", "'")).collect()
+/// Returns the URLs that the page links to, unescaped.
+fn linked_urls(page: &str) -> Vec<String> {
+    let urls = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    urls.map(|url| url.replace("&#38;", "&").replace("&#39;", "'")).collect()
 }
 
-/// The JSON as a browser shows it.
-fn shown(page: &str) -> String {
+/// Returns the JSON as a browser displays it.
+fn displayed_json(page: &str) -> String {
     let pre = page.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
     let mut text = String::new();
     let mut is_in_tag = false;
@@ -38,24 +38,24 @@ fn the_page_shows_the_json_unchanged() {
         "name": [{"family": "O'Brien & \"Söhne\"", "given": ["<script>alert(1)</script>", "\u{7}\n\\"]}],
     });
     let page = page(&resource, &[]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown(&page)).unwrap(), resource);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&displayed_json(&page)).unwrap(), resource);
     assert!(page.contains("<h1>Patient <small>p1</small></h1>"));
 }
 
 #[test]
 fn text_of_an_archive_never_becomes_markup() {
-    let evil = "\"><script>alert('x')</script><img src=x onerror=y>&lt;";
+    let hostile = "\"><script>alert('x')</script><img src=x onerror=y>&lt;";
     let resource = serde_json::json!({
-        "resourceType": evil, "id": evil, (evil): evil, "total": 1, "reference": format!("Patient/{evil}"),
-        "url": format!("https://h.example/x/fhir/{evil}"), "link": [{"relation": "next", "url": format!("https://h.example/x/fhir/{evil}")}],
+        "resourceType": hostile, "id": hostile, (hostile): hostile, "total": 1, "reference": format!("Patient/{hostile}"),
+        "url": format!("https://h.example/x/fhir/{hostile}"), "link": [{"relation": "next", "url": format!("https://h.example/x/fhir/{hostile}")}],
     });
     let bundle =
-        serde_json::json!({"resourceType": "Bundle", "entry": [{"fullUrl": evil, "resource": resource}]});
+        serde_json::json!({"resourceType": "Bundle", "entry": [{"fullUrl": hostile, "resource": resource}]});
     for page in [
-        page(&resource, &[("name", evil)]),
+        page(&resource, &[("name", hostile)]),
         page(&bundle, &[]),
         page(
-            &serde_json::json!({"resourceType": "OperationOutcome", "issue": [{"severity": evil, "diagnostics": evil}]}),
+            &serde_json::json!({"resourceType": "OperationOutcome", "issue": [{"severity": hostile, "diagnostics": hostile}]}),
             &[],
         ),
     ] {
@@ -73,13 +73,13 @@ fn only_resources_of_this_server_are_linked() {
         "subject": {"reference": "Patient/0a1b"},
         "endpoint": [{"reference": "Endpoint/main"}, {"reference": "Practitioner/1"}, {"reference": "Endpoint/a b"}],
         "url": "https://h.example/x/fhir/ImagingStudy?_cursor=1&x='2'",
-        "elsewhere": ["https://evil.example/x/fhir/Patient/1", "javascript:alert(1)", "https://h.example/x/fhir.evil.example/", "Patient/1"],
+        "elsewhere": ["https://hostile.example/x/fhir/Patient/1", "javascript:alert(1)", "https://h.example/x/fhir.hostile.example/", "Patient/1"],
         "whole": "https://h.example/x/fhir?_type=Patient",
     });
     let page = page(&resource, &[]);
     let pre = page.split("<pre>").nth(1).unwrap();
     assert_eq!(
-        urls(pre),
+        linked_urls(pre),
         [
             "https://h.example/x/fhir/Endpoint/main",
             "https://h.example/x/fhir/Patient/0a1b",
@@ -104,7 +104,7 @@ fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
     assert!(page.contains("<p>30 in total, 1 on this page, 1 included</p>"));
     let head = page.split("<main>").next().unwrap();
     assert_eq!(
-        urls(head)[4..],
+        linked_urls(head)[4..],
         [
             "https://h.example/x/fhir/Patient?first",
             "https://h.example/x/fhir/Patient?next",
@@ -115,7 +115,7 @@ fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
 }
 
 #[test]
-fn a_bundle_has_the_issues_of_the_search_and_a_list_of_its_entries_before_the_json() {
+fn the_page_of_a_bundle_has_the_issues_and_a_list_of_the_entries_before_the_json() {
     let entry = |url: &str, resource| serde_json::json!({"fullUrl": url, "resource": resource});
     let bundle = serde_json::json!({"resourceType": "Bundle", "entry": [
         entry("https://h.example/x/fhir/ImagingStudy/1.2", serde_json::json!({
@@ -124,7 +124,7 @@ fn a_bundle_has_the_issues_of_the_search_and_a_list_of_its_entries_before_the_js
         entry("https://h.example/x/fhir/Patient/p", serde_json::json!({
             "resourceType": "Patient", "id": "p", "name": [{"text": "Jane Doe"}], "birthDate": "1970",
         })),
-        entry("https://evil.example/Endpoint/e", serde_json::json!({"resourceType": "Endpoint", "id": "e", "name": "<Main>"})),
+        entry("https://hostile.example/Endpoint/e", serde_json::json!({"resourceType": "Endpoint", "id": "e", "name": "<Main>"})),
         entry("https://h.example/x/fhir/Patient/n", serde_json::json!({
             "resourceType": "Patient", "id": "n", "gender": "other", "identifier": [{"value": "4711"}],
         })),
@@ -149,7 +149,7 @@ fn a_bundle_has_the_issues_of_the_search_and_a_list_of_its_entries_before_the_js
 }
 
 #[test]
-fn an_outcome_has_its_issues_before_the_json() {
+fn the_page_of_an_operation_outcome_has_the_issues_before_the_json() {
     let outcome = serde_json::json!({
         "resourceType": "OperationOutcome",
         "issue": [{"severity": "error", "code": "value", "diagnostics": "A whole number.", "expression": ["http._count"]}],
@@ -157,13 +157,13 @@ fn an_outcome_has_its_issues_before_the_json() {
     let text = outcome.to_string();
     let page = render_page(&text, None).unwrap();
     assert!(page.contains("<li class=\"error\">A whole number. <code>value http._count</code>"));
-    assert!(urls(&page).is_empty(), "without a location there are no links");
+    assert!(linked_urls(&page).is_empty(), "without a location there are no links");
     assert_eq!(render_page("[]", None), None);
 }
 
 #[test]
 fn the_policy_allows_only_the_style_of_the_page() {
-    let policy = policy();
+    let policy = content_security_policy();
     let policy = policy.to_str().unwrap();
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     assert!(policy.starts_with(&format!("default-src 'none'; style-src 'sha256-{hash}';")), "{policy}");

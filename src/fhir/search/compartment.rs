@@ -7,18 +7,18 @@ use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::studies::FoundPatient;
 
-/// The path of a search for `what`, in the compartment of `patient` or without one.
-pub(super) fn path(patient: Option<&str>, what: &str) -> String {
-    patient.map_or_else(|| what.to_owned(), |id| format!("Patient/{id}/{what}"))
+/// Returns the path of a search for `target`, which is a resource type or `*`, in the compartment of `patient` if there is one.
+pub(super) fn search_path(patient: Option<&str>, target: &str) -> String {
+    patient.map_or_else(|| target.to_owned(), |id| format!("Patient/{id}/{target}"))
 }
 
-/// The Patient whose compartment is searched. The compartment of an unknown Patient is an error, not an empty result.
-pub(super) async fn focus(
+/// Finds the Patient whose compartment is searched. The search fails if the Patient is unknown; its result is not empty.
+pub(super) async fn find_patient(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     id: &str,
 ) -> Result<FoundPatient, Failure> {
-    let found = context.studies.find_patient(id, access, request.freshness()).await?;
-    found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
+    let patient = context.studies.find_patient(id, access, request.freshness()).await?;
+    patient.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
 }

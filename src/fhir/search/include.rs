@@ -1,5 +1,6 @@
-//! Resources included with the matches of a page (R4 search#include, search#revinclude): what they refer to and what refers to
-//! them, and with `:iterate` further references, until nothing new is found.
+//! Includes resources with the matches of a page (R4 search#include, search#revinclude): resources that a match refers to, and
+//! resources that refer to a match. With `:iterate`, the references of included resources are followed too, until no resource is
+//! added.
 
 use std::collections::HashSet;
 
@@ -10,8 +11,8 @@ use crate::auth::Access;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
-use crate::fhir::bundle::{Entry, Mode};
-use crate::fhir::endpoints::endpoint_of;
+use crate::fhir::bundle::{Mode, SearchEntry};
+use crate::fhir::endpoints::build_endpoint;
 use crate::studies::Representation;
 use crate::studies::{FoundStudy, StudiesError};
 use fhir_r4::search::{
@@ -19,27 +20,28 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::ImagingStudy;
 
-/// The resources included with `matches`, each once, and without the matches themselves (R4 bundle.html, bdl-7).
-pub(super) async fn included(
+/// Returns the entries of the resources included with `matches`, without duplicates and without the matches themselves (R4
+/// bundle.html, bdl-7).
+pub(super) async fn include_resources(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     result: &ResultParameters,
     matches: Vec<SearchMatch>,
     pages: &mut Pages<'_>,
-) -> Result<Vec<Entry>, Failure> {
-    let mut seen: HashSet<String> = matches.iter().map(SearchMatch::name).collect();
-    let (mut frontier, mut is_first) = (matches, true);
+) -> Result<Vec<SearchEntry>, Failure> {
+    let mut references: HashSet<String> = matches.iter().map(SearchMatch::reference).collect();
+    let (mut frontier, mut is_first_round) = (matches, true);
     let mut entries = Vec::new();
     while !frontier.is_empty() {
         let edges = |includes: &[Include]| {
-            let applying = includes.iter().filter(|include| is_first || include.iterate);
-            applying.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
+            let applicable = includes.iter().filter(|include| is_first_round || include.iterate);
+            applicable.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
         };
-        let mut next = referred(context, request, &edges(&result.includes), &frontier);
-        let backwards = edges(&result.reverse_includes);
-        next.extend(referring(context, request, access, &backwards, &frontier, pages).await?);
-        next.retain(|found| seen.insert(found.name()));
+        let mut next = find_referenced(context, request, &edges(&result.includes), &frontier);
+        let reverse_edges = edges(&result.reverse_includes);
+        next.extend(find_referring(context, request, access, &reverse_edges, &frontier, pages).await?);
+        next.retain(|found| references.insert(found.reference()));
         let limit = context.limits.max_included;
         if entries.len() + next.len() > limit {
             return Err(StudiesError::TooManyToInclude { limit }.into());
@@ -47,13 +49,13 @@ pub(super) async fn included(
         entries.extend(
             write_entries(context, request, &next, &Representation::Full, Mode::Include, pages).await?,
         );
-        (frontier, is_first) = (next, false);
+        (frontier, is_first_round) = (next, false);
     }
     Ok(entries)
 }
 
-/// The resources that the studies in `frontier` refer to.
-pub(super) fn referred(
+/// Returns the resources that the studies in `frontier` refer to.
+pub(super) fn find_referenced(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     edges: &HashSet<Edge>,
@@ -65,22 +67,23 @@ pub(super) fn referred(
             SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
         })
     };
-    let mut referred = Vec::new();
+    let mut referenced = Vec::new();
     if edges.contains(&Edge::StudyToPatient) {
         let patients = studies().filter_map(|study| context.studies.patient_of(study));
-        referred.extend(patients.map(|patient| SearchMatch::Patient(Box::new(patient))));
+        referenced.extend(patients.map(|patient| SearchMatch::Patient(Box::new(patient))));
     }
     if edges.contains(&Edge::StudyToEndpoint) {
         let ids: HashSet<&str> = studies().flat_map(FoundStudy::endpoints).collect();
         let sources = context.studies.sources().iter();
-        let held = sources.filter(|source| ids.contains(source.archive.id().as_str()));
-        referred.extend(held.map(|source| SearchMatch::Endpoint(Box::new(endpoint_of(source, request)))));
+        let sources = sources.filter(|source| ids.contains(source.archive.id().as_str()));
+        let endpoints = sources.map(|source| build_endpoint(source, request));
+        referenced.extend(endpoints.map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))));
     }
-    referred
+    referenced
 }
 
-/// The studies that refer to a resource in `frontier`.
-async fn referring(
+/// Returns the studies that refer to a resource in `frontier`.
+async fn find_referring(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
@@ -95,8 +98,9 @@ async fn referring(
             Edge::StudyToEndpoint => ("endpoint", ResourceType::Endpoint),
         };
         let targets = frontier.iter().filter(|found| found.kind() == kind);
-        let own = |found: &SearchMatch| ReferenceMatch::Own { kind: None, id: found.id().to_owned() };
-        let references: Vec<_> = targets.map(own).collect();
+        let local_reference =
+            |found: &SearchMatch| ReferenceMatch::Own { kind: None, id: found.id().to_owned() };
+        let references: Vec<_> = targets.map(local_reference).collect();
         let Some(parameter) = Parameter::<ImagingStudy>::named(name).filter(|_| !references.is_empty())
         else {
             continue;

@@ -1,4 +1,4 @@
-//! What every search page has, whatever is searched: links, the total, and warnings about the search.
+//! The parts of a search page that do not depend on the searched type: links, the total, and warnings about the search.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,26 +6,27 @@ use serde::de::DeserializeOwned;
 use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirRequest;
-use crate::fhir::bundle::{Entry, Mode, Searchset};
+use crate::fhir::bundle::{Mode, SearchEntry, Searchset};
 use crate::http::cursor::CursorKey;
 use crate::http::query;
 use fhir_r4::search::{ResultParameters, Search, Searched, Total};
 use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 
-/// The search that a page belongs to.
+/// The pages of one search.
 pub(in crate::fhir) struct Pages<'a> {
+    /// The key that seals cursors.
     key: &'a CursorKey,
-    /// `[base]/ImagingStudy`.
+    /// The URL of the search, such as `[base]/ImagingStudy`.
     url: String,
-    /// `ImagingStudy`.
+    /// The path of the search below the base URL, such as `ImagingStudy`.
     path: String,
-    /// The parameters as understood, without the cursor.
+    /// The applied parameters without the cursor.
     query: String,
-    /// The requested format, repeated in the links to other pages.
+    /// The parameters that select a format, which the links to other pages contain too.
     format: String,
     cursor: Option<&'a str>,
-    only_count: bool,
-    shows_total: bool,
+    is_only_count: bool,
+    has_total: bool,
     issues: Vec<OutcomeIssue>,
 }
 
@@ -35,10 +36,10 @@ pub(in crate::fhir) struct SearchPage<P> {
     pub(in crate::fhir) total: Option<usize>,
     pub(in crate::fhir) previous: Option<P>,
     pub(in crate::fhir) next: Option<P>,
-    pub(in crate::fhir) entries: Vec<Entry>,
+    pub(in crate::fhir) entries: Vec<SearchEntry>,
 }
 
-/// How the parameters of a search were understood.
+/// The parameters of a search after parsing, independent of the searched type.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fhir) struct InterpretedParameters<'a> {
     pub(in crate::fhir) result: &'a ResultParameters,
@@ -55,7 +56,7 @@ impl<'a, R: Searched> From<&'a Search<R>> for InterpretedParameters<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// The pages of a search at `path` below the base URL.
+    /// Creates the pages of a search at `path` below the base URL.
     pub(in crate::fhir) fn new(
         key: &'a CursorKey,
         request: &FhirRequest<'_>,
@@ -69,18 +70,18 @@ impl<'a> Pages<'a> {
             diagnostics: diagnostics.into(),
             expression: vec![format!("http.{name}")],
         };
-        let ignored = search.ignored.iter().map(|(name, why)| {
-            let text = if search.applied.iter().any(|(applied, _)| applied == name) {
-                // The rest of its list, or another value of it, was applied.
-                format!("Parameter `{name}`: {why}")
+        let ignored = search.ignored.iter().map(|(name, reason)| {
+            let diagnostics = if search.applied.iter().any(|(applied, _)| applied == name) {
+                // Another part of the value, or another value of the parameter, was applied.
+                format!("Parameter `{name}`: {reason}")
             } else if ResultParameters::are_named(name) {
-                format!("Parameter `{name}` was ignored. {why}")
+                format!("Parameter `{name}` was ignored. {reason}")
             } else {
                 format!(
-                    "Search parameter `{name}` was ignored, so these results are NOT restricted by it. {why}"
+                    "Search parameter `{name}` was ignored, so these results are NOT restricted by it. {reason}"
                 )
             };
-            warning("not-supported", name, text)
+            warning("not-supported", name, diagnostics)
         });
         let remarks = search
             .remarks
@@ -96,14 +97,14 @@ impl<'a> Pages<'a> {
             query: query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str()))),
             format: query::encode(format),
             cursor: search.result.cursor.as_deref(),
-            only_count: search.result.only_count(),
-            shows_total: search.result.total != Some(Total::None),
+            is_only_count: search.result.only_count(),
+            has_total: search.result.total != Some(Total::None),
             issues: ignored.chain(remarks).collect(),
         }
     }
 
-    /// The cursor of the page; the first page has none.
-    pub(in crate::fhir) fn cursor<P: DeserializeOwned>(&self) -> Result<Option<P>, Failure> {
+    /// Opens the cursor of the requested page; the first page has none.
+    pub(in crate::fhir) fn open_cursor<P: DeserializeOwned>(&self) -> Result<Option<P>, Failure> {
         let Some(cursor) = self.cursor else { return Ok(None) };
         let cursor = self.key.open(&self.sealing_context(), cursor);
         cursor.map(Some).ok_or_else(|| {
@@ -119,40 +120,43 @@ impl<'a> Pages<'a> {
         self.issues.push(OutcomeIssue { severity: "warning", code, diagnostics, expression });
     }
 
-    /// The page as a Bundle.
-    pub(in crate::fhir) fn searchset<P: Serialize>(self, page: SearchPage<P>) -> Searchset {
-        let mut links = vec![("self", self.link(self.cursor))];
-        if !self.only_count {
-            links.push(("first", self.link(None)));
-            let sealed = |cursor: &P| self.key.seal(&self.sealing_context(), cursor);
-            links.extend(page.previous.as_ref().map(|cursor| ("previous", self.link(Some(&sealed(cursor))))));
-            links.extend(page.next.as_ref().map(|cursor| ("next", self.link(Some(&sealed(cursor))))));
+    /// Returns a page as a Bundle.
+    pub(in crate::fhir) fn into_searchset<P: Serialize>(self, page: SearchPage<P>) -> Searchset {
+        let mut links = vec![("self", self.page_url(self.cursor))];
+        if !self.is_only_count {
+            links.push(("first", self.page_url(None)));
+            let seal = |cursor: &P| self.key.seal(&self.sealing_context(), cursor);
+            links.extend(
+                page.previous.as_ref().map(|cursor| ("previous", self.page_url(Some(&seal(cursor))))),
+            );
+            links.extend(page.next.as_ref().map(|cursor| ("next", self.page_url(Some(&seal(cursor))))));
         }
-        let mut entries = if self.only_count { Vec::new() } else { page.entries };
+        let mut entries = if self.is_only_count { Vec::new() } else { page.entries };
         if !self.issues.is_empty()
             && let Ok(outcome) = serde_json::to_vec(&OperationOutcome { issue: self.issues })
         {
-            // First, so that a client reads it before the matches.
-            entries.insert(0, Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
+            // The outcome is the first entry, so that a client reads it before the matches.
+            entries.insert(0, SearchEntry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
         }
-        Searchset { total: page.total.filter(|_| self.shows_total), links, entries, last_updated: None }
+        Searchset { total: page.total.filter(|_| self.has_total), links, entries, last_updated: None }
     }
 
-    fn link(&self, cursor: Option<&str>) -> String {
+    /// Returns the URL of the page at a cursor, or of the first page.
+    fn page_url(&self, cursor: Option<&str>) -> String {
         let cursor = cursor.map(|cursor| query::encode([("_cursor", cursor)])).unwrap_or_default();
         let parts = [self.query.as_str(), &self.format, &cursor];
         let query = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("{}{mark}{query}", self.url)
+        let separator = if query.is_empty() { "" } else { "?" };
+        format!("{}{separator}{query}", self.url)
     }
 
-    /// What a cursor is bound to: the search, but not the base URL that the caller uses.
+    /// Returns the search that a cursor is bound to. The base URL is not part of it, because it may differ between clients.
     fn sealing_context(&self) -> String {
         format!("{}?{}", self.path, self.query)
     }
 }
 
-/// Assembling and compressing a page of many studies takes milliseconds.
+/// Encodes a page on a blocking thread, because assembling and compressing many studies takes milliseconds.
 pub(in crate::fhir) async fn encode(searchset: Searchset) -> Result<EncodedResource, Failure> {
     let encoding = tokio::task::spawn_blocking(move || EncodedResource::new(searchset.to_json()));
     encoding.await.map_err(|_| Failure::internal())

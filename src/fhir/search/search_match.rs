@@ -6,13 +6,13 @@ use super::page::Pages;
 use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
-use crate::fhir::bundle::{Entry, Mode};
+use crate::fhir::bundle::{Mode, SearchEntry};
 use crate::fhir::read::encode;
 use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, comma_separated};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
-/// A resource that was found; studies are not assembled yet.
+/// A resource that was found. Studies are not assembled yet.
 #[derive(Debug, Clone)]
 pub(in crate::fhir) enum SearchMatch {
     Study(FoundStudy),
@@ -20,7 +20,7 @@ pub(in crate::fhir) enum SearchMatch {
     Endpoint(Box<Endpoint>),
 }
 
-/// The order of matches: keys of the same names and directions for each type that is searched. Without keys the order is by id.
+/// The order of matches. Each searched type has sort keys of the same names and directions. Without keys, the order is by id.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SortOrder<'a> {
     pub(super) studies: &'a [SortKey<ImagingStudy>],
@@ -29,7 +29,7 @@ pub(super) struct SortOrder<'a> {
 }
 
 impl SortOrder<'_> {
-    /// The directions of the keys.
+    /// Returns the directions of the keys.
     pub(super) fn directions(&self) -> Vec<Direction> {
         let directions = [
             self.studies.iter().map(SortKey::direction).collect::<Vec<_>>(),
@@ -57,12 +57,12 @@ impl SearchMatch {
         }
     }
 
-    /// The form of a reference, `[type]/[id]`.
-    pub(super) fn name(&self) -> String {
+    /// Returns a relative reference to the resource: `[type]/[id]`.
+    pub(super) fn reference(&self) -> String {
         format!("{}/{}", self.kind(), self.id())
     }
 
-    /// The position in a sort order, among matches of its type.
+    /// Returns the position of the match in `order`, among matches of the same type.
     pub(super) fn sort_position(&self, context: &FhirContext, order: &SortOrder<'_>) -> SortPosition {
         match self {
             Self::Study(study) => context.studies.sort_position(study, order.studies),
@@ -106,7 +106,7 @@ fn warn_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: Omitted
     }
 }
 
-/// Writes the matches in their order. A study whose series cannot be read is written as its row describes it, with a warning.
+/// Writes entries for the resources in `found`. A study whose series cannot be read is written from its row only, with a warning.
 pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -114,7 +114,7 @@ pub(super) async fn write_entries(
     representation: &Representation,
     mode: Mode,
     pages: &mut Pages<'_>,
-) -> Result<Vec<Entry>, Failure> {
+) -> Result<Vec<SearchEntry>, Failure> {
     let studies: Vec<_> = found
         .iter()
         .filter_map(|found| match found {
@@ -149,9 +149,9 @@ pub(super) async fn write_entries(
             SearchMatch::Patient(patient) => Some(encode(&patient.resource, representation)?.json),
             SearchMatch::Endpoint(endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
         };
-        // Each study passed in has a resource.
+        // `assemble` returns a result for each study.
         let resource = resource.ok_or_else(Failure::internal)?;
-        entries.push(Entry::new(&base, found.kind(), found.id(), resource, mode));
+        entries.push(SearchEntry::new(&base, found.kind(), found.id(), resource, mode));
     }
     Ok(entries)
 }

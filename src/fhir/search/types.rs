@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::page::{InterpretedParameters, Pages};
 use super::search_match::{SearchMatch, SortOrder};
 use super::{
-    compartment, matching_endpoints, matching_patients, warn_of_omitted_studies,
-    warn_unsupported_patient_criteria, write_page,
+    compartment, find_endpoints, find_patients, warn_of_omitted_studies, warn_unsupported_patient_criteria,
+    write_page,
 };
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
@@ -21,33 +21,33 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
-const NOT_OF_ALL: &str = "It is not a parameter of every type in this search.";
+const NOT_COMMON: &str = "It is not a parameter of every type in this search.";
 
-/// Searches all types that `_type` names, or every type; in the compartment of `patient` if given. The default order is by type
-/// and id.
-pub(in crate::fhir) async fn all_types(
+/// Searches the types in `_type`, or all types, in the compartment of `patient` if there is one. The default order is by type and
+/// id.
+pub(in crate::fhir) async fn search_types(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     patient: Option<&str>,
 ) -> Result<EncodedResource, Failure> {
     let focus = match patient {
-        Some(id) => Some(compartment::focus(context, request, access, id).await?),
+        Some(id) => Some(compartment::find_patient(context, request, access, id).await?),
         None => None,
     };
-    let search = Searches::read(context, request, patient.is_some())?;
-    let path = compartment::path(patient, if patient.is_some() { "*" } else { "" });
-    let mut pages = Pages::new(&context.cursors, request, &path, search.reading()?);
-    let found = search.found(context, request, access, focus.as_ref(), &mut pages).await?;
-    let result = search.reading()?.result;
+    let search = TypeSearches::parse(context, request, patient.is_some())?;
+    let path = compartment::search_path(patient, if patient.is_some() { "*" } else { "" });
+    let mut pages = Pages::new(&context.cursors, request, &path, search.parameters()?);
+    let found = search.find_matches(context, request, access, focus.as_ref(), &mut pages).await?;
+    let result = search.parameters()?.result;
     let order = search.order();
-    let position = |found: &SearchMatch| found.sort_position(context, &order).with_id(found.name());
+    let position = |found: &SearchMatch| found.sort_position(context, &order).with_id(found.reference());
     let found = found.into_iter().map(|found| (position(&found), found)).collect();
     write_page(context, request, access, pages, result, found, &order).await
 }
 
-/// The parameters as parsed for each type.
-struct Searches {
+/// The searches of the requested types.
+struct TypeSearches {
     endpoints: Option<Search<Endpoint>>,
     studies: Option<Search<ImagingStudy>>,
     patients: Option<Search<Patient>>,
@@ -55,44 +55,50 @@ struct Searches {
     ignored: Vec<(String, String)>,
 }
 
-impl Searches {
-    fn read(context: &FhirContext, request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
-        let types = Types::from_request(request, in_compartment)?;
-        let of_all = |name: &str| types.served.iter().all(|kind| has_parameter(*kind, name));
-        let common = request.with(|name| name != "_type" && of_all(name));
+impl TypeSearches {
+    /// Parses the parameters that all requested types have. Other parameters are ignored, or rejected if the client requests strict
+    /// handling.
+    fn parse(
+        context: &FhirContext,
+        request: &FhirRequest<'_>,
+        in_compartment: bool,
+    ) -> Result<Self, Failure> {
+        let types = SearchedTypes::from_request(request, in_compartment)?;
+        let is_common = |name: &str| types.served.iter().all(|kind| has_parameter(*kind, name));
+        let common = request.with_parameters(|name| name != "_type" && is_common(name));
         let mut ignored = types.unserved;
-        for (name, _) in request.pairs.iter().filter(|(name, _)| name != "_type" && !of_all(name)) {
+        for (name, _) in request.pairs.iter().filter(|(name, _)| name != "_type" && !is_common(name)) {
             if request.is_strict() {
                 let name = shown(name);
                 let failure =
-                    Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_OF_ALL}"));
+                    Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_COMMON}"));
                 return Err(failure.with_expression(format!("http.{name}")));
             }
-            ignored.push((shown(name), NOT_OF_ALL.to_owned()));
+            ignored.push((shown(name), NOT_COMMON.to_owned()));
         }
-        let is_wanted = |kind| types.served.contains(&kind);
+        let is_requested = |kind| types.served.contains(&kind);
         let limits = &context.limits;
         let mut endpoints: Option<Search<Endpoint>> =
-            is_wanted(ResourceType::Endpoint).then(|| common.search(limits)).transpose()?;
+            is_requested(ResourceType::Endpoint).then(|| common.parse_search(limits)).transpose()?;
         let mut studies: Option<Search<ImagingStudy>> =
-            is_wanted(ResourceType::ImagingStudy).then(|| common.search(limits)).transpose()?;
+            is_requested(ResourceType::ImagingStudy).then(|| common.parse_search(limits)).transpose()?;
         let mut patients: Option<Search<Patient>> =
-            is_wanted(ResourceType::Patient).then(|| common.search(limits)).transpose()?;
-        let sort = common_order(&mut endpoints, &mut studies, &mut patients);
-        let readings = [
+            is_requested(ResourceType::Patient).then(|| common.parse_search(limits)).transpose()?;
+        let sort = retain_common_keys(&mut endpoints, &mut studies, &mut patients);
+        let parameters = [
             endpoints.as_ref().map(InterpretedParameters::from),
             studies.as_ref().map(InterpretedParameters::from),
             patients.as_ref().map(InterpretedParameters::from),
         ];
-        let readings: Vec<_> = readings.into_iter().flatten().collect();
-        ignored.extend(readings.iter().flat_map(|reading| reading.ignored.iter().cloned()));
+        let parameters: Vec<_> = parameters.into_iter().flatten().collect();
+        ignored.extend(parameters.iter().flat_map(|parameters| parameters.ignored.iter().cloned()));
         ignored.sort();
         ignored.dedup();
         let mut applied = types.applied;
-        let by_all = |pair: &&(String, String)| readings.iter().all(|reading| reading.applied.contains(pair));
-        applied.extend(
-            readings.first().into_iter().flat_map(|first| first.applied.iter().filter(by_all).cloned()),
-        );
+        let is_applied_to_all =
+            |pair: &&(String, String)| parameters.iter().all(|parameters| parameters.applied.contains(pair));
+        let applied_to_one = parameters.first().into_iter().flat_map(|parameters| parameters.applied);
+        applied.extend(applied_to_one.filter(is_applied_to_all).cloned());
         if let Some(sort) = sort {
             applied.retain(|(name, _)| name != "_sort");
             applied.push(("_sort".to_owned(), sort));
@@ -100,7 +106,7 @@ impl Searches {
         Ok(Self { endpoints, studies, patients, applied, ignored })
     }
 
-    /// The requested order, as far as all types have its keys; otherwise by id.
+    /// Returns the requested order with the keys that all types have.
     fn order(&self) -> SortOrder<'_> {
         SortOrder {
             endpoints: self.endpoints.as_ref().map_or(&[], |search| &search.sort),
@@ -109,19 +115,20 @@ impl Searches {
         }
     }
 
-    /// How the parameters were understood, from any of the types.
-    fn reading(&self) -> Result<InterpretedParameters<'_>, Failure> {
-        let readings = [
+    /// Returns the parameters that apply to all types.
+    fn parameters(&self) -> Result<InterpretedParameters<'_>, Failure> {
+        let parameters = [
             self.endpoints.as_ref().map(InterpretedParameters::from),
             self.studies.as_ref().map(InterpretedParameters::from),
             self.patients.as_ref().map(InterpretedParameters::from),
         ];
         // At least one type is searched.
-        let reading = readings.into_iter().flatten().next().ok_or_else(Failure::internal)?;
-        Ok(InterpretedParameters { applied: &self.applied, ignored: &self.ignored, ..reading })
+        let parameters = parameters.into_iter().flatten().next().ok_or_else(Failure::internal)?;
+        Ok(InterpretedParameters { applied: &self.applied, ignored: &self.ignored, ..parameters })
     }
 
-    async fn found(
+    /// Returns the matches of all types. `focus` is the Patient whose compartment is searched.
+    async fn find_matches(
         &self,
         context: &FhirContext,
         request: &FhirRequest<'_>,
@@ -130,12 +137,12 @@ impl Searches {
         pages: &mut Pages<'_>,
     ) -> Result<Vec<SearchMatch>, Failure> {
         let mut found = Vec::new();
-        if self.reading()?.result.contained == Contained::Only {
+        if self.parameters()?.result.contained == Contained::Only {
             return Ok(found);
         }
         if let Some(search) = &self.endpoints {
             let (criteria, reverse) = (&search.criteria, &search.reverse);
-            found.extend(matching_endpoints(context, request, access, criteria, reverse).await?);
+            found.extend(find_endpoints(context, request, access, criteria, reverse).await?);
         }
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
@@ -152,12 +159,12 @@ impl Searches {
         match (&self.patients, focus) {
             (Some(search), Some(focus)) => {
                 found.extend(
-                    matches(focus, &search.criteria).then(|| SearchMatch::Patient(Box::new(focus.clone()))),
+                    is_match(focus, &search.criteria).then(|| SearchMatch::Patient(Box::new(focus.clone()))),
                 );
             }
             (Some(search), None) => {
                 let (criteria, reverse) = (&search.criteria, &search.reverse);
-                found.extend(matching_patients(context, request, access, criteria, reverse).await?);
+                found.extend(find_patients(context, request, access, criteria, reverse).await?);
             }
             (None, _) => {}
         }
@@ -165,86 +172,85 @@ impl Searches {
     }
 }
 
-/// Removes the keys of the requested order that not all types have. Returns the remaining ones as the value of `_sort`, if any
-/// type has others.
-fn common_order(
+/// Removes the sort keys that not all types have. Returns the remaining keys as the value of `_sort`, or `None` if all types have
+/// the same keys or no key remains.
+fn retain_common_keys(
     endpoints: &mut Option<Search<Endpoint>>,
     studies: &mut Option<Search<ImagingStudy>>,
     patients: &mut Option<Search<Patient>>,
 ) -> Option<String> {
     let orders = [
-        endpoints.as_ref().map(|search| names(&search.sort)),
-        studies.as_ref().map(|search| names(&search.sort)),
-        patients.as_ref().map(|search| names(&search.sort)),
+        endpoints.as_ref().map(|search| identify_keys(&search.sort)),
+        studies.as_ref().map(|search| identify_keys(&search.sort)),
+        patients.as_ref().map(|search| identify_keys(&search.sort)),
     ];
     let orders: Vec<_> = orders.into_iter().flatten().collect();
     if orders.windows(2).all(|pair| pair[0] == pair[1]) {
         return None;
     }
-    let of_all = |key: (&'static str, Direction)| orders.iter().all(|order| order.contains(&key));
+    let is_common = |key: (&'static str, Direction)| orders.iter().all(|order| order.contains(&key));
     let mut sort = String::new();
     if let Some(search) = endpoints {
-        search.sort.retain(|key| of_all(named(key)));
+        search.sort.retain(|key| is_common(identify_key(key)));
         sort = SortKey::join(&search.sort);
     }
     if let Some(search) = studies {
-        search.sort.retain(|key| of_all(named(key)));
+        search.sort.retain(|key| is_common(identify_key(key)));
         sort = SortKey::join(&search.sort);
     }
     if let Some(search) = patients {
-        search.sort.retain(|key| of_all(named(key)));
+        search.sort.retain(|key| is_common(identify_key(key)));
         sort = SortKey::join(&search.sort);
     }
     Some(sort).filter(|sort| !sort.is_empty())
 }
 
-/// A key by the name of its parameter, which types share.
-fn named<R: Searched>(key: &SortKey<R>) -> (&'static str, Direction) {
+/// Returns the name of a key's parameter and its direction, which identify the key in all types.
+fn identify_key<R: Searched>(key: &SortKey<R>) -> (&'static str, Direction) {
     (key.parameter().name, key.direction())
 }
 
-/// The keys of an order.
-fn names<R: Searched>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
-    sort.iter().map(named).collect()
+fn identify_keys<R: Searched>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
+    sort.iter().map(identify_key).collect()
 }
 
-/// In its own compartment, a Patient is compared only by the parameters of all resources.
-fn matches(patient: &FoundPatient, criteria: &[Criterion<Patient>]) -> bool {
-    let around =
+/// Whether the Patient whose compartment is searched matches all criteria.
+fn is_match(patient: &FoundPatient, criteria: &[Criterion<Patient>]) -> bool {
+    let evaluation_context =
         EvaluationContext { zone: &patient.zone, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
-    criteria.iter().all(|criterion| criterion.matches(&patient.resource, &around))
+    criteria.iter().all(|criterion| criterion.matches(&patient.resource, &evaluation_context))
 }
 
-/// The value of `_type`.
-struct Types {
+/// The types that `_type` requests, or all types.
+struct SearchedTypes {
     served: Vec<ResourceType>,
     /// Types that this server does not support, with the warning about each.
     unserved: Vec<(String, String)>,
     applied: Vec<(String, String)>,
 }
 
-impl Types {
+impl SearchedTypes {
     fn from_request(request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
-        let there = if in_compartment {
+        let available = if in_compartment {
             vec![ResourceType::ImagingStudy, ResourceType::Patient]
         } else {
             ResourceType::ALL.to_vec()
         };
-        let given = request.pairs.iter().filter(|(name, value)| name == "_type" && !value.is_empty());
-        let applied: Vec<_> = given.cloned().collect();
+        let applied = request.pairs.iter().filter(|(name, value)| name == "_type" && !value.is_empty());
+        let applied: Vec<_> = applied.cloned().collect();
         if applied.is_empty() {
-            return Ok(Self { served: there, unserved: Vec::new(), applied });
+            return Ok(Self { served: available, unserved: Vec::new(), applied });
         }
         let mut types = Self { served: Vec::new(), unserved: Vec::new(), applied };
         for name in types.applied.iter().flat_map(|(_, value)| value.split(',')).map(str::trim) {
-            match NamedType::read(name, &there)? {
+            match NamedType::parse(name, &available)? {
                 NamedType::Supported(kind) if types.served.contains(&kind) => {}
                 NamedType::Supported(kind) => types.served.push(kind),
                 NamedType::Unsupported(remark) => types.unserved.push(remark),
             }
         }
         if types.served.is_empty() {
-            let names: Vec<_> = there.iter().map(|kind| kind.name()).collect();
+            let names: Vec<_> = available.iter().map(|kind| kind.name()).collect();
             let names = names.join(", ");
             return Err(invalid_parameter(&format!(
                 "none of the types is supported; supported types: {names}"
@@ -258,21 +264,21 @@ impl Types {
 /// A type named in a request.
 pub(super) enum NamedType {
     Supported(ResourceType),
-    /// This server does not support it; the parameter and the warning.
+    /// A type that this server does not support: the name of the parameter and the warning.
     Unsupported((String, String)),
 }
 
 impl NamedType {
-    /// Parses a type out of `there`; a name that is not a resource type is rejected.
-    pub(super) fn read(name: &str, there: &[ResourceType]) -> Result<Self, Failure> {
+    /// Parses the name of a type. A type that is not in `available` is unsupported. Text that cannot be a type name is rejected.
+    pub(super) fn parse(name: &str, available: &[ResourceType]) -> Result<Self, Failure> {
         let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
             && name.len() <= 64
             && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-        match ResourceType::parse(name).filter(|kind| there.contains(kind)) {
+        match ResourceType::parse(name).filter(|kind| available.contains(kind)) {
             Some(kind) => Ok(Self::Supported(kind)),
             None if is_name => {
-                let why = format!("the type {name} is not supported, so it was not searched.");
-                Ok(Self::Unsupported(("_type".to_owned(), why)))
+                let reason = format!("the type {name} is not supported, so it was not searched.");
+                Ok(Self::Unsupported(("_type".to_owned(), reason)))
             }
             None => Err(invalid_parameter("expected comma-separated names of resource types")),
         }
