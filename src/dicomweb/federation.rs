@@ -16,7 +16,7 @@ use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
 use super::proxy::assembled;
-use super::proxy::filtered_body::Filtered;
+use super::proxy::filtered_body::FilteredBody;
 use super::proxy::stream::Filter;
 use super::request::path::{PathError, Resource, Target};
 use super::request::{DicomwebRequest, query, wado_uri};
@@ -201,7 +201,7 @@ fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<B
     let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
     let is_of_studies = matches!(request.target, Target::Resource(Resource::Search(SearchLevel::Studies)));
     let response = if is_of_studies && response.status() == StatusCode::OK && is_json(&response) {
-        response.map(|rows| body::streamed(Filtered::new(rows, Filter::EmptyModalities(Box::default()))))
+        response.map(|rows| body::streamed(FilteredBody::new(rows, Filter::EmptyModalities(Box::default()))))
     } else {
         response
     };

@@ -120,7 +120,7 @@ async fn merge(
     }
     let patients = matches!(query.level(), SearchLevel::Studies).then_some(&context.patients);
     let order = alternate(archives, &lists, patients);
-    let more = order.len() > end || lists.iter().any(|list| list.more);
+    let more = order.len() > end || lists.iter().any(|list| list.has_more);
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
     let rows = complete(archives, &lists, page, query.level(), limits).await?;

@@ -1,9 +1,10 @@
-//! Forwards an archive's response to the client (PS3.18 8.4 to 8.7): status, allowed headers, and a body that streams.
+//! Forwards the response of an archive to the client (PS3.18 8.4 to 8.7): the status, allowed headers, and the body, which is
+//! streamed.
 //!
-//! [`request`] is the request to an archive, [`attempts`] sends it, [`response`] decides by status and Content-Type which
-//! filters the body passes, [`stream`] runs them chunk by chunk and aborts the client's transfer when the archive's fails.
-//! Opaque bodies pass unchanged. [`read_first_rows`] reads the rows of a search for lists that are assembled here. Does not know
-//! FHIR.
+//! [`request`] is the request to an archive, [`attempts`] sends it, and [`response`] selects the filters for the body by status
+//! and Content-Type. [`stream`] passes each chunk through the filters, and aborts the transfer to the client if the transfer from
+//! the archive fails. Opaque bodies are forwarded unchanged. [`first_rows`] reads the rows of a search for lists that the gateway
+//! assembles. The module does not depend on FHIR.
 
 pub(crate) mod assembled;
 pub(crate) mod attempts;

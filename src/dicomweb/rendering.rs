@@ -16,7 +16,7 @@ use http::{HeaderValue, Response, header};
 
 use super::error::DicomwebError;
 use super::proxy::request::ProxyRequest;
-use super::proxy::response_headers::describe;
+use super::proxy::response_headers::set_common_headers;
 use super::request::path::{PathError, Resource};
 use crate::upstream::{Archive, DicomResource};
 use dicom_render::{Format, RenderError};
@@ -93,7 +93,7 @@ async fn respond(mut images: ImageSequence) -> Result<Response<Body>, DicomwebEr
 
 fn single(image: Vec<u8>, format: Format) -> Response<Body> {
     let mut response = Response::new(body::full(image));
-    describe(response.headers_mut());
+    set_common_headers(response.headers_mut());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     response
 }

@@ -20,8 +20,8 @@ use url::Url;
 use self::cached_response::CachedResponse;
 use self::collecting::BodyCollector;
 use super::error::DicomwebError;
-use super::proxy::filtered_body::Filtered;
-use super::proxy::response_headers::{describe, rewritten_location};
+use super::proxy::filtered_body::FilteredBody;
+use super::proxy::response_headers::{rewrite_location, set_common_headers};
 use super::proxy::stream::Filter;
 use super::request::DicomwebRequest;
 use super::request::path::{Resource, Target};
@@ -162,7 +162,7 @@ impl ResponseCache {
     ) -> Response<Body> {
         self.metrics.response_cache_looked_up(outcome);
         let mut headers = HeaderMap::new();
-        describe(&mut headers);
+        set_common_headers(&mut headers);
         headers.extend(cached.validators.clone());
         let etag = cached.validators.get(header::ETAG);
         let mut response = if etag.is_some_and(|etag| is_not_modified(request.headers, etag.as_bytes(), None))
@@ -240,7 +240,7 @@ fn with_public_urls(
     let Ok(root) = Url::parse(&placeholder_root(archive)) else { return response };
     let url_map = UrlMap::new(public_url, &root, &root, request.path);
     let location = response.headers_mut().remove(header::CONTENT_LOCATION);
-    if let Some(location) = location.and_then(|location| rewritten_location(&location, &url_map)) {
+    if let Some(location) = location.and_then(|location| rewrite_location(&location, &url_map)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -253,7 +253,7 @@ fn with_public_urls(
     };
     response.map(|body| {
         let rewriter = Filter::Urls(Box::new(Rewriter::new(url_map, syntax)));
-        body::streamed(Filtered::new(body, rewriter))
+        body::streamed(FilteredBody::new(body, rewriter))
     })
 }
 

@@ -63,7 +63,7 @@ impl Strategy {
         {
             return Ok(Self::CompareRows(level.clone()));
         }
-        if proxied.is_rendered_here(archive) {
+        if proxied.is_rendered_by_gateway(archive) {
             return Ok(Self::Render);
         }
         if synthesis::replaces(archive, resource) {

@@ -18,7 +18,7 @@ use http::Response;
 
 use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
-use super::proxy::assembled::rows_in;
+use super::proxy::assembled::streamed_rows;
 use super::proxy::request::ProxyRequest;
 use super::request::path::Resource;
 use crate::http::negotiation::by_preference;
@@ -72,7 +72,7 @@ pub(super) async fn synthesize(
         Some(Synthesizable::Metadata(objects)) => {
             let synthesizer = metadata::MetadataSynthesizer::new(archive, request.url_map.public(), limits);
             let rows = synthesizer.rows(objects.clone()).await?;
-            Ok(rows_in(list::array(archive, rows), request.accepted.preferred_format()))
+            Ok(streamed_rows(list::array(archive, rows), request.accepted.preferred_format()))
         }
         Some(Synthesizable::Value(instance, steps)) => {
             let ranges = by_preference(request.accepted.ranges.clone());

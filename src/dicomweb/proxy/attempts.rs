@@ -1,7 +1,7 @@
-//! Sends a request to an archive, one acceptable media type after the other, until the archive responds with one, or with an
-//! error that holds for all of them (RFC 9110 12.5.1).
+//! Sends a request to an archive once for each media type that the client accepts, until the archive returns one of them, or an
+//! error that does not depend on the media type (RFC 9110 12.5.1).
 //!
-//! Does not replace what the archive lacks: `response_strategy` does.
+//! The module does not synthesize responses that the archive does not provide. `response_strategy` does.
 
 use http::Response;
 
@@ -11,15 +11,15 @@ use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 use http_messages::body::Body;
 
-/// The archive's response to `request`; the first rejection when the archive rejected every media type. Rendering is expensive:
-/// it is not requested again if its response was lost.
+/// Returns the response of the archive to `request`, or the first rejection if the archive rejects every media type. A rendered
+/// image whose response was lost is not requested again, because rendering is expensive.
 pub(crate) async fn fetch(
     archive: &Archive,
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
     let mut rejections = Rejections::default();
     for attempt in request.attempts() {
-        match fetch_as(archive, request, &attempt).await {
+        match send_attempt(archive, request, &attempt).await {
             Err(rejection) if request.resource.is_for_people() && rejection.is_of_lost_response() => {
                 return Err(rejection);
             }
@@ -27,10 +27,10 @@ pub(crate) async fn fetch(
             response => return response,
         }
     }
-    Err(rejections.into_error(request.names_media_types()))
+    Err(rejections.into_error(request.specifies_media_types()))
 }
 
-async fn fetch_as(
+async fn send_attempt(
     archive: &Archive,
     request: &ProxyRequest,
     attempt: &Attempt,
@@ -39,11 +39,11 @@ async fn fetch_as(
     response::forward(archive, request, attempt, upstream).await
 }
 
-/// How an archive rejected the requested media types.
+/// The responses with which an archive rejected the requested media types.
 #[derive(Debug, Default)]
 struct Rejections {
     first: Option<DicomwebError>,
-    /// Whether one of them had another reason than the media type.
+    /// Whether the reason of at least one rejection is not the media type.
     has_other_reason: bool,
 }
 
@@ -53,12 +53,13 @@ impl Rejections {
         self.first.get_or_insert(rejection);
     }
 
-    /// The first rejection. Archives respond with 400, too, to a media type that they do not have; where the client named media
-    /// types and every one was rejected, the request is well formed, and 406 lets the client try another.
-    fn into_error(self, named_by_client: bool) -> DicomwebError {
+    /// Returns the first rejection as an error. Some archives respond with 400 to an unsupported media type. If the client specified
+    /// the media types and all of them were rejected, the request is well-formed, so the client gets 406 and can send another media
+    /// type.
+    fn into_error(self, are_types_specified: bool) -> DicomwebError {
         match self.first {
             Some(DicomwebError::Refused { archive, status, .. })
-                if named_by_client && !self.has_other_reason =>
+                if are_types_specified && !self.has_other_reason =>
             {
                 DicomwebError::MediaTypesRejected { archive, status }
             }

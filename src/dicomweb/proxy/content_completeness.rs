@@ -1,5 +1,5 @@
-//! Decides whether a single object, image or page is complete by its own structure. Where a body has no length and is not chunked, a
-//! connection that broke looks like its end (RFC 9112 6.3).
+//! Determines whether a single object, image or HTML page is complete, from its structure. If a body has no length and is not
+//! chunked, a lost connection cannot be distinguished from the end of the body (RFC 9112 6.3).
 
 use http::{HeaderMap, header};
 use memchr::memmem::{Finder, rfind};
@@ -8,7 +8,7 @@ use super::image_completeness::ImageCompleteness;
 use super::response_headers::{content_type_of, essence};
 use dicom_model::part10::completeness::Part10Completeness;
 
-/// The end of a page may be followed by comments.
+/// Number of bytes at the end of a page that are searched for the end tag, which comments may follow.
 const MAX_END_LEN: usize = 1024;
 
 /// The state between two chunks of a body.
@@ -20,7 +20,8 @@ pub(crate) enum ContentCompleteness {
 }
 
 impl ContentCompleteness {
-    /// For a body with these headers whose end only the end of the connection shows; `None` if its structure is not known.
+    /// Creates the state for a body with these headers. Returns `None` if the headers contain the length of the body, or if the
+    /// structure of its content is not known.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(header::CONTENT_LENGTH)
             || headers.contains_key(header::TRANSFER_ENCODING)
@@ -54,24 +55,24 @@ impl ContentCompleteness {
     }
 }
 
-/// Whether a page whose `html` element begins also ends it. A page without that tag may omit its end, too (HTML 13.1.2.4).
+/// Determines whether a page with the start tag of `html` also has the end tag. A page may omit both tags (HTML 13.1.2.4).
 #[derive(Debug, Default)]
 pub(crate) struct PageCompleteness {
-    /// The last bytes in lower case.
+    /// The last bytes of the page, in lower case.
     end: Vec<u8>,
-    has_begun: bool,
+    has_start_tag: bool,
 }
 
 impl PageCompleteness {
     fn read(&mut self, chunk: &[u8]) {
         self.end.extend(chunk.iter().map(u8::to_ascii_lowercase));
-        self.has_begun |= Finder::new(b"<html").find(&self.end).is_some();
-        let superfluous = self.end.len().saturating_sub(MAX_END_LEN);
-        self.end.drain(..superfluous);
+        self.has_start_tag |= Finder::new(b"<html").find(&self.end).is_some();
+        let excess_len = self.end.len().saturating_sub(MAX_END_LEN);
+        self.end.drain(..excess_len);
     }
 
     fn is_complete(&self) -> bool {
-        !self.has_begun || rfind(&self.end, b"</html>").is_some()
+        !self.has_start_tag || rfind(&self.end, b"</html>").is_some()
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_without_the_end_of_its_root_element_is_incomplete() {
+    fn a_page_without_the_end_tag_of_its_root_element_is_incomplete() {
         let page = b"<!doctype html>\n<HTML lang=\"en\"><body><p>report</p></body></Html>";
         for size in [1, 7, 100] {
             for (length, is_complete) in [(25, false), (page.len() - 1, false), (page.len(), true)] {

@@ -1,8 +1,8 @@
-//! Removes an empty Modalities in Study (0008,0061) from rows in JSON: PS3.18 F.2.5 allows an attribute without a value, but a
-//! viewer that reads the modalities of such a row shows no study list at all.
+//! Removes an empty Modalities in Study (0008,0061) from rows in JSON. PS3.18 F.2.5 allows an attribute without a value, but some
+//! viewers fail to read such a row, and display no study list.
 //!
-//! Everything else is unchanged, byte for byte, for every chunking. An element whose end has not arrived is held back, at most
-//! 4 KiB; a longer one is not empty.
+//! All other bytes are unchanged, and the result does not depend on the chunks. An incomplete element of at most 4 KiB is retained
+//! until the next chunk; a longer element is not empty.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
@@ -12,8 +12,8 @@ use serde::de::IgnoredAny;
 /// The key of the element.
 const KEY: &[u8] = b"\"00080061\"";
 
-/// Maximum bytes that are held back.
-const MAX_HELD: usize = 4 * 1024;
+/// Maximum number of bytes that are retained.
+const MAX_RETAINED_LEN: usize = 4 * 1024;
 
 /// The element as DICOM JSON (PS3.18 F.2.2).
 #[derive(Debug, Deserialize)]
@@ -35,64 +35,65 @@ impl ModalitiesElement {
     }
 }
 
-/// What to do at a key.
+/// The action at a key.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
-    /// Nothing up to this position.
-    Continue(usize),
+    /// Search for the next key from this position.
+    ContinueAt(usize),
     /// Remove the bytes from the first to the second position.
     Remove(usize, usize),
-    /// Bytes are missing: hold back everything from this position.
-    HoldFrom(usize),
+    /// The element is incomplete: retain the bytes from this position.
+    RetainFrom(usize),
 }
 
 /// The state between two chunks of a JSON text.
 #[derive(Debug)]
 pub(crate) struct EmptyModalities {
     finder: Finder<'static>,
-    held: Vec<u8>,
+    /// The incomplete element at the end of the previous chunks.
+    retained: Vec<u8>,
     /// The last byte of the output that is not white space.
-    last: Option<u8>,
+    last_byte: Option<u8>,
 }
 
 impl Default for EmptyModalities {
     fn default() -> Self {
-        Self { finder: Finder::new(KEY), held: Vec::new(), last: None }
+        Self { finder: Finder::new(KEY), retained: Vec::new(), last_byte: None }
     }
 }
 
 impl EmptyModalities {
-    /// The next chunk without empty elements. A chunk without them is returned without a copy.
+    /// Returns the next chunk without empty elements. A chunk that contains none is not copied.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
-        let text = if self.held.is_empty() {
+        let text = if self.retained.is_empty() {
             chunk
         } else {
-            self.held.extend_from_slice(&chunk);
-            std::mem::take(&mut self.held).into()
+            self.retained.extend_from_slice(&chunk);
+            std::mem::take(&mut self.retained).into()
         };
         let (mut output, mut copied, mut position) = (BytesMut::new(), 0, 0);
         let end = loop {
             let rest = text.get(position..).unwrap_or_default();
-            let Some(at) = self.finder.find(rest).map(|at| at + position) else {
-                break beginning_of_key(&text, position);
+            let Some(key) = self.finder.find(rest).map(|offset| offset + position) else {
+                break partial_key_start(&text, position);
             };
-            let unsent = text.get(copied..at).unwrap_or_default();
-            let previous = if unsent.trim_ascii().is_empty() { self.last } else { None };
-            match action_at(&text, at, copied, previous) {
-                Action::Continue(next) => position = next,
+            let before_key = text.get(copied..key).unwrap_or_default();
+            let previous_byte = if before_key.trim_ascii().is_empty() { self.last_byte } else { None };
+            match action_at(&text, key, copied, previous_byte) {
+                Action::ContinueAt(next) => position = next,
                 Action::Remove(start, end) => {
                     let unchanged = text.get(copied..start).unwrap_or_default();
-                    self.last = unchanged.trim_ascii_end().last().copied().or(self.last);
+                    self.last_byte = unchanged.trim_ascii_end().last().copied().or(self.last_byte);
                     output.extend_from_slice(unchanged);
                     (copied, position) = (end, end);
                 }
-                Action::HoldFrom(start) if text.len() - start <= MAX_HELD => break start,
-                Action::HoldFrom(_) => position = at + KEY.len(),
+                Action::RetainFrom(start) if text.len() - start <= MAX_RETAINED_LEN => break start,
+                Action::RetainFrom(_) => position = key + KEY.len(),
             }
         };
         let unchanged = text.slice(copied..end);
-        self.held.extend_from_slice(text.get(end..).unwrap_or_default());
-        self.last = unchanged.trim_ascii_end().last().copied().or(self.last);
+        self.retained.extend_from_slice(text.get(end..).unwrap_or_default());
+        self.last_byte = unchanged.trim_ascii_end().last().copied().or(self.last_byte);
         if output.is_empty() {
             return unchanged;
         }
@@ -100,63 +101,65 @@ impl EmptyModalities {
         output.freeze()
     }
 
-    /// What was held back, at the end of the text.
+    /// Returns the retained bytes at the end of the text.
     pub(crate) fn finish(&mut self) -> Bytes {
-        std::mem::take(&mut self.held).into()
+        std::mem::take(&mut self.retained).into()
     }
 }
 
-/// What to do at the key that begins at `at`. The text before `copied` is removed or sent; `previous` is the last byte before the
-/// key if only white space is between `copied` and the key.
-fn action_at(text: &[u8], at: usize, copied: usize, previous: Option<u8>) -> Action {
-    let after = at + KEY.len();
+/// Determines the action at the key that starts at the position `key`. The text before the position `copied` is removed or copied.
+/// `previous_byte` is the last byte before the key that is not white space, if it is before `copied`.
+fn action_at(text: &[u8], key: usize, copied: usize, previous_byte: Option<u8>) -> Action {
+    let after = key + KEY.len();
     let rest = |position: usize| text.get(position..).unwrap_or_default();
-    let before = text.get(copied..at).unwrap_or_default();
+    let before = text.get(copied..key).unwrap_or_default();
     let comma = before.trim_ascii_end().strip_suffix(b",").map(|before| copied + before.len());
-    let is_first = previous == Some(b'{') || before.trim_ascii_end().ends_with(b"{");
-    // After a backslash, the quote is part of a text; after other bytes, it is no key.
-    if before.ends_with(b"\\") || !is_first && comma.is_none() {
-        return Action::Continue(after);
+    let is_first_member = previous_byte == Some(b'{') || before.trim_ascii_end().ends_with(b"{");
+    // After a backslash, the quotation mark is part of a string. A key follows a comma or an opening bracket.
+    if before.ends_with(b"\\") || !is_first_member && comma.is_none() {
+        return Action::ContinueAt(after);
     }
-    let start = comma.unwrap_or(at);
-    let colon = after + blanks(rest(after));
+    let start = comma.unwrap_or(key);
+    let colon = after + white_space_len(rest(after));
     match text.get(colon) {
         Some(b':') => {}
-        Some(_) => return Action::Continue(after),
-        None => return Action::HoldFrom(start),
+        Some(_) => return Action::ContinueAt(after),
+        None => return Action::RetainFrom(start),
     }
     let mut elements = serde_json::Deserializer::from_slice(rest(colon + 1)).into_iter::<ModalitiesElement>();
     let is_empty = match elements.next() {
         Some(Ok(element)) => element.is_empty(),
         Some(Err(error)) if !error.is_eof() => false,
-        Some(Err(_)) | None => return Action::HoldFrom(start),
+        Some(Err(_)) | None => return Action::RetainFrom(start),
     };
     let end = colon + 1 + elements.byte_offset();
-    let next = end + blanks(rest(end));
+    let next = end + white_space_len(rest(end));
     match (text.get(next), comma) {
-        _ if !is_empty => Action::Continue(after),
+        _ if !is_empty => Action::ContinueAt(after),
         (_, Some(comma)) => Action::Remove(comma, end),
-        (Some(b','), None) => Action::Remove(at, next + 1),
-        (Some(_), None) => Action::Remove(at, end),
-        (None, None) => Action::HoldFrom(start),
+        (Some(b','), None) => Action::Remove(key, next + 1),
+        (Some(_), None) => Action::Remove(key, end),
+        (None, None) => Action::RetainFrom(start),
     }
 }
 
-/// The position in `text` from which it may be the beginning of a key, with the comma before it; at least `position`.
-fn beginning_of_key(text: &[u8], position: usize) -> usize {
+/// Returns the position, from `position` on, at which an incomplete key with its preceding comma starts at the end of `text`. If
+/// there is none, this is the end of `text`.
+fn partial_key_start(text: &[u8], position: usize) -> usize {
     let rest = text.get(position..).unwrap_or_default();
-    let longest = rest.len().min(KEY.len() - 1);
-    let partial =
-        (1..=longest).rev().find(|length| KEY.get(..*length).is_some_and(|key| rest.ends_with(key)));
-    let start = rest.len() - partial.unwrap_or(0);
+    let max_len = rest.len().min(KEY.len() - 1);
+    let partial_len =
+        (1..=max_len).rev().find(|length| KEY.get(..*length).is_some_and(|key| rest.ends_with(key)));
+    let start = rest.len() - partial_len.unwrap_or(0);
     let before = rest.get(..start).unwrap_or_default().trim_ascii_end();
     match before.strip_suffix(b",") {
-        Some(before) if rest.len() - before.len() <= MAX_HELD => position + before.len(),
+        Some(before) if rest.len() - before.len() <= MAX_RETAINED_LEN => position + before.len(),
         _ => position + start,
     }
 }
 
-fn blanks(text: &[u8]) -> usize {
+/// Returns the number of white space bytes at the start of `text`.
+fn white_space_len(text: &[u8]) -> usize {
     text.len() - text.trim_ascii_start().len()
 }
 
@@ -165,19 +168,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn removed(text: &str, size: usize) -> String {
+    fn filter_in_chunks(text: &str, size: usize) -> String {
         let mut filter = EmptyModalities::default();
         let mut output = Vec::new();
         for chunk in text.as_bytes().chunks(size) {
             output.extend_from_slice(&filter.push(Bytes::copy_from_slice(chunk)));
-            assert!(filter.held.len() <= MAX_HELD + size);
+            assert!(filter.retained.len() <= MAX_RETAINED_LEN + size);
         }
         output.extend_from_slice(&filter.finish());
         String::from_utf8(output).unwrap()
     }
 
     #[test]
-    fn an_empty_element_is_removed_wherever_it_is_for_every_chunking() {
+    fn an_empty_element_is_removed_at_any_position_for_all_chunk_sizes() {
         for (text, expected) in [
             (r#"[{"00080061":{"vr":"CS"}}]"#, "[{}]"),
             (r#"[{ "00080061" : { "vr" : "CS", "Value" : [ ] } }]"#, "[{  }]"),
@@ -187,14 +190,15 @@ mod tests {
             (r#"[{"a":1,"00080061":{},"b":2},{"00080061":{"vr":"CS"}}]"#, r#"[{"a":1,"b":2},{}]"#),
         ] {
             for size in 1..=text.len() {
-                assert_eq!(removed(text, size), expected, "in chunks of {size}");
+                assert_eq!(filter_in_chunks(text, size), expected, "in chunks of {size}");
             }
         }
     }
 
     #[test]
-    fn everything_else_is_unchanged_for_every_chunking() {
-        let long = format!(r#"[{{"00080061":{{"vr":"CS","Value":["{}"]}}}}]"#, "C".repeat(2 * MAX_HELD));
+    fn other_bytes_are_unchanged_for_all_chunk_sizes() {
+        let long =
+            format!(r#"[{{"00080061":{{"vr":"CS","Value":["{}"]}}}}]"#, "C".repeat(2 * MAX_RETAINED_LEN));
         for text in [
             "",
             r#"[{"00080061":{"vr":"CS","Value":["CT"]}}]"#,
@@ -209,7 +213,7 @@ mod tests {
             &long,
         ] {
             for size in [1, 2, 3, 7, 64, 100_000] {
-                assert_eq!(removed(text, size), text, "in chunks of {size}");
+                assert_eq!(filter_in_chunks(text, size), text, "in chunks of {size}");
             }
         }
     }
@@ -230,15 +234,15 @@ mod tests {
             size in 1_usize..60,
         ) {
             let text = format!("[{{{0}}},{{{0}}}]", members.join(","));
-            let whole = removed(&text, text.len());
-            prop_assert_eq!(&removed(&text, size), &whole);
-            let kept: Vec<_> = members
+            let whole = filter_in_chunks(&text, text.len());
+            prop_assert_eq!(&filter_in_chunks(&text, size), &whole);
+            let remaining: Vec<_> = members
                 .iter()
                 .filter(|member| !member.starts_with("\"00080061\"") || member.contains("CT"))
                 .copied()
                 .collect();
             let expected: serde_json::Value =
-                serde_json::from_str(&format!("[{{{0}}},{{{0}}}]", kept.join(","))).unwrap();
+                serde_json::from_str(&format!("[{{{0}}},{{{0}}}]", remaining.join(","))).unwrap();
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&whole).unwrap(), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! A body that passes through one filter.
+//! A body of the gateway that passes through one filter.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,25 +9,26 @@ use http_body::{Body as HttpBody, Frame};
 use super::stream::Filter;
 use http_messages::body::{Body, BoxError};
 
-/// Bytes that are filtered at once, which takes well under a millisecond.
+/// Maximum number of bytes that are filtered in one poll, which takes less than a millisecond.
 const STEP_SIZE: usize = 32 * 1024;
 
+/// A body with the filter that it passes through.
 #[derive(Debug)]
-pub(crate) struct Filtered {
-    /// `None` after its end.
+pub(crate) struct FilteredBody {
+    /// The unfiltered body; `None` after its end.
     inner: Option<Body>,
-    /// Bytes that were received but not yet filtered.
+    /// The bytes that were received but not yet filtered.
     pending: Bytes,
     filter: Filter,
 }
 
-impl Filtered {
+impl FilteredBody {
     pub(crate) fn new(inner: Body, filter: Filter) -> Self {
         Self { inner: Some(inner), pending: Bytes::new(), filter }
     }
 }
 
-impl HttpBody for Filtered {
+impl HttpBody for FilteredBody {
     type Data = Bytes;
     type Error = BoxError;
 

@@ -1,6 +1,6 @@
-//! Reads the first rows of a search, only as many as needed. Paging is the subject of [`Pager`].
+//! Reads the first rows of a search, but not more of them than are requested. [`Pager`] requests the pages.
 //!
-//! Rows are as the archive wrote them, byte for byte. Their total size is limited.
+//! The bytes of the rows are unchanged. Their total size is limited.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -16,41 +16,41 @@ use crate::upstream::{
 };
 use dicom_model::Attributes;
 
-/// Maximum rows per request.
+/// Maximum number of rows per request.
 const PAGE_SIZE: usize = 500;
 
-/// Enough for rows with every attribute of thousands of objects; a longer list is not assembled.
+/// Maximum size of a list in bytes, sufficient for rows with all attributes of thousands of objects. A longer list is an error.
 pub(crate) const MAX_LIST_LEN: usize = 64 * 1024 * 1024;
 
-/// One row as an archive wrote it.
+/// One row as the archive returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowText {
-    /// The UID of its object; a UID may have several rows, one for each of two patients.
+    /// The UID of the object. A UID may have several rows if several patients have it.
     pub(crate) uid: Box<str>,
     pub(crate) text: Box<str>,
 }
 
-/// The first rows of one archive, each identity once.
+/// The first rows of one archive, without duplicates.
 #[derive(Debug, Default)]
 pub(crate) struct FirstRows {
     pub(crate) rows: Vec<RowText>,
-    /// The archive may have more.
-    pub(crate) more: bool,
-    /// Fuzzy matching was requested, and matching was literal.
+    /// Whether the archive may have more rows.
+    pub(crate) has_more: bool,
+    /// Whether fuzzy matching was requested, but matching was literal.
     pub(crate) is_literal_only: bool,
 }
 
-/// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. If the archive has to return more
-/// than that because it cannot match exactly, at most `max_scan` of its rows are scanned.
+/// Returns the rows of the first `max_uids` UIDs that match `query` in `archive`, without duplicates. If the gateway must filter
+/// the rows, because the archive cannot match exactly, at most `max_scan` rows are read.
 pub(crate) async fn read_first_rows(
     archive: &Archive,
     query: &QidoQuery,
-    wanted: usize,
+    max_uids: usize,
     max_scan: usize,
 ) -> Result<FirstRows, DicomwebError> {
     let NarrowedQuery { query, filter, is_literal_only } = query
         .narrowed_for(archive.profile())
-        .map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
+        .map_err(|error| DicomwebError::UnsearchableValue(archive.id().clone(), error))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
         RowIdentity::from_row(query.level(), &Attributes::deserialize(&**text).ok()?)
     });
@@ -58,42 +58,45 @@ pub(crate) async fn read_first_rows(
         (FirstRows { is_literal_only, ..FirstRows::default() }, HashSet::new(), 0);
     let mut scanned = 0;
     loop {
-        let page =
-            if filter.is_empty() { wanted.saturating_sub(uids.len()).clamp(1, PAGE_SIZE) } else { PAGE_SIZE };
+        let page_size = if filter.is_empty() {
+            max_uids.saturating_sub(uids.len()).clamp(1, PAGE_SIZE)
+        } else {
+            PAGE_SIZE
+        };
         let (mut lacks_uid, mut unsearchable) = (false, None);
-        let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
+        let add_row = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
             let Some(identity) = identity else {
                 lacks_uid = true;
                 return ControlFlow::Break(());
             };
             scanned += 1;
-            match admits(&filter, &text) {
-                Ok(true) if uids.len() >= wanted && !uids.contains(identity.uid()) => found.more = true,
+            match is_match(&filter, &text) {
+                Ok(true) if uids.len() >= max_uids && !uids.contains(identity.uid()) => found.has_more = true,
                 Ok(true) => {
                     uids.insert(Box::<str>::from(identity.uid()));
                     length += text.get().len();
                     found.rows.push(RowText { uid: identity.uid().into(), text: text.into() });
                 }
                 Ok(false) => {}
-                Err(why) => unsearchable = Some(why),
+                Err(error) => unsearchable = Some(error),
             }
-            // An archive that ignores the limit returns its whole list.
-            let has_more = filter.is_empty() && found.more && scanned > 2 * wanted + PAGE_SIZE;
+            // An archive that ignores the limit returns the whole list.
+            let is_sufficient = filter.is_empty() && found.has_more && scanned > 2 * max_uids + PAGE_SIZE;
             let is_too_costly = !filter.is_empty() && scanned > max_scan + PAGE_SIZE;
-            if has_more || is_too_costly || unsearchable.is_some() || length > MAX_LIST_LEN {
+            if is_sufficient || is_too_costly || unsearchable.is_some() || length > MAX_LIST_LEN {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         };
         let end = pager
-            .next_page(u32::try_from(page).unwrap_or(u32::MAX), each)
+            .next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row)
             .await
-            .map_err(not_found_as_refused)?;
+            .map_err(not_found_as_rejected)?;
         if lacks_uid {
             return Err(archive.unreadable("a row without a UID").into());
         }
-        if let Some(why) = unsearchable {
-            return Err(DicomwebError::UnsearchableValue(archive.id().clone(), why));
+        if let Some(error) = unsearchable {
+            return Err(DicomwebError::UnsearchableValue(archive.id().clone(), error));
         }
         if length > MAX_LIST_LEN {
             return Err(archive.unreadable("a list that is too long").into());
@@ -101,7 +104,7 @@ pub(crate) async fn read_first_rows(
         match end {
             PageEnd::Restart => {
                 found.rows.clear();
-                found.more = false;
+                found.has_more = false;
                 uids.clear();
                 (length, scanned) = (0, 0);
             }
@@ -109,7 +112,7 @@ pub(crate) async fn read_first_rows(
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
             PageEnd::Last | PageEnd::Stopped => return Ok(found),
-            PageEnd::More if uids.len() >= wanted => return Ok(found),
+            PageEnd::More if uids.len() >= max_uids => return Ok(found),
             PageEnd::More if !filter.is_empty() && scanned > max_scan => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
@@ -118,16 +121,17 @@ pub(crate) async fn read_first_rows(
     }
 }
 
-fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableValue> {
+/// Whether the row `text` passes the filter.
+fn is_match(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableValue> {
     if filter.is_empty() {
         return Ok(true);
     }
     Attributes::deserialize(text).map_or(Ok(false), |row| filter.matches(&row))
 }
 
-/// A search that the archive does not have is an error of the archive: to the client, 404 would mean that its study does not
+/// Converts the error 404 for a search to a rejection by the archive, because the client would interpret 404 as a study that does not
 /// exist.
-fn not_found_as_refused(mut error: ArchiveError) -> ArchiveError {
+fn not_found_as_rejected(mut error: ArchiveError) -> ArchiveError {
     if error.is_not_found() {
         error.kind = ArchiveErrorKind::Rejected(StatusCode::NOT_FOUND);
     }

@@ -1,56 +1,61 @@
-//! Decides whether a JSON text is one complete array or object, by its brackets outside of strings (RFC 8259 2).
+//! Determines whether a JSON text is one complete array or object, by counting the brackets outside of strings (RFC 8259 2).
 //!
-//! All rows and metadata are read here, so text is read in blocks, with loops that the compiler vectorizes: five times as fast
-//! as searching for the ends of strings.
+//! All rows and metadata pass through this module, so the text is read in blocks, with loops that the compiler vectorizes. This is
+//! five times as fast as searching for the ends of strings.
 
-/// Bytes that are read together.
-const BLOCK: usize = 64;
+/// The number of bytes in a block.
+const BLOCK_SIZE: usize = 64;
 
-/// Opening and closing brackets are counted in the two halves of a byte.
-const OPENING: u8 = 0x01;
-const CLOSING: u8 = 0x10;
+/// An opening bracket, which is counted in the lower half of a byte.
+const OPENING_BRACKET: u8 = 0x01;
+
+/// A closing bracket, which is counted in the upper half of a byte.
+const CLOSING_BRACKET: u8 = 0x10;
 
 /// The state between two chunks of a text.
 #[derive(Debug, Default)]
 pub(crate) struct JsonCompleteness {
     depth: i64,
-    /// All bits are set inside a string, none outside.
-    in_text: u64,
-    escaped: bool,
-    begun: bool,
+    /// Has all bits inside a string, and no bits outside of strings.
+    string_mask: u64,
+    /// Whether the previous byte was a backslash that escapes the next byte.
+    is_escaped: bool,
+    /// Whether an opening bracket has been read.
+    has_bracket: bool,
 }
 
 impl JsonCompleteness {
     pub(crate) fn read(&mut self, chunk: &[u8]) {
         let (blocks, rest) = chunk.as_chunks();
         for block in blocks {
-            self.block(block);
+            self.read_block(block);
         }
-        self.bytes(rest);
+        self.read_bytes(rest);
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.begun && self.depth == 0 && self.in_text == 0
+        self.has_bracket && self.depth == 0 && self.string_mask == 0
     }
 
-    /// Reads a block. Without escapes, a string begins or ends at every quote, and the brackets between strings count.
-    fn block(&mut self, block: &[u8; BLOCK]) {
-        let (mut quotes, mut brackets, mut escapes) = ([0_u8; BLOCK], [0_u8; BLOCK], 0_u8);
-        for at in 0..BLOCK {
-            let byte = block[at];
-            quotes[at] = if byte == b'"' { 0xff } else { 0 };
+    /// Reads a block. If it has no escapes, a string begins or ends at each quotation mark, and the brackets outside of strings are
+    /// counted.
+    fn read_block(&mut self, block: &[u8; BLOCK_SIZE]) {
+        let (mut quotes, mut brackets, mut escapes) = ([0_u8; BLOCK_SIZE], [0_u8; BLOCK_SIZE], 0_u8);
+        for index in 0..BLOCK_SIZE {
+            let byte = block[index];
+            quotes[index] = if byte == b'"' { 0xff } else { 0 };
             escapes |= if byte == b'\\' { 0xff } else { 0 };
-            // Square and curly brackets differ only in this bit, and no other byte becomes a bracket by it.
+            // Square and curly brackets differ only in this bit, and setting it converts no other byte to a bracket.
             let bracket = byte | 0x20;
-            brackets[at] =
-                (if bracket == b'{' { OPENING } else { 0 }) | (if bracket == b'}' { CLOSING } else { 0 });
+            brackets[index] = (if bracket == b'{' { OPENING_BRACKET } else { 0 })
+                | (if bracket == b'}' { CLOSING_BRACKET } else { 0 });
         }
-        if escapes != 0 || self.escaped {
-            return self.bytes(block);
+        if escapes != 0 || self.is_escaped {
+            return self.read_bytes(block);
         }
-        let mut parities = [0_u64; BLOCK / 8];
+        let mut parities = [0_u64; BLOCK_SIZE / 8];
         for (parity, quotes) in parities.iter_mut().zip(quotes.as_chunks().0) {
-            // Each byte becomes the parity of the quotes up to it.
+            // Each byte becomes the parity of the number of quotation marks up to that byte.
             *parity = u64::from_le_bytes(*quotes);
             *parity ^= *parity << 8;
             *parity ^= *parity << 16;
@@ -58,31 +63,31 @@ impl JsonCompleteness {
         }
         let mut counts = 0;
         for (parity, brackets) in parities.iter().zip(brackets.as_chunks().0) {
-            let inside = parity ^ self.in_text;
-            self.in_text = (inside.cast_signed() >> 63).cast_unsigned();
-            // At most eight in each half of a byte, so that none overflows.
+            let inside = parity ^ self.string_mask;
+            self.string_mask = (inside.cast_signed() >> 63).cast_unsigned();
+            // Each half of a byte counts at most eight brackets, so it does not overflow.
             counts += u64::from_le_bytes(*brackets) & !inside;
         }
         let sum = |halves: u64| (halves & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(0x0101_0101_0101_0101) >> 56;
-        let (opened, closed) = (sum(counts), sum(counts >> 4));
-        self.begun |= opened > 0;
-        self.depth += opened.cast_signed() - closed.cast_signed();
+        let (opening_count, closing_count) = (sum(counts), sum(counts >> 4));
+        self.has_bracket |= opening_count > 0;
+        self.depth += opening_count.cast_signed() - closing_count.cast_signed();
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    fn read_bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if self.escaped {
-                self.escaped = false;
+            if self.is_escaped {
+                self.is_escaped = false;
                 continue;
             }
             match byte {
-                b'"' => self.in_text = !self.in_text,
-                b'\\' => self.escaped = self.in_text != 0,
-                b'[' | b'{' if self.in_text == 0 => {
+                b'"' => self.string_mask = !self.string_mask,
+                b'\\' => self.is_escaped = self.string_mask != 0,
+                b'[' | b'{' if self.string_mask == 0 => {
                     self.depth += 1;
-                    self.begun = true;
+                    self.has_bracket = true;
                 }
-                b']' | b'}' if self.in_text == 0 => self.depth -= 1,
+                b']' | b'}' if self.string_mask == 0 => self.depth -= 1,
                 _ => {}
             }
         }
@@ -95,13 +100,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &[u8], size: usize) -> JsonCompleteness {
-        let mut end = JsonCompleteness::default();
-        text.chunks(size).for_each(|chunk| end.read(chunk));
-        end
+        let mut completeness = JsonCompleteness::default();
+        text.chunks(size).for_each(|chunk| completeness.read(chunk));
+        completeness
     }
 
     #[test]
-    fn a_json_text_truncated_at_any_byte_is_incomplete() {
+    fn a_json_text_that_is_truncated_at_any_byte_is_incomplete() {
         let text = br#" [{"00081190":{"vr":"UR","Value":["]}"]},"a\"]":[{}]},{"0020000D":{"vr":"UI","Value":["1.2.826.0.1.3680043.8.498"]},"00081030":{"vr":"LO","Value":["a \\"]},"00400275":{"vr":"SQ","Value":[{},{}]}}] "#;
         let whole = text.trim_ascii_end().len();
         for length in 0..whole {
@@ -114,13 +119,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_and_single_bytes_give_the_same_result(
+        fn reading_blocks_has_the_same_result_as_reading_single_bytes(
             text in prop::collection::vec(prop::sample::select(b"\"\"\\[]{}{}ab;~[[".to_vec()), 0..400), size in 1_usize..300,
         ) {
             let blocks = read(&text, size);
             let mut bytes = JsonCompleteness::default();
-            bytes.bytes(&text);
-            let state = |end: &JsonCompleteness| (end.depth, end.in_text, end.escaped, end.begun);
+            bytes.read_bytes(&text);
+            let state = |json: &JsonCompleteness| (json.depth, json.string_mask, json.is_escaped, json.has_bracket);
             prop_assert_eq!(state(&blocks), state(&bytes));
         }
     }

@@ -1,5 +1,5 @@
-//! Reads the beginning of a body before the response begins: an archive whose short or first part fails gets an error status, which says
-//! more than a connection that is aborted.
+//! Reads the beginning of a body before the headers of the response are sent. If the archive fails in this part, the client receives
+//! an error status, which is more informative than an aborted connection.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -9,34 +9,34 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::stream::Streamed;
+use super::stream::StreamedBody;
 use super::stream_error::StreamError;
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 
-/// A body that is not longer is read completely before the response begins.
+/// Maximum length in bytes of a body that is read completely before the response begins.
 const MAX_PRIMED_LEN: u64 = 16 * 1024;
 
-/// A body of which the beginning has been read.
+/// A body whose beginning has been read.
 #[derive(Debug)]
 pub(crate) struct PrimedBody {
-    /// What has been read.
-    ready: VecDeque<Bytes>,
-    rest: Streamed,
+    /// The pieces that have been read.
+    read: VecDeque<Bytes>,
+    rest: StreamedBody,
 }
 
 impl PrimedBody {
-    /// Reads the beginning of `body`: everything if the archive declares a short `length`, otherwise the first piece and what has
-    /// arrived with it. An empty body is an error: no resource is empty.
+    /// Reads the beginning of `body`: the whole body if the archive declares a short `length`, otherwise the first piece and the
+    /// pieces that have already arrived. An empty body is an error, because no resource is empty.
     pub(crate) async fn read(
         archive: &Archive,
-        mut body: Streamed,
+        mut body: StreamedBody,
         length: Option<u64>,
     ) -> Result<Self, DicomwebError> {
         let is_short = length.is_some_and(|length| length <= MAX_PRIMED_LEN);
-        let (mut ready, mut read) = (VecDeque::new(), 0);
-        while read < MAX_PRIMED_LEN {
-            let has_begun = !ready.is_empty();
+        let (mut read, mut read_len) = (VecDeque::new(), 0);
+        while read_len < MAX_PRIMED_LEN {
+            let has_begun = !read.is_empty();
             let next = poll_fn(|context| match body.poll_next(context) {
                 Poll::Ready(next) => Poll::Ready(next.map(Some)),
                 Poll::Pending if has_begun && !is_short => Poll::Ready(Some(None)),
@@ -44,15 +44,15 @@ impl PrimedBody {
             });
             match next.await {
                 Some(Some(Ok(piece))) => {
-                    read += piece.len() as u64;
-                    ready.push_back(piece);
+                    read_len += piece.len() as u64;
+                    read.push_back(piece);
                 }
                 Some(Some(Err(error))) => return Err(error.before_response(archive)),
-                None if ready.is_empty() => return Err(archive.unreadable("an empty body").into()),
+                None if read.is_empty() => return Err(archive.unreadable("an empty body").into()),
                 Some(None) | None => break,
             }
         }
-        Ok(Self { ready, rest: body })
+        Ok(Self { read, rest: body })
     }
 }
 
@@ -65,7 +65,7 @@ impl Body for PrimedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let body = self.get_mut();
-        if let Some(piece) = body.ready.pop_front() {
+        if let Some(piece) = body.read.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let frame = ready!(Pin::new(&mut body.rest).poll_frame(context));
@@ -73,12 +73,12 @@ impl Body for PrimedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && self.rest.is_end_stream()
+        self.read.is_empty() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ready: u64 = self.ready.iter().map(|piece| piece.len() as u64).sum();
-        let rest = self.rest.size_hint().exact();
-        rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(ready + rest))
+        let read_len: u64 = self.read.iter().map(|piece| piece.len() as u64).sum();
+        let rest_len = self.rest.size_hint().exact();
+        rest_len.map_or_else(SizeHint::default, |rest_len| SizeHint::with_exact(read_len + rest_len))
     }
 }

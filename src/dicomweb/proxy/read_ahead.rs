@@ -1,5 +1,5 @@
-//! Reads the first bytes of an archive's body before the response is decided: they identify the content more reliably than its
-//! Content-Type.
+//! Reads the first bytes of an archive's body before the response is built, because they identify the content more reliably than the
+//! Content-Type does.
 
 use std::future::poll_fn;
 
@@ -13,30 +13,30 @@ use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 use dicom_model::SopInstanceUid;
 
-/// Maximum white space before the first row of a list.
+/// Maximum length in bytes of the white space before the first row of a list.
 const MAX_BEGINNING_LEN: usize = 4 * 1024;
 
-/// Maximum size of the file meta information, which contains the SOP Instance UID (PS3.10 7.1).
-const FILE_META_LEN: usize = 4 * 1024;
+/// Maximum length in bytes of the file meta information, which contains the SOP Instance UID (PS3.10 7.1).
+const MAX_FILE_META_LEN: usize = 4 * 1024;
 
-/// The next piece of the body, empty at its end. Archives that fail often respond with 200 and a body that is not DICOM.
-pub(crate) async fn first_piece(archive: &Archive, source: &mut ByteSource) -> Result<Bytes, DicomwebError> {
+/// Reads the next piece of a body; the piece is empty at the end of the body.
+pub(crate) async fn next_piece(archive: &Archive, source: &mut ByteSource) -> Result<Bytes, DicomwebError> {
     match poll_fn(|context| source.poll_piece(context)).await {
         None => Ok(Bytes::new()),
         Some(Ok(piece)) => Ok(piece),
         Some(Err(StreamError::Archive(error))) => Err(error.into()),
-        Some(Err(_)) => Err(archive.unreadable("a gzip body that is broken").into()),
+        Some(Err(_)) => Err(archive.unreadable("a malformed gzip body").into()),
     }
 }
 
-/// Reads on from `start` until it is clear whether the list has a row: an empty list has no XML.
-pub(crate) async fn to_first_row(
+/// Appends pieces to `start`, the beginning of a list, until it shows whether the list has a row.
+pub(crate) async fn read_to_first_row(
     archive: &Archive,
     mut start: Bytes,
     source: &mut ByteSource,
 ) -> Result<Bytes, DicomwebError> {
     while is_empty_list(&start).is_none() && start.len() < MAX_BEGINNING_LEN {
-        let piece = first_piece(archive, source).await?;
+        let piece = next_piece(archive, source).await?;
         if piece.is_empty() {
             break;
         }
@@ -45,16 +45,16 @@ pub(crate) async fn to_first_row(
     Ok(start)
 }
 
-/// The beginning of an anonymized object, with its file meta information. An anonymized object has a new UID (PS3.15 E.1.1); an
-/// archive that ignores the parameter sends the original with the patient's name, which is rejected.
-pub(crate) async fn start_of_anonymized(
+/// Reads the beginning of an anonymized object, with the file meta information. An anonymized object has a new UID (PS3.15 E.1.1).
+/// Some archives ignore the parameter `anonymize` and send the original with the patient's name, which is rejected.
+pub(crate) async fn read_start_of_anonymized(
     archive: &Archive,
     instance: &SopInstanceUid,
     source: &mut ByteSource,
 ) -> Result<Bytes, DicomwebError> {
     let mut start = Bytes::new();
-    while start.len() < FILE_META_LEN {
-        let piece = first_piece(archive, source).await?;
+    while start.len() < MAX_FILE_META_LEN {
+        let piece = next_piece(archive, source).await?;
         if piece.is_empty() {
             break;
         }

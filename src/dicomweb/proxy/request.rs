@@ -1,7 +1,7 @@
-//! The request of a client, read for one archive: the upstream requests, and what is needed to forward the response.
+//! The request of a client to one archive: the upstream requests, and the information that is needed to forward the response.
 //!
-//! The upstream URL is built from typed parts; of the client's headers, only those that have a meaning for the archive (PS3.18
-//! 8.4, RFC 9110) are forwarded.
+//! The upstream URL is built from typed parts. Only headers of the client that concern the archive are forwarded (PS3.18 8.4, RFC
+//! 9110).
 
 use http::header;
 
@@ -19,45 +19,49 @@ use crate::upstream::{
 };
 use dicom_model::{SopInstanceUid, tag};
 
-/// Width and height of a thumbnail in pixels if the client gives none: the size in which viewers show lists.
+/// The default width and height of a thumbnail in pixels, which are usual in the lists of viewers.
 pub(crate) const THUMBNAIL_SIZE: u32 = 128;
 
 /// One upstream request for a [`ProxyRequest`].
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    /// The request with its Accept header.
     pub(crate) request: UpstreamRequest,
-    /// If set, only the content of the response's single part is forwarded, with this media type.
+    /// The media type of the response, if only the content of the single part of the upstream response is forwarded.
     pub(crate) only_part: Option<&'static str>,
 }
 
-/// A client's request, read for one archive, with what is needed to forward its response.
+/// The request of a client to one archive, and the information that is needed to forward the response.
 #[derive(Debug, Clone)]
 pub(crate) struct ProxyRequest {
+    /// The requested resource.
     pub(crate) resource: Resource,
+    /// The URLs that are rewritten in the response.
     pub(crate) url_map: UrlMap,
-    /// The client accepts gzip.
+    /// Whether the client accepts gzip.
     pub(crate) accepts_gzip: bool,
-    /// What the client accepts.
+    /// The media types that the client accepts.
     pub(crate) accepted: Accepted,
     /// The rendering parameters of the client.
     pub(crate) rendering: Rendering,
-    /// The client requested more rows than an archive may be asked for.
+    /// Whether the client requested more rows than the gateway may request from an archive.
     pub(crate) is_limit_reduced: bool,
-    /// The SOP Instance UID that an anonymized object must not have.
+    /// The SOP Instance UID of the original, which the requested anonymized object must not have.
     pub(crate) anonymous: Option<SopInstanceUid>,
     upstream: UpstreamRequest,
-    /// The request that replaces `upstream` if the archive lacks that service.
+    /// The request that replaces `upstream` if the archive does not provide thumbnails.
     thumbnail_substitute: Option<UpstreamRequest>,
 }
 
 impl ProxyRequest {
+    /// Parses the request of a client. `public_url` is the public_url URL of the archive.
     pub(crate) fn read(
         archive: &Archive,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Self, DicomwebError> {
         let resource = match request.target {
-            Target::UriService => return Self::of_uri_service(archive, public, request),
+            Target::UriService => return Self::for_uri_service(archive, public_url, request),
             Target::Resource(resource) => resource.clone(),
         };
         let pairs = decode(request.query.unwrap_or_default())?;
@@ -72,42 +76,42 @@ impl ProxyRequest {
             retrieved => {
                 let (rendering, common) = query::retrieval(&resource, &pairs)?;
                 let thumbnail_substitute =
-                    thumbnail_as_rendered(&retrieved, &rendering).map(UpstreamRequest::retrieve);
+                    rendered_thumbnail(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
                 (UpstreamRequest::retrieve(retrieval), thumbnail_substitute, rendering, common)
             }
         };
         let mut headers = common.headers_of(request);
-        // URL rewriting changes lengths: ranges of the archive's bytes do not fit the response.
+        // Rewriting URLs changes lengths, so a range of the archive's bytes is not a range of the response.
         if resource.is_text() {
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }
         let settings = archive.settings();
         Ok(Self {
-            url_map: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             is_limit_reduced,
             anonymous: None,
             upstream: upstream.with_forwarded_headers(&headers),
             thumbnail_substitute: thumbnail_substitute
-                .map(|thumbnail_substitute| thumbnail_substitute.with_forwarded_headers(&headers)),
+                .map(|substitute| substitute.with_forwarded_headers(&headers)),
             rendering,
             resource,
         })
     }
 
-    /// The same request for JSON: rows are completed in JSON, whatever format the client gets.
+    /// Requests the same rows in JSON. Rows are completed in JSON before they are converted to the format of the response.
     pub(crate) fn in_json(&self) -> Self {
         Self { accepted: Accepted::rows(), ..self.clone() }
     }
 
-    /// Requests the metadata of `objects` as JSON rows, for a list that is assembled here.
-    pub(crate) fn of_metadata(archive: &Archive, public: &str, objects: DicomResource) -> Self {
+    /// Requests the metadata of `objects` in JSON, for a list that the gateway assembles.
+    pub(crate) fn for_metadata(archive: &Archive, public_url: &str, objects: DicomResource) -> Self {
         let settings = archive.settings();
         let retrieval = Retrieval::metadata(objects.clone());
-        let url_map = UrlMap::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
+        let url_map = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, &retrieval.path());
         Self {
             resource: Resource::Metadata(objects),
             url_map,
@@ -121,10 +125,11 @@ impl ProxyRequest {
         }
     }
 
-    /// The query says what the client accepts; without it the archive chooses (PS3.18 9.4.1.2.1).
-    fn of_uri_service(
+    /// Parses a request to the URI service. The query contains the accepted media types; without them the archive selects one
+    /// (PS3.18 9.4.1.2.1).
+    fn for_uri_service(
         archive: &Archive,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Self, DicomwebError> {
         let settings = archive.settings();
@@ -135,10 +140,10 @@ impl ProxyRequest {
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
         let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {
-            url_map: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(request.headers),
             accepted,
-            // The beginning of the object is inspected, which a range may lack.
+            // The beginning of the object, which a range may not contain, is inspected.
             upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
             anonymous,
             is_limit_reduced: false,
@@ -148,7 +153,8 @@ impl ProxyRequest {
         })
     }
 
-    /// For a thumbnail: the same as a small rendered image, for an archive without thumbnails (PS3.18 10.4.1.1.5).
+    /// Requests a small rendered image instead of a thumbnail, for an archive that does not provide thumbnails (PS3.18 10.4.1.1.5).
+    /// Returns `None` if the request is not for a thumbnail.
     pub(crate) fn thumbnail_fallback(&self) -> Option<Self> {
         let upstream = self.thumbnail_substitute.clone()?;
         Some(Self { upstream, thumbnail_substitute: None, ..self.clone() })
@@ -166,36 +172,36 @@ impl ProxyRequest {
         }
     }
 
-    /// Whether the gateway renders without trying the archive first. Archives silently ignore `annotation`: the image would
-    /// lack the requested patient's name.
-    pub(crate) fn is_rendered_here(&self, archive: &Archive) -> bool {
+    /// Whether the gateway renders the image without requesting it from the archive. Archives ignore `annotation`, so their image
+    /// would not contain the requested annotations.
+    pub(crate) fn is_rendered_by_gateway(&self, archive: &Archive) -> bool {
         let is_annotated = self.rendering.parameter("annotation").is_some();
         self.resource.is_for_people()
             && (is_annotated || archive.profile().synthesized.contains(Synthesized::Rendered))
     }
 
-    /// The upstream requests, sent one after the other until the archive accepts one.
+    /// Returns the upstream requests, which are sent in this order until the archive accepts one.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> {
         self.accepted.attempts().map(|RequestedTypes { media_types, only_part }| {
             let request = match media_types {
                 Some(media_types) => self.upstream.clone().with_accept(media_types),
                 None => self.upstream.clone(),
             };
-            // A range would include the multipart framing.
+            // The range would be one of the multipart body, not of its part.
             let request = if only_part.is_some() { request.without_range() } else { request };
             Attempt { request, only_part }
         })
     }
 
-    /// Whether the client names specific media types, so that an archive's rejection of them means 406. For rows and metadata
-    /// the gateway chooses the media types, and `*/*` names none.
-    pub(crate) fn names_media_types(&self) -> bool {
+    /// Whether the client requests specific media types, so that their rejection by the archive means 406. For rows and metadata the
+    /// gateway selects the media types.
+    pub(crate) fn specifies_media_types(&self) -> bool {
         let ranges = &self.accepted.ranges;
         let accepts_anything = ranges.iter().any(|range| range.essence == "*/*" && range.quality > 0.0);
         !self.resource.is_text() && !ranges.is_empty() && !accepts_anything
     }
 
-    /// Whether it is a search.
+    /// Whether the request is a search.
     pub(crate) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))
     }
@@ -209,8 +215,8 @@ pub(crate) fn reject_computed_keys(archive: &Archive, query: &QidoQuery) -> Resu
     }
 }
 
-/// A thumbnail as a small rendered image (PS3.18 10.4.1.1.5).
-fn thumbnail_as_rendered(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
+/// Returns the retrieval of a small rendered image for a thumbnail (PS3.18 10.4.1.1.5).
+fn rendered_thumbnail(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
     match resource {
         Resource::Thumbnail(objects) => {
             Some(Retrieval::rendered(objects.clone(), rendering.clone().within(THUMBNAIL_SIZE)))

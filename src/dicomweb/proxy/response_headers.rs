@@ -1,12 +1,12 @@
-//! The headers of a response: those of the archive's that are forwarded, and the gateway's own (PS3.18 8.4, RFC 9110).
+//! The headers of a response: forwarded headers of the archive, and headers that the gateway sets (PS3.18 8.4, RFC 9110).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::dicomweb::url_rewrite::url_map::{UrlMap, UrlRewrite};
 
-/// The headers of an archive's response that are forwarded, and the gateway's own. `changed`: the body's bytes are not the
-/// archive's.
-pub(crate) fn forwarded_headers(upstream: &HeaderMap, urls: &UrlMap, changed: bool) -> HeaderMap {
+/// Returns the headers of the response to a client. `upstream` are the headers of the archive; `is_changed` is set if the bytes of the
+/// body differ from those of the archive.
+pub(crate) fn forwarded_headers(upstream: &HeaderMap, urls: &UrlMap, is_changed: bool) -> HeaderMap {
     const FORWARDED: [HeaderName; 1] = [header::LAST_MODIFIED];
     let mut headers = HeaderMap::new();
     for name in FORWARDED {
@@ -14,51 +14,51 @@ pub(crate) fn forwarded_headers(upstream: &HeaderMap, urls: &UrlMap, changed: bo
             headers.insert(name, value.clone());
         }
     }
-    if !changed && let Some(ranges) = upstream.get(header::ACCEPT_RANGES) {
+    if !is_changed && let Some(ranges) = upstream.get(header::ACCEPT_RANGES) {
         headers.insert(header::ACCEPT_RANGES, ranges.clone());
     }
-    if let Some(etag) = upstream.get(header::ETAG).and_then(|etag| forwarded_etag(etag, changed)) {
+    if let Some(etag) = upstream.get(header::ETAG).and_then(|etag| forward_etag(etag, is_changed)) {
         headers.insert(header::ETAG, etag);
     }
-    for warning in upstream.get_all(header::WARNING).iter().filter_map(forwarded_warning) {
+    for warning in upstream.get_all(header::WARNING).iter().filter_map(forward_warning) {
         headers.append(header::WARNING, warning);
     }
     if let Some(location) = upstream.get(header::CONTENT_LOCATION)
-        && let Some(location) = rewritten_location(location, urls)
+        && let Some(location) = rewrite_location(location, urls)
     {
         headers.insert(header::CONTENT_LOCATION, location);
     }
-    describe(&mut headers);
+    set_common_headers(&mut headers);
     headers
 }
 
-/// Sets the headers that every response has.
-pub(crate) fn describe(headers: &mut HeaderMap) {
+/// Sets the headers that all responses have.
+pub(crate) fn set_common_headers(headers: &mut HeaderMap) {
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Rendered resources may be HTML or SVG, which can hold scripts.
+    // Rendered resources may be HTML or SVG, which can contain scripts.
     let policy = HeaderValue::from_static("default-src 'none'; sandbox");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
 }
 
-/// A strong validator identifies bytes (RFC 9110 8.8.1); it becomes weak when URLs in them were rewritten.
-fn forwarded_etag(etag: &HeaderValue, changed: bool) -> Option<HeaderValue> {
+/// Returns the ETag of a response. A strong validator identifies bytes (RFC 9110 8.8.1), so it becomes weak if the bytes are changed.
+fn forward_etag(etag: &HeaderValue, is_changed: bool) -> Option<HeaderValue> {
     let text = etag.to_str().ok()?;
-    if !changed || text.starts_with("W/") {
+    if !is_changed || text.starts_with("W/") {
         Some(etag.clone())
     } else {
         HeaderValue::from_str(&format!("W/{text}")).ok()
     }
 }
 
-/// A warning without the name of its sender, which is the archive's URL (PS3.18 8.3.4.4: `299 {SERVICE}: "..."`).
-fn forwarded_warning(warning: &HeaderValue) -> Option<HeaderValue> {
+/// Returns a warning with the name of the gateway instead of the URL of the archive (PS3.18 8.3.4.4: `299 {SERVICE}: "..."`).
+fn forward_warning(warning: &HeaderValue) -> Option<HeaderValue> {
     let text = warning.to_str().ok()?;
     let code = text.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?;
     let message = match text.split_once('"') {
         Some((_, quoted)) => quoted.split('"').next()?,
-        // Some archives omit the quotes.
+        // Some archives omit the quotation marks.
         None => text.get(3..)?.trim_start().split_once(": ")?.1,
     };
     if message.contains("//") {
@@ -67,21 +67,21 @@ fn forwarded_warning(warning: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{code} dicomweb-gateway \"{message}\"")).ok()
 }
 
-/// A Content-Location with the gateway's URL; `None` where it names no resource that is served here.
-pub(crate) fn rewritten_location(location: &HeaderValue, urls: &UrlMap) -> Option<HeaderValue> {
+/// Returns a Content-Location with the URL of the gateway, or `None` if the gateway does not serve the resource.
+pub(crate) fn rewrite_location(location: &HeaderValue, urls: &UrlMap) -> Option<HeaderValue> {
     match urls.rewrite(location.to_str().ok()?) {
         UrlRewrite::Rewritten(url) => HeaderValue::from_str(&url).ok(),
         UrlRewrite::Unchanged | UrlRewrite::Dropped => None,
     }
 }
 
-/// The Content-Type of a response; `application/octet-stream` without one.
+/// Returns the Content-Type of a response, `application/octet-stream` by default.
 pub(crate) fn content_type_of(headers: &HeaderMap) -> String {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.unwrap_or("application/octet-stream").to_owned()
 }
 
-/// The media type without its parameters, in lower case.
+/// Returns the media type without its parameters, in lower case.
 pub(crate) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -91,27 +91,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warning_is_forwarded_without_the_name_of_the_archive() {
-        let shown = |text: &'static str| {
-            forwarded_warning(&HeaderValue::from_static(text)).map(|value| value.to_str().unwrap().to_owned())
+    fn a_warning_is_forwarded_without_the_name_of_the_archive() {
+        let forwarded = |text: &'static str| {
+            forward_warning(&HeaderValue::from_static(text)).map(|value| value.to_str().unwrap().to_owned())
         };
         assert_eq!(
-            shown("299 http://pacs:8042/rs: \"The fuzzymatching parameter is not supported.\"").as_deref(),
+            forwarded("299 http://pacs:8042/rs: \"The fuzzymatching parameter is not supported.\"")
+                .as_deref(),
             Some("299 dicomweb-gateway \"The fuzzymatching parameter is not supported.\"")
         );
         assert_eq!(
-            shown("299 pacs:8042: There are 5 additional results").as_deref(),
+            forwarded("299 pacs:8042: There are 5 additional results").as_deref(),
             Some("299 dicomweb-gateway \"There are 5 additional results\"")
         );
-        assert_eq!(shown("299 pacs \"see http://pacs/\""), None);
-        assert_eq!(shown("nonsense"), None);
+        assert_eq!(forwarded("299 pacs \"see http://pacs/\""), None);
+        assert_eq!(forwarded("nonsense"), None);
     }
 
     #[test]
-    fn etag_of_changed_bytes_is_weak() {
-        let shown = |text: &'static str, changed| forwarded_etag(&HeaderValue::from_static(text), changed);
-        assert_eq!(shown("\"a\"", false), Some(HeaderValue::from_static("\"a\"")));
-        assert_eq!(shown("\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
-        assert_eq!(shown("W/\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
+    fn the_etag_of_changed_bytes_is_weak() {
+        let forwarded =
+            |text: &'static str, is_changed| forward_etag(&HeaderValue::from_static(text), is_changed);
+        assert_eq!(forwarded("\"a\"", false), Some(HeaderValue::from_static("\"a\"")));
+        assert_eq!(forwarded("\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
+        assert_eq!(forwarded("W/\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
     }
 }

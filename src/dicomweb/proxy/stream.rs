@@ -1,8 +1,8 @@
-//! Streams the body of a response: decodes it if it must be read, runs it through filters, and detects a premature end.
+//! Streams the body of a response: decodes it if filters must read it, passes it through the filters, and detects a premature end.
 //!
-//! A piece is requested only when the client has taken the one before, so that a slow client slows the archive down; a client
-//! that disconnects drops the body, and with it the request to the archive. Any error in the rest of a body aborts the client's
-//! transfer, so that no client mistakes half a response for a complete one.
+//! A piece is requested from the archive only after the client has received the previous piece, so a slow client slows down the
+//! archive. If a client disconnects, the body is dropped, and the request to the archive is canceled. An error aborts the transfer to
+//! the client, so that the client does not accept a part of a response as complete.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,12 +22,12 @@ use crate::upstream::{Archive, ArchiveId, UpstreamBody};
 use http_messages::gzip::Gunzip;
 use http_messages::multipart::only_part::SinglePart;
 
-/// A filter that reads a body, and may change it.
+/// A filter that reads a body and may change it.
 #[derive(Debug)]
 pub(crate) enum Filter {
     /// Replaces URLs in text.
     Urls(Box<Rewriter>),
-    /// Replaces URLs in the headers of parts, and checks that there is a closing delimiter.
+    /// Replaces URLs in the headers of parts, and checks that the body has a closing delimiter.
     Parts(Box<PartHeaders>),
     /// Extracts the only part of a multipart body.
     SinglePart(Box<SinglePart>),
@@ -44,17 +44,18 @@ pub(crate) enum Filter {
 }
 
 impl Filter {
+    /// Filters the next chunk, and returns the output so far.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         match self {
             Self::Urls(rewriter) => Ok(rewriter.push(&chunk)?),
             Self::Parts(parts) => Ok(parts.push(chunk)?),
             Self::SinglePart(part) => Ok(part.push(chunk)?),
-            Self::JsonCompleteness(end) => {
-                end.read(&chunk);
+            Self::JsonCompleteness(json) => {
+                json.read(&chunk);
                 Ok(chunk)
             }
-            Self::XmlCompleteness(text) => {
-                text.read(&chunk);
+            Self::XmlCompleteness(xml) => {
+                xml.read(&chunk);
                 Ok(chunk)
             }
             Self::ContentCompleteness(content) => {
@@ -66,6 +67,7 @@ impl Filter {
         }
     }
 
+    /// Returns the rest of the output at the end of the body, or an error if the body is incomplete.
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
         match self {
             Self::Urls(rewriter) => Ok(rewriter.finish()?),
@@ -73,8 +75,8 @@ impl Filter {
             Self::SinglePart(part) => Ok(part.finish()?),
             Self::EmptyModalities(rows) => Ok(rows.finish()),
             Self::XmlParts(parts) => parts.finish(),
-            Self::JsonCompleteness(end) if !end.is_complete() => Err(StreamError::Incomplete),
-            Self::XmlCompleteness(text) if !text.is_complete() => Err(StreamError::Incomplete),
+            Self::JsonCompleteness(json) if !json.is_complete() => Err(StreamError::Incomplete),
+            Self::XmlCompleteness(xml) if !xml.is_complete() => Err(StreamError::Incomplete),
             Self::ContentCompleteness(content) if !content.is_complete() => Err(StreamError::Incomplete),
             Self::JsonCompleteness(_) | Self::XmlCompleteness(_) | Self::ContentCompleteness(_) => {
                 Ok(Bytes::new())
@@ -83,24 +85,24 @@ impl Filter {
     }
 }
 
-/// The source of the bytes.
+/// The source of the bytes of a body.
 #[derive(Debug)]
 pub(crate) enum ByteSource {
-    /// The archive, as it sent them.
+    /// The unchanged body of the archive.
     Plain(UpstreamBody),
-    /// The archive, decoded; the body is `None` after its end.
+    /// The decoded body of the archive, which is `None` after its end.
     Gunzip(Option<UpstreamBody>, Box<Gunzip>),
 }
 
 impl ByteSource {
-    /// Decodes `start` and what follows it in `body`.
+    /// Creates a source that decodes `start` and the rest of the body, `body`.
     pub(crate) fn gunzip(start: Bytes, body: UpstreamBody) -> Self {
         let mut gunzip = Box::<Gunzip>::default();
         gunzip.push(start);
         Self::Gunzip(Some(body), gunzip)
     }
 
-    /// The next piece; `None` at the end.
+    /// Returns the next piece, or `None` at the end of the body.
     pub(crate) fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
@@ -112,7 +114,7 @@ impl ByteSource {
     }
 }
 
-/// The next piece that `gunzip` decodes from `body`, which becomes `None` at its end.
+/// Returns the next piece that `gunzip` decodes from `body`, which becomes `None` at its end.
 fn poll_decoded(
     body: &mut Option<UpstreamBody>,
     gunzip: &mut Gunzip,
@@ -135,7 +137,7 @@ fn poll_decoded(
     }
 }
 
-/// The next data of an archive's body; trailers are not forwarded.
+/// Returns the next data of an archive's body. Trailers are not forwarded.
 pub(crate) fn poll_data(
     body: &mut UpstreamBody,
     context: &mut Context<'_>,
@@ -155,88 +157,97 @@ pub(crate) fn poll_data(
 
 /// A body that passes through filters.
 #[derive(Debug)]
-pub(crate) struct Streamed {
-    /// The archive that the bytes come from.
+pub(crate) struct StreamedBody {
+    /// The archive that sends the body.
     archive: ArchiveId,
     /// The bytes that were read ahead to identify the body.
-    first: Option<Bytes>,
+    read_ahead: Option<Bytes>,
     source: ByteSource,
     filters: Vec<Filter>,
-    /// The bytes that remain, if the response has a Content-Length.
-    length: Option<u64>,
-    /// The bytes that complete that length. They are sent when the body is known to be complete, because no error can follow
-    /// them.
-    last: Option<Bytes>,
-    finished: bool,
+    /// The number of bytes that have not been sent, if the response has a Content-Length.
+    remaining_len: Option<u64>,
+    /// The last bytes of a response with a Content-Length. They are sent after the body has been checked, because no error can be
+    /// sent after them.
+    last_bytes: Option<Bytes>,
+    is_finished: bool,
 }
 
-impl Streamed {
-    /// A body of `first` and the bytes of `source` from `archive`, through `filters`; with exactly `length` bytes if the response has a
-    /// Content-Length.
+impl StreamedBody {
+    /// Creates a body of `read_ahead` and the bytes of `source`, which pass through `filters`. `length` is the Content-Length of the
+    /// response, if it has one.
     pub(crate) fn new(
         archive: &Archive,
-        first: Option<Bytes>,
+        read_ahead: Option<Bytes>,
         source: ByteSource,
         filters: Vec<Filter>,
         length: Option<u64>,
     ) -> Self {
-        Self { archive: archive.id().clone(), first, source, filters, length, last: None, finished: false }
+        Self {
+            archive: archive.id().clone(),
+            read_ahead,
+            source,
+            filters,
+            remaining_len: length,
+            last_bytes: None,
+            is_finished: false,
+        }
     }
 
     fn filter(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         self.filters.iter_mut().try_fold(chunk, |chunk, filter| filter.push(chunk))
     }
 
-    /// The rest of each filter passes through the filters after it.
+    /// Ends all filters. The rest of the output of a filter passes through the filters after it.
     fn finish(&mut self) -> Result<Bytes, StreamError> {
         self.filters.iter_mut().try_fold(Bytes::new(), |previous, filter| {
-            let mut written = if previous.is_empty() { Bytes::new() } else { filter.push(previous)? };
+            let mut output = if previous.is_empty() { Bytes::new() } else { filter.push(previous)? };
             let rest = filter.finish()?;
-            if written.is_empty() {
-                written = rest;
+            if output.is_empty() {
+                output = rest;
             } else if !rest.is_empty() {
-                written = [written, rest].concat().into();
+                output = [output, rest].concat().into();
             }
-            Ok(written)
+            Ok(output)
         })
     }
 
-    /// The next piece of the output.
+    /// Returns the next piece of the output.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, StreamError>>> {
-        while !self.finished {
-            let piece = match self.first.take() {
-                Some(first) => Some(Ok(first)),
+        while !self.is_finished {
+            let piece = match self.read_ahead.take() {
+                Some(bytes) => Some(Ok(bytes)),
                 None => ready!(self.source.poll_piece(context)),
             };
-            let out = if let Some(chunk) = piece {
+            let output = if let Some(chunk) = piece {
                 chunk.and_then(|chunk| self.filter(chunk))
             } else {
-                self.finished = true;
+                self.is_finished = true;
                 self.finish()
             };
-            match out {
+            match output {
                 Ok(bytes) => {
-                    let bytes = match self.last.take() {
+                    let bytes = match self.last_bytes.take() {
                         Some(last) if bytes.is_empty() => last,
                         Some(last) => [last, bytes].concat().into(),
                         None => bytes,
                     };
-                    let is_complete = self.length == Some(bytes.len() as u64);
+                    let is_complete = self.remaining_len == Some(bytes.len() as u64);
                     if bytes.is_empty() {
                         continue;
                     }
-                    if is_complete && !self.finished {
-                        self.last = Some(bytes);
+                    if is_complete && !self.is_finished {
+                        self.last_bytes = Some(bytes);
                         continue;
                     }
-                    self.length = self.length.map(|rest| rest.saturating_sub(bytes.len() as u64));
+                    self.remaining_len =
+                        self.remaining_len.map(|remaining| remaining.saturating_sub(bytes.len() as u64));
                     return Poll::Ready(Some(Ok(bytes)));
                 }
                 Err(error) => {
-                    self.finished = true;
+                    self.is_finished = true;
                     return Poll::Ready(Some(Err(error)));
                 }
             }
@@ -245,7 +256,7 @@ impl Streamed {
     }
 }
 
-impl Body for Streamed {
+impl Body for StreamedBody {
     type Data = Bytes;
     type Error = StreamError;
 
@@ -262,10 +273,10 @@ impl Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.finished
+        self.is_finished
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.remaining_len.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -1,7 +1,7 @@
-//! Why the rest of a body cannot be forwarded after its beginning was.
+//! The errors of a body after its beginning has been forwarded.
 //!
-//! Does not know which filter or source failed first: each converts its own error into a [`StreamError`], and the body that
-//! ends with one aborts the client's transfer (RFC 9112 8: an incomplete message).
+//! Sources and filters convert their errors to a [`StreamError`], which aborts the transfer to the client (RFC 9112 8: an incomplete
+//! message). The module does not distinguish sources and filters.
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::url_rewrite::text::RewriteError;
@@ -11,7 +11,7 @@ use dicom_model::native_xml::NotNative;
 use http_messages::gzip::GunzipError;
 use http_messages::multipart::MultipartError;
 
-/// Why the rest of a body cannot be sent.
+/// The reason why the rest of a body cannot be sent.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StreamError {
     /// The archive failed.
@@ -23,27 +23,27 @@ pub enum StreamError {
     /// A URL in the body could not be rewritten.
     #[error(transparent)]
     Rewrite(RewriteError),
-    /// The headers of a part are longer than any real ones.
-    #[error("the archive's response has a part with too long headers")]
+    /// The headers of a part exceed the maximum length.
+    #[error("the archive's response has a part whose headers are too long")]
     PartHeadersTooLong,
-    /// There is more than the single requested part.
+    /// The body has more parts than the requested one.
     #[error("the archive's response has more than the single part that was requested")]
     SeveralParts,
-    /// The body is not a valid gzip stream, although it is labeled as one.
-    #[error("the archive's response is broken gzip")]
-    BrokenGzip,
-    /// The decoded body is larger than any real one.
+    /// The body is not a valid gzip stream, although its Content-Encoding is gzip.
+    #[error("the archive's response is malformed gzip")]
+    MalformedGzip,
+    /// The decoded body exceeds the maximum size.
     #[error("the archive's response is too large when decoded")]
     TooLarge,
     /// The body is not a list of objects.
     #[error("the archive's response is not a list of objects: {0}")]
     NotAList(RowError),
-    /// Something in the body cannot be read.
+    /// The body contains something that cannot be read, which the value names.
     #[error("the archive's response contains {0}")]
     Unreadable(&'static str),
-    /// A further request that the body is made from failed.
+    /// A further request to the archive, which the rest of the body needs, failed.
     #[error(transparent)]
-    Refused(Box<DicomwebError>),
+    FurtherRequest(Box<DicomwebError>),
     /// The task that produces the body failed, or the client disconnected.
     #[error("producing the response was aborted")]
     Interrupted,
@@ -53,18 +53,18 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// The error of a response of `archive` of which nothing has been sent yet.
+    /// Converts the error for a response of `archive` of which nothing has been sent yet.
     pub(crate) fn before_response(self, archive: &Archive) -> DicomwebError {
         match self {
             Self::Archive(error) => error.into(),
-            Self::Refused(error) => *error,
+            Self::FurtherRequest(error) => *error,
             Self::Unreadable(what) => archive.unreadable(what).into(),
             Self::Incomplete => archive.error(ArchiveErrorKind::Truncated).into(),
             Self::NotAList(error) => archive.error(error).into(),
             Self::Rewrite(_) => archive.unreadable("a URL that is too long").into(),
-            Self::PartHeadersTooLong => archive.unreadable("a part with too long headers").into(),
+            Self::PartHeadersTooLong => archive.unreadable("a part whose headers are too long").into(),
             Self::SeveralParts => archive.unreadable("more than the single part that was requested").into(),
-            Self::BrokenGzip => archive.unreadable("a gzip body that is broken").into(),
+            Self::MalformedGzip => archive.unreadable("a malformed gzip body").into(),
             Self::TooLarge => archive.unreadable("a body that is too large when decoded").into(),
             Self::Interrupted | Self::NoXml(_) => archive.unreadable("something unexpected").into(),
         }
@@ -83,7 +83,7 @@ impl From<RewriteError> for StreamError {
 impl From<GunzipError> for StreamError {
     fn from(error: GunzipError) -> Self {
         match error {
-            GunzipError::Malformed => Self::BrokenGzip,
+            GunzipError::Malformed => Self::MalformedGzip,
             GunzipError::TooLarge => Self::TooLarge,
         }
     }

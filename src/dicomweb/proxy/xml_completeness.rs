@@ -1,7 +1,7 @@
-//! Decides whether an XML text is complete: its root element is closed, and nothing but comments, processing instructions and white
-//! space follows (XML 1.0, 2.1).
+//! Determines whether an XML text is complete: the root element is closed, and only comments, processing instructions and white
+//! space follow (XML 1.0, 2.1).
 //!
-//! Only brackets, quotes and slashes are read; whether the text is well-formed is not decided here.
+//! Only brackets, quotation marks and slashes are read. The module does not check whether the text is well-formed.
 
 /// The position in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -10,17 +10,18 @@ enum XmlPosition {
     #[default]
     Content,
     /// After `<`.
-    Open,
-    /// In a start tag or an empty-element tag; `slash` if the last byte was a slash.
-    StartTag { slash: bool },
+    TagOpen,
+    /// In a start tag or an empty-element tag.
+    StartTag { ends_with_slash: bool },
     /// In an end tag.
     EndTag,
-    /// In the value of an attribute, in these quotes.
+    /// In the value of an attribute in this kind of quotation marks.
     Quoted(u8),
-    /// In `<!` and what follows it, until it is clear what it is; the number of bytes.
+    /// In a declaration, or in an incomplete `<!--` or `<![CDATA[`, after this number of bytes after `<!`.
     Declaration(usize),
-    /// In a comment, a CDATA section or a processing instruction that ends with `end`, of which `matched` bytes have been read.
-    Unparsed { end: &'static [u8], matched: usize },
+    /// In a comment, a CDATA section or a processing instruction that ends with `end`. The last `matched_len` bytes are the start of
+    /// `end`.
+    Unparsed { end: &'static [u8], matched_len: usize },
 }
 
 /// The state between two chunks of a text.
@@ -29,9 +30,9 @@ pub(crate) struct XmlCompleteness {
     position: XmlPosition,
     /// The number of open elements.
     depth: u64,
-    /// The root element is closed.
-    is_closed: bool,
-    /// The first bytes of a declaration.
+    /// Whether the root element is closed.
+    is_root_closed: bool,
+    /// The first bytes of the last declaration.
     declaration: [u8; 2],
 }
 
@@ -39,77 +40,79 @@ impl XmlCompleteness {
     pub(crate) fn read(&mut self, mut chunk: &[u8]) {
         while let Some((first, rest)) = chunk.split_first() {
             if self.position == XmlPosition::Content {
-                let Some(at) = memchr::memchr(b'<', chunk) else { return };
-                self.position = XmlPosition::Open;
-                chunk = chunk.get(at + 1..).unwrap_or_default();
+                let Some(index) = memchr::memchr(b'<', chunk) else { return };
+                self.position = XmlPosition::TagOpen;
+                chunk = chunk.get(index + 1..).unwrap_or_default();
                 continue;
             }
-            self.position = self.after(*first);
+            self.position = self.position_after(*first);
             chunk = rest;
         }
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.is_closed && self.depth == 0 && self.position == XmlPosition::Content
+        self.is_root_closed && self.depth == 0 && self.position == XmlPosition::Content
     }
 
-    /// The position after `byte` of markup.
-    fn after(&mut self, byte: u8) -> XmlPosition {
+    /// Returns the position after `byte`, which is part of markup.
+    fn position_after(&mut self, byte: u8) -> XmlPosition {
         match (self.position, byte) {
             (XmlPosition::Content, _) => XmlPosition::Content,
-            (XmlPosition::Open, b'/') => XmlPosition::EndTag,
-            (XmlPosition::Open, b'?') => XmlPosition::Unparsed { end: b"?>", matched: 0 },
-            (XmlPosition::Open, b'!') => XmlPosition::Declaration(0),
+            (XmlPosition::TagOpen, b'/') => XmlPosition::EndTag,
+            (XmlPosition::TagOpen, b'?') => XmlPosition::Unparsed { end: b"?>", matched_len: 0 },
+            (XmlPosition::TagOpen, b'!') => XmlPosition::Declaration(0),
             (XmlPosition::StartTag { .. }, b'"' | b'\'') => XmlPosition::Quoted(byte),
-            (XmlPosition::StartTag { slash }, b'>') => {
-                if !slash {
+            (XmlPosition::StartTag { ends_with_slash }, b'>') => {
+                if !ends_with_slash {
                     self.depth += 1;
                 }
-                self.is_closed |= self.depth == 0;
+                self.is_root_closed |= self.depth == 0;
                 XmlPosition::Content
             }
-            (XmlPosition::Open | XmlPosition::StartTag { .. }, _) => {
-                XmlPosition::StartTag { slash: byte == b'/' }
+            (XmlPosition::TagOpen | XmlPosition::StartTag { .. }, _) => {
+                XmlPosition::StartTag { ends_with_slash: byte == b'/' }
             }
             (XmlPosition::EndTag, b'>') => {
                 self.depth = self.depth.saturating_sub(1);
-                self.is_closed |= self.depth == 0;
+                self.is_root_closed |= self.depth == 0;
                 XmlPosition::Content
             }
             (XmlPosition::EndTag, _) => XmlPosition::EndTag,
-            (XmlPosition::Quoted(quote), _) if byte == quote => XmlPosition::StartTag { slash: false },
+            (XmlPosition::Quoted(quote), _) if byte == quote => {
+                XmlPosition::StartTag { ends_with_slash: false }
+            }
             (XmlPosition::Quoted(quote), _) => XmlPosition::Quoted(quote),
-            (XmlPosition::Declaration(length), _) => self.after_declaration(length, byte),
-            (XmlPosition::Unparsed { end, matched }, _) => after_unparsed(end, matched, byte),
+            (XmlPosition::Declaration(length), _) => self.position_in_declaration(length, byte),
+            (XmlPosition::Unparsed { end, matched_len }, _) => position_in_unparsed(end, matched_len, byte),
         }
     }
 
-    fn after_declaration(&mut self, length: usize, byte: u8) -> XmlPosition {
-        if let Some(place) = self.declaration.get_mut(length) {
-            *place = byte;
+    fn position_in_declaration(&mut self, length: usize, byte: u8) -> XmlPosition {
+        if let Some(stored_byte) = self.declaration.get_mut(length) {
+            *stored_byte = byte;
         }
         match (length, self.declaration) {
-            (1, [b'-', b'-']) => XmlPosition::Unparsed { end: b"-->", matched: 0 },
-            (0, [b'[', _]) => XmlPosition::Unparsed { end: b"]]>", matched: 0 },
-            // A document type has no root element in it; an internal subset is not used by any DICOMweb service.
+            (1, [b'-', b'-']) => XmlPosition::Unparsed { end: b"-->", matched_len: 0 },
+            (0, [b'[', _]) => XmlPosition::Unparsed { end: b"]]>", matched_len: 0 },
+            // A document type declaration ends at the first bracket, because no DICOMweb service returns an internal subset.
             _ if byte == b'>' => XmlPosition::Content,
             _ => XmlPosition::Declaration(length.saturating_add(1)),
         }
     }
 }
 
-fn after_unparsed(end: &'static [u8], matched: usize, byte: u8) -> XmlPosition {
-    if end.get(matched) == Some(&byte) {
-        return if matched + 1 == end.len() {
+fn position_in_unparsed(end: &'static [u8], matched_len: usize, byte: u8) -> XmlPosition {
+    if end.get(matched_len) == Some(&byte) {
+        return if matched_len + 1 == end.len() {
             XmlPosition::Content
         } else {
-            XmlPosition::Unparsed { end, matched: matched + 1 }
+            XmlPosition::Unparsed { end, matched_len: matched_len + 1 }
         };
     }
-    // `--->` and `]]]>` end with the same byte again and again before the bracket.
-    let repeats = end.first() == Some(&byte);
-    let matched = if repeats { matched.clamp(1, end.len() - 1) } else { 0 };
-    XmlPosition::Unparsed { end, matched }
+    // `--->` and `]]]>` repeat the first byte of `end` before the bracket.
+    let is_first_byte = end.first() == Some(&byte);
+    let matched_len = if is_first_byte { matched_len.clamp(1, end.len() - 1) } else { 0 };
+    XmlPosition::Unparsed { end, matched_len }
 }
 
 #[cfg(test)]
@@ -126,7 +129,7 @@ mod tests {
         keyword=\"a>b\"/><a><![CDATA[</NativeDicomModel>]]]></a><b>1 > 0</b ><c/></NativeDicomModel>";
 
     #[test]
-    fn an_xml_text_truncated_at_any_byte_is_incomplete() {
+    fn an_xml_text_that_is_truncated_at_any_byte_is_incomplete() {
         for size in [1, 3, 64, DOCUMENT.len()] {
             for length in 0..DOCUMENT.len() {
                 assert!(!is_complete(&DOCUMENT[..length], size), "{length} in chunks of {size}");

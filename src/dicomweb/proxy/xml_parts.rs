@@ -1,7 +1,8 @@
 //! Converts rows and metadata from JSON to XML (PS3.18 8.7.3: `multipart/related; type="application/dicom+xml"`, one part per
-//! object), for archives that do not provide XML and for lists that are assembled here.
+//! object), for archives that do not provide XML and for lists that the gateway assembles.
 //!
-//! An object is sent when it is complete. A list that is truncated, or contains something that has no XML, is an error.
+//! An object is sent as soon as it is complete. A list that is truncated, or contains an object that XML cannot represent, is an
+//! error.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,7 +13,7 @@ use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::native_xml::write_native_model;
 use http_messages::multipart::writer::PartWriter;
 
-/// No part contains a line break, so that none can contain a delimiter, whatever the archive returns.
+/// The boundary between the parts. Parts contain no line breaks, so they cannot contain a delimiter.
 const BOUNDARY: &str = "dicomweb-gateway-part";
 
 /// The media type of each part.
@@ -23,7 +24,7 @@ pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(
     "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
 );
 
-/// Converts a JSON array that arrives in chunks to parts.
+/// The converter of a JSON array, which arrives in chunks, to parts.
 #[derive(Debug)]
 pub(crate) struct XmlParts {
     objects: RowReader<Box<RawValue>>,
@@ -37,12 +38,14 @@ impl Default for XmlParts {
 }
 
 impl XmlParts {
+    /// Converts the objects that `chunk` completes.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, StreamError> {
         let (mut parts, writer) = (PartsText::default(), &mut self.writer);
         self.objects.push(chunk, &mut |object| parts.add(&object, writer)).map_err(to_stream_error)?;
         parts.into_bytes()
     }
 
+    /// Returns the closing delimiter at the end of the array, or an error if the array is incomplete.
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
         let (mut parts, mut writer) = (PartsText::default(), self.writer.clone());
         let objects = std::mem::take(&mut self.objects);
@@ -52,7 +55,7 @@ impl XmlParts {
     }
 }
 
-/// The parts that one chunk completes.
+/// The text of the parts that one chunk completes.
 #[derive(Debug, Default)]
 struct PartsText {
     text: String,
@@ -60,6 +63,7 @@ struct PartsText {
 }
 
 impl PartsText {
+    /// Adds the part of an object, unless a previous object failed.
     fn add(&mut self, object: &RawValue, writer: &mut PartWriter) {
         if self.error.is_none() {
             self.text.push_str(&writer.begin_part(MEDIA_TYPE, None));
@@ -72,7 +76,7 @@ impl PartsText {
     }
 }
 
-/// The error of a body for an error of its list.
+/// Converts an error of a list to the error of a body.
 pub(crate) fn to_stream_error(error: RowError) -> StreamError {
     match error {
         RowError::Truncated { .. } => StreamError::Incomplete,
@@ -110,7 +114,7 @@ mod tests {
     const LIST: &str = r#"[{"00100020":{"vr":"LO","Value":["\r\n--dicomweb-gateway-part--\r\nä"]}},{"00080005":{"vr":"CS"}}]"#;
 
     #[test]
-    fn each_object_is_a_part_for_every_chunking() {
+    fn each_object_is_a_part_for_all_chunk_sizes() {
         let whole = convert(LIST.as_bytes(), LIST.len()).unwrap();
         let parts: Vec<_> = whole.split(DELIMITER).filter(|part| part.starts_with(HEADERS)).collect();
         assert_eq!(parts.len(), 2);
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_that_have_no_xml_are_an_error() {
+    fn an_object_that_xml_cannot_represent_is_an_error() {
         assert_eq!(
             convert(br#"[{"x":1}]"#, 3),
             Err(StreamError::NoXml(dicom_model::native_xml::NotNative::Json))

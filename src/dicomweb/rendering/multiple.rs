@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::images::{ImageSequence, RenderedImage};
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::response_headers::describe;
+use crate::dicomweb::proxy::response_headers::set_common_headers;
 use dicom_render::{Animation, Format};
 use http_messages::body::{self, Body};
 use http_messages::multipart::writer::PartWriter;
@@ -92,7 +92,7 @@ pub(super) fn streamed(first: RenderedImage, images: ImageSequence, layout: Imag
     tokio::spawn(feed(sender, first, images, layout));
     let pieces = stream::try_unfold(Some(receiver), receive).map_ok(Frame::data);
     let mut response = Response::new(body::streamed(StreamBody::new(pieces)));
-    describe(response.headers_mut());
+    set_common_headers(response.headers_mut());
     if let Ok(content_type) = HeaderValue::from_str(&content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }

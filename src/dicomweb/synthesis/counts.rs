@@ -171,7 +171,7 @@ impl Counter<'_> {
         }
         let max_scan = self.limits.max_scan;
         let list = read_first_rows(self.archive, &query, max_scan + 1, max_scan).await?;
-        if list.rows.len() > max_scan || list.more {
+        if list.rows.len() > max_scan || list.has_more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
         Ok(list.rows.iter().filter_map(|row| serde_json::from_str(&row.text).ok()).collect())

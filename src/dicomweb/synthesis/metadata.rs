@@ -90,7 +90,7 @@ impl MetadataSynthesizer {
         let synthesizer = self.clone();
         let others = stream::iter(children.map(Ok)).and_then(move |objects| {
             let rows = synthesizer.clone().rows_of_child(objects);
-            async move { rows.await.map_err(|error| StreamError::Refused(Box::new(error))) }
+            async move { rows.await.map_err(|error| StreamError::FurtherRequest(Box::new(error))) }
         });
         Ok(first.chain(others.try_flatten()).boxed())
     }
@@ -108,7 +108,7 @@ impl MetadataSynthesizer {
         let max_scan = self.limits.max_scan;
         let list =
             read_first_rows(&self.archive, &QidoQuery::new(level.clone()), max_scan + 1, max_scan).await?;
-        if list.rows.len() > max_scan || list.more {
+        if list.rows.len() > max_scan || list.has_more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
         let invalid_uid = |_| self.archive.unreadable("a row without a valid UID").into();
@@ -144,7 +144,7 @@ impl MetadataSynthesizer {
         if self.replaces_service() {
             return self.rows(objects).await;
         }
-        let request = ProxyRequest::of_metadata(&self.archive, &self.public_url, objects.clone());
+        let request = ProxyRequest::for_metadata(&self.archive, &self.public_url, objects.clone());
         match fetch(&self.archive, &request).await {
             Ok(response) => {
                 let response = complete_response(&self.archive, self.limits, &request, response).await?;
