@@ -15,48 +15,48 @@ const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
 const SMALL: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
 const SILENT: &str = "/dicom-web/main/studies/1.2/bulkdata/3";
 
-/// The deadlines: a request that ends earlier was canceled because its client disconnected.
-const DEADLINES: Duration = Duration::from_hours(1);
+/// All deadlines. A request that ends earlier was canceled because its client disconnected.
+const DEADLINE: Duration = Duration::from_hours(1);
 
-/// Eight concurrent retrievals are allowed, so that a permit that is not released is soon missed.
-async fn servers() -> (RunningPacs, RunningGateway) {
+/// Starts an archive, and a gateway that allows eight concurrent retrievals: a permit that is not released soon blocks others.
+async fn start() -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
         .with_response("/studies/1.2/bulkdata/1", CannedResponse::endless("image/png", vec![7; 65536]))
         .with_response("/studies/1.2/bulkdata/2", CannedResponse::bytes("image/png", "whole"))
         .with_response("/studies/1.2/bulkdata/3", CannedResponse::never_sent())
         .start()
         .await;
-    let deadlines = "max_concurrency = 1\ntimeout = \"1h\"\n[server]\nrequest_timeout = \"1h\"";
-    let gateway = RunningGateway::start(&pacs.url(), deadlines).await;
+    let config = "max_concurrency = 1\ntimeout = \"1h\"\n[server]\nrequest_timeout = \"1h\"";
+    let gateway = RunningGateway::start(&pacs.url(), config).await;
     (pacs, gateway)
 }
 
-/// No request is in flight at the archive and in the metrics, and all eight permits are available.
+/// Asserts that no request is in flight at the archive or in the metrics, and that all eight permits are available.
 async fn assert_all_released(pacs: &RunningPacs, gateway: &RunningGateway) {
     pacs.wait_until_idle().await;
-    let none = [
+    let idle_metrics = [
         "gateway_requests_in_flight 0",
         "gateway_upstream_requests_in_flight{archive=\"main\",class=\"retrieve\"} 0",
     ];
-    let settled = async {
-        while !none.iter().all(|line| gateway.metrics().contains(line)) {
+    let idle = async {
+        while !idle_metrics.iter().all(|line| gateway.metrics().contains(line)) {
             tokio::task::yield_now().await;
         }
     };
-    let settled = tokio::time::timeout(DEADLINES / 12, settled).await;
-    assert!(settled.is_ok(), "{}", gateway.metrics());
-    let wholes = futures_util::future::join_all((0..8).map(|_| gateway.get(SMALL))).await;
-    assert!(wholes.iter().all(|whole| whole.is_complete && whole.text() == "whole"));
+    let idle = tokio::time::timeout(DEADLINE / 12, idle).await;
+    assert!(idle.is_ok(), "{}", gateway.metrics());
+    let responses = futures_util::future::join_all((0..8).map(|_| gateway.get(SMALL))).await;
+    assert!(responses.iter().all(|response| response.is_complete && response.text() == "whole"));
 }
 
 #[tokio::test]
 async fn a_disconnect_cancels_the_upstream_request() {
-    let (pacs, gateway) = servers().await;
-    // More requests than permits, each of which must be released.
+    let (pacs, gateway) = start().await;
+    // There are more requests than permits, so each permit must be released.
     for round in 1..=12 {
         let mut stream = client::send_request("GET", &format!("{}{ENDLESS}", gateway.base_url()), &[]).await;
-        let mut some = vec![0; 100_000];
-        stream.read_exact(&mut some).await.unwrap();
+        let mut received = vec![0; 100_000];
+        stream.read_exact(&mut received).await.unwrap();
         assert!(
             gateway.metrics().contains("upstream_requests_in_flight{archive=\"main\",class=\"retrieve\"} 1")
         );
@@ -72,13 +72,13 @@ async fn a_disconnect_cancels_the_upstream_request() {
 
 #[tokio::test]
 async fn a_thousand_disconnects_release_all_permits() {
-    let (pacs, gateway) = servers().await;
+    let (pacs, gateway) = start().await;
     let url = format!("{}{ENDLESS}", gateway.base_url());
     for _ in 0..125 {
         let clients = (0..8).map(|_| async {
             let mut stream = client::send_request("GET", &url, &[]).await;
-            let mut some = vec![0; 1000];
-            stream.read_exact(&mut some).await.unwrap();
+            let mut received = vec![0; 1000];
+            stream.read_exact(&mut received).await.unwrap();
         });
         futures_util::future::join_all(clients).await;
     }
@@ -87,19 +87,19 @@ async fn a_thousand_disconnects_release_all_permits() {
 }
 
 #[tokio::test]
-async fn a_thousand_stream_resets_cancel_only_their_own_upstream_requests() {
-    let (pacs, gateway) = servers().await;
+async fn a_thousand_stream_resets_cancel_only_the_upstream_requests_of_their_streams() {
+    let (pacs, gateway) = start().await;
     // The HTTP/2 library of the client closes a connection after a thousand resets.
     for _ in 0..10 {
         let client = Http2Client::connect(gateway.base_url()).await;
-        let start = || async {
-            let mut answer = client.send(ENDLESS, &[]).await.unwrap();
-            answer.body_mut().frame().await.unwrap().unwrap();
-            answer
+        let retrieve = || async {
+            let mut response = client.send(ENDLESS, &[]).await.unwrap();
+            response.body_mut().frame().await.unwrap().unwrap();
+            response
         };
-        let mut remaining = start().await;
+        let mut remaining = retrieve().await;
         for _ in 0..20 {
-            drop(futures_util::future::join_all((0..5).map(|_| start())).await);
+            drop(futures_util::future::join_all((0..5).map(|_| retrieve())).await);
             pacs.wait_for_open_requests(1).await;
         }
         for _ in 0..100 {
@@ -114,7 +114,7 @@ async fn a_thousand_stream_resets_cancel_only_their_own_upstream_requests() {
 
 #[tokio::test]
 async fn a_stream_reset_before_the_response_cancels_the_upstream_request() {
-    let (pacs, gateway) = servers().await;
+    let (pacs, gateway) = start().await;
     let client = Http2Client::connect(gateway.base_url()).await;
     for _ in 0..20 {
         let request = tokio::spawn({
@@ -130,12 +130,12 @@ async fn a_stream_reset_before_the_response_cancels_the_upstream_request() {
 
 #[tokio::test]
 async fn the_end_of_a_connection_cancels_the_upstream_requests_of_all_its_streams() {
-    let (pacs, gateway) = servers().await;
+    let (pacs, gateway) = start().await;
     for _ in 0..20 {
         let client = Http2Client::connect(gateway.base_url()).await;
-        let answers = futures_util::future::join_all((0..8).map(|_| client.send(ENDLESS, &[]))).await;
-        assert!(answers.iter().all(Option::is_some));
-        drop((client, answers));
+        let responses = futures_util::future::join_all((0..8).map(|_| client.send(ENDLESS, &[]))).await;
+        assert!(responses.iter().all(Option::is_some));
+        drop((client, responses));
         pacs.wait_until_idle().await;
     }
     assert_all_released(&pacs, &gateway).await;
@@ -148,16 +148,16 @@ async fn disconnects_do_not_interrupt_transfers_of_other_clients() {
     pacs.respond_with("image/png", &[7; 16384], BodyEnd::Endless);
     let gateway = RunningGateway::start(&pacs.url(), TRUSTED_CA_CONFIG).await;
     let url = format!("{}{ENDLESS}", gateway.base_url());
-    let request = || async {
+    let retrieve = || async {
         let mut stream = client::send_request("GET", &url, &[]).await;
         stream.read_exact(&mut [0; 1000]).await.unwrap();
         stream
     };
-    let mut remaining = request().await;
+    let mut remaining = retrieve().await;
     for _ in 0..150 {
-        drop(futures_util::future::join_all((0..8).map(|_| request())).await);
+        drop(futures_util::future::join_all((0..8).map(|_| retrieve())).await);
         remaining.read_exact(&mut [0; 1000]).await.unwrap();
     }
-    // More than the buffers hold.
+    // More than fits into the buffers.
     remaining.read_exact(&mut vec![0; 20_000_000]).await.expect("the transfer continues");
 }

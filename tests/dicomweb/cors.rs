@@ -21,7 +21,7 @@ const EXPOSED_HEADERS: [&str; 9] = [
     "X-Request-Id",
 ];
 
-async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
+async fn start_gateway(config: &str) -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
         .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
         .with_response("/studies/1.5", CannedResponse::status(503).header("Access-Control-Allow-Origin", "*"))
@@ -31,12 +31,12 @@ async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
         )
         .start()
         .await;
-    let gateway = RunningGateway::start(&pacs.url(), more).await;
+    let gateway = RunningGateway::start(&pacs.url(), config).await;
     (pacs, gateway)
 }
 
-fn allowed_origin(answer: &ReceivedResponse) -> Option<&str> {
-    answer.header("access-control-allow-origin")
+fn allowed_origin(response: &ReceivedResponse) -> Option<&str> {
+    response.header("access-control-allow-origin")
 }
 
 const TARGETS: [(&str, u16); 10] = [
@@ -54,37 +54,37 @@ const TARGETS: [(&str, u16); 10] = [
 
 #[tokio::test]
 async fn allowed_origins_can_read_every_response_and_other_origins_none() {
-    let (_pacs, gateway) = gateway(ALLOWED).await;
+    let (_pacs, gateway) = start_gateway(ALLOWED).await;
     for (target, status) in TARGETS {
         // Twice, because the second response may come from the cache.
         for _ in 0..2 {
-            let answer = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
-            assert_eq!(answer.status, status, "{target}");
-            assert_eq!(allowed_origin(&answer), Some(VIEWER), "{target}");
-            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{target}");
-            let exposed = answer.header("access-control-expose-headers").unwrap();
+            let response = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
+            assert_eq!(response.status, status, "{target}");
+            assert_eq!(allowed_origin(&response), Some(VIEWER), "{target}");
+            assert_eq!(response.header("access-control-allow-credentials"), Some("true"), "{target}");
+            let exposed = response.header("access-control-expose-headers").unwrap();
             for name in EXPOSED_HEADERS {
                 assert!(exposed.split(", ").any(|exposed| exposed == name), "{target}: {name}");
             }
         }
         for other in ["null", "https://viewer.example.org.evil.example", "http://viewer.example.org"] {
-            let answer = gateway.get_with_headers(target, &[("Origin", other)]).await;
-            assert_eq!((answer.status, allowed_origin(&answer)), (status, None), "{target} from {other}");
-            assert_eq!(answer.header("access-control-allow-credentials"), None);
+            let response = gateway.get_with_headers(target, &[("Origin", other)]).await;
+            assert_eq!((response.status, allowed_origin(&response)), (status, None), "{target} from {other}");
+            assert_eq!(response.header("access-control-allow-credentials"), None);
         }
-        let varies = |answer: &ReceivedResponse| {
-            answer
+        let has_vary_origin = |response: &ReceivedResponse| {
+            response
                 .headers
                 .iter()
-                .any(|(name, value)| name == "vary" && value.split(", ").any(|v| v == "Origin"))
+                .any(|(name, value)| name == "vary" && value.split(", ").any(|name| name == "Origin"))
         };
-        assert!(varies(&gateway.get(target).await), "{target}: a cache must distinguish origins");
+        assert!(has_vary_origin(&gateway.get(target).await), "{target}: a cache must distinguish origins");
     }
 }
 
 #[tokio::test]
-async fn preflights_are_answered_without_upstream_requests() {
-    let (_pacs, gateway) = gateway(ALLOWED).await;
+async fn preflights_cause_no_upstream_requests() {
+    let (_pacs, gateway) = start_gateway(ALLOWED).await;
     for target in ["/dicom-web/main/studies", "/fhir/ImagingStudy/_search", "/nothing"] {
         let preflight = [
             ("Origin", VIEWER),
@@ -92,22 +92,22 @@ async fn preflights_are_answered_without_upstream_requests() {
             ("Access-Control-Request-Headers", "authorization,range"),
         ];
         let url = format!("{}{target}", gateway.base_url());
-        let answer = client::send("OPTIONS", &url, &preflight).await;
-        assert_eq!((answer.status, allowed_origin(&answer)), (204, Some(VIEWER)), "{target}");
-        let allowed = answer.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
+        let response = client::send("OPTIONS", &url, &preflight).await;
+        assert_eq!((response.status, allowed_origin(&response)), (204, Some(VIEWER)), "{target}");
+        let allowed = response.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
         for name in ["authorization", "range", "accept", "if-none-match", "content-type", "prefer"] {
             assert!(allowed.split(", ").any(|allowed| allowed == name), "{name}");
         }
-        assert!(answer.header("access-control-allow-methods").unwrap().contains("GET"));
-        assert!(answer.header("access-control-max-age").is_some());
+        assert!(response.header("access-control-allow-methods").unwrap().contains("GET"));
+        assert!(response.header("access-control-max-age").is_some());
         let preflight = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "GET")];
-        let answer = client::send("OPTIONS", &url, &preflight).await;
-        assert_eq!((answer.status, allowed_origin(&answer)), (204, None), "{target}");
-        assert_eq!(answer.header("access-control-allow-methods"), None);
-        // Without Access-Control-Request-Method it is not a preflight.
-        let plain = client::send("OPTIONS", &url, &[("Origin", VIEWER)]).await;
-        assert_eq!(plain.header("access-control-allow-methods"), None);
-        assert_eq!(plain.status, if target == "/nothing" { 404 } else { 204 }, "{target}");
+        let response = client::send("OPTIONS", &url, &preflight).await;
+        assert_eq!((response.status, allowed_origin(&response)), (204, None), "{target}");
+        assert_eq!(response.header("access-control-allow-methods"), None);
+        // A request without Access-Control-Request-Method is not a preflight.
+        let options = client::send("OPTIONS", &url, &[("Origin", VIEWER)]).await;
+        assert_eq!(options.header("access-control-allow-methods"), None);
+        assert_eq!(options.status, if target == "/nothing" { 404 } else { 204 }, "{target}");
     }
     assert_eq!(
         gateway.upstream_request_count("search")
@@ -119,19 +119,19 @@ async fn preflights_are_answered_without_upstream_requests() {
 
 #[tokio::test]
 async fn a_wildcard_allows_every_origin_without_credentials() {
-    let (_pacs, gateway) = gateway("[server.cors]\nallowed_origins = [\"*\"]\n").await;
+    let (_pacs, gateway) = start_gateway("[server.cors]\nallowed_origins = [\"*\"]\n").await;
     for (target, status) in TARGETS {
-        let answer = gateway.get_with_headers(target, &[("Origin", "https://anywhere.example")]).await;
-        assert_eq!((answer.status, allowed_origin(&answer)), (status, Some("*")), "{target}");
-        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        let response = gateway.get_with_headers(target, &[("Origin", "https://anywhere.example")]).await;
+        assert_eq!((response.status, allowed_origin(&response)), (status, Some("*")), "{target}");
+        assert_eq!(response.header("access-control-allow-credentials"), None);
     }
 }
 
 #[tokio::test]
 async fn no_other_origin_is_allowed_by_default() {
-    let (_pacs, gateway) = gateway("").await;
+    let (_pacs, gateway) = start_gateway("").await;
     for (target, status) in TARGETS {
-        let answer = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
-        assert_eq!((answer.status, allowed_origin(&answer)), (status, None), "{target}");
+        let response = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
+        assert_eq!((response.status, allowed_origin(&response)), (status, None), "{target}");
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of studies without modalities: viewers fail at an attribute without a value.
+//! Rows of studies whose Modalities in Study is empty: the gateway omits it, because viewers fail at an attribute without a value.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
-/// A study, and its modalities as the archive writes them.
+/// The UID of each study, and its Modalities in Study as the archive returns it.
 fn studies() -> [(&'static str, Value); 6] {
     [
         ("1.1", json!({"vr": "CS"})),
@@ -19,13 +19,13 @@ fn studies() -> [(&'static str, Value); 6] {
     ]
 }
 
-fn archive() -> Pacs {
-    let held = |pacs: Pacs, (uid, modalities): (&str, Value)| {
+fn pacs_with_studies() -> Pacs {
+    let with_study = |pacs: Pacs, (uid, modalities): (&str, Value)| {
         pacs.with_study(
             Study::new(uid).attribute("00080061", modalities).attribute("00080090", json!({"vr": "PN"})),
         )
     };
-    studies().into_iter().fold(Pacs::new(), held)
+    studies().into_iter().fold(Pacs::new(), with_study)
 }
 
 fn assert_without_empty_modalities(rows: &Value) {
@@ -35,32 +35,32 @@ fn assert_without_empty_modalities(rows: &Value) {
         assert_eq!(row["0020000D"]["Value"][0], uid);
         let expected = matches!(uid, "1.3" | "1.6").then_some(modalities);
         assert_eq!(row.get("00080061"), expected.as_ref(), "{uid}");
-        assert_eq!(row["00080090"], json!({"vr": "PN"}), "other attributes stay: {uid}");
+        assert_eq!(row["00080090"], json!({"vr": "PN"}), "other empty attributes are not omitted: {uid}");
     }
 }
 
 #[tokio::test]
-async fn empty_modalities_are_left_out_of_rows_of_studies_below_every_root() {
-    let pacs = archive().start().await;
+async fn empty_modalities_are_omitted_from_rows_of_studies_below_every_root() {
+    let pacs = pacs_with_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     for path in ["/dicom-web/main/studies", "/dicom-web/studies"] {
         assert_without_empty_modalities(&gateway.get_json(path).await);
     }
-    let counting = RunningGateway::start(&pacs.url(), "synthesize = [\"counts\"]").await;
-    assert_without_empty_modalities(&counting.get_json("/dicom-web/main/studies").await);
+    let gateway_with_counts = RunningGateway::start(&pacs.url(), "synthesize = [\"counts\"]").await;
+    assert_without_empty_modalities(&gateway_with_counts.get_json("/dicom-web/main/studies").await);
 }
 
 #[tokio::test]
 async fn empty_modalities_are_computed_if_counts_are_synthesized() {
-    let empty = Study::new("1.2").attribute("00080061", json!({"vr": "CS"})).series("1.2.1", "CT", 1);
-    let pacs = Pacs::new().with_study(empty).start().await;
+    let study = Study::new("1.2").attribute("00080061", json!({"vr": "CS"})).series("1.2.1", "CT", 1);
+    let pacs = Pacs::new().with_study(study).start().await;
     let root = ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"counts\"]").await;
     let rows = client::get(&root.url("studies")).await.json();
     assert_eq!(rows[0]["00080061"]["Value"], json!(["CT"]));
 }
 
 #[tokio::test]
-async fn empty_modalities_are_left_out_of_compressed_rows_and_rows_in_small_chunks() {
+async fn empty_modalities_are_omitted_from_compressed_rows_and_rows_in_small_chunks() {
     let rows: Value = studies()
         .into_iter()
         .map(|(uid, modalities)| {
@@ -69,10 +69,10 @@ async fn empty_modalities_are_left_out_of_compressed_rows_and_rows_in_small_chun
             })
         })
         .collect();
-    let answer = CannedResponse::json(rows.to_string());
-    let slowly = std::time::Duration::from_millis(1);
-    for answer in [answer.clone().gzip(), answer.in_pieces(13, slowly)] {
-        let pacs = Pacs::new().with_response("/studies", answer).start().await;
+    let response = CannedResponse::json(rows.to_string());
+    let pause = std::time::Duration::from_millis(1);
+    for response in [response.clone().gzip(), response.in_pieces(13, pause)] {
+        let pacs = Pacs::new().with_response("/studies", response).start().await;
         let root = ArchiveRoot::start(&pacs).await;
         assert_without_empty_modalities(&client::get(&root.url("studies")).await.json());
     }

@@ -7,7 +7,7 @@ use crate::support::pacs::{CannedResponse, Framing, Pacs};
 
 #[tokio::test]
 async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
-    let trace = "java.lang.Exception: P1 Doe^Jane at http://inner:8042/secret";
+    let body = "java.lang.Exception: P1 Doe^Jane at http://inner:8042/secret";
     for (upstream, status) in [
         (400, 400),
         (404, 404),
@@ -28,40 +28,41 @@ async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
         (202, 502),
         (429, 503),
     ] {
-        let answer = CannedResponse::bytes("text/plain", if upstream == 204 { "" } else { trace })
+        let response = CannedResponse::bytes("text/plain", if upstream == 204 { "" } else { body })
             .with_status(upstream);
-        let pacs = Pacs::new().with_response("/studies/1.2", answer.header("Retry-After", "7")).start().await;
-        let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2")).await;
-        assert_eq!(answer.status, status, "{upstream}");
-        assert!(answer.text().contains("Archive main"), "{}", answer.text());
+        let pacs =
+            Pacs::new().with_response("/studies/1.2", response.header("Retry-After", "7")).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2")).await;
+        assert_eq!(response.status, status, "{upstream}");
+        assert!(response.text().contains("Archive main"), "{}", response.text());
         for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
-            assert!(!answer.text().contains(secret), "{}", answer.text());
+            assert!(!response.text().contains(secret), "{}", response.text());
         }
-        assert_eq!(answer.header("retry-after"), (status == 503).then_some("7"), "{upstream}");
+        assert_eq!(response.header("retry-after"), (status == 503).then_some("7"), "{upstream}");
     }
 }
 
 #[tokio::test]
-async fn every_response_without_matches_becomes_an_empty_list() {
-    for (target, scripted, profile) in [
+async fn every_form_of_a_response_without_matches_becomes_an_empty_list() {
+    for (target, upstream_response, profile) in [
         ("/studies", CannedResponse::json("[]"), "generic"),
         ("/studies", CannedResponse::status(204), "generic"),
         ("/studies/1.2/series", CannedResponse::status(404), "generic"),
         ("/studies", CannedResponse::status(404), "static-dicomweb"),
     ] {
-        let pacs = Pacs::new().with_response(target, scripted).start().await;
+        let pacs = Pacs::new().with_response(target, upstream_response).start().await;
         let root = ArchiveRoot::start_with_config(&pacs.url(), &format!("profile = \"{profile}\"")).await;
-        let answer = client::get(&root.url(&target[1..])).await;
-        assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{target}");
-        assert_eq!(answer.header("content-type"), Some("application/dicom+json"));
+        let response = client::get(&root.url(&target[1..])).await;
+        assert_eq!((response.status, response.text().as_str()), (200, "[]"), "{target}");
+        assert_eq!(response.header("content-type"), Some("application/dicom+json"));
     }
     let pacs = Pacs::new().with_response("/studies", CannedResponse::status(404)).start().await;
     assert_eq!(client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await.status, 404);
 }
 
 #[tokio::test]
-async fn invalid_responses_are_a_502() {
-    for scripted in [
+async fn invalid_responses_of_the_archive_are_a_502() {
+    for upstream_response in [
         CannedResponse::bytes("application/json", "500"),
         CannedResponse::json("null"),
         CannedResponse::json("").with_framing(Framing::UntilClose),
@@ -77,19 +78,19 @@ async fn invalid_responses_are_a_502() {
         CannedResponse::raw("nonsense\r\n\r\n"),
         CannedResponse::connection_closed(),
     ] {
-        let pacs = Pacs::new().with_response("/studies", scripted.clone()).start().await;
-        let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await;
-        assert_eq!(answer.status, 502, "{scripted:?}");
+        let pacs = Pacs::new().with_response("/studies", upstream_response.clone()).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await;
+        assert_eq!(response.status, 502, "{upstream_response:?}");
     }
 }
 
 #[tokio::test]
 async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
-    let page = CannedResponse::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>")
+    let report = CannedResponse::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>")
         .with_framing(Framing::Chunked);
     let pacs = Pacs::new()
-        .with_response("/studies/1.2/rendered", page.clone())
-        .with_response("/studies/1.2", page.clone())
+        .with_response("/studies/1.2/rendered", report.clone())
+        .with_response("/studies/1.2", report.clone())
         .with_response("/studies/1.2/bulkdata/1", CannedResponse::bytes("application/javascript", "alert(1)"))
         .start()
         .await;
@@ -103,61 +104,64 @@ async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
         502
     );
     assert_eq!(client::get(&root.url("studies/1.2/bulkdata/1")).await.status, 502);
-    let report =
-        client::get_with_headers(&root.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
-    assert_eq!(report.status, 200);
-    assert_eq!(report.header("content-security-policy"), Some("default-src 'none'; sandbox"));
-    assert_eq!(report.header("x-content-type-options"), Some("nosniff"));
-    assert!(!report.text().contains("inner"));
+    let html = client::get_with_headers(&root.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
+    assert_eq!(html.status, 200);
+    assert_eq!(html.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+    assert_eq!(html.header("x-content-type-options"), Some("nosniff"));
+    assert!(!html.text().contains("inner"));
 }
 
 #[tokio::test]
 async fn an_unreachable_archive_is_a_503_with_retry_after() {
     let root = ArchiveRoot::start_with_config("http://127.0.0.1:9/dicom-web", "").await;
-    let answer = client::get(&root.url("studies")).await;
-    assert_eq!(answer.status, 503);
-    assert!(answer.header("retry-after").is_some());
-    assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
+    let response = client::get(&root.url("studies")).await;
+    assert_eq!(response.status, 503);
+    assert!(response.header("retry-after").is_some());
+    assert!(!response.text().contains("127.0.0.1"), "{}", response.text());
 }
 
 #[tokio::test]
 async fn redirections_are_never_followed() {
-    let elsewhere = Pacs::new().with_fallback(CannedResponse::json("[{\"secret\":{}}]")).start().await;
+    let redirection_target =
+        Pacs::new().with_fallback(CannedResponse::json("[{\"secret\":{}}]")).start().await;
     for status in [301, 302, 303, 307, 308] {
-        let scripted =
-            CannedResponse::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
-        let pacs = Pacs::new().with_fallback(scripted).start().await;
+        let redirection = CannedResponse::status(status)
+            .header("Location", &format!("{}/studies", redirection_target.url()));
+        let pacs = Pacs::new().with_fallback(redirection).start().await;
         let root = ArchiveRoot::start(&pacs).await;
         for target in ["studies", "studies/1.2", "studies/1.2/rendered"] {
             assert_eq!(client::get(&root.url(target)).await.status, 502, "{status}");
         }
     }
-    assert_eq!(elsewhere.targets(), [""; 0]);
+    assert_eq!(redirection_target.targets(), [""; 0]);
 }
 
-/// The seconds of `Retry-After`.
-fn wait(answer: &client::ReceivedResponse) -> u64 {
-    answer.header("retry-after").unwrap().parse().unwrap()
+/// Returns the seconds of `Retry-After`.
+fn retry_after(response: &client::ReceivedResponse) -> u64 {
+    response.header("retry-after").unwrap().parse().unwrap()
 }
 
 #[tokio::test]
 async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker() {
     let gateway = RunningGateway::start("http://127.0.0.1:9/dicom-web", "").await;
     // Each request is different, because equal requests in flight share one upstream request.
-    let fhir = async |id: u32| gateway.get(&format!("/fhir/ImagingStudy?identifier=urn:oid:1.2.{id}")).await;
-    let dicomweb =
+    let get_fhir =
+        async |id: u32| gateway.get(&format!("/fhir/ImagingStudy?identifier=urn:oid:1.2.{id}")).await;
+    let get_dicomweb =
         async |id: u32| gateway.get(&format!("/dicom-web/main/studies?StudyInstanceUID=1.2.{id}")).await;
     for id in 0..8 {
-        assert_eq!(dicomweb(id).await.status, 503);
+        assert_eq!(get_dicomweb(id).await.status, 503);
     }
-    // Until some of the open time has passed and the compared requests fall into the same open period.
+    // Repeats until the circuit breaker has been open for a while and all three requests fall into one open period.
     for id in 8..400 {
-        let answers = [fhir(id).await, dicomweb(id).await, fhir(id).await];
-        assert_eq!(answers.each_ref().map(|answer| answer.status), [503; 3]);
-        let [before, between, after] = answers.each_ref().map(wait);
+        let responses = [get_fhir(id).await, get_dicomweb(id).await, get_fhir(id).await];
+        assert_eq!(responses.each_ref().map(|response| response.status), [503; 3]);
+        let [before, between, after] = responses.each_ref().map(retry_after);
         if before < 5 && after <= before {
             assert!((after..=before).contains(&between), "{before} s, {between} s, {after} s");
-            assert!(answers.iter().all(|answer| answer.text().contains("failed several times in a row")));
+            assert!(
+                responses.iter().all(|response| response.text().contains("failed several times in a row"))
+            );
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -166,7 +170,7 @@ async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker
 }
 
 #[tokio::test]
-async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
+async fn content_codings_of_an_archive_are_decoded_alike_for_fhir_and_dicomweb() {
     let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#;
     for (coding, diagnosis) in [
         ("GZIP", None),
@@ -174,24 +178,24 @@ async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
         ("deflate", Some("a content encoding that was not requested")),
         ("gzip, gzip", Some("a content encoding that was not requested")),
     ] {
-        let listed = CannedResponse::json(row).undeclared_gzip().header("Content-Encoding", coding);
-        let pacs = Pacs::new().with_response("/studies", listed).start().await;
+        let rows = CannedResponse::json(row).undeclared_gzip().header("Content-Encoding", coding);
+        let pacs = Pacs::new().with_response("/studies", rows).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?_summary=count"] {
-            let answer = gateway.get(path).await;
+            let response = gateway.get(path).await;
             let status = if diagnosis.is_some() { 502 } else { 200 };
-            assert_eq!(answer.status, status, "{coding} {path}: {}", answer.text());
+            assert_eq!(response.status, status, "{coding} {path}: {}", response.text());
             assert!(
-                answer.text().contains(diagnosis.unwrap_or_default()),
+                response.text().contains(diagnosis.unwrap_or_default()),
                 "{coding} {path}: {}",
-                answer.text()
+                response.text()
             );
         }
     }
 }
 
 #[tokio::test]
-async fn not_modified_without_a_condition_is_a_502() {
+async fn not_modified_from_the_archive_without_a_condition_is_a_502() {
     let object = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
     let pacs = Pacs::new().with_fallback(CannedResponse::status(304).header("ETag", "\"1\"")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -203,8 +207,8 @@ async fn not_modified_without_a_condition_is_a_502() {
         &format!("/dicom-web/main{object}"),
         &format!("/dicom-web/main{object}/rendered"),
     ] {
-        let answer = gateway.get(path).await;
-        assert_eq!(answer.status, 502, "{path}: {}", answer.text());
-        assert!(answer.text().contains("304"), "{path}: {}", answer.text());
+        let response = gateway.get(path).await;
+        assert_eq!(response.status, 502, "{path}: {}", response.text());
+        assert!(response.text().contains("304"), "{path}: {}", response.text());
     }
 }

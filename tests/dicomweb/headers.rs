@@ -1,4 +1,4 @@
-//! Response headers: which headers of the archive are forwarded to the client.
+//! Response headers: those of the archive that are forwarded, and those of HEAD and conditional requests.
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
@@ -6,7 +6,7 @@ use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 #[tokio::test]
 async fn only_allowed_response_headers_are_forwarded() {
-    let answer = CannedResponse::bytes("image/jpeg", "x")
+    let response = CannedResponse::bytes("image/jpeg", "x")
         .header("ETag", "\"1\"")
         .header("Last-Modified", "Sat, 29 Oct 1994 19:43:31 GMT")
         .header("Warning", "299 http://127.0.0.1:1/rs: \"some instances are missing\"")
@@ -24,9 +24,9 @@ async fn only_allowed_response_headers_are_forwarded() {
         .header("Content-Disposition", "attachment; filename=\"Doe^Jane.jpg\"")
         .header("Keep-Alive", "timeout=1")
         .header("X-Accel-Redirect", "/etc/passwd");
-    let pacs = Pacs::new().with_response("/studies/1.2/rendered", answer).start().await;
-    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/rendered")).await;
-    let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let pacs = Pacs::new().with_response("/studies/1.2/rendered", response).start().await;
+    let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/rendered")).await;
+    let mut names: Vec<_> = response.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(
         names,
@@ -47,11 +47,11 @@ async fn only_allowed_response_headers_are_forwarded() {
         ]
     );
     assert_eq!(
-        answer.header("content-location"),
+        response.header("content-location"),
         Some(format!("{PUBLIC_URL}/studies/1.2/rendered").as_str())
     );
-    assert_eq!(answer.header("warning"), Some("299 dicomweb-gateway \"some instances are missing\""));
-    assert_eq!(answer.header("etag"), Some("\"1\""));
+    assert_eq!(response.header("warning"), Some("299 dicomweb-gateway \"some instances are missing\""));
+    assert_eq!(response.header("etag"), Some("\"1\""));
 }
 
 #[tokio::test]
@@ -61,9 +61,9 @@ async fn not_modified_is_forwarded_without_a_body() {
         .start()
         .await;
     let root = ArchiveRoot::start(&pacs).await;
-    let answer =
+    let response =
         client::get_with_headers(&root.url("studies/1.2/rendered"), &[("If-None-Match", "\"1\"")]).await;
-    assert_eq!((answer.status, answer.header("etag")), (304, Some("\"1\"")));
+    assert_eq!((response.status, response.header("etag")), (304, Some("\"1\"")));
 }
 
 #[tokio::test]
@@ -86,6 +86,6 @@ async fn the_etag_of_a_rewritten_body_becomes_weak() {
         .with_response("/studies", CannedResponse::json("[]").header("ETag", "\"1\""))
         .start()
         .await;
-    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await;
-    assert_eq!(answer.header("etag"), Some("W/\"1\""));
+    let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await;
+    assert_eq!(response.header("etag"), Some("W/\"1\""));
 }

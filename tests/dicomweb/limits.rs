@@ -1,4 +1,4 @@
-//! Limits on requests, and responses of malicious archives.
+//! Limits on requests and lists, and protection against malicious responses of archives.
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
@@ -21,7 +21,7 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
     ] {
         assert_eq!(client::get(&root.url(&target)).await.status, 200, "{}", &target[..30]);
     }
-    let sent = pacs.targets().len();
+    let request_count = pacs.targets().len();
     for target in [
         "studies?limit=-1".to_owned(),
         "studies?offset=1000001".to_owned(),
@@ -35,18 +35,18 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
     }
     let long = client::get(&root.url(&format!("studies?PatientName={}", "a".repeat(64 * 1024)))).await;
     assert!(matches!(long.status, 414 | 431), "{}", long.status);
-    assert_eq!(pacs.targets().len(), sent);
+    assert_eq!(pacs.targets().len(), request_count);
 }
 
 #[tokio::test]
-async fn a_limit_of_zero_is_an_empty_list_and_a_larger_one_than_the_maximum_is_reduced() {
+async fn a_limit_of_zero_returns_an_empty_list_and_a_limit_above_the_maximum_is_reduced() {
     let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
     let root = ArchiveRoot::start(&pacs).await;
     let aggregate = |target: &str| root.url(target).replace("/main/", "/");
     for target in ["studies?limit=0", "studies/1.2/series?limit=0&offset=5", "instances?limit=00"] {
         for url in [root.url(target), aggregate(target)] {
-            let answer = client::get(&url).await;
-            assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{url}");
+            let response = client::get(&url).await;
+            assert_eq!((response.status, response.text().as_str()), (200, "[]"), "{url}");
             let xml = client::get_with_headers(&url, &[("Accept", "application/dicom+xml")]).await;
             assert_eq!((xml.status, xml.body.len()), (204, 0), "{url}");
         }
@@ -55,46 +55,55 @@ async fn a_limit_of_zero_is_an_empty_list_and_a_larger_one_than_the_maximum_is_r
         assert_eq!(client::get(&root.url(target)).await.status, 400, "{target}");
     }
     assert_eq!(pacs.targets(), [""; 0]);
-    let all = client::get(&root.url("studies?limit=50000")).await;
-    assert_eq!((all.status, all.header("warning")), (200, None));
+    let complete = client::get(&root.url("studies?limit=50000")).await;
+    assert_eq!((complete.status, complete.header("warning")), (200, None));
     for limit in ["50001", "1000000", "99999999999999999999"] {
-        let answer = client::get(&root.url(&format!("studies?limit={limit}"))).await;
-        assert_eq!((answer.status, answer.json()), (200, all.json()));
-        assert!(answer.header("warning").unwrap().starts_with("299 "), "the list may be longer");
+        let response = client::get(&root.url(&format!("studies?limit={limit}"))).await;
+        assert_eq!((response.status, response.json()), (200, complete.json()));
+        assert!(response.header("warning").unwrap().starts_with("299 "), "the list may be longer");
         assert!(pacs.targets().pop().unwrap().ends_with("?limit=50000"));
     }
 }
 
 #[tokio::test]
-async fn a_merged_list_that_is_cut_at_the_maximum_has_a_warning() {
+async fn a_merged_list_that_is_truncated_at_max_scan_has_a_warning() {
     let studies = (0..12).map(|number| Study::new(&format!("1.{number}")));
     let pacs = studies.fold(Pacs::new(), Pacs::with_study).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 10\n").await;
-    let cut = gateway.get("/dicom-web/studies?limit=1000000").await;
-    assert_eq!((cut.status, cut.json().as_array().unwrap().len()), (200, 10), "{}", cut.text());
-    assert!(cut.header("warning").unwrap().contains("additional results"));
-    let last = gateway.get("/dicom-web/studies?limit=1000000&offset=7").await;
-    assert_eq!((last.status, last.json().as_array().unwrap().len()), (200, 3));
-    assert!(last.header("warning").unwrap().contains("additional results"));
+    let truncated = gateway.get("/dicom-web/studies?limit=1000000").await;
+    assert_eq!(
+        (truncated.status, truncated.json().as_array().unwrap().len()),
+        (200, 10),
+        "{}",
+        truncated.text()
+    );
+    assert!(truncated.header("warning").unwrap().contains("additional results"));
+    let last_page = gateway.get("/dicom-web/studies?limit=1000000&offset=7").await;
+    assert_eq!((last_page.status, last_page.json().as_array().unwrap().len()), (200, 3));
+    assert!(last_page.header("warning").unwrap().contains("additional results"));
     assert_eq!(gateway.get("/dicom-web/studies?limit=5&offset=11").await.status, 413);
-    assert_eq!(gateway.get("/dicom-web/studies").await.status, 413, "a whole list is never cut");
+    assert_eq!(
+        gateway.get("/dicom-web/studies").await.status,
+        413,
+        "a list without a limit is never truncated"
+    );
 }
 
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
 
-/// Archives have been brought down by such a request.
+/// Such requests have crashed archives.
 #[tokio::test]
-async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_whoever_renders() {
+async fn rendering_requests_beyond_the_limits_cause_no_upstream_request() {
     let frames = |count: usize| (1..=count).map(|frame| frame.to_string()).collect::<Vec<_>>().join(",");
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
     let pacs = Pacs::new()
         .with_fallback(CannedResponse::bytes("image/jpeg", "rendered by the archive"))
         .start()
         .await;
-    let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
-    let forwarding = ArchiveRoot::start_with_config(&pacs.url(), &uri).await;
+    let config = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
+    let forwarding = ArchiveRoot::start_with_config(&pacs.url(), &config).await;
     let rendering =
-        ArchiveRoot::start_with_config(&pacs.url(), &format!("{uri}\nsynthesize = [\"rendered\"]")).await;
+        ArchiveRoot::start_with_config(&pacs.url(), &format!("{config}\nsynthesize = [\"rendered\"]")).await;
     for target in [
         format!("{INSTANCE}/rendered?viewport=100000,100000"),
         format!("{INSTANCE}/rendered?viewport=8193,1"),
@@ -116,8 +125,8 @@ async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_
     ] {
         for root in [&forwarding, &rendering] {
             for url in [root.url(&target), root.url(&target).replace("/main/", "/")] {
-                let answer = client::get(&url).await;
-                assert_eq!(answer.status, 400, "{url:.120}: {}", answer.text());
+                let response = client::get(&url).await;
+                assert_eq!(response.status, 400, "{url:.120}: {}", response.text());
             }
         }
     }
@@ -128,14 +137,14 @@ async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_
         format!("{INSTANCE}/frames/{}/rendered?viewport=1024,1024", frames(1000)),
         format!("wado?{uids}&rows=4320&columns=7680"),
     ] {
-        let answer = client::get(&forwarding.url(&target)).await;
-        assert_eq!(answer.text(), "rendered by the archive", "{target:.120}");
+        let response = client::get(&forwarding.url(&target)).await;
+        assert_eq!(response.text(), "rendered by the archive", "{target:.120}");
     }
 }
 
-/// It may have broken the archive.
+/// The rendering may have crashed the archive.
 #[tokio::test]
-async fn renderings_without_a_response_are_not_requested_again() {
+async fn rendering_requests_are_not_retried() {
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
     let accept = [("Accept", "image/png, image/jpeg;q=0.9, image/gif;q=0.8")];
     for failure in [
@@ -151,17 +160,17 @@ async fn renderings_without_a_response_are_not_requested_again() {
             format!("wado?{uids}"),
         ] {
             let pacs = Pacs::new().with_fallback(failure.clone()).start().await;
-            let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
-            let root = ArchiveRoot::start_with_config(&pacs.url(), &uri).await;
-            let answer = client::get_with_headers(&root.url(&target), &accept).await;
-            assert!(answer.status >= 500, "{target}: {}", answer.status);
+            let config = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
+            let root = ArchiveRoot::start_with_config(&pacs.url(), &config).await;
+            let response = client::get_with_headers(&root.url(&target), &accept).await;
+            assert!(response.status >= 500, "{target}: {}", response.status);
             assert_eq!(pacs.targets().len(), 1, "{target}, {failure:?}: {:?}", pacs.targets());
         }
     }
     let pacs = Pacs::new().with_fallback(CannedResponse::connection_closed()).start().await;
     let root = ArchiveRoot::start(&pacs).await;
     assert_eq!(client::get(&root.url(INSTANCE)).await.status, 502);
-    assert_eq!(pacs.targets().len(), 2, "what costs little is requested once more");
+    assert_eq!(pacs.targets().len(), 2, "a request for an instance is retried once");
 }
 
 #[tokio::test]
@@ -172,26 +181,26 @@ async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
     let pacs = Pacs::new().with_response("/studies/1.2", parts).start().await;
     let root = ArchiveRoot::start(&pacs).await;
     for _ in 0..2 {
-        let answer = client::get(&root.url("studies/1.2")).await;
-        assert_eq!((answer.status, answer.is_complete), (206, true));
+        let response = client::get(&root.url("studies/1.2")).await;
+        assert_eq!((response.status, response.is_complete), (206, true));
         let warning = "299 dicomweb-gateway \"1 of 2 objects no longer accessible\"";
-        assert_eq!(answer.header("warning"), Some(warning));
-        assert_eq!(answer.header("content-range"), None);
+        assert_eq!(response.header("warning"), Some(warning));
+        assert_eq!(response.header("content-range"), None);
     }
-    assert_eq!(pacs.targets().len(), 2, "one request each");
+    assert_eq!(pacs.targets().len(), 2, "one upstream request per response");
 }
 
 #[tokio::test]
 async fn urls_in_responses_are_never_requested() {
-    let elsewhere =
+    let other_server =
         Pacs::new().with_fallback(CannedResponse::bytes("application/octet-stream", "secret")).start().await;
-    let bait = [
-        format!("{}/studies/1.2/bulkdata/1", elsewhere.url()),
-        format!("//{}/x", elsewhere.authority()),
+    let urls = [
+        format!("{}/studies/1.2/bulkdata/1", other_server.url()),
+        format!("//{}/x", other_server.authority()),
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "file:///etc/passwd".to_owned(),
     ];
-    let objects = bait.iter().map(|url| {
+    let objects = urls.iter().map(|url| {
         serde_json::json!({
             "0020000D": {"vr": "UI", "Value": ["1.2"]},
             "0020000E": {"vr": "UI", "Value": ["1.2.1"]},
@@ -202,21 +211,21 @@ async fn urls_in_responses_are_never_requested() {
     });
     let rows = CannedResponse::json(objects.collect::<serde_json::Value>().to_string());
     let pacs = Pacs::new()
-        .with_fallback(rows.header("Location", &bait[0]).header("Link", &format!("<{}>", bait[0])))
+        .with_fallback(rows.header("Location", &urls[0]).header("Link", &format!("<{}>", urls[0])))
         .start()
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies", "studies/1.2/series", "studies/1.2/metadata"] {
         for accept in ["application/dicom+json", "application/dicom+xml"] {
-            let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
-            assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
-            assert!(answer.header("location").is_none() && answer.header("link").is_none());
-            for host in ["169.254", "file:", &elsewhere.authority()] {
-                assert!(!answer.text().contains(host), "{target} as {accept}: {}", answer.text());
+            let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+            assert_eq!((response.status, response.is_complete), (200, true), "{target}");
+            assert!(response.header("location").is_none() && response.header("link").is_none());
+            for host in ["169.254", "file:", &other_server.authority()] {
+                assert!(!response.text().contains(host), "{target} as {accept}: {}", response.text());
             }
         }
     }
-    assert_eq!(elsewhere.targets(), [""; 0]);
+    assert_eq!(other_server.targets(), [""; 0]);
 }
 
 #[tokio::test]
@@ -226,8 +235,8 @@ async fn svg_images_are_forwarded_with_a_policy_that_blocks_scripts() {
         .with_response("/studies/1.2/rendered", CannedResponse::bytes("image/svg+xml", svg))
         .start()
         .await;
-    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/rendered")).await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, svg));
-    assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; sandbox"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/rendered")).await;
+    assert_eq!((response.status, response.text().as_str()), (200, svg));
+    assert_eq!(response.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
 }

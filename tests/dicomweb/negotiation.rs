@@ -1,4 +1,4 @@
-//! Negotiation of media types (PS3.18 8.7): every spelling of clients, and every capability of archives.
+//! Negotiation of media types (PS3.18 8.7) with the Accept headers of clients and the capabilities of archives.
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
@@ -7,11 +7,11 @@ use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 const FRAME: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1";
 
 fn accepts(pacs: &RunningPacs) -> Vec<String> {
-    pacs.requests().iter().map(|seen| seen.header("accept").unwrap_or_default().to_owned()).collect()
+    pacs.requests().iter().map(|request| request.header("accept").unwrap_or_default().to_owned()).collect()
 }
 
 fn rejection() -> CannedResponse {
-    CannedResponse::bytes("text/plain", "cannot").with_status(400)
+    CannedResponse::bytes("text/plain", "not supported").with_status(400)
 }
 
 #[tokio::test]
@@ -46,14 +46,14 @@ async fn a_rejected_list_of_media_types_is_tried_one_by_one() {
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     let browser = [("Accept", "image/webp;q=0.9, */*;q=0.8, text/plain;q=0")];
-    let answer = client::get_with_headers(&root.url("studies/1.2/rendered"), &browser).await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, "jpeg"));
+    let response = client::get_with_headers(&root.url("studies/1.2/rendered"), &browser).await;
+    assert_eq!((response.status, response.text().as_str()), (200, "jpeg"));
     assert_eq!(accepts(&pacs), ["image/webp;q=0.900, */*;q=0.800", "image/webp", "*/*"]);
     assert_eq!(client::get_with_headers(&root.url("studies/1.3/rendered"), &browser).await.status, 406);
-    let sent = || pacs.targets().iter().filter(|target| target.contains("/rendered")).count();
-    assert_eq!(sent(), 6, "each media range once");
+    let request_count = || pacs.targets().iter().filter(|target| target.contains("/rendered")).count();
+    assert_eq!(request_count(), 6, "the list, and each of its two media ranges");
     assert_eq!(client::get_with_headers(&root.url("studies/1.4/rendered"), &browser).await.status, 404);
-    assert_eq!(sent(), 7, "a resource that is not found is not requested again");
+    assert_eq!(request_count(), 7, "a resource that is not found is not requested again");
 }
 
 #[tokio::test]
@@ -102,23 +102,23 @@ async fn a_missing_thumbnail_is_requested_as_a_rendered_image() {
 async fn single_objects_are_extracted_from_archives_that_only_return_multipart() {
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
     let part = CannedResponse::multipart("b", [("Content-Type: application/dicom", &b"DICM \r\n--a"[..])]);
-    let two =
+    let two_parts =
         CannedResponse::multipart("b", [("Content-Type: application/dicom", &b"one"[..]), ("X: y", b"two")]);
     let frame = CannedResponse::multipart("b", [("Content-Type: application/octet-stream", &b"0123"[..])])
         .with_content_type("multipart/related; type=\"application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1\"; boundary=b");
     let pacs = Pacs::new()
         .with_responses(
             &format!("/{instance}"),
-            [rejection(), part.clone(), rejection(), part.abort_after(50), rejection(), two],
+            [rejection(), part.clone(), rejection(), part.abort_after(50), rejection(), two_parts],
         )
         .with_responses(&format!("/{instance}/frames/1"), [rejection(), frame])
         .start()
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     let accept = [("Accept", "application/dicom; transfer-syntax=*"), ("Range", "bytes=0-1")];
-    let whole = client::get_with_headers(&root.url(instance), &accept).await;
-    assert_eq!((whole.status, whole.is_complete, whole.text().as_str()), (200, true, "DICM \r\n--a"));
-    assert_eq!(whole.header("content-type"), Some("application/dicom"));
+    let object = client::get_with_headers(&root.url(instance), &accept).await;
+    assert_eq!((object.status, object.is_complete, object.text().as_str()), (200, true, "DICM \r\n--a"));
+    assert_eq!(object.header("content-type"), Some("application/dicom"));
     assert_eq!(
         accepts(&pacs),
         [
@@ -127,9 +127,9 @@ async fn single_objects_are_extracted_from_archives_that_only_return_multipart()
         ]
     );
     assert_eq!(pacs.requests()[1].header("range"), None);
-    for broken in ["truncated", "of two parts"] {
-        let answer = client::get_with_headers(&root.url(instance), &accept).await;
-        assert!(!answer.is_complete || answer.status >= 400, "{broken}: {}", answer.text());
+    for name in ["truncated", "of two parts"] {
+        let response = client::get_with_headers(&root.url(instance), &accept).await;
+        assert!(!response.is_complete || response.status >= 400, "{name}: {}", response.text());
     }
     let octets = [("Accept", "application/octet-stream")];
     let frame = client::get_with_headers(&root.url(&format!("{instance}/frames/1")), &octets).await;
@@ -144,30 +144,31 @@ const OCTETS: &str =
     "multipart/related; type=\"application/octet-stream\"; transfer-syntax=1.2.840.10008.1.2.1";
 const JPEG: &str = "multipart/related; type=\"image/jpeg\"; transfer-syntax=1.2.840.10008.1.2.4.50";
 
-/// An archive that responds to each media type of a frame as `answer` says.
-async fn frame_that(answer: impl Fn(&str) -> CannedResponse, accept: &str) -> (u16, usize) {
+/// Requests a frame from an archive that sends `respond(accept)`. Returns the status for the client and the number of upstream
+/// requests.
+async fn request_frame(respond: impl Fn(&str) -> CannedResponse, accept: &str) -> (u16, usize) {
     // The list is requested first, and then each of its media types.
-    let answers: Vec<_> = std::iter::once(accept).chain(accept.split(", ")).map(answer).collect();
-    let pacs = Pacs::new().with_responses(&format!("/{FRAME}"), answers).start().await;
+    let responses: Vec<_> = std::iter::once(accept).chain(accept.split(", ")).map(respond).collect();
+    let pacs = Pacs::new().with_responses(&format!("/{FRAME}"), responses).start().await;
     let root = ArchiveRoot::start(&pacs).await;
-    let answer = client::get_with_headers(&root.url(FRAME), &[("Accept", accept)]).await;
-    (answer.status, pacs.targets().len())
+    let response = client::get_with_headers(&root.url(FRAME), &[("Accept", accept)]).await;
+    (response.status, pacs.targets().len())
 }
 
 #[tokio::test]
-async fn a_failing_media_type_does_not_hide_an_available_one() {
+async fn a_media_type_is_available_even_if_others_fail() {
     let part = CannedResponse::multipart("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
-    let page = CannedResponse::html("<!doctype html><title>cannot transcode</title>");
+    let html = CannedResponse::html("<!doctype html><title>cannot transcode</title>");
     for failure in [
         CannedResponse::status(500),
         CannedResponse::status(501),
         CannedResponse::status(409),
         CannedResponse::status(502),
-        page,
+        html,
     ] {
-        let transcodes_nothing = |accept: &str| if accept == OCTETS { part.clone() } else { failure.clone() };
+        let respond = |accept: &str| if accept == OCTETS { part.clone() } else { failure.clone() };
         for list in [format!("{OCTETS}, {JPEG}"), format!("{JPEG}, {OCTETS}")] {
-            assert_eq!(frame_that(transcodes_nothing, &list).await.0, 200, "{list} after {failure:?}");
+            assert_eq!(request_frame(respond, &list).await.0, 200, "{list} after {failure:?}");
         }
     }
 }
@@ -175,34 +176,38 @@ async fn a_failing_media_type_does_not_hide_an_available_one() {
 #[tokio::test]
 async fn the_first_rejection_is_reported_if_every_media_type_is_rejected() {
     let list = format!("{OCTETS}, {JPEG}");
-    let (status, sent) = frame_that(|_| CannedResponse::status(500), &list).await;
-    assert_eq!((status, sent), (502, 3), "the list, and each of its media types");
+    let (status, request_count) = request_frame(|_| CannedResponse::status(500), &list).await;
+    assert_eq!((status, request_count), (502, 3), "the list, and each of its media types");
     let not_listed = |accept: &str| CannedResponse::status(if accept == JPEG { 406 } else { 500 });
-    assert_eq!(frame_that(not_listed, &list).await, (502, 3));
+    assert_eq!(request_frame(not_listed, &list).await, (502, 3));
     let fails_last = |accept: &str| CannedResponse::status(if accept == JPEG { 500 } else { 400 });
-    assert_eq!(frame_that(fails_last, &list).await, (400, 3));
+    assert_eq!(request_frame(fails_last, &list).await, (400, 3));
 }
 
 #[tokio::test]
 async fn statuses_that_do_not_depend_on_the_media_type_are_not_retried() {
     let list = format!("{OCTETS}, {JPEG}");
-    for (archive, client) in
+    for (upstream, expected) in
         [(401, 502), (403, 502), (404, 404), (410, 410), (416, 416), (429, 503), (503, 503)]
     {
-        assert_eq!(frame_that(|_| CannedResponse::status(archive), &list).await, (client, 1), "{archive}");
+        assert_eq!(
+            request_frame(|_| CannedResponse::status(upstream), &list).await,
+            (expected, 1),
+            "{upstream}"
+        );
     }
 }
 
 #[tokio::test]
-async fn rejected_media_types_are_a_406_whatever_status_the_archive_uses() {
+async fn rejected_media_types_are_a_406_for_every_rejection_status_of_the_archive() {
     for status in [400, 406, 415] {
         for accept in ["application/zip", "text/plain", "image/jphc", JPEG] {
             let pacs =
                 Pacs::new().with_response(&format!("/{FRAME}"), CannedResponse::status(status)).start().await;
             let root = ArchiveRoot::start(&pacs).await;
-            let answer = client::get_with_headers(&root.url(FRAME), &[("Accept", accept)]).await;
-            assert_eq!(answer.status, 406, "{accept} after {status}");
-            let text = answer.text();
+            let response = client::get_with_headers(&root.url(FRAME), &[("Accept", accept)]).await;
+            assert_eq!(response.status, 406, "{accept} after {status}");
+            let text = response.text();
             assert!(
                 text.contains("None of the media types in Accept is available for this resource"),
                 "{text}"
@@ -213,8 +218,8 @@ async fn rejected_media_types_are_a_406_whatever_status_the_archive_uses() {
     let pacs = Pacs::new().with_fallback(CannedResponse::status(400)).start().await;
     let root = ArchiveRoot::start(&pacs).await;
     for (target, accept) in [(FRAME, "*/*"), ("studies?PatientID=1", "application/dicom+json")] {
-        let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
-        assert_eq!(answer.status, 400, "a 400 for {target} as {accept} is not about media types");
+        let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+        assert_eq!(response.status, 400, "a 400 for {target} as {accept} is not a rejection of media types");
     }
 }
 
@@ -228,8 +233,8 @@ async fn unsupported_media_types_cause_no_upstream_request() {
         ("studies/1.2/metadata", "image/png"),
         ("studies/1.2", "nonsense"),
     ] {
-        let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
-        assert_eq!(answer.status, 406, "{target} as {accept}");
+        let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+        assert_eq!(response.status, 406, "{target} as {accept}");
     }
     assert_eq!(pacs.targets(), [""; 0]);
 }
@@ -254,19 +259,22 @@ async fn searches_at_every_level_accept_every_parameter_of_the_standard() {
         "studies/1.2/series/1.3/instances",
     ];
     for level in levels {
-        let answer = client::get(&root.url(&format!("{level}?{query}"))).await;
-        assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{level}");
-        assert_eq!(answer.header("warning"), Some("299 dicomweb-gateway \"There are 5 additional results\""));
-        for unknown in [
+        let response = client::get(&root.url(&format!("{level}?{query}"))).await;
+        assert_eq!((response.status, response.text().as_str()), (200, "[]"), "{level}");
+        assert_eq!(
+            response.header("warning"),
+            Some("299 dicomweb-gateway \"There are 5 additional results\"")
+        );
+        for invalid in [
             "nonsense=1",
             "emptyvaluematching=1",
             "multiplevaluematching=",
             "fuzzymatching=true&fuzzymatching=false",
         ] {
             assert_eq!(
-                client::get(&root.url(&format!("{level}?{unknown}"))).await.status,
+                client::get(&root.url(&format!("{level}?{invalid}"))).await.status,
                 400,
-                "{level}?{unknown}"
+                "{level}?{invalid}"
             );
         }
     }
@@ -276,7 +284,7 @@ async fn searches_at_every_level_accept_every_parameter_of_the_standard() {
 }
 
 #[tokio::test]
-async fn a_media_type_with_quality_0_is_never_sent_because_a_wildcard_covers_it() {
+async fn a_media_type_with_weight_0_is_never_sent_although_a_wildcard_covers_it() {
     let pacs = Pacs::new()
         .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
         .with_response("/studies/1.3/rendered", CannedResponse::bytes("image/jpeg", "jpeg"))
@@ -310,9 +318,9 @@ async fn a_media_type_with_quality_0_is_never_sent_because_a_wildcard_covers_it(
         ("studies/1.5", excludes_objects, 406, "application/json"),
         ("studies/1.5", "application/dicom;q=0, */*", 200, "multipart/related; type=\"application/dicom\""),
     ] {
-        let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
-        assert_eq!(answer.status, status, "{target} {accept}: {}", answer.text());
-        let sent = answer.header("content-type").unwrap();
-        assert!(sent.starts_with(content_type), "{target} {accept}: {sent}");
+        let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+        assert_eq!(response.status, status, "{target} {accept}: {}", response.text());
+        let actual = response.header("content-type").unwrap();
+        assert!(actual.starts_with(content_type), "{target} {accept}: {actual}");
     }
 }

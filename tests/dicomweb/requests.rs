@@ -1,4 +1,4 @@
-//! Requests to the archive: which parts of a client request are sent upstream.
+//! Upstream requests: the parts of a client request that the gateway forwards, and requests that it rejects.
 
 use proptest::prelude::*;
 
@@ -80,17 +80,17 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
         "studies?PatientName=Doe%5CRoe",
         "studies?token=1",
     ] {
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!(answer.status, 400, "{target}: {}", answer.text());
+        let response = client::get(&root.url(target)).await;
+        assert_eq!(response.status, 400, "{target}: {}", response.text());
     }
     for target in ["patients", "system", "studies/1.2.3/archive", "app/explorer.html"] {
         assert_eq!(client::get(&root.url(target)).await.status, 404, "{target}");
     }
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         for url in [root.url("studies"), root.url("studies").replace("/main/", "/")] {
-            let answer = client::send(method, &url, &[]).await;
+            let response = client::send(method, &url, &[]).await;
             assert_eq!(
-                (answer.status, answer.header("allow")),
+                (response.status, response.header("allow")),
                 (405, Some("GET, HEAD, OPTIONS")),
                 "{method} {url}"
             );
@@ -103,7 +103,7 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
 async fn only_allowed_request_headers_are_sent_upstream() {
     let pacs = Pacs::new().with_fallback(CannedResponse::bytes("image/png", "x")).start().await;
     let root = ArchiveRoot::start(&pacs).await;
-    let sent = [
+    let headers = [
         ("Accept", "image/png"),
         ("Range", "bytes=0-1"),
         ("If-None-Match", "\"a\""),
@@ -120,9 +120,9 @@ async fn only_allowed_request_headers_are_sent_upstream() {
         ("User-Agent", "viewer"),
         ("Origin", "https://evil"),
     ];
-    client::get_with_headers(&root.url("studies/1.2/rendered"), &sent).await;
-    let seen = pacs.requests().remove(0);
-    let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+    client::get_with_headers(&root.url("studies/1.2/rendered"), &headers).await;
+    let request = pacs.requests().remove(0);
+    let mut names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(
         names,
@@ -137,9 +137,9 @@ async fn only_allowed_request_headers_are_sent_upstream() {
             "user-agent"
         ]
     );
-    assert_eq!(seen.header("host"), Some(pacs.authority().as_str()));
-    assert_eq!(seen.header("accept-encoding"), Some("identity"));
-    assert!(seen.header("user-agent").unwrap().starts_with("dicomweb-gateway/"));
+    assert_eq!(request.header("host"), Some(pacs.authority().as_str()));
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
+    assert!(request.header("user-agent").unwrap().starts_with("dicomweb-gateway/"));
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn the_accept_parameter_replaces_the_header() {
 }
 
 #[tokio::test]
-async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
+async fn a_plus_sign_in_the_accept_parameter_is_not_a_space() {
     let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
     let root = ArchiveRoot::start(&pacs).await;
     for (target, content_type) in [
@@ -166,8 +166,8 @@ async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
             "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
         ),
     ] {
-        let answer = client::get_with_headers(&root.url(target), &[("Accept", "text/html")]).await;
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{target}");
+        let response = client::get_with_headers(&root.url(target), &[("Accept", "text/html")]).await;
+        assert_eq!((response.status, response.header("content-type")), (200, Some(content_type)), "{target}");
     }
 }
 
@@ -180,8 +180,8 @@ async fn unknown_parameters_of_retrievals_are_omitted() {
         .with_response("/uri/wado", CannedResponse::bytes("image/jpeg", "x"))
         .start()
         .await;
-    let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
-    let root = ArchiveRoot::start_with_config(&pacs.url(), &uri).await;
+    let config = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
+    let root = ArchiveRoot::start_with_config(&pacs.url(), &config).await;
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
     for (target, sent) in [
         ("studies/1.2/metadata?_=123".to_owned(), "studies/1.2/metadata".to_owned()),
@@ -192,8 +192,8 @@ async fn unknown_parameters_of_retrievals_are_omitted() {
         ("studies/1.2/bulkdata/1?window=1&token".to_owned(), "studies/1.2/bulkdata/1".to_owned()),
         (format!("wado?{uids}&token=x"), format!("uri/wado?{uids}")),
     ] {
-        let answer = client::get(&root.url(&target)).await;
-        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+        let response = client::get(&root.url(&target)).await;
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
         assert_eq!(pacs.targets().pop().unwrap(), format!("/dicom-web/{sent}"));
     }
     assert_eq!(client::get(&root.url("studies/1.2/rendered?quality=0&token=x")).await.status, 400);
@@ -212,15 +212,15 @@ async fn charsets_other_than_utf_8_are_not_acceptable() {
         ("utf-8;q=0", 406),
     ] {
         for target in ["studies", "studies/1.2/series", "studies/1.2/metadata"] {
-            let answer = client::get(&root.url(&format!("{target}?charset={charset}"))).await;
-            assert_eq!(answer.status, status, "{target} {charset}");
+            let response = client::get(&root.url(&format!("{target}?charset={charset}"))).await;
+            assert_eq!(response.status, status, "{target} {charset}");
         }
     }
 }
 
 /// PS3.18 8.9.
 #[tokio::test]
-async fn roots_describe_their_capabilities_and_resources_their_methods() {
+async fn roots_return_a_wadl_document_and_resources_their_methods() {
     let pacs = Pacs::new().start().await;
     let root = ArchiveRoot::start(&pacs).await;
     let url = |target: &str| root.url(target).replace("/main/../", "/");
@@ -231,54 +231,61 @@ async fn roots_describe_their_capabilities_and_resources_their_methods() {
             ("OPTIONS", "text/xml;q=0.5, text/html"),
         ] {
             for url in [url(target), url(target).trim_end_matches('/').to_owned()] {
-                let answer = client::send(method, &url, &[("Accept", accept)]).await;
-                assert_eq!((answer.status, answer.is_complete), (200, true), "{method} {url}");
+                let response = client::send(method, &url, &[("Accept", accept)]).await;
+                assert_eq!((response.status, response.is_complete), (200, true), "{method} {url}");
                 let media_type =
                     if accept.starts_with("text") { "text/xml" } else { "application/vnd.sun.wadl+xml" };
-                assert_eq!(answer.header("content-type"), Some(media_type));
-                assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
-                let text = answer.text();
+                assert_eq!(response.header("content-type"), Some(media_type));
+                assert_eq!(response.header("allow"), Some("GET, HEAD, OPTIONS"));
+                let text = response.text();
                 assert!(text.contains(&format!("<resources base=\"{base}/\">")), "{text}");
                 assert!(text.contains("<resource path=\"studies/{study}/metadata\">"), "{text}");
             }
         }
-        let refused = client::send("OPTIONS", &url(target), &[("Accept", "application/json")]).await;
-        assert_eq!(refused.status, 406, "{target}");
+        let rejected = client::send("OPTIONS", &url(target), &[("Accept", "application/json")]).await;
+        assert_eq!(rejected.status, 406, "{target}");
         assert_eq!(client::send("HEAD", &url(target), &[]).await.status, 200);
         assert_eq!(client::send("POST", &url(target), &[]).await.status, 405);
     }
     for target in ["studies", "studies/1.2/metadata", "../studies/1.2", "../wado"] {
-        let answer = client::send("OPTIONS", &url(target), &[]).await;
-        assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD, OPTIONS")), "{target}");
+        let response = client::send("OPTIONS", &url(target), &[]).await;
+        assert_eq!(
+            (response.status, response.header("allow")),
+            (204, Some("GET, HEAD, OPTIONS")),
+            "{target}"
+        );
     }
-    let unknown = client::send("OPTIONS", &root.url("").replace("/main/", "/other/"), &[]).await;
-    assert_eq!(unknown.status, 404);
+    let unknown_root = client::send("OPTIONS", &root.url("").replace("/main/", "/other/"), &[]).await;
+    assert_eq!(unknown_root.status, 404);
     assert_eq!(pacs.targets(), [""; 0]);
 }
 
 #[tokio::test]
 async fn configured_credentials_are_sent_and_upstream_challenges_are_not_forwarded() {
     let pacs = Pacs::new().with_study(Study::new("1.2")).require_basic_auth("gw", "hush").start().await;
-    let without = ArchiveRoot::start(&pacs).await;
-    let refused =
-        client::get_with_headers(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
-    assert_eq!(refused.status, 502);
-    assert_eq!(refused.header("www-authenticate"), None);
-    let own = r#"auth = { kind = "basic", username = "gw", password = "hush" }"#;
-    let with = ArchiveRoot::start_with_config(&pacs.url(), own).await;
-    assert_eq!(client::get(&with.url("studies")).await.status, 200);
+    let without_credentials = ArchiveRoot::start(&pacs).await;
+    let rejected = client::get_with_headers(
+        &without_credentials.url("studies"),
+        &[("Authorization", "Basic Z3c6aHVzaA==")],
+    )
+    .await;
+    assert_eq!(rejected.status, 502);
+    assert_eq!(rejected.header("www-authenticate"), None);
+    let credentials = r#"auth = { kind = "basic", username = "gw", password = "hush" }"#;
+    let with_credentials = ArchiveRoot::start_with_config(&pacs.url(), credentials).await;
+    assert_eq!(client::get(&with_credentials.url("studies")).await.status, 200);
 }
 
 /// Whether an upstream target has the form of the targets that the gateway sends.
 fn is_valid_target(target: &str) -> bool {
-    let uid = |text: &str| {
+    let is_uid = |text: &str| {
         !text.is_empty()
             && text.len() <= 64
             && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let Some(path) = path.strip_prefix("/dicom-web/") else { return false };
-    let words = [
+    let resource_names = [
         "studies",
         "series",
         "instances",
@@ -290,19 +297,19 @@ fn is_valid_target(target: &str) -> bool {
         "bulk",
         "pixeldata",
     ];
-    let segment = |text: &str| {
-        words.contains(&text)
-            || uid(text)
+    let is_segment = |text: &str| {
+        resource_names.contains(&text)
+            || is_uid(text)
             || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-,".contains(&byte))
     };
-    let pair = |text: &str| {
+    let is_pair = |text: &str| {
         text.split_once('=').is_some_and(|(key, value)| {
             key.bytes().all(|byte| byte.is_ascii_alphanumeric())
                 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~*,:%?/@".contains(&byte))
         })
     };
-    path.split('/').all(|text| !matches!(text, "" | "." | "..") && segment(text))
-        && (query.is_empty() || query.split('&').all(pair))
+    path.split('/').all(|text| !matches!(text, "" | "." | "..") && is_segment(text))
+        && (query.is_empty() || query.split('&').all(is_pair))
 }
 
 const TARGETS: &str =
@@ -313,7 +320,7 @@ proptest! {
     #[test]
     fn arbitrary_requests_cause_only_valid_upstream_targets(targets in prop::collection::vec(TARGETS, 8)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let seen = runtime.block_on(async {
+        let upstream_targets = runtime.block_on(async {
             let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
             let root = ArchiveRoot::start(&pacs).await;
             for target in &targets {
@@ -321,7 +328,7 @@ proptest! {
             }
             pacs.targets()
         });
-        for target in seen {
+        for target in upstream_targets {
             prop_assert!(is_valid_target(&target), "{}", target);
         }
     }

@@ -7,20 +7,21 @@ use dicomweb_gateway::clock::{ManualClock, SharedClock};
 
 use crate::support::archive_root::{ArchiveRoot, PUBLIC_URL};
 use crate::support::client;
+use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Framing, Pacs, RunningPacs, Study};
 
 const SERIES: &str = "studies/1.2/series/1.2.1";
 const METADATA: &str = "studies/1.2/series/1.2.1/metadata";
 const THUMBNAIL: &str = "studies/1.2/series/1.2.1/thumbnail";
 
-/// The archive root in front of `pacs`, and the clock of its cache.
-async fn root(pacs: &RunningPacs) -> (ArchiveRoot, Arc<ManualClock>) {
+/// Creates the archive root in front of `pacs`, and the clock of its cache.
+async fn root_with_clock(pacs: &RunningPacs) -> (ArchiveRoot, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     (ArchiveRoot::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await, clock)
 }
 
-/// Longer than responses are fresh.
-const LATER: Duration = Duration::from_mins(1);
+/// Longer than the freshness lifetime of a cached response.
+const STALE_AFTER: Duration = Duration::from_mins(1);
 
 fn metadata(series: &str) -> CannedResponse {
     CannedResponse::json(format!(
@@ -28,20 +29,21 @@ fn metadata(series: &str) -> CannedResponse {
     ))
 }
 
-fn row(instances: usize) -> CannedResponse {
+fn series_rows(instance_count: usize) -> CannedResponse {
     CannedResponse::json(format!(
-        r#"[{{"0020000E":{{"vr":"UI","Value":["1.2.1"]}},"00201209":{{"vr":"IS","Value":[{instances}]}}}}]"#
+        r#"[{{"0020000E":{{"vr":"UI","Value":["1.2.1"]}},"00201209":{{"vr":"IS","Value":[{instance_count}]}}}}]"#
     ))
 }
 
-async fn read(root: &ArchiveRoot, target: &str) -> String {
-    let answer = client::get(&root.url(target)).await;
-    assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
-    answer.text()
+async fn get_text(root: &ArchiveRoot, target: &str) -> String {
+    let response = client::get(&root.url(target)).await;
+    assert_eq!((response.status, response.is_complete), (200, true), "{target}");
+    response.text()
 }
 
-fn sent_for(pacs: &RunningPacs, what: &str) -> usize {
-    pacs.targets().iter().filter(|target| target.contains(what)).count()
+/// Counts the upstream requests whose target contains `part`.
+fn request_count(pacs: &RunningPacs, part: &str) -> usize {
+    pacs.targets().iter().filter(|target| target.contains(part)).count()
 }
 
 #[tokio::test]
@@ -54,16 +56,16 @@ async fn fresh_responses_are_served_from_the_cache() {
     let root = ArchiveRoot::start(&pacs).await;
     for target in [METADATA, THUMBNAIL] {
         let first = client::get(&root.url(target)).await;
-        let again = client::get(&root.url(target)).await;
-        assert_eq!((first.status, again.status), (200, 200));
-        assert_eq!(first.text(), again.text());
+        let second = client::get(&root.url(target)).await;
+        assert_eq!((first.status, second.status), (200, 200));
+        assert_eq!(first.text(), second.text());
         for name in ["content-type", "vary", "cache-control", "x-content-type-options"] {
-            assert_eq!(first.header(name), again.header(name), "{name}");
+            assert_eq!(first.header(name), second.header(name), "{name}");
         }
-        assert_eq!(sent_for(&pacs, target), 1);
+        assert_eq!(request_count(&pacs, target), 1);
     }
     assert!(
-        read(&root, METADATA)
+        get_text(&root, METADATA)
             .await
             .contains(&format!("\"{PUBLIC_URL}/{SERIES}/instances/1.2.1.1/bulkdata/7FE00010\""))
     );
@@ -72,38 +74,38 @@ async fn fresh_responses_are_served_from_the_cache() {
 #[tokio::test]
 async fn cached_responses_are_rewritten_for_the_host_of_each_request() {
     let pacs = Pacs::new().with_response(&format!("/{METADATA}"), metadata("1.2.1")).start().await;
-    let gateway = crate::support::gateway::RunningGateway::start(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     for host in ["one.example", "two.example:8443"] {
-        let answer = client::get_with_headers(
+        let response = client::get_with_headers(
             &format!("{}/dicom-web/main/{METADATA}", gateway.base_url()),
             &[("host", host)],
         )
         .await;
         assert!(
-            answer.text().contains(&format!("\"http://{host}/dicom-web/main/{SERIES}/")),
+            response.text().contains(&format!("\"http://{host}/dicom-web/main/{SERIES}/")),
             "{}",
-            answer.text()
+            response.text()
         );
-        assert!(!answer.text().contains("gateway.invalid"));
+        assert!(!response.text().contains("gateway.invalid"));
     }
-    assert_eq!(sent_for(&pacs, METADATA), 1);
+    assert_eq!(request_count(&pacs, METADATA), 1);
 }
 
 #[tokio::test]
-async fn stale_metadata_is_revalidated_by_the_rows_of_its_series() {
+async fn stale_metadata_is_revalidated_with_the_rows_of_its_series() {
     let pacs = Pacs::new()
         .with_responses(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2"), metadata("1.2.3")])
-        .with_responses("/studies/1.2/series", [row(1), row(1), row(1), row(2), row(2)])
+        .with_responses("/studies/1.2/series", [1, 1, 1, 2, 2].map(series_rows))
         .start()
         .await;
-    let (root, clock) = root(&pacs).await;
+    let (root, clock) = root_with_clock(&pacs).await;
     // The first response was fetched without its rows, so it cannot be revalidated.
-    for (series, metadata_reads) in
+    for (series, request_number) in
         [("1.2.1", 1), ("1.2.2", 2), ("1.2.2", 2), ("1.2.2", 2), ("1.2.3", 3), ("1.2.3", 3)]
     {
-        assert!(read(&root, METADATA).await.contains(&format!("[\"{series}\"]")), "{series}");
-        assert_eq!(sent_for(&pacs, METADATA), metadata_reads);
-        clock.advance(LATER);
+        assert!(get_text(&root, METADATA).await.contains(&format!("[\"{series}\"]")), "{series}");
+        assert_eq!(request_count(&pacs, METADATA), request_number);
+        clock.advance(STALE_AFTER);
     }
 }
 
@@ -115,11 +117,11 @@ async fn rows_without_counts_do_not_revalidate_metadata() {
         .with_response("/studies/1.2/series", row)
         .start()
         .await;
-    let (root, clock) = root(&pacs).await;
-    for reads in 1..4 {
-        read(&root, METADATA).await;
-        assert_eq!(sent_for(&pacs, METADATA), reads);
-        clock.advance(LATER);
+    let (root, clock) = root_with_clock(&pacs).await;
+    for expected_count in 1..4 {
+        get_text(&root, METADATA).await;
+        assert_eq!(request_count(&pacs, METADATA), expected_count);
+        clock.advance(STALE_AFTER);
     }
 }
 
@@ -137,19 +139,19 @@ async fn stale_responses_are_revalidated_with_the_etag_of_the_archive() {
         )
         .start()
         .await;
-    let (root, clock) = root(&pacs).await;
+    let (root, clock) = root_with_clock(&pacs).await;
     for (series, tag) in [("1.2.1", "W/\"one\""), ("1.2.1", "W/\"one\""), ("1.2.2", "W/\"two\"")] {
-        let answer = client::get(&root.url(METADATA)).await;
-        assert!(answer.text().contains(&format!("[\"{series}\"]")), "{series}");
-        assert_eq!(answer.header("etag"), Some(tag));
-        clock.advance(LATER);
+        let response = client::get(&root.url(METADATA)).await;
+        assert!(response.text().contains(&format!("[\"{series}\"]")), "{series}");
+        assert_eq!(response.header("etag"), Some(tag));
+        clock.advance(STALE_AFTER);
     }
-    let answer = client::get_with_headers(&root.url(METADATA), &[("if-none-match", "\"two\"")]).await;
-    assert_eq!((answer.status, answer.body.len()), (304, 0));
-    let sent: Vec<_> =
+    let response = client::get_with_headers(&root.url(METADATA), &[("if-none-match", "\"two\"")]).await;
+    assert_eq!((response.status, response.body.len()), (304, 0));
+    let validators: Vec<_> =
         pacs.requests().iter().map(|request| request.header("if-none-match").map(str::to_owned)).collect();
     assert_eq!(
-        sent,
+        validators,
         [None, Some("W/\"one\"".to_owned()), Some("W/\"one\"".to_owned()), Some("W/\"two\"".to_owned())]
     );
 }
@@ -170,22 +172,25 @@ async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
             Pacs::new().with_responses(&format!("/{METADATA}"), [uncacheable, body.clone()]).start().await;
         let root = ArchiveRoot::start_with_config(&pacs.url(), "[cache]\nlargest_answer = \"1MiB\"").await;
         client::get(&root.url(METADATA)).await;
-        assert!(read(&root, METADATA).await.contains("[\"1.2.1\"]"));
-        assert_eq!(sent_for(&pacs, METADATA), 2);
+        assert!(get_text(&root, METADATA).await.contains("[\"1.2.1\"]"));
+        assert_eq!(request_count(&pacs, METADATA), 2);
     }
 }
 
 #[tokio::test]
-async fn no_cache_requests_bypass_and_replace_the_cached_response() {
+async fn requests_with_no_cache_bypass_and_replace_the_cached_response() {
     let pacs = Pacs::new()
         .with_responses(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2")])
         .start()
         .await;
     let root = ArchiveRoot::start(&pacs).await;
-    read(&root, METADATA).await;
-    let answer = client::get_with_headers(&root.url(METADATA), &[("cache-control", "no-cache")]).await;
-    assert!(answer.text().contains("[\"1.2.2\"]"));
-    assert!(read(&root, METADATA).await.contains("[\"1.2.2\"]"), "the new response replaces the cached one");
+    get_text(&root, METADATA).await;
+    let response = client::get_with_headers(&root.url(METADATA), &[("cache-control", "no-cache")]).await;
+    assert!(response.text().contains("[\"1.2.2\"]"));
+    assert!(
+        get_text(&root, METADATA).await.contains("[\"1.2.2\"]"),
+        "the new response replaces the cached one"
+    );
 }
 
 #[tokio::test]
@@ -198,9 +203,9 @@ async fn frames_and_study_metadata_are_never_cached() {
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies/1.2/metadata", frames.as_str()] {
-        for reads in 1..3 {
-            read(&root, target).await;
-            assert_eq!(sent_for(&pacs, target), reads);
+        for expected_count in 1..3 {
+            get_text(&root, target).await;
+            assert_eq!(request_count(&pacs, target), expected_count);
         }
     }
 }

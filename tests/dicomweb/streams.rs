@@ -1,4 +1,4 @@
-//! Streamed bodies: complete, truncated, slow, compressed, and requested by range.
+//! Streamed bodies: complete, truncated, slow, compressed, and range requests.
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, ReceivedResponse};
@@ -7,7 +7,7 @@ use crate::support::retries::retry_with_longer_deadlines;
 
 const FRAMES: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames";
 
-fn study_of_two_parts() -> CannedResponse {
+fn two_parts() -> CannedResponse {
     CannedResponse::multipart(
         "b",
         [
@@ -33,33 +33,37 @@ async fn bodies_are_forwarded_byte_for_byte() {
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     for target in ["studies/1.2/bulkdata/1", "studies/1.2/bulkdata/2"] {
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.status, answer.is_complete), (200, true));
-        assert!(answer.body == body, "{target}");
+        let response = client::get(&root.url(target)).await;
+        assert_eq!((response.status, response.is_complete), (200, true));
+        assert!(response.body == body, "{target}");
     }
 }
 
 #[tokio::test]
 async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
     let body = vec![1; 100_000];
-    let short = CannedResponse::bytes("application/octet-stream", body)
-        .with_framing(Framing::WrongContentLength(200_000));
+    let short =
+        CannedResponse::bytes("application/octet-stream", body).with_framing(Framing::FalseLength(200_000));
     let pacs = Pacs::new().with_response("/studies/1.2/bulkdata/1", short.abort_after(100_000)).start().await;
-    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/bulkdata/1")).await;
-    assert_eq!((answer.status, answer.is_complete), (200, false));
-    assert_eq!(pacs.targets().len(), 1, "a request is not retried after its body has begun");
+    let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/bulkdata/1")).await;
+    assert_eq!((response.status, response.is_complete), (200, false));
+    assert_eq!(
+        pacs.targets().len(),
+        1,
+        "a request is not retried after a part of the body has been received"
+    );
 }
 
 #[tokio::test]
 async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response_begins() {
     let octets = |body: &str| CannedResponse::bytes("application/octet-stream", body);
     let image = |body: &str| CannedResponse::bytes("image/webp", body);
-    let parts = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01")
-        .with_framing(Framing::ContentLength);
-    for (target, scripted) in [
+    let parts =
+        CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01").with_framing(Framing::Length);
+    for (target, upstream_response) in [
         (
             "studies/1.2/bulkdata/1",
-            octets("0123456789").with_framing(Framing::WrongContentLength(20)).abort_after(10),
+            octets("0123456789").with_framing(Framing::FalseLength(20)).abort_after(10),
         ),
         ("studies/1.2/bulkdata/1", octets("0123456789").abort_after(0)),
         ("studies/1.2/bulkdata/1", octets("0123456789").with_framing(Framing::Chunked).abort_after(0)),
@@ -71,21 +75,21 @@ async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response
         ("studies/1.2/metadata", CannedResponse::json(r#"[{"a":"#)),
         (
             "studies/1.2/metadata",
-            CannedResponse::json("[]").with_framing(Framing::WrongContentLength(20)).abort_after(2),
+            CannedResponse::json("[]").with_framing(Framing::FalseLength(20)).abort_after(2),
         ),
         ("studies/1.2/metadata", CannedResponse::json("")),
         ("studies/1.2", parts.clone()),
         ("studies/1.2", parts.with_content_type("multipart/related")),
         ("studies", CannedResponse::json(r#"[{"0020000D":{"vr":"UI"}}"#)),
     ] {
-        let pacs = Pacs::new().with_response(&format!("/{target}"), scripted.clone()).start().await;
-        let answer = client::get(&ArchiveRoot::start(&pacs).await.url(target)).await;
-        assert_eq!((answer.status, answer.is_complete), (502, true), "{target} {scripted:?}");
-        assert!(answer.text().contains("Archive main"), "{}", answer.text());
+        let pacs = Pacs::new().with_response(&format!("/{target}"), upstream_response.clone()).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url(target)).await;
+        assert_eq!((response.status, response.is_complete), (502, true), "{target} {upstream_response:?}");
+        assert!(response.text().contains("Archive main"), "{}", response.text());
     }
 }
 
-/// Vendors answer some failures with 200 and an object that describes it.
+/// Some archives report a failure as an object with status 200.
 #[tokio::test]
 async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
@@ -95,37 +99,37 @@ async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
                 Pacs::new().with_response(&format!("/{target}"), CannedResponse::json(object)).start().await;
             for accept in ["application/dicom+json", "application/dicom+xml"] {
                 let root = ArchiveRoot::start(&pacs).await;
-                let answer = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
-                assert_eq!(answer.status, 502, "{target} {object}: {}", answer.text());
-                assert!(!answer.text().contains("no such study"));
+                let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+                assert_eq!(response.status, 502, "{target} {object}: {}", response.text());
+                assert!(!response.text().contains("no such study"));
             }
         }
     }
 }
 
 #[tokio::test]
-async fn frames_without_a_closing_delimiter_are_complete_only_with_profiles_that_allow_it() {
-    let open = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123")
+async fn frames_without_a_closing_delimiter_are_complete_only_if_the_profile_allows_it() {
+    let unclosed = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123")
         .with_framing(Framing::UntilClose);
     let pacs = Pacs::new()
-        .with_response(&format!("/{FRAMES}"), open.clone())
-        .with_response(&format!("/{FRAMES}/1"), open)
+        .with_response(&format!("/{FRAMES}"), unclosed.clone())
+        .with_response(&format!("/{FRAMES}/1"), unclosed)
         .start()
         .await;
     let generic = ArchiveRoot::start(&pacs).await;
-    let is_whole = |answer: ReceivedResponse| answer.is_complete && answer.status == 200;
-    assert!(!is_whole(client::get(&generic.url(FRAMES)).await));
-    for framing in [Framing::UntilClose, Framing::ContentLength, Framing::Chunked] {
-        let open =
+    let is_complete = |response: ReceivedResponse| response.is_complete && response.status == 200;
+    assert!(!is_complete(client::get(&generic.url(FRAMES)).await));
+    for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
+        let unclosed =
             CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").with_framing(framing);
-        let pacs = Pacs::new().with_response(&format!("/{FRAMES}"), open).start().await;
+        let pacs = Pacs::new().with_response(&format!("/{FRAMES}"), unclosed).start().await;
         let orthanc = ArchiveRoot::start_with_config(&pacs.url(), "profile = \"orthanc\"").await;
-        let ended = client::get(&orthanc.url(FRAMES)).await;
-        assert_eq!((ended.status, ended.is_complete), (200, true));
-        assert_eq!(ended.text(), "--b\r\n\r\n0123\r\n--b--\r\n", "{framing:?}");
+        let closed = client::get(&orthanc.url(FRAMES)).await;
+        assert_eq!((closed.status, closed.is_complete), (200, true));
+        assert_eq!(closed.text(), "--b\r\n\r\n0123\r\n--b--\r\n", "{framing:?}");
     }
     let orthanc = ArchiveRoot::start_with_config(&pacs.url(), "profile = \"orthanc\"").await;
-    assert!(!is_whole(client::get(&orthanc.url(&format!("{FRAMES}/1"))).await));
+    assert!(!is_complete(client::get(&orthanc.url(&format!("{FRAMES}/1"))).await));
 }
 
 #[tokio::test]
@@ -152,10 +156,10 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
         assert_eq!(
             (slow.is_complete, slow.text().as_str()),
             (true, body),
-            "longer than the deadline, but never idle"
+            "takes longer than the deadline, but is never idle"
         );
         let stalled = client::get(&root.url("studies/1.2/bulkdata/2")).await;
-        assert_eq!((stalled.status, stalled.is_complete), (504, true), "nothing has been sent yet");
+        assert_eq!((stalled.status, stalled.is_complete), (504, true), "the response has not started");
         let stalled = client::get(&root.url("studies/1.2/bulkdata/4")).await;
         assert_eq!((stalled.status, stalled.is_complete), (200, false));
         assert_eq!(client::get(&root.url("studies/1.2/bulkdata/3")).await.status, 504);
@@ -164,7 +168,7 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
 }
 
 #[tokio::test]
-async fn unrequested_gzip_is_decoded_unless_the_client_accepts_it() {
+async fn gzip_that_was_not_requested_is_decoded_unless_the_client_accepts_it() {
     let row = r#"[{"00080005":{"vr":"CS"}}]"#;
     let pacs = Pacs::new()
         .with_response("/studies", CannedResponse::json(row).gzip())
@@ -181,39 +185,39 @@ async fn unrequested_gzip_is_decoded_unless_the_client_accepts_it() {
         ("studies/1.2/metadata", "application/dicom+json"),
         ("studies/1.2/bulkdata/1", "image/png"),
     ] {
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.is_complete, answer.text().as_str()), (true, row), "{target}");
-        assert_eq!(answer.header("content-encoding"), None);
-        assert_eq!(answer.header("content-type"), Some(content_type));
+        let response = client::get(&root.url(target)).await;
+        assert_eq!((response.is_complete, response.text().as_str()), (true, row), "{target}");
+        assert_eq!(response.header("content-encoding"), None);
+        assert_eq!(response.header("content-type"), Some(content_type));
     }
-    let accepted =
+    let compressed =
         client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &[("Accept-Encoding", "gzip")]).await;
-    assert_eq!(accepted.header("content-encoding"), Some("gzip"));
-    assert_ne!(accepted.text(), row);
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    assert_ne!(compressed.text(), row);
 }
 
 #[tokio::test]
 async fn a_compressed_response_above_the_size_limit_is_aborted() {
-    let mut blanks = vec![b' '; 128 * 1024 * 1024];
-    blanks[0] = b'[';
+    let mut body = vec![b' '; 128 * 1024 * 1024];
+    body[0] = b'[';
     let pacs = Pacs::new()
-        .with_response("/studies", CannedResponse::bytes("application/json", blanks).gzip())
+        .with_response("/studies", CannedResponse::bytes("application/json", body).gzip())
         .start()
         .await;
     let root = ArchiveRoot::start(&pacs).await;
-    let answer = client::get(&root.url("studies")).await;
-    assert!(!answer.is_complete);
-    assert!(answer.body.len() < 64 * 1024 * 1024, "{}", answer.body.len());
+    let response = client::get(&root.url("studies")).await;
+    assert!(!response.is_complete);
+    assert!(response.body.len() < 64 * 1024 * 1024, "{}", response.body.len());
 }
 
 #[tokio::test]
 async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
-    let part = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n")
+    let partial = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n")
         .with_status(206)
         .header("Content-Range", "bytes 0-4/100");
     let pacs = Pacs::new()
         .with_study(Study::new("1.2").series("1.2.1", "CT", 1))
-        .with_responses("/studies/1.2", [part, study_of_two_parts()])
+        .with_responses("/studies/1.2", [partial, two_parts()])
         .with_response(
             "/studies/1.2/bulkdata/1",
             CannedResponse::bytes("application/octet-stream", "01234")
@@ -226,17 +230,17 @@ async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
     let range = [("Range", "bytes=0-4")];
     assert_eq!(client::get_with_headers(&root.url("studies/1.2/metadata"), &range).await.status, 200);
     assert_eq!(pacs.requests()[0].header("range"), None);
-    let whole = client::get_with_headers(&root.url("studies/1.2"), &range).await;
-    assert_eq!((whole.status, whole.is_complete), (200, true));
-    let octets = client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &range).await;
-    assert_eq!((octets.status, octets.header("content-range")), (206, Some("bytes 0-4/100")));
-    assert_eq!(octets.header("content-length"), Some("5"));
-    let several = [("Range", "bytes=0-0,2-2"), ("If-Range", "\"a\"")];
-    client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &several).await;
+    let complete = client::get_with_headers(&root.url("studies/1.2"), &range).await;
+    assert_eq!((complete.status, complete.is_complete), (200, true));
+    let partial = client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &range).await;
+    assert_eq!((partial.status, partial.header("content-range")), (206, Some("bytes 0-4/100")));
+    assert_eq!(partial.header("content-length"), Some("5"));
+    let two_ranges = [("Range", "bytes=0-0,2-2"), ("If-Range", "\"a\"")];
+    client::get_with_headers(&root.url("studies/1.2/bulkdata/1"), &two_ranges).await;
     let sent = pacs.requests().pop().unwrap();
     assert_eq!(
         (sent.header("range"), sent.header("if-range")),
         (None, None),
-        "several ranges are answered with the whole body"
+        "a request for several ranges gets the whole body"
     );
 }

@@ -23,12 +23,12 @@ async fn urls_in_rows_and_metadata_are_rewritten_to_the_gateway() {
             "studies/1.2/metadata",
             "studies/1.2/series/1.2.1/metadata",
         ] {
-            let answer = client::get(&root.url(target)).await;
-            assert!(answer.is_complete);
-            let text = answer.text();
+            let response = client::get(&root.url(target)).await;
+            assert!(response.is_complete);
+            let text = response.text();
             assert!(!text.contains("inner.example") && !text.contains("127.0.0.1"), "{target}: {text}");
             assert!(text.contains(&format!("\"{PUBLIC_URL}/studies/1.2")), "{target}: {text}");
-            let rows = answer.json();
+            let rows = response.json();
             assert!(rows.as_array().is_some_and(|rows| !rows.is_empty()), "{target}");
         }
     }
@@ -46,9 +46,9 @@ async fn urls_outside_the_archive_are_removed() {
         .with_response("/studies/1.2/metadata", CannedResponse::json(row.to_string()))
         .start()
         .await;
-    let answer = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/metadata")).await;
+    let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/metadata")).await;
     assert_eq!(
-        answer.json(),
+        response.json(),
         json!([{
             "00081190": {"vr": "UR", "Value": [""]},
             "7FE00010": {"vr": "OW", "BulkDataURI": ""},
@@ -62,7 +62,7 @@ async fn urls_outside_the_archive_are_removed() {
 async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
     let data: Vec<u8> = (0..=255).cycle().take(200_000).collect();
     let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1,2";
-    let answer = CannedResponse::multipart(
+    let response = CannedResponse::multipart(
         "boundary",
         [
             (
@@ -72,13 +72,13 @@ async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
             ("Content-Type: application/octet-stream\r\nContent-Location: http://third/x", data.as_slice()),
         ],
     );
-    for framing in [Framing::UntilClose, Framing::Chunked, Framing::ContentLength] {
+    for framing in [Framing::UntilClose, Framing::Chunked, Framing::Length] {
         let pacs = Pacs::new()
-            .with_response(&format!("/{frames}"), answer.clone().with_framing(framing))
+            .with_response(&format!("/{frames}"), response.clone().with_framing(framing))
             .start()
             .await;
-        let answer = client::get(&ArchiveRoot::start(&pacs).await.url(frames)).await;
-        assert!(answer.is_complete);
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url(frames)).await;
+        assert!(response.is_complete);
         let mut expected = Vec::new();
         let location =
             format!("\r\nContent-Location: {PUBLIC_URL}/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1");
@@ -90,6 +90,6 @@ async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
             expected.extend_from_slice(b"\r\n");
         }
         expected.extend_from_slice(b"--boundary--\r\n");
-        assert!(answer.body == expected, "{framing:?}");
+        assert!(response.body == expected, "{framing:?}");
     }
 }

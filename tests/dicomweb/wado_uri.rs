@@ -7,8 +7,8 @@ use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 const UIDS: &str = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
 
-/// The beginning of a Part 10 file, with its Media Storage SOP Instance UID.
-fn file_of(instance: &str) -> Vec<u8> {
+/// Encodes the start of a Part 10 file: its first element is Media Storage SOP Instance UID.
+fn file_with_uid(instance: &str) -> Vec<u8> {
     let mut file = [&[0; 128][..], b"DICM\x02\0\x03\0UI"].concat();
     file.extend(u16::try_from(instance.len()).unwrap().to_le_bytes());
     file.extend(instance.as_bytes());
@@ -27,16 +27,16 @@ async fn get(root: &ArchiveRoot, query: &str) -> ReceivedResponse {
 #[tokio::test]
 async fn objects_are_forwarded_byte_for_byte_and_queries_sent_in_canonical_form() {
     let pacs = Pacs::new()
-        .with_response("/uri/wado", CannedResponse::bytes("application/dicom", file_of("1.2.3.4")))
+        .with_response("/uri/wado", CannedResponse::bytes("application/dicom", file_with_uid("1.2.3.4")))
         .start()
         .await;
     let root = root(&pacs).await;
     let query = "objectUID=1.2.3.4&contentType=application%2Fdicom&seriesUID=1.2.3&transferSyntax=1.2.840.10008.1.2.1&\
                  studyUID=1.2&requestType=WADO";
-    let answer = get(&root, query).await;
-    assert_eq!((answer.status, answer.is_complete), (200, true));
-    assert_eq!(answer.header("content-type"), Some("application/dicom"));
-    assert_eq!(answer.body, file_of("1.2.3.4"));
+    let response = get(&root, query).await;
+    assert_eq!((response.status, response.is_complete), (200, true));
+    assert_eq!(response.header("content-type"), Some("application/dicom"));
+    assert_eq!(response.body, file_with_uid("1.2.3.4"));
     let target = format!(
         "/dicom-web/uri/wado?{UIDS}&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.1"
     );
@@ -60,12 +60,12 @@ async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_re
         .start()
         .await;
     let root = root(&pacs).await;
-    let rendering =
+    let parameters =
         "rows=64&columns=64&windowCenter=40&windowWidth=400&frameNumber=2&region=0,0,0.5,0.5&imageQuality=80";
-    let image = get(&root, &format!("{UIDS}&{rendering}&annotation=patient,technique")).await;
-    assert_eq!((image.status, image.text().as_str()), (200, "jpeg"));
+    let rendered = get(&root, &format!("{UIDS}&{parameters}&annotation=patient,technique")).await;
+    assert_eq!((rendered.status, rendered.text().as_str()), (200, "jpeg"));
     assert!(
-        pacs.targets()[0].ends_with(&format!("{rendering}&annotation=patient,technique")),
+        pacs.targets()[0].ends_with(&format!("{parameters}&annotation=patient,technique")),
         "{:?}",
         pacs.targets()
     );
@@ -97,25 +97,29 @@ async fn invalid_requests_cause_no_upstream_request() {
         &format!("{UIDS}&contentType=image/png%26x=1"),
         &format!("{UIDS}&charset=%zz"),
     ] {
-        let answer = get(&root, query).await;
-        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        let response = get(&root, query).await;
+        assert_eq!(response.status, 400, "{query}: {}", response.text());
     }
     assert_eq!(client::send("POST", &root.url(&format!("wado?{UIDS}")), &[]).await.status, 405);
     assert_eq!(pacs.targets(), [""; 0]);
-    let none = get(&ArchiveRoot::start(&pacs).await, UIDS).await;
-    assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
+    let unsupported = get(&ArchiveRoot::start(&pacs).await, UIDS).await;
+    assert!(
+        unsupported.status == 404 && unsupported.text().contains("wado_uri_url"),
+        "{}",
+        unsupported.text()
+    );
 }
 
 #[tokio::test]
 async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requested() {
-    let slowly = std::time::Duration::from_millis(1);
+    let pause = std::time::Duration::from_millis(1);
     let pacs = Pacs::new()
         .with_responses(
             "/uri/wado",
             [
-                CannedResponse::bytes("application/dicom", file_of("2.25.1")),
-                CannedResponse::bytes("application/dicom", file_of("1.2.3.4")),
-                CannedResponse::bytes("application/dicom", file_of("1.2.3.4")).in_pieces(100, slowly),
+                CannedResponse::bytes("application/dicom", file_with_uid("2.25.1")),
+                CannedResponse::bytes("application/dicom", file_with_uid("1.2.3.4")),
+                CannedResponse::bytes("application/dicom", file_with_uid("1.2.3.4")).in_pieces(100, pause),
             ],
         )
         .start()
@@ -124,42 +128,53 @@ async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requ
     let url = root.url(&format!("wado?{UIDS}&contentType=application/dicom&anonymize=yes"));
     let anonymous = client::get_with_headers(&url, &[("Range", "bytes=500-")]).await;
     assert_eq!((anonymous.status, anonymous.is_complete), (200, true));
-    assert_eq!(anonymous.body, file_of("2.25.1"));
+    assert_eq!(anonymous.body, file_with_uid("2.25.1"));
     assert_eq!(pacs.requests()[0].header("range"), None);
     for _ in 0..2 {
-        let named = client::get(&url).await;
-        assert_eq!(named.status, 501, "{}", named.text());
-        assert!(!named.text().contains("1.2.3.4"));
+        let not_anonymized = client::get(&url).await;
+        assert_eq!(not_anonymized.status, 501, "{}", not_anonymized.text());
+        assert!(!not_anonymized.text().contains("1.2.3.4"));
     }
 }
 
 #[tokio::test]
 async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has_the_service() {
-    let holder_of = |study: &str, file: &str| {
+    let archive_with = |study: &str, file_uid: &str| {
         let study = Study::new(study).series(&format!("{study}.3"), "CT", 1);
         Pacs::new()
             .with_study(study)
-            .with_response("/uri/wado", CannedResponse::bytes("application/dicom", file_of(file)))
+            .with_response("/uri/wado", CannedResponse::bytes("application/dicom", file_with_uid(file_uid)))
             .start()
     };
-    let (empty, without) = (holder_of("1.8", "9.1").await, holder_of("1.2", "9.2").await);
-    let with = holder_of("1.2", "9.3").await;
-    let uri = |pacs: &RunningPacs| format!("wado_uri_url = \"{}/uri/wado\"\n", pacs.url());
-    let archive = |id: &str, pacs: &RunningPacs, more: &str| {
-        format!("[[archive]]\nid = \"{id}\"\nurl = \"{}\"\n{more}", pacs.url())
+    let without_object = archive_with("1.8", "9.1").await;
+    let without_service = archive_with("1.2", "9.2").await;
+    let with_both = archive_with("1.2", "9.3").await;
+    let service = |pacs: &RunningPacs| format!("wado_uri_url = \"{}/uri/wado\"\n", pacs.url());
+    let archive = |id: &str, pacs: &RunningPacs, service: &str| {
+        format!("[[archive]]\nid = \"{id}\"\nurl = \"{}\"\n{service}", pacs.url())
     };
-    let (second, third) = (archive("second", &without, ""), archive("third", &with, &uri(&with)));
-    let gateway = RunningGateway::start(&empty.url(), &format!("{}{second}{third}", uri(&empty))).await;
+    let second = archive("second", &without_service, "");
+    let third = archive("third", &with_both, &service(&with_both));
+    let gateway =
+        RunningGateway::start(&without_object.url(), &format!("{}{second}{third}", service(&without_object)))
+            .await;
     let found = gateway.get(&format!("/dicom-web/wado?{UIDS}")).await;
     assert_eq!((found.status, found.is_complete), (200, true), "{}", found.text());
-    assert_eq!(found.body, file_of("9.3"));
-    let elsewhere = UIDS.replace("studyUID=1.2&", "studyUID=1.9&");
-    assert_eq!(gateway.get(&format!("/dicom-web/wado?{elsewhere}")).await.status, 404);
+    assert_eq!(found.body, file_with_uid("9.3"));
+    let unknown_study = UIDS.replace("studyUID=1.2&", "studyUID=1.9&");
+    assert_eq!(gateway.get(&format!("/dicom-web/wado?{unknown_study}")).await.status, 404);
     assert_eq!(gateway.get("/dicom-web/wado?requestType=WADO").await.status, 400);
-    let was_queried = |pacs: &RunningPacs| pacs.targets().iter().any(|target| target.contains("/uri/wado"));
-    assert!(!was_queried(&empty) && !was_queried(&without) && was_queried(&with));
+    let has_wado_request =
+        |pacs: &RunningPacs| pacs.targets().iter().any(|target| target.contains("/uri/wado"));
+    assert!(!has_wado_request(&without_object));
+    assert!(!has_wado_request(&without_service));
+    assert!(has_wado_request(&with_both));
 
-    let unsupported = RunningGateway::start(&empty.url(), &second).await;
-    let none = unsupported.get(&format!("/dicom-web/wado?{UIDS}")).await;
-    assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
+    let gateway = RunningGateway::start(&without_object.url(), &second).await;
+    let unsupported = gateway.get(&format!("/dicom-web/wado?{UIDS}")).await;
+    assert!(
+        unsupported.status == 404 && unsupported.text().contains("wado_uri_url"),
+        "{}",
+        unsupported.text()
+    );
 }

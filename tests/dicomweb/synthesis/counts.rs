@@ -13,24 +13,24 @@ fn row(elements: &[(&str, &str)]) -> Value {
     elements.iter().map(|(tag, value)| ((*tag).to_owned(), json!({"vr": "UI", "Value": [value]}))).collect()
 }
 
-fn list(rows: impl IntoIterator<Item = Value>) -> CannedResponse {
+fn rows_response(rows: impl IntoIterator<Item = Value>) -> CannedResponse {
     CannedResponse::json(Value::from_iter(rows).to_string())
 }
 
-/// An archive like DICOM-RST in front of dcmqrscp: it returns no counts, and finds instances only within a series.
-fn without_counts() -> Pacs {
+/// Returns an archive like DICOM-RST in front of dcmqrscp, which returns no counts, and finds instances only within a series.
+fn pacs_without_counts() -> Pacs {
     let series = |uid: &str, modality: &str| row(&[("0020000E", uid), ("00080060", modality)]);
-    let instances = |uids: &[&str]| list(uids.iter().map(|uid| row(&[("00080018", uid)])));
+    let instances = |uids: &[&str]| rows_response(uids.iter().map(|uid| row(&[("00080018", uid)])));
     Pacs::new()
-        .with_response("/studies", list(["1.2", "1.3", "1.4"].map(|uid| row(&[("0020000D", uid)]))))
+        .with_response("/studies", rows_response(["1.2", "1.3", "1.4"].map(|uid| row(&[("0020000D", uid)]))))
         .with_response(
             "/studies/1.2/series",
-            list([series("1.2.1", "CT"), series("1.2.2", "SR"), series("1.2.3", "CT")]),
+            rows_response([series("1.2.1", "CT"), series("1.2.2", "SR"), series("1.2.3", "CT")]),
         )
         .with_response("/studies/1.2/series/1.2.1/instances", instances(&["1.2.1.1", "1.2.1.2"]))
         .with_response("/studies/1.2/series/1.2.2/instances", instances(&["1.2.2.1", "1.2.2.1"]))
         .with_response("/studies/1.2/series/1.2.3/instances", instances(&["1.2.3.1"]))
-        .with_response("/studies/1.3/series", list([series("1.3.1", "MR"), series("1.3.2", "MR")]))
+        .with_response("/studies/1.3/series", rows_response([series("1.3.1", "MR"), series("1.3.2", "MR")]))
         .with_response("/studies/1.3/series/1.3.1/instances", instances(&["1.3.1.1"]))
         .with_response("/studies/1.3/series/1.3.2/instances", CannedResponse::json("[]"))
         .with_response("/studies/1.4/series", CannedResponse::json("[]"))
@@ -40,19 +40,20 @@ fn value(row: &Value, tag: &str) -> Value {
     row[tag].get("Value").cloned().unwrap_or_default()
 }
 
-fn rows(answer: &ReceivedResponse) -> Vec<Value> {
-    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
-    answer.json().as_array().unwrap().clone()
+fn rows(response: &ReceivedResponse) -> Vec<Value> {
+    assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
+    response.json().as_array().unwrap().clone()
 }
 
 #[tokio::test]
 async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
-    let pacs = without_counts().start().await;
+    let pacs = pacs_without_counts().start().await;
     let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let studies = rows(&client::get(&root.url("studies")).await);
-    let selected = |row: &Value| ["0020000D", "00080061", "00201206", "00201208"].map(|tag| value(row, tag));
+    let selected_values =
+        |row: &Value| ["0020000D", "00080061", "00201206", "00201208"].map(|tag| value(row, tag));
     assert_eq!(
-        studies.iter().map(selected).collect::<Vec<_>>(),
+        studies.iter().map(selected_values).collect::<Vec<_>>(),
         [
             [json!(["1.2"]), json!(["CT", "SR"]), json!([3]), json!([4])],
             [json!(["1.3"]), json!(["MR"]), json!([2]), Value::Null],
@@ -67,19 +68,19 @@ async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
 #[tokio::test]
 async fn attributes_that_the_archive_returns_are_not_synthesized() {
     let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
-    let (plain, root) =
+    let (original, root) =
         (ArchiveRoot::start(&pacs).await, ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await);
     for target in ["studies", "studies/1.2/series", "studies/1.2/series/1.2.1/instances"] {
-        let before = pacs.targets().len();
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!(pacs.targets().len(), before + 1, "{target}");
-        assert_eq!(answer.text(), client::get(&plain.url(target)).await.text(), "{target}");
+        let request_count = pacs.targets().len();
+        let response = client::get(&root.url(target)).await;
+        assert_eq!(pacs.targets().len(), request_count + 1, "{target}");
+        assert_eq!(response.text(), client::get(&original.url(target)).await.text(), "{target}");
     }
 }
 
 #[tokio::test]
 async fn searches_by_synthesized_attributes_are_rejected() {
-    let pacs = without_counts().start().await;
+    let pacs = pacs_without_counts().start().await;
     let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for target in [
         "studies?ModalitiesInStudy=CT",
@@ -87,8 +88,8 @@ async fn searches_by_synthesized_attributes_are_rejected() {
         "studies?NumberOfStudyRelatedInstances=4",
         "studies/1.2/series?NumberOfSeriesRelatedInstances=1",
     ] {
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!(answer.status, 501, "{target}: {}", answer.text());
+        let response = client::get(&root.url(target)).await;
+        assert_eq!(response.status, 501, "{target}: {}", response.text());
     }
     assert_eq!(pacs.targets(), [""; 0]);
     assert_eq!(client::get(&root.url("studies?includefield=ModalitiesInStudy")).await.status, 200);
@@ -98,59 +99,64 @@ async fn searches_by_synthesized_attributes_are_rejected() {
 
 #[tokio::test]
 async fn synthesis_of_more_studies_than_max_opened_is_rejected() {
-    let pacs = without_counts().start().await;
-    for (most, status) in [(2, 413), (5, 413), (8, 200)] {
-        let lines = format!("{SYNTHESIZED}\n[search]\nmax_opened = {most}");
-        let root = ArchiveRoot::start_with_config(&pacs.url(), &lines).await;
-        let answer = client::get(&root.url("studies")).await;
-        assert_eq!(answer.status, status, "{most}: {}", answer.text());
+    let pacs = pacs_without_counts().start().await;
+    for (max_opened, status) in [(2, 413), (5, 413), (8, 200)] {
+        let config = format!("{SYNTHESIZED}\n[search]\nmax_opened = {max_opened}");
+        let root = ArchiveRoot::start_with_config(&pacs.url(), &config).await;
+        let response = client::get(&root.url("studies")).await;
+        assert_eq!(response.status, status, "{max_opened}: {}", response.text());
     }
 }
 
 #[tokio::test]
-async fn a_failed_search_below_a_study_fails_the_list() {
+async fn a_failed_search_below_a_study_fails_the_rows_response() {
     for failure in
         [CannedResponse::status(500), CannedResponse::json("[{\"a\":"), CannedResponse::html("<html>")]
     {
         let pacs = Pacs::new()
-            .with_response("/studies", list([row(&[("0020000D", "1.2")])]))
+            .with_response("/studies", rows_response([row(&[("0020000D", "1.2")])]))
             .with_response("/studies/1.2/series", failure.clone())
             .start()
             .await;
         let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
-        let answer = client::get(&root.url("studies")).await;
-        assert_eq!(answer.status, 502, "{failure:?}: {}", answer.text());
+        let response = client::get(&root.url("studies")).await;
+        assert_eq!(response.status, 502, "{failure:?}: {}", response.text());
     }
 }
 
 #[tokio::test]
 async fn a_study_of_two_patients_gets_no_counts() {
-    let of = |patient: &str| row(&[("0020000D", "1.2"), ("00100020", patient)]);
-    for (second, counted) in [("P1", true), ("P2", false)] {
+    let study_of = |patient: &str| row(&[("0020000D", "1.2"), ("00100020", patient)]);
+    for (second_patient, count) in [("P1", json!([1])), ("P2", Value::Null)] {
         let pacs = Pacs::new()
-            .with_response("/studies", list([of("P1"), of(second)]))
-            .with_response("/studies/1.2/series", list([row(&[("0020000E", "1.2.1"), ("00080060", "CT")])]))
-            .with_response("/studies/1.2/series/1.2.1/instances", list([row(&[("00080018", "1.2.1.1")])]))
+            .with_response("/studies", rows_response([study_of("P1"), study_of(second_patient)]))
+            .with_response(
+                "/studies/1.2/series",
+                rows_response([row(&[("0020000E", "1.2.1"), ("00080060", "CT")])]),
+            )
+            .with_response(
+                "/studies/1.2/series/1.2.1/instances",
+                rows_response([row(&[("00080018", "1.2.1.1")])]),
+            )
             .start()
             .await;
         let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
         let rows = rows(&client::get(&root.url("studies")).await);
-        let expected = if counted { json!([1]) } else { Value::Null };
-        assert!(rows.iter().all(|row| value(row, "00201208") == expected), "{second}: {rows:?}");
+        assert!(rows.iter().all(|row| value(row, "00201208") == count), "{second_patient}: {rows:?}");
         assert_eq!(rows.len(), 2);
     }
 }
 
 #[tokio::test]
 async fn counts_are_synthesized_at_the_aggregate_root() {
-    let first = without_counts().start().await;
+    let first = pacs_without_counts().start().await;
     let second = Pacs::new().with_study(Study::new("2.1").series("2.1.1", "US", 7)).start().await;
-    let more = format!("{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
-    let gateway = RunningGateway::start(&first.url(), &more).await;
+    let config = format!("{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
+    let gateway = RunningGateway::start(&first.url(), &config).await;
     let rows = rows(&gateway.get("/dicom-web/studies?limit=3").await);
-    let selected = |row: &Value| ["0020000D", "00201206"].map(|tag| value(row, tag));
+    let selected_values = |row: &Value| ["0020000D", "00201206"].map(|tag| value(row, tag));
     assert_eq!(
-        rows.iter().map(selected).collect::<Vec<_>>(),
+        rows.iter().map(selected_values).collect::<Vec<_>>(),
         [[json!(["1.2"]), json!([3])], [json!(["2.1"]), json!([1])], [json!(["1.3"]), json!([2])]]
     );
 }

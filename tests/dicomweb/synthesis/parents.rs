@@ -12,12 +12,13 @@ const SERIES: &str = r#"{ "00080060" :{"vr":"CS","Value":["C\u0054"]},"0020000E"
 
 #[tokio::test]
 async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
-    let has_it = r#"{ "0020000D" : {"vr":"UI","Value":["1.2"]}, "0020000E":{"vr":"UI","Value":["1.2.4"]} }"#;
+    let complete_row =
+        r#"{ "0020000D" : {"vr":"UI","Value":["1.2"]}, "0020000E":{"vr":"UI","Value":["1.2.4"]} }"#;
     let instance = r#"{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}"#;
     let pacs = Pacs::new()
         .with_response(
             "/studies/1.2/series",
-            CannedResponse::json(format!("[{SERIES}, {has_it}]")).header("ETag", "\"a\""),
+            CannedResponse::json(format!("[{SERIES}, {complete_row}]")).header("ETag", "\"a\""),
         )
         .with_response("/studies/1.2/instances", CannedResponse::json(format!("[{instance}]")))
         .with_response("/studies/1.2/series/1.2.3/instances", CannedResponse::json(format!("[{instance}]")))
@@ -28,22 +29,22 @@ async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
     let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let study = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.3"]}"#;
-    let put = SERIES
+    let series_row = SERIES
         .replace("{ \"00080060\" :", "{\"00080060\":")
         .replace("\"0020000E\"", &format!("{study},\"0020000E\""));
-    let put = put.replace(", \"00200011\"", ",\"00200011\"");
+    let series_row = series_row.replace(", \"00200011\"", ",\"00200011\"");
     let uid = r#""00080018":{"vr":"UI","Value":["1.2.3.1"]}"#;
     for (target, expected) in [
-        ("studies/1.2/series", format!("[{put},{has_it}]")),
+        ("studies/1.2/series", format!("[{series_row},{complete_row}]")),
         ("studies/1.2/instances", format!("[{{{uid},{study}}}]")),
         ("studies/1.2/series/1.2.3/instances", format!("[{{{uid},{study},{series}}}]")),
         ("studies", "[{\"00100020\":{\"vr\":\"LO\"}}]".to_owned()),
         ("series", format!("[{SERIES}]")),
     ] {
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
-        assert_eq!(answer.text(), expected, "{target}");
-        assert_eq!(answer.header("etag"), None, "{target}");
+        let response = client::get(&root.url(target)).await;
+        assert_eq!((response.status, response.is_complete), (200, true), "{target}");
+        assert_eq!(response.text(), expected, "{target}");
+        assert_eq!(response.header("etag"), None, "{target}");
     }
 }
 
@@ -67,12 +68,12 @@ async fn rows_of_other_resources_are_removed() {
         ("studies/1.2/series/1.2.9/instances", 0),
         ("studies/1.9/series", 0),
     ] {
-        let answer = client::get(&root.url(target)).await;
-        assert_eq!((answer.status, answer.is_complete), (200, true), "{target}");
-        assert_eq!(answer.json().as_array().unwrap().len(), expected, "{target}");
+        let response = client::get(&root.url(target)).await;
+        assert_eq!((response.status, response.is_complete), (200, true), "{target}");
+        assert_eq!(response.json().as_array().unwrap().len(), expected, "{target}");
     }
-    let unknown = client::get(&root.url("studies/1.2/series/1.2.9/metadata")).await;
-    assert_eq!(unknown.status, 404, "{}", unknown.text());
+    let unknown_series = client::get(&root.url("studies/1.2/series/1.2.9/metadata")).await;
+    assert_eq!(unknown_series.status, 404, "{}", unknown_series.text());
 }
 
 #[tokio::test]
@@ -84,44 +85,44 @@ async fn parent_uids_are_synthesized_in_xml() {
         .await;
     let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
-    let answer = client::get_with_headers(&root.url("studies/1.2/series"), &xml).await;
-    assert_eq!((answer.status, answer.is_complete), (200, true), "{}", answer.text());
+    let response = client::get_with_headers(&root.url("studies/1.2/series"), &xml).await;
+    assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
     assert!(
-        answer
+        response
             .header("content-type")
             .unwrap()
             .starts_with("multipart/related; type=\"application/dicom+xml\"")
     );
-    assert_eq!(answer.text().matches("keyword=\"StudyInstanceUID\"").count(), 2, "{}", answer.text());
-    let none = client::get_with_headers(&root.url("studies/1.3/series"), &xml).await;
-    assert_eq!((none.status, none.body.len()), (204, 0));
+    assert_eq!(response.text().matches("keyword=\"StudyInstanceUID\"").count(), 2, "{}", response.text());
+    let empty = client::get_with_headers(&root.url("studies/1.3/series"), &xml).await;
+    assert_eq!((empty.status, empty.body.len()), (204, 0));
 }
 
 #[tokio::test]
 async fn a_truncated_list_aborts_the_transfer() {
     let list = format!("[{SERIES}, {SERIES}]");
-    let cut = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).abort_after(length));
-    let pacs = Pacs::new().with_responses("/studies/1.2/series", cut).start().await;
+    let truncated = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).abort_after(length));
+    let pacs = Pacs::new().with_responses("/studies/1.2/series", truncated).start().await;
     let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
     for length in 0..list.len() {
-        let answer = client::get(&root.url("studies/1.2/series")).await;
-        assert!(answer.status >= 500 || !answer.is_complete, "{length}: {}", answer.text());
+        let response = client::get(&root.url("studies/1.2/series")).await;
+        assert!(response.status >= 500 || !response.is_complete, "{length}: {}", response.text());
     }
     assert!(client::get(&root.url("studies/1.2/series")).await.is_complete);
 }
 
 #[tokio::test]
 async fn parent_uids_are_synthesized_at_the_aggregate_root() {
-    let answer = |series: &str| {
+    let series_rows = |series: &str| {
         CannedResponse::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#))
     };
-    let first = Pacs::new().with_response("/studies/1.2/series", answer("1.2.3")).start().await;
-    let second = Pacs::new().with_response("/studies/1.2/series", answer("1.2.4")).start().await;
-    let more = format!(
+    let first = Pacs::new().with_response("/studies/1.2/series", series_rows("1.2.3")).start().await;
+    let second = Pacs::new().with_response("/studies/1.2/series", series_rows("1.2.4")).start().await;
+    let config = format!(
         "{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SYNTHESIZED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
         second.url()
     );
-    let gateway = RunningGateway::start(&first.url(), &more).await;
+    let gateway = RunningGateway::start(&first.url(), &config).await;
     let rows = gateway.get("/dicom-web/studies/1.2/series").await;
     let rows = rows.json();
     for (row, series) in rows.as_array().unwrap().iter().zip(["1.2.3", "1.2.4"]) {
