@@ -24,7 +24,7 @@ fn row(uid: &str, name: &str) -> Value {
 }
 
 fn matches(name: &str, value: &str) -> Vec<(String, QueryCondition)> {
-    vec![(name.to_owned(), QueryCondition::Exactly(value.to_owned()))]
+    vec![(name.to_owned(), QueryCondition::Equals(value.to_owned()))]
 }
 
 const ROOTS: [&str; 2] = ["/dicom-web/main/studies", "/dicom-web/studies"];

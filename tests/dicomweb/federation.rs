@@ -148,7 +148,7 @@ async fn a_list_that_changes_while_it_is_read_is_read_again() {
         [(Change::Deleted("5.1".to_owned()), 2), (Change::Added(Study::new("5.0")), 0)]
     {
         let pacs = pacs_with_studies(15)
-            .with_paging(Paging::CutAt(5))
+            .with_paging(Paging::Truncated(5))
             .change_after_searches(2, change)
             .start()
             .await;
@@ -165,7 +165,7 @@ async fn a_list_that_keeps_changing_is_a_temporary_error() {
     };
     let pacs = [2, 5, 8]
         .into_iter()
-        .fold(pacs_with_studies(12).with_paging(Paging::CutAt(5)), changing)
+        .fold(pacs_with_studies(12).with_paging(Paging::Truncated(5)), changing)
         .start()
         .await;
     let gateway = start_gateway(&[&pacs]).await;

@@ -42,8 +42,8 @@ async fn bodies_are_forwarded_byte_for_byte() {
 #[tokio::test]
 async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
     let body = vec![1; 100_000];
-    let short =
-        CannedResponse::bytes("application/octet-stream", body).with_framing(Framing::FalseLength(200_000));
+    let short = CannedResponse::bytes("application/octet-stream", body)
+        .with_framing(Framing::WrongContentLength(200_000));
     let pacs = Pacs::new().with_response("/studies/1.2/bulkdata/1", short.abort_after(100_000)).start().await;
     let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/bulkdata/1")).await;
     assert_eq!((response.status, response.is_complete), (200, false));
@@ -58,12 +58,12 @@ async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
 async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response_begins() {
     let octets = |body: &str| CannedResponse::bytes("application/octet-stream", body);
     let image = |body: &str| CannedResponse::bytes("image/webp", body);
-    let parts =
-        CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01").with_framing(Framing::Length);
+    let parts = CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n01")
+        .with_framing(Framing::ContentLength);
     for (target, upstream_response) in [
         (
             "studies/1.2/bulkdata/1",
-            octets("0123456789").with_framing(Framing::FalseLength(20)).abort_after(10),
+            octets("0123456789").with_framing(Framing::WrongContentLength(20)).abort_after(10),
         ),
         ("studies/1.2/bulkdata/1", octets("0123456789").abort_after(0)),
         ("studies/1.2/bulkdata/1", octets("0123456789").with_framing(Framing::Chunked).abort_after(0)),
@@ -75,7 +75,7 @@ async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response
         ("studies/1.2/metadata", CannedResponse::json(r#"[{"a":"#)),
         (
             "studies/1.2/metadata",
-            CannedResponse::json("[]").with_framing(Framing::FalseLength(20)).abort_after(2),
+            CannedResponse::json("[]").with_framing(Framing::WrongContentLength(20)).abort_after(2),
         ),
         ("studies/1.2/metadata", CannedResponse::json("")),
         ("studies/1.2", parts.clone()),
@@ -119,7 +119,7 @@ async fn frames_without_a_closing_delimiter_are_complete_only_if_the_profile_all
     let generic = ArchiveRoot::start(&pacs).await;
     let is_complete = |response: ReceivedResponse| response.is_complete && response.status == 200;
     assert!(!is_complete(client::get(&generic.url(FRAMES)).await));
-    for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
+    for framing in [Framing::UntilClose, Framing::ContentLength, Framing::Chunked] {
         let unclosed =
             CannedResponse::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").with_framing(framing);
         let pacs = Pacs::new().with_response(&format!("/{FRAMES}"), unclosed).start().await;

@@ -31,22 +31,26 @@ impl Case {
 
     /// Asserts that every truncated response looks incomplete, and that the untruncated response is complete.
     async fn assert_incomplete_if_truncated(self) {
-        // FalseLength is the length of the truncated body, which a proxy in front of the archive may send.
-        for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked, Framing::FalseLength(0)] {
-            let complete = self.is_complete.clone().with_framing(framing);
+        // WrongContentLength is the length of the truncated body, which a proxy in front of the archive may send.
+        for framing in
+            [Framing::UntilClose, Framing::ContentLength, Framing::Chunked, Framing::WrongContentLength(0)]
+        {
+            let complete = self.complete.clone().with_framing(framing);
             let lengths = match framing {
                 // A search response with Content-Length 0 has no matches.
-                Framing::FalseLength(_) if self.target == "studies" => {
+                Framing::WrongContentLength(_) if self.target == "studies" => {
                     1..complete.length() - self.epilogue_length
                 }
                 // Only the end of the multipart body or the JSON shows that the body is complete.
-                Framing::UntilClose | Framing::FalseLength(_) => 0..complete.length() - self.epilogue_length,
+                Framing::UntilClose | Framing::WrongContentLength(_) => {
+                    0..complete.length() - self.epilogue_length
+                }
                 // The last chunk is missing.
                 Framing::Chunked => 0..complete.length() + 1,
-                Framing::Length => 0..complete.length(),
+                Framing::ContentLength => 0..complete.length(),
             };
             let framing_for = |bytes| match framing {
-                Framing::FalseLength(_) => Framing::FalseLength(bytes),
+                Framing::WrongContentLength(_) => Framing::WrongContentLength(bytes),
                 framing => framing,
             };
             let truncated = lengths

@@ -72,7 +72,7 @@ async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
             ("Content-Type: application/octet-stream\r\nContent-Location: http://third/x", data.as_slice()),
         ],
     );
-    for framing in [Framing::UntilClose, Framing::Chunked, Framing::Length] {
+    for framing in [Framing::UntilClose, Framing::Chunked, Framing::ContentLength] {
         let pacs = Pacs::new()
             .with_response(&format!("/{frames}"), response.clone().with_framing(framing))
             .start()

@@ -319,7 +319,9 @@ async fn a_single_object_is_complete_only_if_its_framing_marks_the_end() {
             encode_explicit_file(object_without_pixel_data("1.2", "1.2.3", "1.2.3.1")),
         )
     };
-    for (framing, status) in [(Framing::Length, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)] {
+    for (framing, status) in
+        [(Framing::ContentLength, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)]
+    {
         let instance = "studies/1.2/series/1.2.3/instances/1.2.3.1";
         let pacs =
             Pacs::new().with_response(&format!("/{instance}"), object().with_framing(framing)).start().await;
