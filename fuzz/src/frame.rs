@@ -1,5 +1,5 @@
 //! One compressed frame of any codec. Decoding returns an error, or exactly the number of samples that the attributes define; it
-//! returns the same result each time, needs no more memory than announced, and invents no samples if the stream is truncated.
+//! returns the same result each time, needs no more memory than announced, and returns no other samples if the stream is truncated.
 //!
 //! An input begins with eight bytes for the attributes: rows and columns (two bytes each, little-endian), samples per pixel, bits
 //! allocated, bits stored, and a byte whose lowest bits are Pixel Representation and Planar Configuration. The bit stream follows.

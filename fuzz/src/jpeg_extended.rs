@@ -7,7 +7,7 @@ use crate::frame;
 /// SOF1: extended sequential DCT, Huffman coding.
 const EXTENDED: &[u8] = &[0xC1];
 
-/// Checks one frame with its attributes. Another library decodes streams of 8 bits.
+/// Checks one frame with its attributes. Streams of 8 bits are skipped, because an external crate decodes them.
 pub fn check(data: &[u8]) {
     let Some((layout, stream)) = frame::split(data) else { return };
     if frame::precision(stream, EXTENDED) == Some(12) {

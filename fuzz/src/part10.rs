@@ -58,7 +58,7 @@ fn read_stream(chunks: Vec<&[u8]>, size: Option<u64>) -> Result<Header, ReadErro
 fn describe(result: &Result<Header, ReadError>, file: &[u8]) -> String {
     match result {
         Ok(header) => format!("{header:?}"),
-        // The number of bytes inflated before the invalid ones decides which of two defects of a deflated data set is found first.
+        // If a deflated data set has several errors, the chunks determine which error is found first.
         Err(ReadError::Malformed(_)) if may_be_deflated(file) => "Malformed".to_owned(),
         Err(error) => format!("{error:?}"),
     }
@@ -77,7 +77,7 @@ fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
             assert_eq!(header.transfer_syntax, in_place.transfer_syntax);
             let has_pixels = header.pixel_data.is_some_and(|pixels| pixels.tag == tags::PIXEL_DATA);
             // The streaming reader stops at floating-point pixel data; to the in-place reader it is an ordinary element.
-            let stopped_early = header.pixel_data.is_some() && !has_pixels;
+            let stream_ends_early = header.pixel_data.is_some() && !has_pixels;
             assert!(
                 !has_pixels || in_place.pixels.is_some(),
                 "the in-place reader does not find the pixel data"
@@ -88,7 +88,7 @@ fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
             }
             let is_missing = |tag: &&Tag| tag.element() != 0 && header.data.get(**tag).is_none();
             let missing: Vec<_> = visited_tags.iter().filter(is_missing).collect();
-            assert!(stopped_early || missing.is_empty(), "only the in-place reader finds {missing:?}");
+            assert!(stream_ends_early || missing.is_empty(), "only the in-place reader finds {missing:?}");
         }
         (Err(error), Ok(_)) => {
             assert!(
@@ -99,11 +99,11 @@ fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
         (Ok(header), Err(error)) => {
             // Only the in-place reader reads pixel data, and the elements after the pixel data of a deflated data set.
             let is_deflated = is_deflated(header.transfer_syntax);
-            let reads_further = header.pixel_data.is_some_and(|pixels| {
+            let in_place_reads_more = header.pixel_data.is_some_and(|pixels| {
                 pixels.value.length.is_none() || pixels.tag != tags::PIXEL_DATA || is_deflated
             });
             let is_too_large = is_deflated && matches!(error, ReadError::TooLarge);
-            assert!(reads_further || is_too_large, "only the streaming reader accepts the file: {error}");
+            assert!(in_place_reads_more || is_too_large, "only the streaming reader accepts the file: {error}");
         }
         (Err(_), Err(_)) => {}
     }

@@ -1,4 +1,4 @@
-"""A real Orthanc, filled with real files and with the sample studies, and the gateway in front of it."""
+"""The fixtures of all tests: an Orthanc that contains real files and the sample studies, and the gateway in front of it."""
 
 import hashlib
 import pathlib
@@ -7,14 +7,14 @@ import subprocess
 import pytest
 import requests
 
-import holdings as held
+from holdings import Holdings, fill, real_files
 from servers import GATEWAY, WRITE_SAMPLES, Gateway, Ingress, Orthanc
 
 PREFIX = "/pacs"
 
 
 class Client:
-    """Sends requests to a gateway; every FHIR body in a response is recorded for the validators, whatever the test checks."""
+    """Sends requests to a gateway, and records the FHIR body of every response for test_zz_validity.py."""
 
     def __init__(self, base: str, record: pathlib.Path):
         self.base = base
@@ -23,33 +23,33 @@ class Client:
 
     def request(self, method: str, path: str, **options) -> requests.Response:
         url = path if path.startswith("http") else self.base + path
-        answer = self.session.request(method, url, timeout=300, **options)
-        content_type = answer.headers.get("Content-Type", "").split(";")[0]
-        kind = {"application/fhir+json": "json", "application/fhir+xml": "xml"}.get(content_type)
-        if kind and answer.content:
-            (self.record / f"{hashlib.sha256(answer.content).hexdigest()}.{kind}").write_bytes(answer.content)
-        return answer
+        response = self.session.request(method, url, timeout=300, **options)
+        content_type = response.headers.get("Content-Type", "").split(";")[0]
+        extension = {"application/fhir+json": "json", "application/fhir+xml": "xml"}.get(content_type)
+        if extension and response.content:
+            (self.record / f"{hashlib.sha256(response.content).hexdigest()}.{extension}").write_bytes(response.content)
+        return response
 
     def get(self, path: str, **options) -> requests.Response:
         return self.request("GET", path, **options)
 
     def json(self, path: str, **options) -> dict:
-        answer = self.get(path, **options)
-        assert answer.status_code == 200, f"{answer.status_code} for {path}: {answer.text[:500]}"
-        return answer.json()
+        response = self.get(path, **options)
+        assert response.status_code == 200, f"{response.status_code} for {path}: {response.text[:500]}"
+        return response.json()
 
     def pages(self, path: str) -> list[dict]:
-        """Every page from this one to the last."""
-        pages, following = [], path
-        while following:
-            assert len(pages) < 1000, "the pages do not end"
-            pages.append(self.json(following))
-            following = link(pages[-1], "next")
+        """Returns the page at `path` and all pages after it."""
+        pages, next_page = [], path
+        while next_page:
+            assert len(pages) < 1000, "the next links do not end"
+            pages.append(self.json(next_page))
+            next_page = link(pages[-1], "next")
         return pages
 
 
 def link(bundle: dict, relation: str) -> str | None:
-    return next((one["url"] for one in bundle["link"] if one["relation"] == relation), None)
+    return next((entry["url"] for entry in bundle["link"] if entry["relation"] == relation), None)
 
 
 def matches(bundle: dict) -> list[dict]:
@@ -76,11 +76,11 @@ def orthanc(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def holdings(orthanc, samples) -> held.Holdings:
-    files = held.real_files() + sorted(path for path in samples.rglob("*") if path.is_file())
-    found = held.fill(orthanc, files)
-    assert len(found.studies) >= 80 and found.stored >= 250, (len(found.studies), found.stored)
-    return found
+def holdings(orthanc, samples) -> Holdings:
+    files = real_files() + sorted(path for path in samples.rglob("*") if path.is_file())
+    stored = fill(orthanc, files)
+    assert len(stored.studies) >= 80 and stored.stored_count >= 250, (len(stored.studies), stored.stored_count)
+    return stored
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +103,7 @@ def fhir(gateway, record) -> Client:
 
 @pytest.fixture(scope="session")
 def proxied(orthanc, holdings, folder):
-    """A gateway that trusts the headers of proxies on the loopback."""
+    """A gateway that trusts the headers of proxies on the loopback interface."""
     server = Gateway(folder, "proxied", orthanc.dicomweb, server='trusted_proxies = ["127.0.0.1/32"]')
     yield server
     server.stop()

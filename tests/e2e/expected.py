@@ -1,7 +1,7 @@
-"""A second implementation of the mapping: from files read by pydicom to the expected FHIR elements.
+"""A second implementation of the mapping, which computes the expected FHIR elements from files that pydicom reads.
 
-Written from the standards (PS3.3, PS3.5, PS3.16, R4 imagingstudy-mappings), not from the gateway. Each file is mapped on its
-own; if the files of a study differ, the values of any of them are accepted.
+It implements the standards (PS3.3, PS3.5, PS3.16, R4 imagingstudy-mappings) and contains no code of the gateway. It maps each file
+separately; if the files of a study differ, the tests accept the value of any file.
 """
 
 import datetime
@@ -34,10 +34,10 @@ SCHEMES = {
 # Schemes of SNOMED RT, whose codes are not SNOMED CT identifiers.
 SNOMED_RT = {"SRT", "SNM3", "99SDM"}
 
-# Codes of these schemes that occur in the files and that PS3.16 Annex L maps to SNOMED CT.
-RETIRED = {"T-D9200": "72696002"}
+# SNOMED RT codes in the files, with the SNOMED CT codes of PS3.16 Annex L.
+SNOMED_RT_TO_CT = {"T-D9200": "72696002"}
 
-# PS3.16 Annex L, the terms that occur in the files.
+# The terms in the files, with the SNOMED CT codes of PS3.16 Annex L.
 BODY_PARTS = {
     "ABDOMEN": "818981001",
     "ANKLE": "70258002",
@@ -65,15 +65,15 @@ GENDERS = {"M": "male", "F": "female", "O": "other"}
 
 
 def clean(value: object) -> str | None:
-    """A FHIR string: no control characters, no leading or trailing spaces, never empty."""
+    """Returns a valid FHIR string, without control characters and without leading and trailing spaces; None if nothing remains."""
     if value is None:
         return None
-    cleaned = "".join(letter for letter in str(value).strip(" \0") if ord(letter) >= 32 and ord(letter) != 127 and not 128 <= ord(letter) < 160 or letter in "\n\r\t")
+    cleaned = "".join(character for character in str(value).strip(" \0") if ord(character) >= 32 and ord(character) != 127 and not 128 <= ord(character) < 160 or character in "\n\r\t")
     return cleaned.strip() or None
 
 
 def values(dataset: Dataset, keyword: str) -> list:
-    """Every value of an element; empty if it is missing or unreadable."""
+    """Returns every value of an element; an empty list if the element is missing or unreadable."""
     try:
         value = dataset.get(keyword)
     except (ValueError, TypeError, NotImplementedError):
@@ -85,7 +85,7 @@ def values(dataset: Dataset, keyword: str) -> list:
     return [value]
 
 
-def first(dataset: Dataset, keyword: str) -> str | None:
+def first_value(dataset: Dataset, keyword: str) -> str | None:
     texts = values(dataset, keyword)
     return clean(texts[0]) if texts else None
 
@@ -95,11 +95,11 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def number(dataset: Dataset, keyword: str) -> int | None:
-    text = first(dataset, keyword)
+    text = first_value(dataset, keyword)
     if text is None or not re.fullmatch(r"[+-]?\d+(\.0*)?", text):
         return None
-    whole = int(float(text))
-    return whole if 0 <= whole < 2**31 else None
+    value = int(float(text))
+    return value if 0 <= value < 2**31 else None
 
 
 def without_empty(members: dict) -> dict:
@@ -108,181 +108,182 @@ def without_empty(members: dict) -> dict:
 
 # Dates and times
 
-def day(text: str | None) -> datetime.date | None:
-    found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)|(\d{4})\.(\d\d)\.(\d\d)", text or "")
-    if not found:
+def parse_date(text: str | None) -> datetime.date | None:
+    match = re.fullmatch(r"(\d{4})(\d\d)(\d\d)|(\d{4})\.(\d\d)\.(\d\d)", text or "")
+    if not match:
         return None
     try:
-        return datetime.date(*(int(part) for part in found.groups() if part))
+        return datetime.date(*(int(part) for part in match.groups() if part))
     except ValueError:
         return None
 
 
-def moment(dataset: Dataset, date: str, time: str) -> str | None:
-    """A dateTime with the offset of the file, otherwise the date: FHIR has no time without an offset."""
-    on = day(first(dataset, date))
-    if on is None:
+def date_time(dataset: Dataset, date_keyword: str, time_keyword: str) -> str | None:
+    """Returns a dateTime; only its date if the file has no time zone offset, because FHIR requires an offset with a time."""
+    date = parse_date(first_value(dataset, date_keyword))
+    if date is None:
         return None
-    clock = re.fullmatch(r"(\d\d):?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?", first(dataset, time) or "")
-    offset = re.fullmatch(r"([+-])(\d\d)(\d\d)", first(dataset, "TimezoneOffsetFromUTC") or "")
-    if not clock or not offset:
-        return on.isoformat()
-    hour, minute, second, fraction = clock.groups()
+    time = re.fullmatch(r"(\d\d):?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?", first_value(dataset, time_keyword) or "")
+    offset = re.fullmatch(r"([+-])(\d\d)(\d\d)", first_value(dataset, "TimezoneOffsetFromUTC") or "")
+    if not time or not offset:
+        return date.isoformat()
+    hour, minute, second, fraction = time.groups()
     if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60:
-        return on.isoformat()
+        return date.isoformat()
     zone = f"{offset[1]}{offset[2]}:{offset[3]}"
     zone = "Z" if zone in ("+00:00", "-00:00") else zone
-    return f"{on}T{hour}:{minute}:{second or '00'}{'.' + fraction if fraction else ''}{zone}"
+    return f"{date}T{hour}:{minute}:{second or '00'}{'.' + fraction if fraction else ''}{zone}"
 
 
 # Codes
 
 def coding(item: Dataset) -> dict | None:
-    code = first(item, "CodeValue") or first(item, "LongCodeValue") or first(item, "URNCodeValue")
-    designator = first(item, "CodingSchemeDesignator")
-    if designator in SNOMED_RT and code in RETIRED:
-        return without_empty({"system": SNOMED_CT, "code": RETIRED[code], "display": first(item, "CodeMeaning")})
+    code = first_value(item, "CodeValue") or first_value(item, "LongCodeValue") or first_value(item, "URNCodeValue")
+    designator = first_value(item, "CodingSchemeDesignator")
+    if designator in SNOMED_RT and code in SNOMED_RT_TO_CT:
+        return without_empty({"system": SNOMED_CT, "code": SNOMED_RT_TO_CT[code], "display": first_value(item, "CodeMeaning")})
     if not code or not designator or designator in SNOMED_RT:
         return None
-    scheme_uid = first(item, "CodingSchemeUID")
+    scheme_uid = first_value(item, "CodingSchemeUID")
     system = SCHEMES.get(designator) or (f"urn:oid:{scheme_uid}" if scheme_uid else None)
     if not system or (system == SNOMED_CT and not code.isdigit()):
         return None
-    return without_empty({"system": system, "code": code, "display": first(item, "CodeMeaning")})
+    return without_empty({"system": system, "code": code, "display": first_value(item, "CodeMeaning")})
 
 
 def concept(item: Dataset) -> dict | None:
-    code, meaning = coding(item), first(item, "CodeMeaning")
-    words = meaning or (None if code else first(item, "CodeValue"))
-    return without_empty({"coding": [code] if code else [], "text": words}) or None
+    code, meaning = coding(item), first_value(item, "CodeMeaning")
+    text = meaning or (None if code else first_value(item, "CodeValue"))
+    return without_empty({"coding": [code] if code else [], "text": text}) or None
 
 
 def concepts(dataset: Dataset, keyword: str) -> list[dict]:
-    return [one for one in map(concept, items(dataset, keyword)) if one]
+    return list(filter(None, map(concept, items(dataset, keyword))))
 
 
 def modality(dataset: Dataset) -> dict | None:
-    code = first(dataset, "Modality")
+    code = first_value(dataset, "Modality")
     return {"system": DCM, "code": code.upper()} if code else None
 
 
 # People
 
-def groups(name: object) -> list[dict]:
-    """The representations of a name: alphabetic, ideographic, phonetic; empty ones too."""
-    found = []
+def component_groups(name: object) -> list[dict]:
+    """Returns the components of the alphabetic, ideographic and phonetic representations, which may be empty."""
+    groups = []
     for group in (str(name).split("=") + ["", "", ""])[:3]:
         parts = [clean(part) for part in (group.split("^") + [""] * 5)[:5]]
-        found.append(dict(zip(("family", "given", "middle", "prefix", "suffix"), parts)))
-    return found
+        groups.append(dict(zip(("family", "given", "middle", "prefix", "suffix"), parts)))
+    return groups
 
 
-def words(group: dict, mark: str = "ABC") -> str | None:
-    """The name as text: the family name first in the ideographic and phonetic representations."""
-    order = ("prefix", "given", "middle", "family", "suffix") if mark == "ABC" else ("prefix", "family", "given", "middle", "suffix")
+def name_text(group: dict, representation: str = "ABC") -> str | None:
+    """Returns a name as text. The family name is first in the ideographic and phonetic representations."""
+    order = ("prefix", "given", "middle", "family", "suffix") if representation == "ABC" else ("prefix", "family", "given", "middle", "suffix")
     return " ".join(group[part] for part in order if group[part]) or None
 
 
 def display(name: object) -> str | None:
-    return next((text for text in map(words, groups(name), ("ABC", "IDE", "SYL")) if text), None)
+    return next((text for text in map(name_text, component_groups(name), ("ABC", "IDE", "SYL")) if text), None)
 
 
 def human_names(dataset: Dataset) -> list[dict]:
-    found = []
+    human_names = []
     for name in values(dataset, "PatientName"):
-        representations = groups(name)
-        alone = not any(words(group) for group in representations[1:])
-        for group, mark, usage in zip(representations, ("ABC", "IDE", "SYL"), ("usual", None, None)):
-            if words(group):
-                found.append(without_empty({
-                    "extension": [] if mark == "ABC" and alone else [{"url": REPRESENTATION, "valueCode": mark}],
-                    "use": usage,
-                    "text": words(group, mark),
+        groups = component_groups(name)
+        is_alphabetic_only = not any(name_text(group) for group in groups[1:])
+        for group, representation, use in zip(groups, ("ABC", "IDE", "SYL"), ("usual", None, None)):
+            if name_text(group):
+                human_names.append(without_empty({
+                    "extension": [] if is_alphabetic_only else [{"url": REPRESENTATION, "valueCode": representation}],
+                    "use": use,
+                    "text": name_text(group, representation),
                     "family": group["family"],
                     "given": [part for part in (group["given"], group["middle"]) if part],
                     "prefix": [group["prefix"]] if group["prefix"] else [],
                     "suffix": [group["suffix"]] if group["suffix"] else [],
                 }))
-    return found
+    return human_names
 
 
-def people(dataset: Dataset, keyword: str, identification: str) -> list[dict]:
-    identifications = items(dataset, identification)
-    found = []
+def people(dataset: Dataset, keyword: str, identification_keyword: str) -> list[dict]:
+    identifications = items(dataset, identification_keyword)
+    references = []
     for position, name in enumerate(values(dataset, keyword)):
         identifier = None
         if position < len(identifications):
             for code in items(identifications[position], "PersonIdentificationCodeSequence")[:1]:
-                system = SCHEMES.get(first(code, "CodingSchemeDesignator") or "")
-                identifier = without_empty({"system": system, "value": first(code, "CodeValue")})
-        found.append(without_empty({"identifier": identifier, "display": display(name)}))
-    return [{"type": "Practitioner", **person} for person in found if person]
+                system = SCHEMES.get(first_value(code, "CodingSchemeDesignator") or "")
+                identifier = without_empty({"system": system, "value": first_value(code, "CodeValue")})
+        references.append(without_empty({"identifier": identifier, "display": display(name)}))
+    return [{"type": "Practitioner", **reference} for reference in references if reference]
 
 
 # Identifiers
 
-def issuer(designator: Dataset | None, local: str | None) -> dict:
+def issuer(designator: Dataset | None, name: str | None) -> dict:
+    """Returns the system and the assigner of an identifier by the HL7v2 Hierarchic Designator Macro."""
     system = None
     if designator is not None:
-        local = first(designator, "LocalNamespaceEntityID") or local
-        universal, kind = first(designator, "UniversalEntityID"), first(designator, "UniversalEntityIDType")
-        if universal and kind:
-            system = {"ISO": f"urn:oid:{universal}", "UUID": f"urn:uuid:{universal.lower()}", "URI": universal}.get(kind.upper())
-    return {"system": system, "assigner": {"display": local} if local else None}
+        name = first_value(designator, "LocalNamespaceEntityID") or name
+        universal_id, id_type = first_value(designator, "UniversalEntityID"), first_value(designator, "UniversalEntityIDType")
+        if universal_id and id_type:
+            system = {"ISO": f"urn:oid:{universal_id}", "UUID": f"urn:uuid:{universal_id.lower()}", "URI": universal_id}.get(id_type.upper())
+    return {"system": system, "assigner": {"display": name} if name else None}
 
 
-def identifier(value: str | None, kind: tuple[str, str] | None, issued: dict) -> dict | None:
+def identifier(value: str | None, type_code: tuple[str, str] | None, issuer: dict) -> dict | None:
     if not value:
         return None
-    typed = {"coding": [{"system": V2_0203, "code": kind[0], "display": kind[1]}]} if kind else None
-    return without_empty({"type": typed, "system": issued["system"], "value": value, "assigner": issued["assigner"]})
+    identifier_type = {"coding": [{"system": V2_0203, "code": type_code[0], "display": type_code[1]}]} if type_code else None
+    return without_empty({"type": identifier_type, "system": issuer["system"], "value": value, "assigner": issuer["assigner"]})
 
 
 def accession(dataset: Dataset) -> dict | None:
     designator = next(iter(items(dataset, "IssuerOfAccessionNumberSequence")), None)
-    return identifier(first(dataset, "AccessionNumber"), ("ACSN", "Accession ID"), issuer(designator, None))
+    return identifier(first_value(dataset, "AccessionNumber"), ("ACSN", "Accession ID"), issuer(designator, None))
 
 
-def requested(dataset: Dataset) -> list[dict | None]:
-    """The numbers of the orders that one file fulfills, besides its own Accession Number."""
-    found = []
+def order_identifiers(dataset: Dataset) -> list[dict | None]:
+    """Returns the identifiers in the request sequences of a file."""
+    identifiers = []
     for request in items(dataset, "ReferencedRequestSequence") + items(dataset, "RequestAttributesSequence"):
-        found.append(accession(request))
-        for keyword, kind, sequence in (
+        identifiers.append(accession(request))
+        for keyword, type_code, issuer_keyword in (
             ("PlacerOrderNumberImagingServiceRequest", ("PLAC", "Placer Identifier"), "OrderPlacerIdentifierSequence"),
             ("FillerOrderNumberImagingServiceRequest", ("FILL", "Filler Identifier"), "OrderFillerIdentifierSequence"),
         ):
-            designator = next(iter(items(request, sequence)), None)
-            found.append(identifier(first(request, keyword), kind, issuer(designator, None)))
-    return found
+            designator = next(iter(items(request, issuer_keyword)), None)
+            identifiers.append(identifier(first_value(request, keyword), type_code, issuer(designator, None)))
+    return identifiers
 
 
 def orders(dataset: Dataset, series: list[Dataset]) -> list[dict]:
-    """The orders of a study by one of its files, and those that a file of each of its series names."""
-    found = [accession(dataset), *requested(dataset)]
-    for one in series:
-        found += requested(one)
+    """Returns the orders in one file of a study, and in one file of each of its series, without duplicates."""
+    identifiers = [accession(dataset), *order_identifiers(dataset)]
+    for series_dataset in series:
+        identifiers += order_identifiers(series_dataset)
     distinct: list[dict] = []
-    for one in filter(None, found):
-        # A request that repeats a number without its issuer is the same order.
-        if not any(one == known or ("system" not in one and one["value"] == known["value"] and one["type"] == known["type"]) for known in distinct):
-            distinct.append(one)
-    return [{"type": "ServiceRequest", "identifier": one} for one in distinct]
+    for order in filter(None, identifiers):
+        # An identifier without an issuer is the same order as an earlier identifier with the same type and value.
+        if not any(order == known or ("system" not in order and order["value"] == known["value"] and order["type"] == known["type"]) for known in distinct):
+            distinct.append(order)
+    return [{"type": "ServiceRequest", "identifier": order} for order in distinct]
 
 
 def patient_identifier(dataset: Dataset) -> dict | None:
     designator = next(iter(items(dataset, "IssuerOfPatientIDQualifiersSequence")), None)
-    issued = issuer(designator, None)
-    local = first(dataset, "IssuerOfPatientID")
-    if local:
-        issued["assigner"] = {"display": local}
-    return identifier(first(dataset, "PatientID"), ("MR", "Medical record number"), issued)
+    patient_id_issuer = issuer(designator, None)
+    issuer_name = first_value(dataset, "IssuerOfPatientID")
+    if issuer_name:
+        patient_id_issuer["assigner"] = {"display": issuer_name}
+    return identifier(first_value(dataset, "PatientID"), ("MR", "Medical record number"), patient_id_issuer)
 
 
 def visit(dataset: Dataset) -> dict | None:
     designator = next(iter(items(dataset, "IssuerOfAdmissionIDSequence")), None)
-    number = identifier(first(dataset, "AdmissionID"), ("VN", "Visit number"), issuer(designator, None))
-    return {"type": "Encounter", "identifier": number} if number else None
+    visit_number = identifier(first_value(dataset, "AdmissionID"), ("VN", "Visit number"), issuer(designator, None))
+    return {"type": "Encounter", "identifier": visit_number} if visit_number else None
 
 
 def uid_identifier(uid: str) -> dict:
@@ -290,66 +291,66 @@ def uid_identifier(uid: str) -> dict:
 
 
 def procedure(dataset: Dataset) -> dict | None:
-    """The performed procedure step, if the file refers to exactly one."""
-    uids = {first(step, "ReferencedSOPInstanceUID") for step in items(dataset, "ReferencedPerformedProcedureStepSequence")} - {None}
+    """Returns the performed procedure step; None if the file does not refer to exactly one."""
+    uids = {first_value(step, "ReferencedSOPInstanceUID") for step in items(dataset, "ReferencedPerformedProcedureStepSequence")} - {None}
     if len(uids) != 1:
         return None
     return without_empty({
         "type": "Procedure",
         "identifier": uid_identifier(uids.pop()),
-        "display": first(dataset, "PerformedProcedureStepDescription"),
+        "display": first_value(dataset, "PerformedProcedureStepDescription"),
     })
 
 
 def location(dataset: Dataset) -> dict | None:
-    place = first(dataset, "InstitutionalDepartmentName") or first(dataset, "CurrentPatientLocation")
-    parts = [part for part in (place, first(dataset, "InstitutionName")) if part]
+    department = first_value(dataset, "InstitutionalDepartmentName") or first_value(dataset, "CurrentPatientLocation")
+    parts = [part for part in (department, first_value(dataset, "InstitutionName")) if part]
     return {"type": "Location", "display": ", ".join(parts)} if parts else None
 
 
 def specimens(dataset: Dataset) -> list[dict]:
-    found = []
+    references = []
     for item in items(dataset, "SpecimenDescriptionSequence"):
         designator = next(iter(items(item, "IssuerOfTheSpecimenIdentifierSequence")), None)
-        number = identifier(first(item, "SpecimenIdentifier"), None, issuer(designator, None))
-        uid = first(item, "SpecimenUID")
-        kinds = [first(code, "CodeMeaning") for code in items(item, "SpecimenTypeCodeSequence")]
+        specimen_identifier = identifier(first_value(item, "SpecimenIdentifier"), None, issuer(designator, None))
+        uid = first_value(item, "SpecimenUID")
+        types = [first_value(code, "CodeMeaning") for code in items(item, "SpecimenTypeCodeSequence")]
         specimen = without_empty({
-            "identifier": number or (uid_identifier(uid) if uid else None),
-            "display": first(item, "SpecimenShortDescription") or next(filter(None, kinds), None),
+            "identifier": specimen_identifier or (uid_identifier(uid) if uid else None),
+            "display": first_value(item, "SpecimenShortDescription") or next(filter(None, types), None),
         })
         if specimen:
-            found.append({"type": "Specimen", **specimen})
-    return found
+            references.append({"type": "Specimen", **specimen})
+    return references
 
 
 def equipment(dataset: Dataset) -> list[dict]:
-    """The device as an actor, with its serial number and a description."""
-    maker = first(dataset, "Manufacturer")
-    kind = " ".join(part for part in (maker, first(dataset, "ManufacturerModelName")) if part)
-    station = first(dataset, "StationName")
-    serial = identifier(first(dataset, "DeviceSerialNumber"), ("SNO", "Serial Number"), {"system": None, "assigner": {"display": maker} if maker else None})
-    device = without_empty({"identifier": serial, "display": f"{kind} ({station})" if kind and station else kind or station})
+    """Returns the device as a performer, with its serial number and a description."""
+    manufacturer = first_value(dataset, "Manufacturer")
+    model = " ".join(part for part in (manufacturer, first_value(dataset, "ManufacturerModelName")) if part)
+    station = first_value(dataset, "StationName")
+    serial = identifier(first_value(dataset, "DeviceSerialNumber"), ("SNO", "Serial Number"), {"system": None, "assigner": {"display": manufacturer} if manufacturer else None})
+    device = without_empty({"identifier": serial, "display": f"{model} ({station})" if model and station else model or station})
     return [{"actor": {"type": "Device", **device}}] if device else []
 
 
 def notes(dataset: Dataset) -> list[str]:
-    """The comments in one file: on its study, then on its procedure step."""
+    """Returns the comments of a file on its study, and then those on its procedure step."""
     texts = [clean(text) for keyword in ("StudyComments", "CommentsOnThePerformedProcedureStep") for text in values(dataset, keyword)]
     return [text for text in texts if text]
 
 
-# The three levels
+# Studies, series, instances and patients
 
-def of_study(dataset: Dataset) -> dict:
-    """The elements of an ImagingStudy by one file."""
-    study_id = first(dataset, "StudyID")
+def study_elements(dataset: Dataset) -> dict:
+    """Returns the elements of an ImagingStudy that one file determines."""
+    study_id = first_value(dataset, "StudyID")
     referrers = people(dataset, "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
     return {
         "accession": accession(dataset),
         "study id": {"use": "secondary", "value": study_id} if study_id else None,
-        "started": moment(dataset, "StudyDate", "StudyTime"),
-        "description": first(dataset, "StudyDescription"),
+        "started": date_time(dataset, "StudyDate", "StudyTime"),
+        "description": first_value(dataset, "StudyDescription"),
         "subject identifier": patient_identifier(dataset),
         "subject display": next((display(name) for name in values(dataset, "PatientName")), None),
         "referrer": referrers[0] if referrers else None,
@@ -364,10 +365,10 @@ def of_study(dataset: Dataset) -> dict:
 def body_site(dataset: Dataset) -> dict | None:
     for region in items(dataset, "AnatomicRegionSequence"):
         code = coding(region)
-        meaning = first(region, "CodeMeaning")
+        meaning = first_value(region, "CodeMeaning")
         if code or meaning:
             return code or {"display": meaning}
-    term = first(dataset, "BodyPartExamined")
+    term = first_value(dataset, "BodyPartExamined")
     if term is None:
         return None
     code = BODY_PARTS.get(term.upper())
@@ -375,7 +376,7 @@ def body_site(dataset: Dataset) -> dict | None:
 
 
 def laterality(dataset: Dataset) -> dict | None:
-    term = first(dataset, "Laterality") or first(dataset, "ImageLaterality")
+    term = first_value(dataset, "Laterality") or first_value(dataset, "ImageLaterality")
     if term is None:
         return None
     code = LATERALITIES.get(term.upper())
@@ -383,33 +384,33 @@ def laterality(dataset: Dataset) -> dict | None:
 
 
 def performers(dataset: Dataset) -> list[dict]:
-    found = []
-    for keyword, identification, code, name in (
+    performers = []
+    for keyword, identification_keyword, code, display in (
         ("PerformingPhysicianName", "PerformingPhysicianIdentificationSequence", "PRF", "performer"),
         ("OperatorsName", "OperatorIdentificationSequence", "SPRF", "secondary performer"),
     ):
-        function = {"coding": [{"system": PARTICIPATION, "code": code, "display": name}]}
-        found += [{"function": function, "actor": person} for person in people(dataset, keyword, identification)]
-    return found + equipment(dataset)
+        function = {"coding": [{"system": PARTICIPATION, "code": code, "display": display}]}
+        performers += [{"function": function, "actor": person} for person in people(dataset, keyword, identification_keyword)]
+    return performers + equipment(dataset)
 
 
-def of_series(dataset: Dataset) -> dict:
-    """The elements of a series by one file."""
+def series_elements(dataset: Dataset) -> dict:
+    """Returns the elements of a series that one file determines."""
     return {
         "number": number(dataset, "SeriesNumber"),
         "modality": modality(dataset) or ABSENT,
-        "description": first(dataset, "SeriesDescription"),
+        "description": first_value(dataset, "SeriesDescription"),
         "bodySite": body_site(dataset),
         "laterality": laterality(dataset),
-        "started": moment(dataset, "SeriesDate", "SeriesTime")
-        or moment(dataset, "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+        "started": date_time(dataset, "SeriesDate", "SeriesTime")
+        or date_time(dataset, "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
         "performer": performers(dataset),
     }
 
 
-def of_instance(dataset: Dataset) -> dict:
-    titles = [first(item, "CodeMeaning") for item in items(dataset, "ConceptNameCodeSequence")[:1]]
-    titles += [first(dataset, "ContentLabel"), first(dataset, "DocumentTitle")]
+def instance_element(dataset: Dataset) -> dict:
+    titles = [first_value(item, "CodeMeaning") for item in items(dataset, "ConceptNameCodeSequence")[:1]]
+    titles += [first_value(dataset, "ContentLabel"), first_value(dataset, "DocumentTitle")]
     # Empty values of Image Type are omitted from the title.
     parts = [clean(part) for part in values(dataset, "ImageType")]
     titles += ["\\".join(part for part in parts if part)]
@@ -421,11 +422,11 @@ def of_instance(dataset: Dataset) -> dict:
     })
 
 
-def of_patient(dataset: Dataset) -> dict:
-    """The elements of a Patient by one file."""
-    sex, born = first(dataset, "PatientSex"), day(first(dataset, "PatientBirthDate"))
+def patient_elements(dataset: Dataset) -> dict:
+    """Returns the elements of a Patient that one file determines."""
+    sex, birth_date = first_value(dataset, "PatientSex"), parse_date(first_value(dataset, "PatientBirthDate"))
     return {
         "name": human_names(dataset),
         "gender": GENDERS.get(sex, "unknown") if sex else None,
-        "birthDate": born.isoformat() if born else None,
+        "birthDate": birth_date.isoformat() if birth_date else None,
     }

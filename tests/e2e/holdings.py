@@ -1,4 +1,4 @@
-"""The content of the archive, read from the files by pydicom: the reference for every response."""
+"""The files that the archive contains, read by pydicom: the reference for every response."""
 
 import dataclasses
 import io
@@ -32,44 +32,44 @@ class Study:
         return [dataset for series in self.series.values() for dataset in series.instances.values()]
 
     def values(self, keyword: str) -> set:
-        """The values of the files; None for files without a value."""
+        """Returns the values of an element in the files; None for a file without a value."""
         return {text(dataset, keyword) for dataset in self.datasets()}
 
     def patient_ids(self) -> set:
         return self.values("PatientID")
 
-    def patients(self) -> int:
-        """Orthanc distinguishes patients by PatientID only; a missing one and an empty one are the same."""
+    def patient_count(self) -> int:
+        """Counts the patients as Orthanc does: by PatientID only, without distinguishing missing and empty values."""
         return len({identifier or "" for identifier in self.patient_ids()})
 
 
 @dataclasses.dataclass
 class Holdings:
-    """Every study by its UID, and the outcome of storing the files."""
+    """The stored studies by UID, the number of stored files, the names of the rejected files, and the stored bytes by SOP Instance UID."""
 
     studies: dict[str, Study]
-    stored: int
-    refused: list[str]
+    stored_count: int
+    rejected: list[str]
     contents: dict[str, bytes]
 
-    def unambiguous(self) -> list[Study]:
-        return [study for study in self.studies.values() if study.patients() == 1]
+    def of_one_patient(self) -> list[Study]:
+        return [study for study in self.studies.values() if study.patient_count() == 1]
 
-    def ambiguous(self) -> list[Study]:
-        return [study for study in self.studies.values() if study.patients() > 1]
+    def of_several_patients(self) -> list[Study]:
+        return [study for study in self.studies.values() if study.patient_count() > 1]
 
 
 def text(dataset: Dataset, keyword: str) -> str | None:
-    """The first value as text without leading and trailing spaces; None if there is none."""
+    """Returns the first value as text without leading and trailing spaces; None if there is no value."""
     value = dataset.get(keyword)
     if isinstance(value, (pydicom.multival.MultiValue, list, tuple)):
-        value = next((one for one in value if str(one).strip()), None)
+        value = next((item for item in value if str(item).strip()), None)
     stripped = "" if value is None else str(value).strip(" \0")
     return stripped or None
 
 
 def real_files() -> list[pathlib.Path]:
-    """Every file of pydicom and pydicom-data, in a stable order."""
+    """Returns every file of pydicom and pydicom-data, in a stable order."""
     roots = [pathlib.Path(pydicom.__file__).parent / "data", pathlib.Path(data_store.__file__).parent / "data"]
     for root in roots:
         if not root.is_dir():
@@ -78,7 +78,7 @@ def real_files() -> list[pathlib.Path]:
 
 
 def fill(orthanc: Orthanc, files: list[pathlib.Path]) -> Holdings:
-    """Stores every file that Orthanc accepts."""
+    """Stores every file that Orthanc accepts, and returns what it stored."""
     holdings = Holdings({}, 0, [], {})
     with requests.Session() as session:
         for path in files:
@@ -87,10 +87,10 @@ def fill(orthanc: Orthanc, files: list[pathlib.Path]) -> Holdings:
             if status == "AlreadyStored":
                 continue
             if status != "Success":
-                holdings.refused.append(path.name)
+                holdings.rejected.append(path.name)
                 continue
             dataset = pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=True)
-            holdings.stored += 1
+            holdings.stored_count += 1
             holdings.contents[str(dataset.SOPInstanceUID)] = content
             study = holdings.studies.setdefault(str(dataset.StudyInstanceUID), Study(str(dataset.StudyInstanceUID)))
             series = study.series.setdefault(str(dataset.SeriesInstanceUID), Series(str(dataset.SeriesInstanceUID)))

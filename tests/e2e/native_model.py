@@ -1,4 +1,4 @@
-"""An independent reader of the Native DICOM Model: its schema by PS3.19 A.1.6, and its comparison with DICOM JSON."""
+"""An independent reader of the Native DICOM Model, with the schema of PS3.19 A.1.6, and its comparison with DICOM JSON."""
 
 import re
 
@@ -44,15 +44,15 @@ SCHEMA = lxml.etree.RelaxNG(lxml.etree.fromstring(f"""
 </grammar>"""))
 
 
-def data_set(document: bytes) -> dict:
-    """The elements of a document, by private creator and tag."""
+def read(document: bytes) -> dict:
+    """Returns the VR and the values of each element of a document, by private creator and tag."""
     root = lxml.etree.fromstring(document)
     SCHEMA.assertValid(root)
     return members(root)
 
 
 def members(parent) -> dict:
-    found = {}
+    elements = {}
     for attribute in parent:
         tag, creator = attribute.get("tag"), attribute.get("privateCreator")
         if int(tag[:4], 16) % 2 == 0:
@@ -61,10 +61,11 @@ def members(parent) -> dict:
             assert attribute.get("keyword") is None
             assert creator is None or tag[4:6] == "00", tag
         key = (creator, tag)
-        assert key not in found, key
-        found[key] = (attribute.get("vr"), values(attribute))
-    assert [key[1] for key in found if key[0] is None] == sorted(key[1] for key in found if key[0] is None)
-    return found
+        assert key not in elements, key
+        elements[key] = (attribute.get("vr"), values(attribute))
+    standard_tags = [tag for creator, tag in elements if creator is None]
+    assert standard_tags == sorted(standard_tags)
+    return elements
 
 
 def values(attribute) -> list:
@@ -89,12 +90,12 @@ def value(child):
 
 
 def name(group) -> str:
-    found = {component.tag.removeprefix(NAMESPACE): component.text for component in group}
-    return "^".join(found.get(component, "") for component in COMPONENTS).rstrip("^")
+    components = {component.tag.removeprefix(NAMESPACE): component.text for component in group}
+    return "^".join(components.get(component, "") for component in COMPONENTS).rstrip("^")
 
 
-def of_json(objects: dict) -> dict:
-    """The same for an object in DICOM JSON."""
+def from_json(objects: dict) -> dict:
+    """Returns the same as `read` for an object in DICOM JSON."""
     def creator(tag: str) -> str | None:
         element = objects.get(f"{tag[:4]}00{tag[4:6]}", {})
         return next(iter(element.get("Value", [])), None) if int(tag[:4], 16) % 2 and tag[4:6] != "00" else None
@@ -103,25 +104,25 @@ def of_json(objects: dict) -> dict:
         is_creator = int(tag[:4], 16) % 2 and tag[4:6] == "00" and int(tag[6:], 16) >= 0x10
         return tag[4:] != "0000" and not (is_creator and objects[tag].get("Value"))
 
-    found = {}
+    elements = {}
     for tag, element in objects.items():
         if is_included(tag):
-            shown = f"{tag[:4]}00{tag[6:]}" if creator(tag) else tag
-            found[creator(tag), shown] = (element["vr"], of_element(element))
-    return found
+            relative_tag = f"{tag[:4]}00{tag[6:]}" if creator(tag) else tag
+            elements[creator(tag), relative_tag] = (element["vr"], json_values(element))
+    return elements
 
 
-def of_element(element: dict) -> list:
+def json_values(element: dict) -> list:
     for member in ("BulkDataURI", "InlineBinary"):
         if member in element:
             return [(member, element[member])]
-    return [of_value(element["vr"], value) for value in element.get("Value", [])]
+    return [json_value(element["vr"], value) for value in element.get("Value", [])]
 
 
-def of_value(vr: str, value):
+def json_value(vr: str, value):
     match vr, value:
         case "SQ", _:
-            return of_json(value or {})
+            return from_json(value or {})
         case "PN", _:
             return {group: text.rstrip("^") for group, text in (value or {}).items() if text}
         case _, None:
@@ -132,12 +133,12 @@ def of_value(vr: str, value):
             return value
 
 
-def same(one, other) -> bool:
-    """Whether both are equal; a number in JSON equals its text in XML."""
-    if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return isinstance(other, (list, tuple)) and len(one) == len(other) and all(map(same, one, other))
-    if isinstance(other, (int, float)):
-        return float(one) == other
-    return one == other
+def equal(left, right) -> bool:
+    """Whether a value in XML equals a value in JSON: a number equals its text."""
+    if isinstance(left, dict):
+        return isinstance(right, dict) and left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)):
+        return isinstance(right, (list, tuple)) and len(left) == len(right) and all(map(equal, left, right))
+    if isinstance(right, (int, float)):
+        return float(left) == right
+    return left == right

@@ -1,4 +1,4 @@
-"""The expected pixels of rendered images, computed with pydicom, its decoders and numpy only."""
+"""A reference renderer: the pixels of rendered images, computed only with pydicom, its decoders and numpy."""
 
 import numpy
 import pydicom
@@ -6,21 +6,21 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
 
 
-def expected(dataset: Dataset, frame: int = 1) -> numpy.ndarray:
-    """A frame, counted from 1: gray levels or colors from 0 to 255, not yet rounded."""
+def render(dataset: Dataset, frame: int = 1) -> numpy.ndarray:
+    """Renders a frame, whose number starts at 1. Returns gray levels or colors from 0 to 255 that are not rounded."""
     pixels = pixel_array(dataset, index=frame - 1)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         colored = apply_color_lut(pixels, _in_native_order(dataset))
         bits = dataset.RedPaletteColorLookupTableDescriptor[2]
         return colored.astype(float) * 255 / (2**bits - 1)
     if dataset.SamplesPerPixel == 3:
-        # pydicom has converted it to RGB.
+        # pydicom converts all color spaces to RGB.
         return pixels.astype(float) * 255 / (2**dataset.BitsStored - 1)
     return _gray(dataset, pixels, frame)
 
 
 def _in_native_order(dataset: Dataset) -> Dataset:
-    """The palette in little endian, because pydicom always interprets its entries as little endian."""
+    """Returns the palette in little endian, which pydicom expects even in a big-endian data set."""
     if dataset.file_meta.TransferSyntaxUID.is_little_endian or "RedPaletteColorLookupTableData" not in dataset:
         return dataset
     converted = Dataset()
@@ -46,12 +46,12 @@ def _gray(dataset: Dataset, pixels: numpy.ndarray, frame: int) -> numpy.ndarray:
     elif dataset.BitsStored == 1:
         levels = quantities.astype(float)
     else:
-        shown = quantities
+        visible = quantities
         if "PixelPaddingValue" in dataset:
             limits = sorted((dataset.PixelPaddingValue, dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue)))
-            shown = quantities[(pixels < limits[0]) | (pixels > limits[1])]
-        least, most = (shown.min(), shown.max()) if shown.size else (0, 0)
-        levels = (quantities.astype(float) - least) / (most - least) if most > least else numpy.zeros(quantities.shape)
+            visible = quantities[(pixels < limits[0]) | (pixels > limits[1])]
+        minimum, maximum = (visible.min(), visible.max()) if visible.size else (0, 0)
+        levels = (quantities.astype(float) - minimum) / (maximum - minimum) if maximum > minimum else numpy.zeros(quantities.shape)
     levels = numpy.clip(levels, 0, 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":
         levels = 1 - levels
@@ -59,7 +59,7 @@ def _gray(dataset: Dataset, pixels: numpy.ndarray, frame: int) -> numpy.ndarray:
 
 
 def _gray_attributes(dataset: Dataset, groups: list[Dataset]) -> Dataset:
-    """The attributes of the grayscale transformations, of the frame if it has its own."""
+    """Returns the attributes of the grayscale transformations: those of the functional groups if they exist, otherwise those of the data set."""
     attributes = Dataset()
     for name in ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth",
                  "VOILUTFunction", "PixelRepresentation", "BitsStored"):
@@ -77,7 +77,7 @@ def _first(value) -> float:
 
 
 def window(quantities: numpy.ndarray, center: float, width: float, function: str) -> numpy.ndarray:
-    """PS3.3 C.11.2.1.2 and C.11.2.1.3, from 0 to 1."""
+    """Applies a window (PS3.3 C.11.2.1.2, C.11.2.1.3). Returns values from 0 to 1."""
     quantities = quantities.astype(float)
     if function == "SIGMOID":
         return 1 / (1 + numpy.exp(-4 * (quantities - center) / width))

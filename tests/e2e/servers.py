@@ -1,4 +1,4 @@
-"""The servers that the tests run: each is a child process on free ports of the loopback."""
+"""The servers that the tests run: each is a child process that listens on free ports of the loopback interface."""
 
 import json
 import os
@@ -20,13 +20,13 @@ NGINX = "/usr/sbin/nginx"
 CHROMIUM = "/usr/bin/chromium"
 OHIF = ROOT / ".cache" / "ohif" / "dist"
 VIEWERS = ROOT / "docs" / "viewers.md"
-# Starting, stopping and responding may take minutes on a busy machine; these limits are reached only if a test fails.
+# In seconds. Starting, stopping and responding may take minutes on a busy machine.
 START_TIMEOUT = 300
 STOP_TIMEOUT = 300
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that were free at the same time."""
+    """Returns different ports that are free."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:
@@ -34,11 +34,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def documented(language: str, replaced: dict[str, str]) -> str:
-    """The only block in this language in docs/viewers.md, with URLs replaced."""
+def documented_block(language: str, replacements: dict[str, str]) -> str:
+    """Returns the only code block in `language` in docs/viewers.md, after the replacements."""
     (block,) = re.findall(rf"^```{language}\n(.*?)^```$", VIEWERS.read_text(), re.DOTALL | re.MULTILINE)
-    for original, replacement in replaced.items():
-        assert original in block, f"{original} is not in the block"
+    for original, replacement in replacements.items():
+        assert original in block, f"the code block does not contain {original}"
         block = block.replace(original, replacement)
     return block
 
@@ -69,7 +69,7 @@ class Server:
         raise RuntimeError(f"{self.name} does not respond at {url}:\n{self.log.read_text(errors='replace')}")
 
     def stop(self) -> int:
-        """Stops it with SIGTERM, waits, and returns the exit code."""
+        """Sends SIGTERM, waits, and returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -80,7 +80,7 @@ class Server:
 
 
 class Orthanc(Server):
-    """Debian's Orthanc with its DICOMweb plugin, empty."""
+    """An empty Orthanc with its DICOMweb plugin, from the packages of Debian."""
 
     def __init__(self, folder: pathlib.Path, **settings):
         folder.mkdir(parents=True)
@@ -99,7 +99,7 @@ class Orthanc(Server):
             "AuthenticationEnabled": False,
             "KeepAlive": True,
             "TcpNoDelay": True,
-            # Otherwise this version of Orthanc writes every name in Latin-1 and loses other characters.
+            # By default this version of Orthanc writes every name in Latin-1 and loses other characters.
             "DefaultEncoding": "Utf8",
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             **settings,
@@ -108,13 +108,13 @@ class Orthanc(Server):
         self.version = requests.get(f"{self.url}/system", timeout=300).json()["Version"]
 
     def store(self, session: requests.Session, content: bytes) -> str:
-        """The status of storing a file: Success, AlreadyStored, or Refused."""
-        answer = session.post(f"{self.url}/instances", data=content, headers={"Content-Type": "application/dicom"})
-        return answer.json()["Status"] if answer.status_code == 200 else "Refused"
+        """Stores a file. Returns Success, AlreadyStored, or Rejected."""
+        response = session.post(f"{self.url}/instances", data=content, headers={"Content-Type": "application/dicom"})
+        return response.json()["Status"] if response.status_code == 200 else "Rejected"
 
 
 class Gateway(Server):
-    """The gateway in front of one archive."""
+    """A gateway in front of one archive; the other arguments are lines of its configuration."""
 
     def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = "",
                  fhir: str = "", environment: dict | None = None):
@@ -135,7 +135,7 @@ class Gateway(Server):
 
 
 class Nginx(Server):
-    """Debian's nginx with one server block."""
+    """An nginx with one server block, from the package of Debian."""
 
     def __init__(self, folder: pathlib.Path, server: str, ready: str):
         home = folder / "nginx"
@@ -149,16 +149,16 @@ http {{ access_log off; {temp_paths} server {{ {server} }} }}""")
         super().__init__("nginx", [NGINX, "-p", home, "-c", home / "nginx.conf"], home, ready)
 
     @staticmethod
-    def proxying(path: str, upstream: str) -> str:
-        """A location that proxies to a gateway, as in docs/viewers.md."""
-        return documented("nginx", {"http://127.0.0.1:8080": upstream, "/pacs": path})
+    def proxy_location(path: str, upstream: str) -> str:
+        """Returns the location block of docs/viewers.md that proxies `path` to a gateway."""
+        return documented_block("nginx", {"http://127.0.0.1:8080": upstream, "/pacs": path})
 
 
 class Ingress(Nginx):
-    """nginx in front of a gateway, under a path."""
+    """An nginx that serves a gateway under a path."""
 
     def __init__(self, folder: pathlib.Path, path: str, upstream: str):
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}{path}"
-        server = f"listen 127.0.0.1:{port}; {self.proxying(path, upstream)}"
+        server = f"listen 127.0.0.1:{port}; {self.proxy_location(path, upstream)}"
         super().__init__(folder, server, self.url + "/fhir/metadata")

@@ -1,5 +1,7 @@
-"""All implementation guides and narratives enabled, in front of the same Orthanc: resources conform to the profiles that they
-claim, by the text of the profiles, and narratives are XHTML as R4 allows it."""
+"""Implementation guides and narratives: resources conform to the profiles that they claim, and narratives are XHTML as R4 allows it.
+
+The conditions are written from the text of the profiles. All implementation guides and narratives are enabled.
+"""
 
 import collections
 import re
@@ -48,26 +50,26 @@ def extensions(element: dict) -> list[str]:
     return [extension["url"] for extension in element.get("extension", [])]
 
 
-def smart_study(study: dict) -> bool:
-    uids = [one for one in study.get("identifier", []) if one.get("system") == "urn:dicom:uid" and one.get("value")]
+def is_smart_imaging_study(study: dict) -> bool:
+    uids = [identifier for identifier in study.get("identifier", []) if identifier.get("system") == "urn:dicom:uid" and identifier.get("value")]
     return len(uids) == 1 and bool(study.get("modality")) and bool(study.get("endpoint"))
 
 
-def us_core_name(name: dict) -> bool:
+def is_us_core_name(name: dict) -> bool:
     return bool(name.get("family") or name.get("given")) != (DATA_ABSENT_REASON in extensions(name))
 
 
-def us_core(patient: dict) -> bool:
+def is_us_core_patient(patient: dict) -> bool:
     identifiers, names = patient.get("identifier", []), patient.get("name", [])
     return bool(
-        identifiers and all(one.get("system") and one.get("value") for one in identifiers)
-        and names and all(map(us_core_name, names)) and patient.get("gender")
+        identifiers and all(identifier.get("system") and identifier.get("value") for identifier in identifiers)
+        and names and all(map(is_us_core_name, names)) and patient.get("gender")
     )
 
 
-def ipa(patient: dict) -> bool:
+def is_ipa_patient(patient: dict) -> bool:
     identifiers, names = patient.get("identifier", []), patient.get("name", [])
-    qualified = [one.get("value") and (one.get("system") or one.get("type") or one.get("assigner")) for one in identifiers]
+    qualified = [identifier.get("value") and (identifier.get("system") or identifier.get("type") or identifier.get("assigner")) for identifier in identifiers]
     texts = [name.get("text") and (name.get("family") or name.get("given")) for name in names]
     return bool(qualified and all(qualified) and texts and all(texts))
 
@@ -75,18 +77,18 @@ def ipa(patient: dict) -> bool:
 # Each profile with its requirements beyond R4, and whether some resources do not meet them.
 PROFILES = {
     "ImagingStudy": {
-        ARGONAUT + "smart-imaging-study": (smart_study, False),
-        IMR + "imr-imagingstudy": (lambda study: smart_study(study) and "started" in study, True),
+        ARGONAUT + "smart-imaging-study": (is_smart_imaging_study, False),
+        IMR + "imr-imagingstudy": (lambda study: is_smart_imaging_study(study) and "started" in study, True),
     },
     "Patient": {
-        "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient": (us_core, True),
-        "http://hl7.org/fhir/uv/ipa/StructureDefinition/ipa-patient": (ipa, True),
+        "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient": (is_us_core_patient, True),
+        "http://hl7.org/fhir/uv/ipa/StructureDefinition/ipa-patient": (is_ipa_patient, True),
     },
     "Endpoint": {
-        ARGONAUT + "smart-wado-endpoint": (lambda one: extensions(one).count(ARGONAUT + "requires-access-token") == 1, False),
+        ARGONAUT + "smart-wado-endpoint": (lambda endpoint: extensions(endpoint).count(ARGONAUT + "requires-access-token") == 1, False),
         IMR + "imaging-study-endpoint": (
-            lambda one: [kind["coding"][0]["code"] for kind in one["payloadType"]] == ["113014"]
-            and one["connectionType"]["code"] == "dicom-wado-rs", False),
+            lambda endpoint: [payload["coding"][0]["code"] for payload in endpoint["payloadType"]] == ["113014"]
+            and endpoint["connectionType"]["code"] == "dicom-wado-rs", False),
     },
 }
 
@@ -95,54 +97,54 @@ PROFILES = {
 def test_resources_claim_exactly_the_profiles_that_they_conform_to(resources, name):
     assert resources[name]
     for resource in resources[name]:
-        conformed_to = [canonical for canonical, (conforms, _) in PROFILES[name].items() if conforms(resource)]
-        assert resource.get("meta", {}).get("profile", []) == conformed_to, resource["id"]
-    for canonical, (conforms, some_fall_short) in PROFILES[name].items():
-        found = {conforms(resource) for resource in resources[name]}
-        assert found == ({True, False} if some_fall_short else {True}), canonical
+        expected_profiles = [canonical for canonical, (conforms, _) in PROFILES[name].items() if conforms(resource)]
+        assert resource.get("meta", {}).get("profile", []) == expected_profiles, resource["id"]
+    for canonical, (conforms, some_do_not_conform) in PROFILES[name].items():
+        results = {conforms(resource) for resource in resources[name]}
+        assert results == ({True, False} if some_do_not_conform else {True}), canonical
 
 
 def test_the_capability_statement_lists_the_profiles(with_guides):
-    supported = {one["type"]: one.get("supportedProfile", []) for one in with_guides.json("/metadata")["rest"][0]["resource"]}
+    supported = {resource["type"]: resource.get("supportedProfile", []) for resource in with_guides.json("/metadata")["rest"][0]["resource"]}
     assert supported == {name: list(profiles) for name, profiles in PROFILES.items()}
 
 
-def test_identifiers_have_the_types_of_dicom(resources):
-    accessions = 0
+def test_identifiers_have_the_type_codes_of_dicom(resources):
+    accession_count = 0
     for study in resources["ImagingStudy"]:
-        kinds = [
+        typed_values = [
             (identifier["value"], {(code["system"], code["code"]) for code in identifier.get("type", {}).get("coding", [])})
             for identifier in study["identifier"] + [order["identifier"] for order in study.get("basedOn", [])]
         ]
-        assert kinds[0] == (f"urn:oid:{study['id']}", {(DCM, "110180")})
-        for _, codes in kinds[1:]:
+        assert typed_values[0] == (f"urn:oid:{study['id']}", {(DCM, "110180")})
+        for _, codes in typed_values[1:]:
             if ("http://terminology.hl7.org/CodeSystem/v2-0203", "ACSN") in codes:
                 assert (DCM, "121022") in codes
-                accessions += 1
-    assert accessions > 10
+                accession_count += 1
+    assert accession_count > 10
 
 
 def test_numbers_of_frames_match_the_files(resources, holdings, orthanc):
     stored = requests.get(f"{orthanc.url}/instances?expand", timeout=300).json()
     copies = collections.Counter(instance["MainDicomTags"]["SOPInstanceUID"] for instance in stored)
-    counted, several = 0, 0
+    value_count, multi_frame_count = 0, 0
     for study in resources["ImagingStudy"]:
         files = {str(dataset.SOPInstanceUID): dataset for dataset in holdings.studies[study["id"]].datasets()}
         for instance in (instance for series in study.get("series", []) for instance in series.get("instance", [])):
-            # Two objects with one UID are ambiguous.
+            # Orthanc stores several objects with this UID.
             if copies[instance["uid"]] > 1:
                 continue
             frames = int(files[instance["uid"]].get("NumberOfFrames") or 0)
-            values = [one["valueInteger"] for one in instance.get("extension", []) if one["url"] == NUMBER_OF_FRAMES]
+            values = [extension["valueInteger"] for extension in instance.get("extension", []) if extension["url"] == NUMBER_OF_FRAMES]
             assert values == ([frames] if frames > 0 else []), instance["uid"]
-            counted, several = counted + len(values), several + (frames > 1)
-    assert counted > 10 and several > 5, (counted, several)
+            value_count, multi_frame_count = value_count + len(values), multi_frame_count + (frames > 1)
+    assert value_count > 10 and multi_frame_count > 5, (value_count, multi_frame_count)
 
 
 def strings(value) -> set[str]:
-    """Every text and number in a resource, except in its narrative."""
+    """Returns every text and number in a resource, except in its narrative."""
     if isinstance(value, dict):
-        return set().union(*(strings(one) for name, one in value.items() if name != "text" or not isinstance(one, dict)))
+        return set().union(*(strings(member) for name, member in value.items() if name != "text" or not isinstance(member, dict)))
     if isinstance(value, list):
         return set().union(*map(strings, value))
     return {str(value).removeprefix("urn:oid:")}
@@ -153,32 +155,32 @@ def assert_is_narrative(resource: dict) -> ElementTree.Element:
     div = ElementTree.fromstring(resource["text"]["div"])
     assert div.tag == "{http://www.w3.org/1999/xhtml}div"
     for element in div.iter():
-        # txt-1: only formatting, no links and no active content.
+        # txt-1: a narrative contains only formatting, no links and no active content.
         assert element.tag.removeprefix("{http://www.w3.org/1999/xhtml}") in ALLOWED and not element.attrib
-    # txt-2: not empty.
+    # txt-2: a narrative is not empty.
     assert "".join(div.itertext()).strip()
     return div
 
 
-def unfolded(text: str) -> str:
+def normalize_spaces(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_narratives_are_xhtml_with_the_values_of_the_elements(resources, name):
+def test_narratives_are_xhtml_and_contain_only_values_of_the_elements(resources, name):
     for resource in resources[name]:
         div = assert_is_narrative(resource)
-        known = {unfolded(text) for text in strings(resource)}
+        element_texts = {normalize_spaces(text) for text in strings(resource)}
         for cell in div.iter("{http://www.w3.org/1999/xhtml}td"):
-            text = unfolded(cell.text or "")
-            assert not text or text in known or set(text.split(", ")) <= known, text
+            text = normalize_spaces(cell.text or "")
+            assert not text or text in element_texts or set(text.split(", ")) <= element_texts, text
         if name == "Patient":
-            names = {unfolded(one["text"]) for one in resource["name"] if "text" in one}
-            assert names <= {unfolded(text) for text in div.itertext()}
+            names = {normalize_spaces(human_name["text"]) for human_name in resource["name"] if "text" in human_name}
+            assert names <= {normalize_spaces(text) for text in div.itertext()}
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_summary_text_returns_narratives_without_configuration(fhir, name):
+def test_summary_text_returns_narratives_even_if_they_are_not_enabled(fhir, name):
     bundle = fhir.json(f"/{name}?_summary=text&_count=200")
     resources = [entry["resource"] for entry in bundle["entry"] if entry["search"]["mode"] == "match"]
     assert resources

@@ -1,4 +1,4 @@
-"""The FHIR API over HTTP: statuses, outcomes, validators, representations, unknown parameters, probes."""
+"""The FHIR API over HTTP: statuses, OperationOutcomes, conditional requests, formats, unknown parameters, and the admin listener."""
 
 import gzip
 import json
@@ -11,16 +11,16 @@ from holdings import Holdings
 from servers import Gateway
 
 
-def outcome(answer, status: int) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"].startswith("application/fhir+json")
-    body = answer.json()
+def assert_outcome(response, status: int) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"].startswith("application/fhir+json")
+    body = response.json()
     assert body["resourceType"] == "OperationOutcome"
     assert all(issue["severity"] in ("error", "fatal") for issue in body["issue"])
     return body
 
 
-def some_study(holdings: Holdings) -> str:
+def study_with_several_instances(holdings: Holdings) -> str:
     return next(uid for uid, study in holdings.studies.items() if len(study.datasets()) > 3)
 
 
@@ -34,8 +34,8 @@ def test_every_parameter_in_the_capability_statement_is_accepted(fhir):
             value = {"date": "2000-01-01", "reference": "main", "uri": "http://a.example/b"}.get(parameter["type"], "x")
             if parameter["name"] in ("series", "instance"):
                 value = "1.2"
-            answer = fhir.get(f"/{name}?{parameter['name']}={value}", headers={"Prefer": "handling=strict"})
-            assert answer.status_code == 200, (name, parameter, answer.text)
+            response = fhir.get(f"/{name}?{parameter['name']}={value}", headers={"Prefer": "handling=strict"})
+            assert response.status_code == 200, (name, parameter, response.text)
 
 
 @pytest.mark.parametrize("query, parameter", [
@@ -53,39 +53,39 @@ def test_every_parameter_in_the_capability_statement_is_accepted(fhir):
     ("identifier=", None),
 ])
 def test_invalid_values_are_rejected_with_the_parameter(fhir, query, parameter):
-    answer = fhir.get(f"/ImagingStudy?{query}")
+    response = fhir.get(f"/ImagingStudy?{query}")
     if parameter is None:
         # R4 ignores a parameter without a value; the gateway may also reject it.
-        assert answer.status_code in (200, 400)
+        assert response.status_code in (200, 400)
         return
-    text = json.dumps(outcome(answer, 400))
+    text = json.dumps(assert_outcome(response, 400))
     assert parameter in text
 
 
 @pytest.mark.parametrize("path", ["/ImagingStudy/1.2.3", "/ImagingStudy/nothing", "/Patient/0000", "/Endpoint/other", "/Observation", "/Observation/1", "/ImagingStudy/1.2.3/_history", "/ImagingStudy/_history"])
 def test_unknown_resources_and_types_are_not_found(fhir, path):
-    outcome(fhir.get(path), 404)
+    assert_outcome(fhir.get(path), 404)
 
 
 def test_unsupported_methods_are_rejected(fhir):
-    answer = fhir.request("DELETE", "/ImagingStudy/1.2.3")
-    outcome(answer, 405)
-    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
-    outcome(fhir.request("POST", "/ImagingStudy", json={}), 405)
-    outcome(fhir.request("PUT", "/Patient/1", json={}), 405)
+    response = fhir.request("DELETE", "/ImagingStudy/1.2.3")
+    assert_outcome(response, 405)
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert_outcome(fhir.request("POST", "/ImagingStudy", json={}), 405)
+    assert_outcome(fhir.request("PUT", "/Patient/1", json={}), 405)
 
 
 def test_representations_are_negotiated(fhir, holdings):
-    path = f"/ImagingStudy/{some_study(holdings)}"
-    outcome(fhir.get(path, headers={"Accept": "application/fhir+turtle"}), 406)
-    outcome(fhir.get(f"{path}?_format=ttl"), 406)
-    plain = fhir.get(path, headers={"Accept": "application/json"})
-    assert plain.headers["Content-Type"].startswith("application/json")
+    path = f"/ImagingStudy/{study_with_several_instances(holdings)}"
+    assert_outcome(fhir.get(path, headers={"Accept": "application/fhir+turtle"}), 406)
+    assert_outcome(fhir.get(f"{path}?_format=ttl"), 406)
+    compact = fhir.get(path, headers={"Accept": "application/json"})
+    assert compact.headers["Content-Type"].startswith("application/json")
     pretty = fhir.get(f"{path}?_pretty=true")
-    assert pretty.text.count("\n") > 20 and pretty.json() == plain.json()
-    packed = fhir.session.get(fhir.base + path, headers={"Accept-Encoding": "gzip"}, stream=True)
-    assert packed.headers["Content-Encoding"] == "gzip"
-    assert json.loads(gzip.decompress(packed.raw.read(decode_content=False))) == plain.json()
+    assert pretty.text.count("\n") > 20 and pretty.json() == compact.json()
+    compressed = fhir.session.get(fhir.base + path, headers={"Accept-Encoding": "gzip"}, stream=True)
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(compressed.raw.read(decode_content=False))) == compact.json()
     head = fhir.request("HEAD", path)
     assert head.status_code == 200 and head.content == b""
 
@@ -94,26 +94,26 @@ def test_searches_by_post_match_searches_by_get(fhir):
     by_get = fhir.json("/ImagingStudy?modality=CT")
     by_post = fhir.request("POST", "/ImagingStudy/_search", data={"modality": "CT"})
     assert by_post.status_code == 200
-    assert [one["id"] for one in matches(by_post.json())] == [one["id"] for one in matches(by_get)]
-    outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"{}", headers={"Content-Type": "application/json"}), 415)
+    assert [study["id"] for study in matches(by_post.json())] == [study["id"] for study in matches(by_get)]
+    assert_outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"{}", headers={"Content-Type": "application/json"}), 415)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"_id=" + 4_000_000 * b"1", headers=form), 413)
+    assert_outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"_id=" + 4_000_000 * b"1", headers=form), 413)
 
 
 def test_requests_that_are_too_long_are_rejected(fhir):
-    outcome(fhir.get("/ImagingStudy?identifier=" + 10_000 * "1"), 414)
-    # Rejected before the request line is read completely.
+    assert_outcome(fhir.get("/ImagingStudy?identifier=" + 10_000 * "1"), 414)
+    # The gateway rejects this request before it has read the whole request line.
     assert fhir.get("/ImagingStudy?identifier=" + 200_000 * "1").status_code == 431
-    answer = fhir.request("POST", "/ImagingStudy/_search", data={"identifier": 10_000 * "1"})
-    assert "identifier" in json.dumps(outcome(answer, 400))
+    response = fhir.request("POST", "/ImagingStudy/_search", data={"identifier": 10_000 * "1"})
+    assert "identifier" in json.dumps(assert_outcome(response, 400))
 
 
 def test_conditional_requests_return_304_for_the_current_etag(fhir, holdings):
-    for path in (f"/ImagingStudy/{some_study(holdings)}", "/ImagingStudy?modality=MR", "/Endpoint/main"):
+    for path in (f"/ImagingStudy/{study_with_several_instances(holdings)}", "/ImagingStudy?modality=MR", "/Endpoint/main"):
         first = fhir.get(path)
-        again = fhir.get(path, headers={"If-None-Match": first.headers["ETag"]})
-        assert (again.status_code, again.content) == (304, b"")
-        assert again.headers["ETag"] == first.headers["ETag"]
+        second = fhir.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (second.status_code, second.content) == (304, b"")
+        assert second.headers["ETag"] == first.headers["ETag"]
         assert fhir.get(path, headers={"If-None-Match": '"other"'}).content == first.content
         assert fhir.get(path, headers={"Cache-Control": "no-cache"}).json() == first.json()
 
@@ -124,18 +124,18 @@ def test_unknown_parameters_are_ignored_with_a_warning_or_rejected(fhir):
     (warning,) = [entry for entry in lenient["entry"] if entry["search"]["mode"] == "outcome"]
     assert "color" in json.dumps(warning["resource"])
     assert lenient["total"] == fhir.json("/ImagingStudy?modality=SR")["total"] > 0
-    assert "color" in json.dumps(outcome(fhir.get("/ImagingStudy?color=green", headers={"Prefer": "handling=strict"}), 400))
+    assert "color" in json.dumps(assert_outcome(fhir.get("/ImagingStudy?color=green", headers={"Prefer": "handling=strict"}), 400))
 
 
-def test_summaries_elements_and_counts_omit_the_rest(fhir, holdings):
-    uid = some_study(holdings)
-    whole = fhir.json(f"/ImagingStudy/{uid}")
-    assert all("instance" in series for series in whole["series"])
+def test_summary_elements_and_count_omit_other_content(fhir, holdings):
+    uid = study_with_several_instances(holdings)
+    complete = fhir.json(f"/ImagingStudy/{uid}")
+    assert all("instance" in series for series in complete["series"])
     for resource in (fhir.json(f"/ImagingStudy/{uid}?_summary=true"), matches(fhir.json(f"/ImagingStudy?_id={uid}&_summary=true"))[0]):
         assert not any("instance" in series for series in resource["series"])
         assert "SUBSETTED" in json.dumps(resource["meta"])
-    some = fhir.json(f"/ImagingStudy/{uid}?_elements=started,modality")
-    assert set(some) <= {"resourceType", "id", "meta", "started", "modality", "status", "subject"} and {"started", "modality"} & set(some)
+    selected = fhir.json(f"/ImagingStudy/{uid}?_elements=started,modality")
+    assert set(selected) <= {"resourceType", "id", "meta", "started", "modality", "status", "subject"} and {"started", "modality"} & set(selected)
     for query in ("_summary=count", "_count=0"):
         counted = fhir.json(f"/ImagingStudy?modality=SR&{query}")
         assert "entry" not in counted and counted["total"] == fhir.json("/ImagingStudy?modality=SR")["total"]
@@ -144,13 +144,13 @@ def test_summaries_elements_and_counts_omit_the_rest(fhir, holdings):
 def test_an_unreachable_archive_is_an_error_without_its_url(record, tmp_path, holdings):
     from conftest import Client
 
-    server = Gateway(tmp_path, "alone", "http://127.0.0.1:9/dicom-web")
+    server = Gateway(tmp_path, "unreachable", "http://127.0.0.1:9/dicom-web")
     try:
         client = Client(server.fhir, record)
         for path in ("/ImagingStudy", "/ImagingStudy/1.2.3", "/Patient?name=x"):
-            answer = client.get(path)
-            text = outcome(answer, answer.status_code)
-            assert answer.status_code in (502, 503, 504)
+            response = client.get(path)
+            text = assert_outcome(response, response.status_code)
+            assert response.status_code in (502, 503, 504)
             assert "127.0.0.1:9" not in json.dumps(text)
         assert client.json("/metadata")["status"] == "active"
     finally:
@@ -169,8 +169,8 @@ def test_probes_and_metrics_are_on_the_admin_listener_only(gateway, fhir):
 
 def test_logs_contain_no_patient_data(gateway, fhir):
     fhir.get("/ImagingStudy?patient.identifier=SECRET-4711")
-    fhir.get("/Patient?name=Geheimnis")
+    fhir.get("/Patient?name=Secretname")
     log = gateway.log.read_text()
     assert "fhir.search.Patient" in log
-    for word in ("SECRET-4711", "Geheimnis", "DEMO-0001", "Yamada"):
+    for word in ("SECRET-4711", "Secretname", "DEMO-0001", "Yamada"):
         assert word not in log

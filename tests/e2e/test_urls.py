@@ -9,13 +9,14 @@ from conftest import PREFIX, Client, matches
 
 
 def hosts(value) -> set[str]:
-    known = ("hl7.org", "snomed.info", "dicom.nema.org", "fhir.org", "loinc.org", "radlex.org", "unitsofmeasure.org")
-    found = set(re.findall(r"https?://([^/\"|]+)", json.dumps(value)))
-    return {host for host in found if not host.endswith(known)}
+    """Returns the hosts of all URLs in `value`, except those of terminologies and standards."""
+    standards = ("hl7.org", "snomed.info", "dicom.nema.org", "fhir.org", "loinc.org", "radlex.org", "unitsofmeasure.org")
+    names = set(re.findall(r"https?://([^/\"|]+)", json.dumps(value)))
+    return {host for host in names if not host.endswith(standards)}
 
 
 @pytest.fixture
-def behind(proxied, record) -> Client:
+def proxied_client(proxied, record) -> Client:
     return Client(proxied.fhir, record)
 
 
@@ -23,12 +24,12 @@ QUERIES = ("/ImagingStudy?_count=2&_include=ImagingStudy:endpoint&_include=Imagi
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_forwarded_headers_of_trusted_proxies_are_used(behind, query):
+def test_forwarded_headers_of_trusted_proxies_are_used(proxied_client, query):
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "imaging.example.org", "X-Forwarded-Prefix": "/pacs"}
-    body = behind.json(query, headers=headers)
+    body = proxied_client.json(query, headers=headers)
     assert hosts(body) == {"imaging.example.org"}
     assert "https://imaging.example.org/pacs/" in json.dumps(body)
-    body = behind.json(query, headers={"Forwarded": "proto=https;host=other.example.org"})
+    body = proxied_client.json(query, headers={"Forwarded": "proto=https;host=other.example.org"})
     assert hosts(body) == {"other.example.org"}
 
 
@@ -46,7 +47,7 @@ def test_urls_behind_nginx_have_its_host_and_path(nginx, record, orthanc, holdin
         for entry in page["entry"]:
             assert entry["search"]["mode"] == "outcome" or entry["fullUrl"].startswith(f"{nginx.url}/fhir/ImagingStudy/")
     endpoint = client.json("/Endpoint/main")
-    assert endpoint["address"] == f"{nginx.url}{'/dicom-web/main'}"
+    assert endpoint["address"] == f"{nginx.url}/dicom-web/main"
     rows = client.session.get(f"{endpoint['address']}/studies?limit=5", timeout=300).json()
     assert len(rows) == 5
     for row in rows:

@@ -1,4 +1,4 @@
-"""Rows and metadata in XML, converted from the JSON of Orthanc: equal by an independent reader, and valid."""
+"""Rows and metadata in XML that the gateway converts from the JSON of Orthanc are valid and, according to an independent reader, equal."""
 
 import pytest
 import requests
@@ -12,7 +12,7 @@ XML = {"Accept": 'multipart/related; type="application/dicom+xml"'}
 
 @pytest.fixture(scope="module")
 def gateway(orthanc, holdings, tmp_path_factory):
-    """In front of an Orthanc whose requests are changed to JSON, because it writes metadata in XML itself."""
+    """A gateway in front of an nginx that requests only JSON from Orthanc, which can also write metadata in XML."""
     folder = tmp_path_factory.mktemp("json")
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
@@ -24,8 +24,8 @@ def gateway(orthanc, holdings, tmp_path_factory):
     archive.stop()
 
 
-def compared(path: str) -> int:
-    """The number of objects at `path`, which must be equal in both formats."""
+def compare_formats(path: str) -> int:
+    """Asserts that the objects at `path` are equal in both formats, and returns their number."""
     json = requests.get(path, timeout=300)
     xml = requests.get(path, headers=XML, timeout=300)
     assert json.status_code == xml.status_code == 200, (path, json.status_code, xml.status_code, xml.text[:300])
@@ -34,11 +34,11 @@ def compared(path: str) -> int:
     assert len(objects) == len(documents)
     for (headers, document), expected in zip(documents, objects):
         assert headers == {"content-type": "application/dicom+xml"}
-        found = native_model.data_set(document)
+        elements = native_model.read(document)
         # Rows of studies in JSON have no empty ModalitiesInStudy, which viewers cannot read.
-        if found.get((None, "00080061")) == ("CS", []) and "00080061" not in expected:
-            del found[None, "00080061"]
-        assert native_model.same(found, native_model.of_json(expected)), path
+        if elements.get((None, "00080061")) == ("CS", []) and "00080061" not in expected:
+            del elements[None, "00080061"]
+        assert native_model.equal(elements, native_model.from_json(expected)), path
     return len(objects)
 
 
@@ -49,32 +49,32 @@ def studies(holdings) -> list:
 
 @pytest.mark.parametrize("root", ["dicom-web/main", "dicom-web"])
 def test_rows_in_xml_equal_rows_in_json(gateway, root):
-    for path, least in (("studies", 80), ("studies?PatientID=DEMO-0001", 1), ("series", 100), ("instances?limit=50", 50)):
-        assert compared(f"{gateway.url}/{root}/{path}") >= least
+    for path, minimum in (("studies", 80), ("studies?PatientID=DEMO-0001", 1), ("series", 100), ("instances?limit=50", 50)):
+        assert compare_formats(f"{gateway.url}/{root}/{path}") >= minimum
 
 
 def test_metadata_in_xml_equals_metadata_in_json(gateway, studies):
-    counted = 0
+    object_count = 0
     for uid in studies:
         path = f"{gateway.dicomweb}/studies/{uid}/metadata"
-        # A study of two patients has no metadata.
+        # Orthanc returns no metadata of a study of two patients.
         if requests.head(path, timeout=300).status_code == 200:
-            counted += compared(path)
-    assert counted > 450
+            object_count += compare_formats(path)
+    assert object_count > 450
 
 
 def test_empty_lists_in_xml_are_a_204(gateway):
     for root in ("dicom-web/main", "dicom-web"):
-        answer = requests.get(f"{gateway.url}/{root}/studies?PatientID=nobody", headers=XML, timeout=300)
-        assert (answer.status_code, answer.content) == (204, b"")
+        response = requests.get(f"{gateway.url}/{root}/studies?PatientID=unknown", headers=XML, timeout=300)
+        assert (response.status_code, response.content) == (204, b"")
 
 
 def test_xml_of_the_archive_is_forwarded(orthanc, holdings, tmp_path):
     gateway = Gateway(tmp_path, "gateway", orthanc.dicomweb)
     path = "/studies/2.25.133470007535392751803217985031206560121.16.3/metadata"
     try:
-        ours, theirs = (requests.get(root + path, headers=XML, timeout=300) for root in (gateway.dicomweb, orthanc.dicomweb))
+        from_gateway, from_orthanc = (requests.get(root + path, headers=XML, timeout=300) for root in (gateway.dicomweb, orthanc.dicomweb))
     finally:
         gateway.stop()
-    assert len(parts(ours)) == len(parts(theirs)) > 3
-    assert_no_url_of(orthanc, ours)
+    assert len(parts(from_gateway)) == len(parts(from_orthanc)) > 3
+    assert_no_url_of(orthanc, from_gateway)

@@ -1,4 +1,4 @@
-"""The answers of PyPI's fhirpy; test_clients.py describes the answers."""
+"""Collects the results of PyPI's fhirpy; test_clients.py describes the results."""
 
 import json
 
@@ -7,7 +7,7 @@ from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
 
 def failure(request) -> dict:
-    """The exception of the client: for a missing resource it has the body, otherwise the parsed OperationOutcome."""
+    """Describes the exception that a request raises, which contains the body as text or as a parsed OperationOutcome."""
     try:
         return {"unexpected": request()}
     except ResourceNotFound as error:
@@ -20,33 +20,33 @@ def names(bundle) -> list[str]:
     return [f"{entry.resource.resourceType}/{entry.resource.id}" for entry in bundle.entry]
 
 
-def answers(question: dict) -> dict:
-    client = fhirpy.SyncFHIRClient(question["base"])
+def collect_results(parameters: dict) -> dict:
+    client = fhirpy.SyncFHIRClient(parameters["base"])
     studies = client.resources("ImagingStudy")
-    of_modality = studies.search(modality=question["modality"])
-    one = studies.search(_id=question["study"])
-    with_includes = one.include("ImagingStudy", "patient").include("ImagingStudy", "endpoint").fetch_raw()
-    study = client.reference("ImagingStudy", question["study"]).to_resource()
-    history = f"ImagingStudy/{question['study']}/_history"
-    of_patient = f"Patient/{question['patient']}"
-    compartment = client.execute(f"{of_patient}/ImagingStudy", method="get", params={"_count": 200})
-    all_types = client.execute("", method="get", params={"_type": "ImagingStudy,Patient", "_id": f"{question['study']},{question['patient']}"})
+    studies_of_modality = studies.search(modality=parameters["modality"])
+    study_search = studies.search(_id=parameters["study"])
+    with_includes = study_search.include("ImagingStudy", "patient").include("ImagingStudy", "endpoint").fetch_raw()
+    study = client.reference("ImagingStudy", parameters["study"]).to_resource()
+    history = f"ImagingStudy/{parameters['study']}/_history"
+    patient_path = f"Patient/{parameters['patient']}"
+    compartment = client.execute(f"{patient_path}/ImagingStudy", method="get", params={"_count": 200})
+    all_types = client.execute("", method="get", params={"_type": "ImagingStudy,Patient", "_id": f"{parameters['study']},{parameters['patient']}"})
     return {
         "version": client.execute("metadata", method="get")["fhirVersion"],
         "study": study.serialize(),
         "versioned": client.execute(f"{history}/{study['meta']['versionId']}", method="get"),
-        "noVersion": failure(lambda: client.execute(f"{history}/none", method="get")),
+        "unknownVersion": failure(lambda: client.execute(f"{history}/none", method="get")),
         "compartment": [entry.resource.id for entry in compartment.entry],
         "allTypes": names(all_types),
-        "everything": names(client.execute(f"{of_patient}/$everything", method="get")),
-        "batch": [entry.response.status for entry in client.execute("", data=question["batch"]).entry],
+        "everything": names(client.execute(f"{patient_path}/$everything", method="get")),
+        "batch": [entry.response.status for entry in client.execute("", data=parameters["batch"]).entry],
         "patient": study["subject"].to_resource().serialize(),
-        "found": [found.id for found in of_modality.limit(question["count"])],
+        "found": [study.id for study in studies_of_modality.limit(parameters["count"])],
         "included": [entry.resource.serialize() for entry in with_includes.entry if entry.search.mode == "include"],
-        "summary": one.search(_summary="true").get().serialize(),
-        # It sends `_count=0&_totalMethod=count`; the latter is not a parameter of R4.
-        "total": of_modality.count(),
-        "elements": one.elements("started").get().serialize(),
-        "missing": failure(lambda: client.get("ImagingStudy", "1.2.3.4.5")),
-        "wrong": failure(lambda: studies.search(started="yesterday").fetch()),
+        "summary": study_search.search(_summary="true").get().serialize(),
+        # The client sends `_count=0&_totalMethod=count`; R4 does not define the second parameter.
+        "total": studies_of_modality.count(),
+        "elements": study_search.elements("started").get().serialize(),
+        "unknownStudy": failure(lambda: client.get("ImagingStudy", "1.2.3.4.5")),
+        "invalidDate": failure(lambda: studies.search(started="yesterday").fetch()),
     }

@@ -1,6 +1,6 @@
-"""The answers of HAPI's generic client, in a JVM of this process; test_clients.py describes the answers.
+"""Collects the results of HAPI's generic client, in a JVM of this process; test_clients.py describes the results.
 
-Its parser is strict: an element that R4 does not define, or an invalid value, is an exception.
+The parser of the client is strict: an unknown element or an invalid value raises an exception.
 """
 
 import json
@@ -24,7 +24,7 @@ class Hapi:
             jpype.startJVM(classpath=[str(jar) for jar in JARS])
         self.context = jpype.JClass("ca.uhn.fhir.context.FhirContext").forR4Cached()
         self.context.setParserErrorHandler(jpype.JClass("ca.uhn.fhir.parser.StrictErrorHandler")())
-        # The first request reads the CapabilityStatement; the client rejects servers of other FHIR versions.
+        # The client first reads the CapabilityStatement, and rejects servers of other FHIR versions.
         self.context.getRestfulClientFactory().setSocketTimeout(60_000)
         self.client = self.context.newRestfulGenericClient(base)
         self.bundle = jpype.JClass(R4 + "Bundle").class_
@@ -37,7 +37,7 @@ class Hapi:
         return self.client.read().resource(kind).withId(identifier).execute()
 
     def search(self, **parameters):
-        """A search for studies; the parameters are tokens."""
+        """Creates a search for studies by token parameters."""
         token = jpype.JClass(CLIENT + "gclient.TokenClientParam")
         search = self.client.search().forResource("ImagingStudy").returnBundle(self.bundle)
         for name, code in parameters.items():
@@ -45,12 +45,12 @@ class Hapi:
         return search
 
     def pages(self, first, relation: str) -> list:
-        """This page, and all pages after or before it."""
+        """Returns the first page, and all pages after or before it."""
         pages = [first]
         while pages[-1].getLink(relation) is not None:
             page = self.client.loadPage()
-            step = page.next(pages[-1]) if relation == "next" else page.previous(pages[-1])
-            pages.append(step.execute())
+            request = page.next(pages[-1]) if relation == "next" else page.previous(pages[-1])
+            pages.append(request.execute())
         return pages
 
     @staticmethod
@@ -62,10 +62,10 @@ class Hapi:
     def names(bundle) -> list[str]:
         return [str(entry.getResource().getIdElement().toUnqualifiedVersionless().getValue()) for entry in bundle.getEntry()]
 
-    def failure(self, asking) -> dict:
-        """The kind of the exception of the client, and the OperationOutcome that it parsed."""
+    def failure(self, request) -> dict:
+        """Describes the exception that a request raises, and the OperationOutcome that the client parsed."""
         try:
-            return {"unexpected": self.json(asking())}
+            return {"unexpected": self.json(request())}
         except jpype.JClass(CLIENT + "server.exceptions.BaseServerResponseException") as error:
             outcome = error.getOperationOutcome()
             return {
@@ -75,59 +75,59 @@ class Hapi:
             }
 
 
-def answers(question: dict) -> dict:
-    hapi = Hapi(question["base"])
+def collect_results(parameters: dict) -> dict:
+    hapi = Hapi(parameters["base"])
     include = jpype.JClass("ca.uhn.fhir.model.api.Include")
     summary = jpype.JClass(CLIENT + "api.SummaryEnum")
     date = jpype.JClass(CLIENT + "gclient.StringClientParam")
     statement = hapi.client.capabilities().ofType(jpype.JClass(R4 + "CapabilityStatement").class_).execute()
     capabilities = {
         str(resource.getType()): {
-            "interactions": [str(one.getCode().toCode()) for one in resource.getInteraction()],
-            "parameters": [str(one.getName()) for one in resource.getSearchParam()],
+            "interactions": [str(interaction.getCode().toCode()) for interaction in resource.getInteraction()],
+            "parameters": [str(parameter.getName()) for parameter in resource.getSearchParam()],
         }
         for resource in statement.getRest()[0].getResource()
     }
-    first = hapi.search(modality=question["modality"]).count(question["count"]).execute()
-    forth = hapi.pages(first, "next")
-    back = hapi.pages(forth[-1], "previous")
-    posted = hapi.search(modality=question["modality"]).count(200).usingStyle(hapi.post).execute()
+    first = hapi.search(modality=parameters["modality"]).count(parameters["count"]).execute()
+    next_pages = hapi.pages(first, "next")
+    previous_pages = hapi.pages(next_pages[-1], "previous")
+    posted = hapi.search(modality=parameters["modality"]).count(200).usingStyle(hapi.post).execute()
     with_search = jpype.JClass(CLIENT + "api.SearchStyleEnum").GET_WITH_SEARCH
-    by_get_with_search = hapi.search(modality=question["modality"]).count(200).usingStyle(with_search).execute()
-    included = hapi.search(_id=question["study"]).include(include("ImagingStudy:patient")).include(include("ImagingStudy:endpoint")).execute()
-    of_summary = hapi.search(_id=question["study"]).summaryMode(summary.TRUE).execute()
-    counted = hapi.search(modality=question["modality"]).summaryMode(summary.COUNT).execute()
-    yesterday = hapi.client.search().forResource("ImagingStudy").where(date("started").matches().value("yesterday")).returnBundle(hapi.bundle)
-    study, patient = hapi.read("ImagingStudy", question["study"]), f"Patient/{question['patient']}"
+    searched_by_get = hapi.search(modality=parameters["modality"]).count(200).usingStyle(with_search).execute()
+    included = hapi.search(_id=parameters["study"]).include(include("ImagingStudy:patient")).include(include("ImagingStudy:endpoint")).execute()
+    summarized = hapi.search(_id=parameters["study"]).summaryMode(summary.TRUE).execute()
+    counted = hapi.search(modality=parameters["modality"]).summaryMode(summary.COUNT).execute()
+    invalid_date = hapi.client.search().forResource("ImagingStudy").where(date("started").matches().value("yesterday")).returnBundle(hapi.bundle)
+    study, patient = hapi.read("ImagingStudy", parameters["study"]), f"Patient/{parameters['patient']}"
     version = study.getMeta().getVersionId()
-    parameters = jpype.JClass(R4 + "Parameters").class_
-    everything = hapi.client.operation().onInstance(patient).named("$everything").withNoParameters(parameters).useHttpGet()
-    batch = hapi.context.newJsonParser().parseResource(hapi.bundle, json.dumps(question["batch"]))
-    in_xml = hapi.client.read().resource("ImagingStudy").withId(question["study"]).encodedXml()
+    parameters_class = jpype.JClass(R4 + "Parameters").class_
+    everything = hapi.client.operation().onInstance(patient).named("$everything").withNoParameters(parameters_class).useHttpGet()
+    batch = hapi.context.newJsonParser().parseResource(hapi.bundle, json.dumps(parameters["batch"]))
+    in_xml = hapi.client.read().resource("ImagingStudy").withId(parameters["study"]).encodedXml()
 
     def by_url(path: str):
-        return hapi.client.search().byUrl(question["base"] + path).returnBundle(hapi.bundle).execute()
+        return hapi.client.search().byUrl(parameters["base"] + path).returnBundle(hapi.bundle).execute()
 
     return {
         "version": str(statement.getFhirVersion().toCode()),
         "capabilities": capabilities,
         "study": hapi.json(study),
         "inXml": hapi.json(in_xml.execute()),
-        "versioned": hapi.json(hapi.client.read().resource("ImagingStudy").withIdAndVersion(question["study"], version).execute()),
-        "noVersion": hapi.failure(hapi.client.read().resource("ImagingStudy").withIdAndVersion(question["study"], "none").execute),
-        "unchanged": hapi.client.read().resource("ImagingStudy").withId(question["study"]).ifVersionMatches(version).returnNull().execute(),
+        "versioned": hapi.json(hapi.client.read().resource("ImagingStudy").withIdAndVersion(parameters["study"], version).execute()),
+        "unknownVersion": hapi.failure(hapi.client.read().resource("ImagingStudy").withIdAndVersion(parameters["study"], "none").execute),
+        "unchanged": hapi.client.read().resource("ImagingStudy").withId(parameters["study"]).ifVersionMatches(version).returnNull().execute(),
         "compartment": hapi.ids(by_url(f"/{patient}/ImagingStudy?_count=200")),
-        "allTypes": hapi.names(by_url(f"?_type=ImagingStudy,Patient&_id={question['study']},{question['patient']}")),
+        "allTypes": hapi.names(by_url(f"?_type=ImagingStudy,Patient&_id={parameters['study']},{parameters['patient']}")),
         "everything": hapi.names(everything.returnResourceType(hapi.bundle).execute()),
         "batch": [str(entry.getResponse().getStatus()) for entry in hapi.client.transaction().withBundle(batch).execute().getEntry()],
-        "patient": hapi.json(hapi.read("Patient", question["patient"])),
-        "forth": [hapi.ids(page) for page in forth],
-        "back": [hapi.ids(page) for page in back],
+        "patient": hapi.json(hapi.read("Patient", parameters["patient"])),
+        "nextPages": [hapi.ids(page) for page in next_pages],
+        "previousPages": [hapi.ids(page) for page in previous_pages],
         "posted": hapi.ids(posted),
-        "found": hapi.ids(by_get_with_search),
+        "found": hapi.ids(searched_by_get),
         "included": [hapi.json(entry.getResource()) for entry in included.getEntry() if str(entry.getSearch().getMode().toCode()) == "include"],
-        "summary": hapi.json(of_summary.getEntry()[0].getResource()),
+        "summary": hapi.json(summarized.getEntry()[0].getResource()),
         "total": int(counted.getTotal()),
-        "missing": hapi.failure(lambda: hapi.read("ImagingStudy", "1.2.3.4.5")),
-        "wrong": hapi.failure(yesterday.execute),
+        "unknownStudy": hapi.failure(lambda: hapi.read("ImagingStudy", "1.2.3.4.5")),
+        "invalidDate": hapi.failure(invalid_date.execute),
     }

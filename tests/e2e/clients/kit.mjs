@@ -1,7 +1,7 @@
-// The answers of npm's fhir-kit-client: node kit.mjs QUESTION. test_clients.py describes the answers.
+// Prints the results of npm's fhir-kit-client: node kit.mjs PARAMETERS. test_clients.py describes the results.
 import { CapabilityTool, Client } from 'fhir-kit-client';
 
-const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
+const { base, study, patient, modality, count, batch: batchBundle } = JSON.parse(process.argv[2]);
 const client = new Client({ baseUrl: base });
 const resourceType = 'ImagingStudy';
 const matches = (bundle) => (bundle.entry ?? []).filter((entry) => entry.search.mode === 'match').map((entry) => entry.resource);
@@ -9,9 +9,9 @@ const ids = (bundle) => matches(bundle).map((resource) => resource.id);
 
 const names = (bundle) => bundle.entry.map((entry) => `${entry.resource.resourceType}/${entry.resource.id}`);
 
-async function walk(first, step) {
+async function readPages(first, next) {
   const pages = [];
-  for (let bundle = first; bundle; bundle = await step(bundle)) {
+  for (let bundle = first; bundle; bundle = await next(bundle)) {
     pages.push(bundle);
   }
   return pages;
@@ -34,8 +34,8 @@ const capabilities = Object.fromEntries(
   ]),
 );
 const first = await client.search({ resourceType, searchParams: { modality, _count: count } });
-const forth = await walk(first, (bundle) => client.nextPage({ bundle }));
-const back = await walk(forth.at(-1), (bundle) => client.prevPage({ bundle }));
+const nextPages = await readPages(first, (bundle) => client.nextPage({ bundle }));
+const previousPages = await readPages(nextPages.at(-1), (bundle) => client.prevPage({ bundle }));
 const posted = await client.search({ resourceType, searchParams: { modality, _count: 200 }, options: { postSearch: true } });
 const withIncludes = await client.search({
   resourceType,
@@ -48,7 +48,7 @@ const version = read.meta.versionId;
 const compartment = await client.search({ resourceType, compartment: { resourceType: 'Patient', id: patient }, searchParams: { _count: 200 } });
 const allTypes = await client.search({ searchParams: { _type: 'ImagingStudy,Patient', _id: `${study},${patient}` } });
 const everything = await client.operation({ name: 'everything', resourceType: 'Patient', id: patient, method: 'GET' });
-const batch = await client.batch({ body: batchOf });
+const batch = await client.batch({ body: batchBundle });
 const resolved = await client.resolve({ reference: `Patient/${patient}` });
 
 console.log(
@@ -57,20 +57,20 @@ console.log(
     capabilities,
     study: read,
     versioned: await client.vread({ resourceType, id: study, version }),
-    noVersion: await failure(client.vread({ resourceType, id: study, version: 'none' })),
+    unknownVersion: await failure(client.vread({ resourceType, id: study, version: 'none' })),
     unchanged: await failure(client.read({ resourceType, id: study, options: { headers: { 'If-None-Match': `W/"${version}"` } } })),
     compartment: ids(compartment),
     allTypes: names(allTypes),
     everything: names(everything),
     batch: batch.entry.map((entry) => entry.response.status),
     patient: resolved,
-    forth: forth.map(ids),
-    back: back.map(ids),
+    nextPages: nextPages.map(ids),
+    previousPages: previousPages.map(ids),
     posted: ids(posted),
     included: withIncludes.entry.filter((entry) => entry.search.mode === 'include').map((entry) => entry.resource),
     summary: matches(summary)[0],
     total: counted.total,
-    missing: await failure(client.read({ resourceType, id: '1.2.3.4.5' })),
-    wrong: await failure(client.search({ resourceType, searchParams: { started: 'yesterday' } })),
+    unknownStudy: await failure(client.read({ resourceType, id: '1.2.3.4.5' })),
+    invalidDate: await failure(client.search({ resourceType, searchParams: { started: 'yesterday' } })),
   }),
 );

@@ -1,7 +1,7 @@
-// The answers of npm's @medplum/core: node medplum.mjs QUESTION. test_clients.py describes the answers.
+// Prints the results of npm's @medplum/core: node medplum.mjs PARAMETERS. test_clients.py describes the results.
 import { MedplumClient, OperationOutcomeError } from '@medplum/core';
 
-const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
+const { base, study, patient, modality, count, batch: batchBundle } = JSON.parse(process.argv[2]);
 const baseUrl = base.slice(0, base.lastIndexOf('/') + 1);
 const client = new MedplumClient({ baseUrl, fhirUrlPath: base.slice(baseUrl.length), fetch });
 const ids = (resources) => resources.map((resource) => resource.id);
@@ -17,9 +17,9 @@ async function failure(request) {
 }
 
 const statement = await client.get(client.fhirUrl('metadata'));
-const forth = [];
+const nextPages = [];
 for await (const page of client.searchResourcePages('ImagingStudy', { modality, _count: count })) {
-  forth.push(ids(page));
+  nextPages.push(ids(page));
 }
 const posted = await client.post(
   client.fhirUrl('ImagingStudy', '_search'),
@@ -33,25 +33,25 @@ const withIncludes = await client.search('ImagingStudy', [
 ]);
 const read = await client.readResource('ImagingStudy', study);
 const compartment = await client.get(`${client.fhirUrl('Patient', patient, 'ImagingStudy')}?_count=200`);
-const batch = await client.executeBatch(batchOf);
+const batch = await client.executeBatch(batchBundle);
 
 console.log(
   JSON.stringify({
     version: statement.fhirVersion,
     study: read,
     versioned: await client.readVersion('ImagingStudy', study, read.meta.versionId),
-    noVersion: await failure(client.readVersion('ImagingStudy', study, 'none')),
+    unknownVersion: await failure(client.readVersion('ImagingStudy', study, 'none')),
     compartment: ids(compartment.entry.map((entry) => entry.resource)),
     everything: names(await client.readPatientEverything(patient)),
     batch: batch.entry.map((entry) => entry.response.status),
     patient: await client.readReference(read.subject),
-    forth,
+    nextPages,
     posted: posted.entry.map((entry) => entry.resource.id),
     included: withIncludes.entry.filter((entry) => entry.search.mode === 'include').map((entry) => entry.resource),
     summary: await client.searchOne('ImagingStudy', { _id: study, _summary: 'true' }),
     total: (await client.search('ImagingStudy', { modality, _summary: 'count' })).total,
-    missing: await failure(client.readResource('ImagingStudy', '1.2.3.4.5')),
-    wrong: await failure(client.search('ImagingStudy', { started: 'yesterday' })),
+    unknownStudy: await failure(client.readResource('ImagingStudy', '1.2.3.4.5')),
+    invalidDate: await failure(client.search('ImagingStudy', { started: 'yesterday' })),
     patients: ids(await client.searchResources('Patient', { _id: patient })),
   }),
 );
