@@ -109,7 +109,7 @@ async fn synthesis_of_more_studies_than_max_opened_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_failed_search_below_a_study_fails_the_rows_response() {
+async fn a_failed_search_below_a_study_fails_the_list() {
     for failure in
         [CannedResponse::status(500), CannedResponse::json("[{\"a\":"), CannedResponse::html("<html>")]
     {
