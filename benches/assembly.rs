@@ -22,19 +22,21 @@ mod input;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Number of rounds of the comparison.
+/// The number of rounds of the comparison.
 const ROUND_COUNT: usize = 101;
 
 /// Parses the responses and discards them.
 fn scan(responses: &[Vec<u8>]) {
     for response in responses {
-        black_box(serde_json::from_slice::<IgnoredAny>(black_box(response)).expect("JSON"));
+        black_box(
+            serde_json::from_slice::<IgnoredAny>(black_box(response)).expect("the response is not JSON"),
+        );
     }
 }
 
 fn assembly(criterion: &mut Criterion) {
     let responses = input::responses();
-    let known = input::known();
+    let study_attributes = input::study_attributes();
     let bytes: usize = responses.iter().map(Vec::len).sum();
     let mut group = criterion.benchmark_group("5000 instances");
     group.throughput(Throughput::Bytes(bytes as u64));
@@ -42,14 +44,15 @@ fn assembly(criterion: &mut Criterion) {
         bencher.iter(|| scan(&responses));
     });
     group.bench_function("assembly", |bencher| {
-        bencher.iter(|| black_box(input::assemble(black_box(&responses), &known)));
+        bencher.iter(|| black_box(input::assemble(black_box(&responses), &study_attributes)));
     });
     group.finish();
-    compare(&responses, &known);
+    compare(&responses, &study_attributes);
 }
 
-/// Prints the ratio of the durations of both, measured in alternating rounds, so that other load on the machine affects both.
-fn compare(responses: &[Vec<u8>], known: &input::Known) {
+/// Prints the ratio of the durations of assembly and scan. They are measured in turn, so that other load on the machine affects
+/// both.
+fn compare(responses: &[Vec<u8>], study_attributes: &input::StudyAttributes) {
     let measure = |work: &dyn Fn()| {
         let start = Instant::now();
         work();
@@ -58,7 +61,7 @@ fn compare(responses: &[Vec<u8>], known: &input::Known) {
     let mut ratios: Vec<f64> = (0..ROUND_COUNT)
         .map(|_| {
             let scan = measure(&|| scan(responses));
-            measure(&|| drop(black_box(input::assemble(black_box(responses), known)))) / scan
+            measure(&|| drop(black_box(input::assemble(black_box(responses), study_attributes)))) / scan
         })
         .collect();
     ratios.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! A minimal hyper server that responds to every request with the content of one file: the baseline of `scripts/bench`.
+//! A minimal hyper server that responds to every request with the content of one file. `scripts/bench` compares the gateway with it.
 //!
 //! Usage: `bare_server FILE ADDRESS CONTENT_TYPE`
 
@@ -17,8 +17,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = |name: &str| arguments.next().ok_or_else(|| anyhow::anyhow!("{name} is missing"));
-    let (file, address, content_type) = (next("FILE")?, next("ADDRESS")?, next("CONTENT_TYPE")?);
+    let mut next_argument = |name: &str| arguments.next().ok_or_else(|| anyhow::anyhow!("{name} is missing"));
+    let (file, address, content_type) =
+        (next_argument("FILE")?, next_argument("ADDRESS")?, next_argument("CONTENT_TYPE")?);
     let body = Bytes::from(tokio::fs::read(file).await?);
     let content_type = HeaderValue::from_str(&content_type)?;
     let listener = tokio::net::TcpListener::bind(address).await?;

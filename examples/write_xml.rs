@@ -1,4 +1,4 @@
-//! Writes a resource in JSON as XML to the standard output: `cargo run --example write_xml -- FILE`.
+//! Reads a resource in JSON from a file, and prints it as XML: `cargo run --example write_xml -- FILE`.
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! What ARCHITECTURE.md says about the code, compared with the code: which module may import which, which subject has one
-//! owner, how long a file may be. The sources are parsed, so that an import counts however it is written.
+//! Tests that the code follows ARCHITECTURE.md: the imports between modules, the owners of subjects, and the length of files. The
+//! sources are parsed, so every form of import is recognized.
 
 mod imports;
 mod language;
@@ -8,55 +8,55 @@ mod sources;
 use std::collections::{BTreeMap, BTreeSet};
 
 use imports::{Graph, cycles};
-use sources::{Source, crates, document, product_sources};
+use sources::{Source, crates, product_sources, read_file};
 
-/// Names that every module may define for itself: the associated types of common traits, and the error of a small module.
+/// Names of types that several modules of a crate may define: associated types of common traits, and the error of a small module.
 const SHARED_TYPE_NAMES: [&str; 3] = ["Error", "Data", "Value"];
 
-/// Lines of a file, its tests included. Tables of terminology are data.
+/// The maximum number of lines of a file with its tests. It does not apply to the tables of terminology.
 const MAX_LINES: usize = 520;
 
 #[test]
 fn imports_between_modules_match_the_architecture() {
-    let graph = Graph::of(product_sources("src"));
-    let used = graph.edges_between(Source::top_module);
-    let listed = edges_listed("Imports between the modules of src");
-    let unlisted: Vec<_> = used.iter().filter(|edge| !listed.contains(*edge)).collect();
-    let unused: Vec<_> = listed.iter().filter(|edge| !used.contains(*edge)).collect();
+    let graph = Graph::from_sources(product_sources("src"));
+    let imports = graph.edges_between(Source::top_module);
+    let documented_imports = documented_edges("Imports between the modules of src");
+    let undocumented: Vec<_> = imports.iter().filter(|edge| !documented_imports.contains(*edge)).collect();
+    let unused: Vec<_> = documented_imports.iter().filter(|edge| !imports.contains(*edge)).collect();
     assert!(
-        unlisted.is_empty() && unused.is_empty(),
-        "ARCHITECTURE.md and the code disagree\nimported, but not listed: {unlisted:?}\nlisted, but not imported: {unused:?}"
+        undocumented.is_empty() && unused.is_empty(),
+        "ARCHITECTURE.md and the code disagree\nimported, but not documented: {undocumented:?}\ndocumented, but not imported: {unused:?}"
     );
 }
 
 #[test]
 fn dependencies_between_crates_match_the_architecture() {
-    let used: BTreeSet<_> = crates()
+    let dependencies: BTreeSet<_> = crates()
         .iter()
-        .flat_map(|member| member.local_dependencies.iter().map(|on| (member.name.clone(), on.clone())))
+        .flat_map(|member| member.local_dependencies.iter().map(|name| (member.name.clone(), name.clone())))
         .collect();
-    assert_eq!(used, edges_listed("Dependencies between the crates"));
+    assert_eq!(dependencies, documented_edges("Dependencies between the crates"));
 }
 
 #[test]
 fn modules_have_no_import_cycle() {
-    let graph = Graph::of(product_sources("src"));
+    let graph = Graph::from_sources(product_sources("src"));
     assert_eq!(cycles(&graph.edges_between(Source::top_module)), Vec::<Vec<String>>::new());
 }
 
 #[test]
 fn modules_of_dicomweb_have_no_import_cycle() {
-    let graph = Graph::of(product_sources("src/dicomweb"));
+    let graph = Graph::from_sources(product_sources("src/dicomweb"));
     let modules = graph.edges_between(|source| source.module.get(1).cloned());
     assert_eq!(cycles(&modules), Vec::<Vec<String>>::new());
 }
 
 #[test]
 fn files_of_a_module_have_no_import_cycle() {
-    let graph = Graph::of(product_sources("src"));
+    let graph = Graph::from_sources(product_sources("src"));
     for folder in ["src/config", "src/dicomweb"] {
-        let file = |source: &Source| source.path.starts_with(folder).then(|| source.path.clone());
-        assert_eq!(cycles(&graph.edges_between(file)), Vec::<Vec<String>>::new());
+        let path_in_folder = |source: &Source| source.path.starts_with(folder).then(|| source.path.clone());
+        assert_eq!(cycles(&graph.edges_between(path_in_folder)), Vec::<Vec<String>>::new());
     }
 }
 
@@ -64,16 +64,16 @@ fn files_of_a_module_have_no_import_cycle() {
 fn type_names_are_unique_within_a_crate() {
     let mut duplicates = Vec::new();
     for member in crates() {
-        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut paths_by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for source in product_sources(&member.sources) {
             for name in source.type_names() {
-                places.entry(name).or_default().push(source.path.clone());
+                paths_by_name.entry(name).or_default().push(source.path.clone());
             }
         }
         duplicates.extend(
-            places
+            paths_by_name
                 .into_iter()
-                .filter(|(name, at)| at.len() > 1 && !SHARED_TYPE_NAMES.contains(&name.as_str())),
+                .filter(|(name, paths)| paths.len() > 1 && !SHARED_TYPE_NAMES.contains(&name.as_str())),
         );
     }
     assert!(duplicates.is_empty(), "{duplicates:#?}");
@@ -81,7 +81,7 @@ fn type_names_are_unique_within_a_crate() {
 
 #[test]
 fn statuses_of_errors_are_defined_only_in_the_error_table() {
-    const ERRORS: [&str; 14] = [
+    const ERROR_STATUSES: [&str; 14] = [
         "BAD_REQUEST",
         "UNAUTHORIZED",
         "FORBIDDEN",
@@ -97,18 +97,18 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
         "SERVICE_UNAVAILABLE",
         "GATEWAY_TIMEOUT",
     ];
-    // Files that read the status of an archive's response or, if the body shows that it is wrong, correct it.
-    const READ: [&str; 4] =
+    // These files read the status of an archive's response, or correct it if the body contradicts it.
+    const READER_PATHS: [&str; 4] =
         ["src/upstream/", "src/dicomweb/error.rs", "src/dicomweb/proxy/first_rows.rs", "src/commands/check/"];
     for source in product_sources("src") {
-        let owns = source.path == "src/error.rs" || source.path.starts_with("src/error/");
-        if owns || READ.iter().any(|path| source.path.starts_with(path)) {
+        let is_owner = source.path == "src/error.rs" || source.path.starts_with("src/error/");
+        if is_owner || READER_PATHS.iter().any(|path| source.path.starts_with(path)) {
             continue;
         }
         for name in source.paths().into_iter().filter(|path| path.len() >= 2) {
-            let [.., owner, constant] = name.as_slice() else { continue };
+            let [.., type_name, constant] = name.as_slice() else { continue };
             assert!(
-                owner != "StatusCode" || !ERRORS.contains(&constant.as_str()),
+                type_name != "StatusCode" || !ERROR_STATUSES.contains(&constant.as_str()),
                 "{} names StatusCode::{constant}: statuses of errors belong to src/error.rs",
                 source.path
             );
@@ -116,7 +116,7 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
     }
 }
 
-/// A text that only the owner of a subject needs, and the files that may contain it.
+/// Subjects that have one owner: the subject, a text that its implementation contains, and the paths of the owner.
 const OWNERS: [(&str, &str, &[&str]); 7] = [
     ("walk through the elements of Part 10", "struct Walk", &["crates/dicom-model/src/part10"]),
     ("escape of an ampersand in XML", "Some(\"&amp;", &["crates/xml-escape/src/lib.rs"]),
@@ -130,24 +130,24 @@ const OWNERS: [(&str, &str, &[&str]); 7] = [
 #[test]
 fn subjects_have_one_owner() {
     for (subject, text, owners) in OWNERS {
-        let mut found = 0;
+        let mut owner_count = 0;
         for source in all_product_sources() {
             if source.text.contains(text) {
-                found += 1;
+                owner_count += 1;
                 assert!(
                     owners.iter().any(|owner| source.path.starts_with(owner)),
-                    "{} seems to contain a second {subject}: {text}",
+                    "{} may contain a second {subject}: {text}",
                     source.path
                 );
             }
         }
-        assert!(found > 0, "no file contains {text}, so the check of the {subject} is void");
+        assert!(owner_count > 0, "no file contains {text}, so the {subject} is not checked");
     }
 }
 
 #[test]
 fn constants_use_the_names_of_limits_and_timeouts() {
-    const PRIVATE: [&str; 9] = [
+    const BANNED_PARTS: [&str; 9] = [
         "MOST_",
         "LONGEST",
         "LARGEST",
@@ -161,8 +161,8 @@ fn constants_use_the_names_of_limits_and_timeouts() {
     for source in all_product_sources() {
         for name in source.constant_names() {
             assert!(
-                !PRIVATE.iter().any(|word| name.contains(word)),
-                "{}: {name}: say MAX_, MIN_, _TIMEOUT or _LIMIT",
+                !BANNED_PARTS.iter().any(|part| name.contains(part)),
+                "{}: {name}: use MAX_, MIN_, _TIMEOUT or _LIMIT",
                 source.path
             );
         }
@@ -185,6 +185,7 @@ fn pure_crates_use_no_async_no_sockets_and_no_clock() {
     assert_is_pure("src/mapping");
 }
 
+/// Asserts that the sources in `folder` use no async, no sockets and no clock.
 fn assert_is_pure(folder: &str) {
     for source in product_sources(folder) {
         for word in ["async fn", "SystemTime", "Instant::now", "Timestamp::now", "std::net"] {
@@ -204,7 +205,7 @@ fn only_upstream_names_the_http_client() {
 
 #[test]
 fn modules_and_crates_are_described_in_the_architecture() {
-    let architecture = document("ARCHITECTURE.md");
+    let architecture = read_file("ARCHITECTURE.md");
     let modules = product_sources("src").into_iter().filter_map(|source| source.top_module());
     for module in modules.collect::<BTreeSet<_>>() {
         assert!(
@@ -224,20 +225,20 @@ fn modules_and_crates_are_described_in_the_architecture() {
 
 #[test]
 fn files_listed_in_contributing_exist() {
-    let contributing = document("CONTRIBUTING.md");
+    let contributing = read_file("CONTRIBUTING.md");
     let table = contributing.split("\n## ").find(|section| section.starts_with("Where is what")).unwrap();
     let paths: Vec<_> =
         table.split('`').filter(|text| text.starts_with("src/") || text.starts_with("crates/")).collect();
-    assert!(paths.len() >= 30, "{} behaviors", paths.len());
+    assert!(paths.len() >= 30, "only {} paths were found", paths.len());
     for path in paths {
-        // Panics with the path if there is no such file.
-        document(path);
+        // This panics if the file does not exist.
+        read_file(path);
     }
 }
 
 #[test]
 fn dependencies_are_justified() {
-    let architecture = document("ARCHITECTURE.md");
+    let architecture = read_file("ARCHITECTURE.md");
     let names: BTreeSet<_> = crates().into_iter().flat_map(|member| member.dependencies).collect();
     for name in names {
         assert!(architecture.contains(&format!("`{name}`")), "{name} is not justified in ARCHITECTURE.md");
@@ -247,19 +248,19 @@ fn dependencies_are_justified() {
 #[test]
 fn a_build_without_the_demo_has_none_of_its_dependencies() {
     let gateway = crates().into_iter().find(|member| member.name == "dicomweb-gateway").unwrap();
-    assert!(gateway.optional.contains("dicomweb-archive"), "the embedded archive is optional");
+    assert!(gateway.optional.contains("dicomweb-archive"), "dicomweb-archive is not optional");
     for name in ["rayon", "walkdir", "indicatif"] {
-        assert!(!gateway.dependencies.contains(name), "{name} belongs to dicomweb-archive");
+        assert!(!gateway.dependencies.contains(name), "{name} must be a dependency of dicomweb-archive only");
     }
 }
 
 #[test]
 fn files_do_not_exceed_the_line_limit() {
     for source in all_product_sources() {
-        let lines = source.text_with_tests.lines().count();
+        let line_count = source.text_with_tests.lines().count();
         assert!(
-            lines <= MAX_LINES || source.path.contains("/terminology/"),
-            "{} has {lines} lines, more than {MAX_LINES}",
+            line_count <= MAX_LINES || source.path.contains("/terminology/"),
+            "{} has {line_count} lines, more than {MAX_LINES}",
             source.path
         );
     }
@@ -272,13 +273,14 @@ fn files_begin_with_a_module_head() {
     }
 }
 
+/// Returns the sources of all crates.
 fn all_product_sources() -> Vec<Source> {
     crates().iter().flat_map(|member| product_sources(&member.sources)).collect()
 }
 
-/// The edges of the list below `heading` in ARCHITECTURE.md: lines `- name → other, another`.
-fn edges_listed(heading: &str) -> BTreeSet<(String, String)> {
-    let architecture = document("ARCHITECTURE.md");
+/// Returns the edges in the section `heading` of ARCHITECTURE.md. A line of the section is `- name → other, another`.
+fn documented_edges(heading: &str) -> BTreeSet<(String, String)> {
+    let architecture = read_file("ARCHITECTURE.md");
     let section = architecture
         .split("\n## ")
         .flat_map(|part| part.split("\n### "))

@@ -1,4 +1,4 @@
-//! The upstream client in front of one PACS.
+//! Tests of the upstream client, which calls one archive.
 
 mod check;
 mod connections;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dicomweb_gateway::upstream::{ArchiveId, Credentials, Profile, Settings};
 
-/// The settings of the archive at `url`.
-fn settings(url: &str) -> Settings {
+/// Returns the settings of the archive at `url`.
+fn settings_for(url: &str) -> Settings {
     Settings {
         id: ArchiveId::parse("main").unwrap(),
         name: "Main".to_owned(),

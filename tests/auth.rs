@@ -1,4 +1,4 @@
-//! Authentication: every route calls the one authenticator once per request, and rejects the request if it does.
+//! Authentication: every route calls the authenticator once per request, and rejects a request that the authenticator rejects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,23 +11,24 @@ use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
-/// Accepts every request unless `rejects` is set, and counts its decisions.
+/// An authenticator that counts its decisions. It rejects requests if `rejects` is set, and decides later if `is_pending` is set.
 #[derive(Debug, Default)]
 struct ScriptedAuthenticator {
     rejects: AtomicBool,
     is_pending: AtomicBool,
-    decisions: AtomicUsize,
+    decision_count: AtomicUsize,
 }
 
 impl ScriptedAuthenticator {
-    fn decisions_since_last(&self) -> usize {
-        self.decisions.swap(0, Ordering::SeqCst)
+    /// Returns the number of decisions since the previous call.
+    fn take_decision_count(&self) -> usize {
+        self.decision_count.swap(0, Ordering::SeqCst)
     }
 }
 
 impl Authenticator for ScriptedAuthenticator {
     fn authenticate(&self, _headers: &HeaderMap) -> Authentication {
-        self.decisions.fetch_add(1, Ordering::SeqCst);
+        self.decision_count.fetch_add(1, Ordering::SeqCst);
         let decision = if self.rejects.load(Ordering::SeqCst) {
             Err(AuthError::Unauthenticated { challenge: "Bearer" })
         } else {
@@ -36,15 +37,15 @@ impl Authenticator for ScriptedAuthenticator {
         if !self.is_pending.load(Ordering::SeqCst) {
             return Authentication::Decided(decision);
         }
-        let later = async move {
+        let pending_decision = async move {
             tokio::task::yield_now().await;
             decision
         };
-        Authentication::Pending(later.boxed().shared())
+        Authentication::Pending(pending_decision.boxed().shared())
     }
 }
 
-async fn with_authenticator() -> (RunningPacs, RunningGateway, Arc<ScriptedAuthenticator>) {
+async fn start_with_authenticator() -> (RunningPacs, RunningGateway, Arc<ScriptedAuthenticator>) {
     let pacs = Pacs::new().with_study(Study::new("1.2")).start().await;
     let authenticator = Arc::new(ScriptedAuthenticator::default());
     let gateway = RunningGateway::start_with_authenticator(
@@ -55,8 +56,10 @@ async fn with_authenticator() -> (RunningPacs, RunningGateway, Arc<ScriptedAuthe
     (pacs, gateway, authenticator)
 }
 
-const CACHED: &str = "/fhir/ImagingStudy/1.2";
+/// The path of a study, which is cached after the first read.
+const STUDY_PATH: &str = "/fhir/ImagingStudy/1.2";
 
+/// Sends a request; POST sends a batch that reads the study.
 async fn send(gateway: &RunningGateway, method: &str, path: &str) -> ReceivedResponse {
     let url = format!("{}{path}", gateway.base_url());
     if method == "POST" {
@@ -67,19 +70,19 @@ async fn send(gateway: &RunningGateway, method: &str, path: &str) -> ReceivedRes
 }
 
 #[tokio::test]
-async fn every_route_calls_the_authenticator_once_and_rejects_what_it_rejects() {
-    let (pacs, gateway, authenticator) = with_authenticator().await;
-    assert_eq!(send(&gateway, "GET", CACHED).await.status, 200);
-    let sent_before = pacs.targets().len();
-    assert_eq!(send(&gateway, "GET", CACHED).await.status, 200);
-    assert_eq!(pacs.targets().len(), sent_before, "the study is read from the cache");
-    authenticator.decisions_since_last();
+async fn every_route_calls_the_authenticator_once_and_returns_401_if_it_rejects_the_request() {
+    let (pacs, gateway, authenticator) = start_with_authenticator().await;
+    assert_eq!(send(&gateway, "GET", STUDY_PATH).await.status, 200);
+    let count_before = pacs.targets().len();
+    assert_eq!(send(&gateway, "GET", STUDY_PATH).await.status, 200);
+    assert_eq!(pacs.targets().len(), count_before, "the study was not read from the cache");
+    authenticator.take_decision_count();
     authenticator.rejects.store(true, Ordering::SeqCst);
     for is_pending in [false, true] {
         authenticator.is_pending.store(is_pending, Ordering::SeqCst);
         for (method, path) in [
-            ("GET", CACHED),
-            ("HEAD", CACHED),
+            ("GET", STUDY_PATH),
+            ("HEAD", STUDY_PATH),
             ("GET", "/fhir/ImagingStudy/1.2?_summary=true"),
             ("GET", "/fhir/ImagingStudy/9.9"),
             ("GET", "/fhir/ImagingStudy/1.2/_history/1"),
@@ -103,32 +106,36 @@ async fn every_route_calls_the_authenticator_once_and_rejects_what_it_rejects() 
             let received = send(&gateway, method, path).await;
             assert_eq!(received.status, 401, "{method} {path}");
             assert_eq!(received.header("www-authenticate"), Some("Bearer"), "{method} {path}");
-            assert_eq!(authenticator.decisions_since_last(), 1, "{method} {path}");
+            assert_eq!(authenticator.take_decision_count(), 1, "{method} {path}");
         }
     }
-    assert_eq!(pacs.targets().len(), sent_before, "no upstream request is sent for a rejected request");
+    assert_eq!(pacs.targets().len(), count_before, "an upstream request was sent for a rejected request");
 }
 
 #[tokio::test]
 async fn the_capability_statement_and_options_need_no_authentication() {
-    let (_pacs, gateway, authenticator) = with_authenticator().await;
+    let (_pacs, gateway, authenticator) = start_with_authenticator().await;
     authenticator.rejects.store(true, Ordering::SeqCst);
     assert_eq!(send(&gateway, "GET", "/fhir/metadata").await.status, 200);
-    assert_eq!(send(&gateway, "OPTIONS", CACHED).await.status, 204);
-    assert_eq!(authenticator.decisions_since_last(), 0);
+    assert_eq!(send(&gateway, "OPTIONS", STUDY_PATH).await.status, 204);
+    assert_eq!(authenticator.take_decision_count(), 0);
 }
 
 #[tokio::test]
 async fn an_accepted_request_is_authenticated_once() {
-    let (_pacs, gateway, authenticator) = with_authenticator().await;
+    let (_pacs, gateway, authenticator) = start_with_authenticator().await;
     for is_pending in [false, true] {
         authenticator.is_pending.store(is_pending, Ordering::SeqCst);
-        // The first read comes from the archive, the second from the cache.
-        for path in [CACHED, CACHED, "/fhir/ImagingStudy", "/dicom-web/studies"] {
+        // The second read of the study is served from the cache.
+        for path in [STUDY_PATH, STUDY_PATH, "/fhir/ImagingStudy", "/dicom-web/studies"] {
             assert_eq!(send(&gateway, "GET", path).await.status, 200, "{path}");
-            assert_eq!(authenticator.decisions_since_last(), 1, "{path}");
+            assert_eq!(authenticator.take_decision_count(), 1, "{path}");
         }
         assert_eq!(send(&gateway, "POST", "/fhir").await.status, 200);
-        assert_eq!(authenticator.decisions_since_last(), 1, "a batch is one request");
+        assert_eq!(
+            authenticator.take_decision_count(),
+            1,
+            "the entries of the batch were authenticated again"
+        );
     }
 }

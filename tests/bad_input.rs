@@ -1,5 +1,5 @@
-//! Invalid requests and archives that fail, each kind through every FHIR interaction: the status, an OperationOutcome that names
-//! the parameter or the archive, and no PHI, credentials or upstream URLs.
+//! Invalid requests and failing archives. Every FHIR interaction returns an error status and an OperationOutcome that names the
+//! parameter or the archive, without PHI, credentials and upstream URLs.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::support::client::ReceivedResponse;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Framing, Pacs};
 
-/// FHIR requests that query an archive in each way.
-const REQUESTS: [&str; 6] = [
+/// The paths of FHIR requests that cause upstream requests of every kind.
+const PATHS: [&str; 6] = [
     "/fhir/ImagingStudy",
     "/fhir/ImagingStudy?patient.identifier=P1",
     "/fhir/ImagingStudy?_summary=count",
@@ -19,17 +19,18 @@ const REQUESTS: [&str; 6] = [
     "/fhir/Patient?name=Doe",
 ];
 
-fn issue(received: &ReceivedResponse, place: &str) -> Value {
+/// Returns the issue of an OperationOutcome; panics with `context` if the response is not an OperationOutcome with an error.
+fn error_issue(received: &ReceivedResponse, context: &str) -> Value {
     let outcome = received.json();
-    assert_eq!(outcome["resourceType"], "OperationOutcome", "{place}");
-    assert_eq!(outcome["issue"][0]["severity"], "error", "{place}: {outcome}");
+    assert_eq!(outcome["resourceType"], "OperationOutcome", "{context}");
+    assert_eq!(outcome["issue"][0]["severity"], "error", "{context}: {outcome}");
     outcome["issue"][0].clone()
 }
 
 #[tokio::test]
-async fn an_invalid_value_is_rejected_with_400_and_the_parameter() {
+async fn invalid_values_are_rejected_with_400_and_the_name_of_the_parameter() {
     let gateway = RunningGateway::start_with_samples().await;
-    let long = format!("identifier={}", "1".repeat(5_000));
+    let too_long = format!("identifier={}", "1".repeat(5_000));
     for (query, parameter) in [
         ("ImagingStudy?started=2024-13-45", "started"),
         ("ImagingStudy?started=2023-02-29", "started"),
@@ -43,7 +44,7 @@ async fn an_invalid_value_is_rejected_with_400_and_the_parameter() {
         ("ImagingStudy?identifier=urn:oid:1.2.x", "identifier"),
         ("ImagingStudy?identifier=urn:dicom:uid%7Curn:oid:1..2", "identifier"),
         ("ImagingStudy?_summary=some", "_summary"),
-        (&long, "identifier"),
+        (&too_long, "identifier"),
         ("Patient?birthdate=2024-00", "birthdate"),
         ("Patient?birthdate=31.01.2024", "birthdate"),
         ("Patient?_count=%20", "_count"),
@@ -52,9 +53,9 @@ async fn an_invalid_value_is_rejected_with_400_and_the_parameter() {
         let query = if query.contains('?') { query.to_owned() } else { format!("ImagingStudy?{query}") };
         let received = gateway.get(&format!("/fhir/{query}")).await;
         assert_eq!(received.status, 400, "{query}: {}", received.text());
-        assert_eq!(issue(&received, &query)["expression"][0], format!("http.{parameter}"), "{query}");
+        assert_eq!(error_issue(&received, &query)["expression"][0], format!("http.{parameter}"), "{query}");
     }
-    assert_eq!(gateway.upstream_request_count("search"), 0, "an invalid request is never sent to an archive");
+    assert_eq!(gateway.upstream_request_count("search"), 0, "an invalid request caused an upstream request");
 }
 
 #[tokio::test]
@@ -66,16 +67,16 @@ async fn invalid_percent_escapes_and_utf8_are_rejected_with_400() {
         for resource in ["ImagingStudy", "Patient", "Endpoint"] {
             let received = gateway.get(&format!("/fhir/{resource}?{query}")).await;
             assert_eq!(received.status, 400, "{resource}?{query}: {}", received.text());
-            issue(&received, query);
+            error_issue(&received, query);
         }
     }
 }
 
 #[tokio::test]
 async fn failures_of_an_archive_are_reported_as_upstream_errors() {
-    let compressed = |body: Vec<u8>| CannedResponse::bytes("application/dicom+json", body).gzip();
-    let mut cut = b"[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2.3\"]}}]".to_vec();
-    cut.truncate(30);
+    let compressed_response = |body: Vec<u8>| CannedResponse::bytes("application/dicom+json", body).gzip();
+    let mut truncated = b"[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2.3\"]}}]".to_vec();
+    truncated.truncate(30);
     let page = "<!doctype html><title>Doe^Jane at secret.example</title>";
     for (response, statuses) in [
         (CannedResponse::html(page), [502, 502]),
@@ -84,8 +85,8 @@ async fn failures_of_an_archive_are_reported_as_upstream_errors() {
         (CannedResponse::json("500"), [502, 502]),
         (CannedResponse::json("\"Doe^Jane\""), [502, 502]),
         (CannedResponse::json("[null]"), [502, 502]),
-        (CannedResponse::bytes("application/dicom+json", cut.clone()), [502, 502]),
-        (compressed(cut), [502, 502]),
+        (CannedResponse::bytes("application/dicom+json", truncated.clone()), [502, 502]),
+        (compressed_response(truncated), [502, 502]),
         (CannedResponse::bytes("text/html", page).with_status(404), [502, 502]),
         (CannedResponse::bytes("text/plain", "Doe^Jane").with_status(500), [502, 503]),
         (CannedResponse::status(501), [502, 503]),
@@ -99,19 +100,19 @@ async fn failures_of_an_archive_are_reported_as_upstream_errors() {
         (CannedResponse::json("[]").with_delay(Duration::from_hours(1)), [504, 504]),
     ] {
         let pacs = Pacs::new().with_fallback(response.clone()).start().await;
-        // A short deadline only where the response never comes: a busy machine may need longer for the others.
+        // The deadline is short only if the archive does not respond: a busy machine may need more time for other responses.
         let deadline = if statuses[0] == 504 { "timeout = \"300ms\"" } else { "" };
         let gateway = RunningGateway::start(&pacs.url(), deadline).await;
-        for request in REQUESTS {
-            let received = gateway.get(request).await;
-            let place = format!("{request}: {} {}", received.status, received.text());
-            // After several consecutive failures the circuit breaker opens, which is a 503.
-            assert!(statuses.contains(&received.status) || received.status == 503, "{place}, {statuses:?}");
-            assert!(received.status != 503 || received.header("retry-after").is_some(), "{place}");
-            let issue = issue(&received, &place);
-            assert!(issue["diagnostics"].as_str().unwrap().contains("Archive main"), "{place}");
+        for path in PATHS {
+            let received = gateway.get(path).await;
+            let context = format!("{path}: {} {}", received.status, received.text());
+            // Several consecutive failures open the circuit breaker, which causes 503.
+            assert!(statuses.contains(&received.status) || received.status == 503, "{context}, {statuses:?}");
+            assert!(received.status != 503 || received.header("retry-after").is_some(), "{context}");
+            let issue = error_issue(&received, &context);
+            assert!(issue["diagnostics"].as_str().unwrap().contains("Archive main"), "{context}");
             for hidden in ["Doe", "secret", "127.0.0.1", &pacs.authority()] {
-                assert!(!received.text().contains(hidden), "{hidden} appears in {place}");
+                assert!(!received.text().contains(hidden), "the response contains {hidden}: {context}");
             }
         }
     }
@@ -131,7 +132,7 @@ async fn rows_with_deviating_json_are_read() {
     ] {
         let mut body = format!("[{row}").into_bytes();
         if row.ends_with('D') {
-            // Latin-1 instead of UTF-8.
+            // These bytes are Latin-1 instead of UTF-8.
             body.extend_from_slice(b"\xfc\xff^J\"}]}}");
         }
         body.extend_from_slice(b"]");

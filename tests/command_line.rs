@@ -13,6 +13,7 @@ use crate::support::pacs::{CannedResponse, Pacs};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
+/// Runs the program until it ends.
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
@@ -21,17 +22,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A running program, which is killed if a test fails before it stops the program.
-struct Started(Child);
+/// A running program, which is killed when this value is dropped.
+struct RunningProgram(Child);
 
-impl Started {
+impl RunningProgram {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().unwrap())
     }
 
-    /// Stops it with SIGTERM, as an orchestrator does.
+    /// Stops the program with SIGTERM, and returns its exit status.
     fn terminate(mut self) -> ExitStatus {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -39,29 +40,31 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
-        // Usually it has ended already.
+        // The program has ended already unless the test has failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A configuration in a file that is deleted when the returned value is dropped.
-fn config(text: &str) -> tempfile::NamedTempFile {
+/// Writes a configuration file, which is deleted when the returned value is dropped.
+fn write_config(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file
 }
 
-fn config_for(url: &str) -> tempfile::NamedTempFile {
-    config(&format!(
+/// Writes a configuration file for the archive at `url`.
+fn write_config_for(url: &str) -> tempfile::NamedTempFile {
+    write_config(&format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[auth]\nmode = \"open\"\n\
          [telemetry]\nlog = \"json\"\n[[archive]]\nid = \"main\"\nurl = \"{url}\"\n"
     ))
 }
 
-async fn samples() -> RunningArchive {
+/// Starts the embedded archive with the sample studies.
+async fn start_sample_archive() -> RunningArchive {
     start_archive(Content::Samples, SocketAddr::from(([127, 0, 0, 1], 0)), Progress::Silent).await.unwrap()
 }
 
@@ -71,10 +74,10 @@ fn usage_errors_exit_with_64_and_failures_with_1() {
     assert_eq!(run(&[]).status.code(), Some(64));
     assert_eq!(run(&["frobnicate"]).status.code(), Some(64));
     assert_eq!(run(&["serve", "--config", "/nowhere/gateway.toml"]).status.code(), Some(64));
-    let file = config("[server]\nlisten = 8080\ncolor = \"red\"\n");
-    let refused = run(&["serve", "--config", file.path().to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(64));
-    let errors = text(&refused.stderr);
+    let file = write_config("[server]\nlisten = 8080\ncolor = \"red\"\n");
+    let rejected = run(&["serve", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(rejected.status.code(), Some(64));
+    let errors = text(&rejected.stderr);
     for part in [":2: server.listen: ", ":3: server.color: ", "auth.mode: is missing", "archive: is missing"]
     {
         assert!(errors.contains(part), "{errors}");
@@ -84,21 +87,21 @@ fn usage_errors_exit_with_64_and_failures_with_1() {
 
 #[test]
 fn demo_reports_a_port_that_is_in_use() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let refused = run(&["demo", "--listen", &address]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains(&format!("cannot listen on {address}")));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let rejected = run(&["demo", "--listen", &address]);
+    assert_eq!(rejected.status.code(), Some(1));
+    assert!(text(&rejected.stderr).contains(&format!("cannot listen on {address}")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn demo_prints_urls_that_all_respond() {
-    let mut demo = Started::start(&["demo", "--listen", "127.0.0.1:0"]);
+async fn demo_prints_urls_that_can_be_opened() {
+    let mut demo = RunningProgram::start(&["demo", "--listen", "127.0.0.1:0"]);
     let lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let printed: Vec<_> = lines.take_while(|line| !line.starts_with("Stop it")).collect();
+    let printed_lines: Vec<_> = lines.take_while(|line| !line.starts_with("Stop it")).collect();
     let urls: Vec<_> =
-        printed.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();
-    assert!(urls.len() >= 8, "{printed:?}");
+        printed_lines.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();
+    assert!(urls.len() >= 8, "{printed_lines:?}");
     for url in urls {
         let response = get(url).await;
         assert_eq!(response.status, 200, "{url}");
@@ -108,29 +111,31 @@ async fn demo_prints_urls_that_all_respond() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_reports_what_an_archive_supports() {
-    let archive = samples().await;
-    let file = config_for(&archive.url());
+async fn check_reports_whether_an_archive_works() {
+    let archive = start_sample_archive().await;
+    let file = write_config_for(&archive.url());
     let path = file.path().to_str().unwrap().to_owned();
     let arguments = ["check", "--config", &path];
-    let working = run(&arguments);
-    let table = text(&working.stdout);
-    assert!(working.status.success() && table.contains("works"), "{table}");
+    let success = run(&arguments);
+    let table = text(&success.stdout);
+    assert!(success.status.success() && table.contains("works"), "{table}");
     archive.stop().await;
-    let broken = run(&arguments);
-    assert_eq!(broken.status.code(), Some(1));
-    assert!(text(&broken.stdout).contains("main     DOES NOT WORK  search for studies: cannot be reached"));
+    let failure = run(&arguments);
+    assert_eq!(failure.status.code(), Some(1));
+    assert!(text(&failure.stdout).contains("main     DOES NOT WORK  search for studies: cannot be reached"));
 }
 
-/// The warnings for a configuration that sets `supply` of the first archive and, by environment variable, `cache.ledger_entries`.
-const RENAMED: [&str; 2] = [
+/// The warnings for a configuration file that sets `supply` of the first archive, and an environment variable that sets
+/// `cache.ledger_entries`.
+const RENAMED_KEY_WARNINGS: [&str; 2] = [
     ":3: archive[0].supply: was renamed to archive[0].synthesize;",
     "environment variable GATEWAY_CACHE__LEDGER_ENTRIES: cache.ledger_entries: was renamed to \
      cache.change_log_entries, GATEWAY_CACHE__CHANGE_LOG_ENTRIES;",
 ];
 
-fn config_with_old_names() -> tempfile::NamedTempFile {
-    config(
+/// Writes a configuration file with a key that was renamed.
+fn write_config_with_old_key() -> tempfile::NamedTempFile {
+    write_config(
         "[[archive]]\nid = \"main\"\nsupply = [\"counts\"]\nurl = \"http://127.0.0.1:1/rs\"\n[auth]\nmode = \"open\"\n\
          [server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[telemetry]\nlog = \"json\"\n",
     )
@@ -138,75 +143,80 @@ fn config_with_old_names() -> tempfile::NamedTempFile {
 
 #[test]
 fn check_and_serve_warn_about_renamed_keys_with_their_location() {
-    let file = config_with_old_names();
+    let file = write_config_with_old_key();
     let program = |command: &str| {
         let mut program = Command::new(PROGRAM);
         program.args([command, "--config", file.path().to_str().unwrap()]);
         program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").stdin(Stdio::null());
         program
     };
-    let checked = text(&program("check").output().unwrap().stdout);
-    for warning in RENAMED {
+    let check_output = text(&program("check").output().unwrap().stdout);
+    for warning in RENAMED_KEY_WARNINGS {
         assert!(
-            checked.lines().any(|line| line.starts_with("Warning: ") && line.contains(warning)),
-            "{checked}"
+            check_output.lines().any(|line| line.starts_with("Warning: ") && line.contains(warning)),
+            "{check_output}"
         );
     }
 
-    let mut serve = Started(program("serve").stderr(Stdio::piped()).spawn().unwrap());
+    let mut serve = RunningProgram(program("serve").stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();
     let log: Vec<Value> = lines
         .by_ref()
         .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
         .take_while(|line: &Value| line["message"] != "listening")
         .collect();
-    for warning in RENAMED {
-        let warns = |line: &&Value| line["message"].as_str().is_some_and(|message| message.contains(warning));
-        assert_eq!(log.iter().find(warns).map(|line| &line["level"]), Some(&Value::from("WARN")), "{log:?}");
+    for warning in RENAMED_KEY_WARNINGS {
+        let is_warning =
+            |line: &&Value| line["message"].as_str().is_some_and(|message| message.contains(warning));
+        assert_eq!(
+            log.iter().find(is_warning).map(|line| &line["level"]),
+            Some(&Value::from("WARN")),
+            "{log:?}"
+        );
     }
     assert!(serve.terminate().success());
 }
 
 #[test]
-fn the_old_and_the_new_name_of_a_key_are_rejected_together() {
-    let file = config_with_old_names();
+fn a_configuration_with_the_old_and_the_new_name_of_a_key_is_rejected() {
+    let file = write_config_with_old_key();
     let mut program = Command::new(PROGRAM);
     program.args(["serve", "--config", file.path().to_str().unwrap()]);
     program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").env("GATEWAY_CACHE__CHANGE_LOG_ENTRIES", "5000");
-    let refused = program.output().unwrap();
-    assert_eq!(refused.status.code(), Some(64));
-    let errors = text(&refused.stderr);
+    let rejected = program.output().unwrap();
+    assert_eq!(rejected.status.code(), Some(64));
+    let errors = text(&rejected.stderr);
     let expected = "cache.ledger_entries: is the old name of GATEWAY_CACHE__CHANGE_LOG_ENTRIES, and both are set; \
                     remove GATEWAY_CACHE__LEDGER_ENTRIES";
     assert!(errors.contains(expected), "{errors}");
 }
 
 #[test]
-fn check_keeps_its_exit_code_when_nobody_reads_its_output() {
+fn check_returns_the_same_exit_code_if_its_output_is_closed() {
     let archives: Vec<_> = (0..22)
         .map(|number| format!("[[archive]]\nid = \"pacs-{number}\"\nurl = \"http://127.0.0.1:1/rs\"\n"))
         .collect();
-    let file = config(&format!("[auth]\nmode = \"open\"\n{}", archives.concat()));
-    let mut check = Started::start(&["check", "--config", file.path().to_str().unwrap()]);
+    let file = write_config(&format!("[auth]\nmode = \"open\"\n{}", archives.concat()));
+    let mut check = RunningProgram::start(&["check", "--config", file.path().to_str().unwrap()]);
     drop(check.0.stdout.take());
-    let mut said = String::new();
-    check.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(check.0.wait().unwrap().code(), Some(1), "no archive can be reached");
-    assert_eq!(said, "", "a closed pipe is no error");
+    let mut errors = String::new();
+    check.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(check.0.wait().unwrap().code(), Some(1), "the exit code is not that of unreachable archives");
+    assert_eq!(errors, "", "the closed pipe was reported as an error");
 }
 
 #[test]
 fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
-    let own = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
-    let file = config(&format!(
+    let tls_file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let file = write_config(&format!(
         "[server]\ntls = {{cert = \"{}\", key = \"{}\"}}\n[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
-        own("ca.pem"),
-        own("server.key")
+        tls_file("ca.pem"),
+        tls_file("server.key")
     ));
     for command in ["check", "serve"] {
-        let broken = run(&[command, "--config", file.path().to_str().unwrap()]);
-        assert_eq!(broken.status.code(), Some(1), "{command}");
-        let error = text(&broken.stderr);
+        let failure = run(&[command, "--config", file.path().to_str().unwrap()]);
+        assert_eq!(failure.status.code(), Some(1), "{command}");
+        let error = text(&failure.stderr);
         assert!(
             error.contains("server.tls: the key does not belong to the certificate"),
             "{command}: {error}"
@@ -216,59 +226,63 @@ fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
 
 #[test]
 fn check_reports_a_state_directory_that_does_not_exist() {
-    let file = config(
+    let file = write_config(
         "[cache]\nstate_dir = \"/nonexistent/state\"\n[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
     );
-    let broken = run(&["check", "--config", file.path().to_str().unwrap()]);
-    assert_eq!(broken.status.code(), Some(1));
-    let error = text(&broken.stderr);
+    let failure = run(&["check", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(failure.status.code(), Some(1));
+    let error = text(&failure.stderr);
     assert!(error.contains("cache.state_dir: /nonexistent/state is not a directory"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
-    // Longer than what is read before the status is sent.
+async fn serve_logs_a_truncated_response_as_aborted_with_the_archive() {
+    // The body is longer than the part that is read before the status is sent.
     let row = "{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}},";
     let pacs = Pacs::new()
         .with_response("/studies", CannedResponse::json(format!("[{}", row.repeat(50_000))))
         .start()
         .await;
-    let file = config_for(&pacs.url());
-    let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
+    let file = write_config_for(&pacs.url());
+    let mut serve = RunningProgram::start(&["serve", "--config", file.path().to_str().unwrap()]);
     let lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();
     let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let listening = log.find(|line| line["message"] == "listening").unwrap();
-    let public = listening["address"].as_str().unwrap();
-    let received = get(&format!("http://{public}/dicom-web/main/studies")).await;
+    let public_address = listening["address"].as_str().unwrap();
+    let received = get(&format!("http://{public_address}/dicom-web/main/studies")).await;
     assert!(!received.is_complete, "{}", received.text());
     assert!(serve.terminate().success());
     let log: Vec<_> = log.collect();
-    let warning = log.iter().find(|line| line["level"] == "WARN").expect("a warning");
+    let warning = log.iter().find(|line| line["level"] == "WARN").expect("the log contains no warning");
     assert_eq!(warning["archive"], "main", "{warning}");
     assert!(warning["message"].as_str().unwrap().contains("aborted"), "{warning}");
-    let request = log.iter().find(|line| line["route"] == "dicomweb").expect("an entry of the request");
+    let request = log
+        .iter()
+        .find(|line| line["route"] == "dicomweb")
+        .expect("the log contains no entry for the request");
     assert_eq!(request["outcome"], "aborted", "{request}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_becomes_ready_responds_and_shuts_down_on_sigterm() {
-    let archive = samples().await;
-    let file = config_for(&archive.url());
-    let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
+    let archive = start_sample_archive().await;
+    let file = write_config_for(&archive.url());
+    let mut serve = RunningProgram::start(&["serve", "--config", file.path().to_str().unwrap()]);
     let mut log = BufReader::new(serve.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     let is_listening = |line: &Value| line["message"] == "listening";
     let line =
         log.by_ref().map(|line| serde_json::from_str::<Value>(&line).unwrap()).find(is_listening).unwrap();
-    let (public, admin) = (line["address"].as_str().unwrap(), line["admin"].as_str().unwrap());
+    let (public_address, admin_address) =
+        (line["address"].as_str().unwrap(), line["admin"].as_str().unwrap());
 
-    assert!(run(&["healthcheck", "--url", &format!("http://{admin}")]).status.success());
-    assert_eq!(get(&format!("http://{admin}/livez")).await.status, 200);
-    for hidden in ["livez", "readyz", "metrics"] {
-        assert_eq!(get(&format!("http://{public}/{hidden}")).await.status, 404, "{hidden}");
+    assert!(run(&["healthcheck", "--url", &format!("http://{admin_address}")]).status.success());
+    assert_eq!(get(&format!("http://{admin_address}/livez")).await.status, 200);
+    for path in ["livez", "readyz", "metrics"] {
+        assert_eq!(get(&format!("http://{public_address}/{path}")).await.status, 404, "{path}");
     }
-    let found = get(&format!("http://{public}/fhir/Patient?name=Anna&_count=1")).await;
-    assert_eq!(found.status, 200);
-    let metrics = get(&format!("http://{admin}/metrics")).await.text();
+    let response = get(&format!("http://{public_address}/fhir/Patient?name=Anna&_count=1")).await;
+    assert_eq!(response.status, 200);
+    let metrics = get(&format!("http://{admin_address}/metrics")).await.text();
     assert!(
         metrics.contains(
             "gateway_requests_total{route=\"fhir.search.Patient\",method=\"GET\",status=\"200\"} 1"
@@ -280,6 +294,6 @@ async fn serve_becomes_ready_responds_and_shuts_down_on_sigterm() {
     let log = log.join("\n");
     assert!(log.contains("\"route\":\"fhir.search.Patient\"") && log.contains("stopped"), "{log}");
     assert!(!log.contains("Anna") && !log.contains("name="), "{log}");
-    let failed = run(&["healthcheck", "--url", &format!("http://{admin}")]);
-    assert_eq!(failed.status.code(), Some(1));
+    let failure = run(&["healthcheck", "--url", &format!("http://{admin_address}")]);
+    assert_eq!(failure.status.code(), Some(1));
 }

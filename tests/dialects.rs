@@ -1,7 +1,9 @@
-//! Responses of every archive product that the gateway has a profile for: one folder per product.
+//! Tests with the responses of every archive product for which the gateway has a profile. Each product has a folder:
 //!
-//! `exchanges.json` contains the responses of the archive (written by `write.py`), `archive.toml` its configuration at the
-//! gateway, `expect.json` the expected responses to clients, `README.md` the peculiarities of the product.
+//! - `exchanges.json` contains the responses of the archive, and `expect.json` the responses that clients expect; `write.py` writes
+//!   both.
+//! - `archive.toml` contains the configuration of the archive at the gateway.
+//! - `README.md` describes the peculiarities of the product.
 
 use std::fs;
 use std::path::Path;
@@ -11,21 +13,22 @@ use serde_json::Value;
 use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{CannedResponse, Pacs, QueryCondition, RunningPacs};
 
+/// Starts an archive with the responses of `dialect`, and checks the responses of the gateway.
 async fn replay(dialect: &str) {
     let folder = Path::new("tests/dialects").join(dialect);
-    let read = |name: &str| {
+    let read_file = |name: &str| {
         fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{dialect}/{name}: {error}"))
     };
-    let parsed = |name: &str| serde_json::from_str::<Vec<Value>>(&read(name)).unwrap();
-    assert!(!read("README.md").trim().is_empty());
+    let parse_file = |name: &str| serde_json::from_str::<Vec<Value>>(&read_file(name)).unwrap();
+    assert!(!read_file("README.md").trim().is_empty());
     let mut pacs = Pacs::new();
-    for exchange in parsed("exchanges.json") {
+    for exchange in parse_file("exchanges.json") {
         pacs = with_exchange(pacs, &exchange);
     }
     let pacs = pacs.start().await;
-    let gateway = RunningGateway::start(&pacs.url(), &read("archive.toml")).await;
-    for expectation in parsed("expect.json") {
-        assert_meets(&gateway, dialect, &expectation, &pacs).await;
+    let gateway = RunningGateway::start(&pacs.url(), &read_file("archive.toml")).await;
+    for expectation in parse_file("expect.json") {
+        assert_response(&gateway, dialect, &expectation, &pacs).await;
     }
 }
 
@@ -41,55 +44,59 @@ fn with_exchange(pacs: Pacs, exchange: &Value) -> Pacs {
         _ => response,
     };
     let path = text("path");
-    let conditions = conditions(exchange);
+    let conditions = query_conditions(exchange);
     if path == "*" && conditions.is_empty() {
         return pacs.with_fallback(response);
     }
     pacs.with_conditional_response(&path, conditions, response)
 }
 
-/// The conditions on the query: `"*"` for any value of a key, a text for this value, `{"holds": text}` for a value that contains
-/// the text, `"repeated"` for a key that occurs more than once.
-fn conditions(exchange: &Value) -> Vec<(String, QueryCondition)> {
-    let conditions = exchange["when"].as_object().into_iter().flatten();
-    let given = |value: &Value| match value.as_str() {
+/// Reads the conditions for the query. The condition for a key is `"*"` for any value, a text for this value,
+/// `{"contains": text}` for a value that contains the text, or `"repeated"` for a key that occurs more than once.
+fn query_conditions(exchange: &Value) -> Vec<(String, QueryCondition)> {
+    let conditions = exchange["query"].as_object().into_iter().flatten();
+    let condition = |value: &Value| match value.as_str() {
         Some("*") => QueryCondition::Present,
         Some("repeated") => QueryCondition::Repeated,
         Some(text) => QueryCondition::Equals(text.to_owned()),
-        None => QueryCondition::Contains(value["holds"].as_str().unwrap().to_owned()),
+        None => QueryCondition::Contains(value["contains"].as_str().unwrap().to_owned()),
     };
-    conditions.map(|(key, value)| (key.clone(), given(value))).collect()
+    conditions.map(|(key, value)| (key.clone(), condition(value))).collect()
 }
 
-/// A key without a value, which matches every value (PS3.4 universal matching).
+/// A key without a value, which matches every value (universal matching, PS3.4 C.2.2.2.3).
 const UNIVERSAL_MATCHING: &str = "=&";
 
-/// Sends the request to the gateway and compares the status, the ids of the matches, values in the JSON, and the requests that
-/// the archive received.
-async fn assert_meets(gateway: &RunningGateway, dialect: &str, expectation: &Value, pacs: &RunningPacs) {
+/// Sends a request to the gateway, and compares the status, the ids of the matches, values in the JSON, and the requests that
+/// the archive has received.
+async fn assert_response(gateway: &RunningGateway, dialect: &str, expectation: &Value, pacs: &RunningPacs) {
     let path = expectation["get"].as_str().unwrap();
-    let sent_before = pacs.requests().len();
+    let count_before = pacs.requests().len();
     let received = gateway.get(path).await;
-    let sent = pacs.targets().split_off(sent_before);
-    let place = format!("{dialect}: {path}: {}", received.text());
-    assert_eq!(Value::from(received.status), expectation["status"], "{place}");
+    let targets = pacs.targets().split_off(count_before);
+    let context = format!("{dialect}: {path}: {}", received.text());
+    assert_eq!(Value::from(received.status), expectation["status"], "{context}");
     for hidden in [pacs.authority().as_str(), "inner.example", "healthcare.example.com"] {
-        assert!(!received.text().contains(hidden), "{hidden} appears in {place}");
+        assert!(!received.text().contains(hidden), "the response contains {hidden}: {context}");
     }
-    for unasked in expectation["unasked"].as_array().into_iter().flatten().chain(&[UNIVERSAL_MATCHING.into()])
+    for excluded in
+        expectation["not_sent"].as_array().into_iter().flatten().chain(&[UNIVERSAL_MATCHING.into()])
     {
-        let unasked = unasked.as_str().unwrap();
-        assert!(!sent.iter().any(|target| target.contains(unasked)), "{unasked} in {sent:?}: {place}");
+        let excluded = excluded.as_str().unwrap();
+        assert!(
+            !targets.iter().any(|target| target.contains(excluded)),
+            "the archive received {excluded} in {targets:?}: {context}"
+        );
     }
     let json = received.json();
     if let Some(ids) = expectation.get("ids") {
-        let mut found: Vec<_> =
+        let mut match_ids: Vec<_> =
             resources_with_mode(&json, "match").iter().map(|resource| resource["id"].clone()).collect();
-        found.sort_by_key(Value::to_string);
-        assert_eq!(&Value::from(found), ids, "{place}");
+        match_ids.sort_by_key(Value::to_string);
+        assert_eq!(&Value::from(match_ids), ids, "{context}");
     }
     for (pointer, value) in expectation["values"].as_object().into_iter().flatten() {
-        assert_eq!(json.pointer(pointer).unwrap_or(&Value::Null), value, "{pointer} in {place}");
+        assert_eq!(json.pointer(pointer).unwrap_or(&Value::Null), value, "{pointer} in {context}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Integration tests: one binary, HTTP against the real gateway.
+//! Integration tests, which are one program. Most of them start the gateway and send HTTP requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! The rows of the instances of a large study, and their assembly to an ImagingStudy.
+//! The rows of the instances of a large study, and the assembly of an ImagingStudy from them.
 
 use dicom_model::json::reader::RowReader;
 use dicom_model::{Attributes, SeriesUid};
@@ -8,7 +8,7 @@ use fhir_r4::types::{Projection, project};
 pub const SERIES_COUNT: usize = 20;
 pub const INSTANCES_PER_SERIES: usize = 250;
 
-/// Size of the chunks in which bodies are read, in bytes.
+/// The size of the chunks in which bodies are read, in bytes.
 const CHUNK_SIZE: usize = 64 * 1024;
 
 const STUDY_UID: &str = "1.2.826.0.1.3680043.8.498.45787841905188114249328280692378";
@@ -23,14 +23,15 @@ pub fn responses() -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Creates the row of an instance.
 fn row(series: usize, instance: usize) -> String {
-    let study = STUDY_UID;
+    let study_uid = STUDY_UID;
     let series_uid = series_uid(series);
     let number = instance + 1;
     let element = |tag: &str, vr: &str, value: &str| format!(r#""{tag}":{{"vr":"{vr}","Value":[{value}]}}"#);
     let text = |tag: &str, vr: &str, value: &str| element(tag, vr, &format!(r#""{value}""#));
     let url = format!(
-        "http://127.0.0.1:8042/dicom-web/studies/{study}/series/{series_uid}/instances/{series_uid}.{number}"
+        "http://127.0.0.1:8042/dicom-web/studies/{study_uid}/series/{series_uid}/instances/{series_uid}.{number}"
     );
     let members = [
         text("00080005", "CS", "ISO_IR 192"),
@@ -50,7 +51,7 @@ fn row(series: usize, instance: usize) -> String {
         text("00100020", "LO", "MRN-0012345"),
         text("00100030", "DA", "19640812"),
         text("00100040", "CS", "F"),
-        text("0020000D", "UI", study),
+        text("0020000D", "UI", study_uid),
         text("0020000E", "UI", &series_uid),
         text("00200010", "SH", "4711"),
         element("00200013", "IS", &number.to_string()),
@@ -64,49 +65,51 @@ fn series_uid(series: usize) -> String {
 }
 
 /// The attributes of the study and of its series, which are fetched before the instances.
-pub struct Known {
+pub struct StudyAttributes {
     context: MappingContext,
     study: Attributes,
     series: Vec<(SeriesUid, Attributes)>,
 }
 
-pub fn known() -> Known {
-    let parse = |json: String| serde_json::from_str(&json).expect("written above");
-    Known {
+/// Creates the attributes of the study and of its series.
+pub fn study_attributes() -> StudyAttributes {
+    let parse = |json: String| serde_json::from_str(&json).expect("the JSON above is valid");
+    StudyAttributes {
         context: MappingContext { archive: "main".to_owned(), ..MappingContext::default() },
         study: parse(format!(
             r#"{{"0020000D":{{"Value":["{STUDY_UID}"]}},"00100020":{{"Value":["MRN-0012345"]}},"00080061":{{"Value":["CT"]}}}}"#
         )),
         series: (0..SERIES_COUNT)
             .map(|series| {
-                let uid = SeriesUid::parse(&series_uid(series)).expect("digits and dots");
+                let uid = SeriesUid::parse(&series_uid(series)).expect("the UID consists of digits and dots");
                 (uid, parse(r#"{"00080060":{"Value":["CT"]},"00180015":{"Value":["CHEST"]}}"#.to_owned()))
             })
             .collect(),
     }
 }
 
-/// Assembles the ImagingStudy from the responses of the archive, as bytes.
-pub fn assemble(responses: &[Vec<u8>], known: &Known) -> Vec<u8> {
+/// Assembles the ImagingStudy from the responses of the archive, and returns it as JSON.
+pub fn assemble(responses: &[Vec<u8>], study_attributes: &StudyAttributes) -> Vec<u8> {
     let series = responses
         .iter()
-        .zip(&known.series)
+        .zip(&study_attributes.series)
         .map(|(response, (uid, attributes))| SeriesRecord {
             uid: uid.clone(),
             attributes: attributes.clone(),
-            instances: Some(instances(response)),
+            instances: Some(read_instances(response)),
         })
         .collect();
-    let study = imaging_study(&known.context, &known.study, &["main"], Some(series));
+    let study = imaging_study(&study_attributes.context, &study_attributes.study, &["main"], Some(series));
     project(&study, Projection::Full).expect("every resource can be serialized")
 }
 
-fn instances(response: &[u8]) -> Vec<MappedInstance> {
-    let mut facts = Vec::new();
+/// Reads the rows of a response.
+fn read_instances(response: &[u8]) -> Vec<MappedInstance> {
+    let mut instances = Vec::new();
     let mut reader = RowReader::<MappedInstance>::new();
     for chunk in response.chunks(CHUNK_SIZE) {
-        reader.push(chunk, &mut |row| facts.push(row)).expect("written above");
+        reader.push(chunk, &mut |row| instances.push(row)).expect("the JSON above is valid");
     }
-    reader.finish(&mut |row| facts.push(row)).expect("written above");
-    facts
+    reader.finish(&mut |row| instances.push(row)).expect("the JSON above is valid");
+    instances
 }

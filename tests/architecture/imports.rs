@@ -1,28 +1,30 @@
-//! Which file imports items that another file defines. A re-export is not an import: a file that uses the name imports the file
-//! that defines it.
+//! The imports between files: a file imports the files that define the items it uses. A re-export is not an import, and an item
+//! that is used by a re-exported path is imported from the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sources::{Source, flatten};
 
-/// Imports between files.
+/// The files of a crate, and the imports between them.
 pub struct Graph {
     sources: Vec<Source>,
+    /// The indexes of the importing and of the imported file.
     edges: BTreeSet<(usize, usize)>,
 }
 
 impl Graph {
-    /// Reads the imports of `sources`, which are those of one crate or of a part of it.
-    pub fn of(sources: Vec<Source>) -> Self {
+    /// Determines the imports between `sources`, which are those of a crate or of a part of it.
+    pub fn from_sources(sources: Vec<Source>) -> Self {
         let modules: BTreeMap<_, _> =
             sources.iter().enumerate().map(|(index, source)| (source.module.clone(), index)).collect();
-        let reexports = reexports(&sources, &modules);
+        let reexports = find_reexports(&sources, &modules);
         let mut edges = BTreeSet::new();
         for (index, source) in sources.iter().enumerate() {
             for path in source.paths() {
-                let Some(path) = absolute(source, &path, &modules) else { continue };
-                // A re-export of a child module's item is already in `reexports`.
-                if reexports.contains_key(&named_here(source, &path)) && is_below(source, &path) {
+                let Some(path) = to_absolute(source, &path, &modules) else { continue };
+                // A re-export of an item of a child module is not an import.
+                if reexports.contains_key(&exported_path(source, &path)) && is_in_child_module(source, &path)
+                {
                     continue;
                 }
                 if let Some(target) = resolve(path, &modules, &reexports)
@@ -35,7 +37,7 @@ impl Graph {
         Self { sources, edges }
     }
 
-    /// The edges between groups of files, without files that have no group and edges within a group.
+    /// Returns the edges between groups of files. Files without a group and edges within a group are omitted.
     pub fn edges_between(&self, group: impl Fn(&Source) -> Option<String>) -> BTreeSet<(String, String)> {
         let pairs =
             self.edges.iter().map(|(from, to)| (group(&self.sources[*from]), group(&self.sources[*to])));
@@ -43,38 +45,41 @@ impl Graph {
     }
 }
 
-/// The groups that import each other in a cycle, each sorted.
+/// Returns the sorted members of each cycle of edges.
 pub fn cycles(edges: &BTreeSet<(String, String)>) -> Vec<Vec<String>> {
-    let reached = |start: &String| {
-        let mut reached = BTreeSet::new();
-        let mut next = vec![start];
-        while let Some(at) = next.pop() {
-            for (_, to) in edges.iter().filter(|(from, _)| from == at) {
-                if reached.insert(to.clone()) {
-                    next.push(to);
+    let reachable_from = |start: &String| {
+        let mut reachable = BTreeSet::new();
+        let mut pending = vec![start];
+        while let Some(node) = pending.pop() {
+            for (_, to) in edges.iter().filter(|(from, _)| from == node) {
+                if reachable.insert(to.clone()) {
+                    pending.push(to);
                 }
             }
         }
-        reached
+        reachable
     };
-    let all: BTreeSet<_> = edges.iter().flat_map(|(from, to)| [from, to]).collect();
-    let reach: BTreeMap<_, _> = all.into_iter().map(|name| (name, reached(name))).collect();
+    let nodes: BTreeSet<_> = edges.iter().flat_map(|(from, to)| [from, to]).collect();
+    let reachable: BTreeMap<_, _> = nodes.into_iter().map(|node| (node, reachable_from(node))).collect();
     let mut cycles = BTreeSet::new();
-    for (name, to) in &reach {
-        if to.contains(*name) {
-            cycles
-                .insert(to.iter().filter(|other| reach[other].contains(*name)).cloned().collect::<Vec<_>>());
+    for (node, targets) in &reachable {
+        if targets.contains(*node) {
+            cycles.insert(
+                targets.iter().filter(|other| reachable[other].contains(*node)).cloned().collect::<Vec<_>>(),
+            );
         }
     }
     cycles.into_iter().collect()
 }
 
+/// The indexes of the files by the paths of their modules.
 type Modules = BTreeMap<Vec<String>, usize>;
+/// The paths to which exported paths refer.
 type Reexports = BTreeMap<Vec<String>, Vec<String>>;
 
-/// `pub use`: the exported path, and the path that it refers to.
-fn reexports(sources: &[Source], modules: &Modules) -> Reexports {
-    let mut found = Reexports::new();
+/// Finds the items of `pub use`.
+fn find_reexports(sources: &[Source], modules: &Modules) -> Reexports {
+    let mut reexports = Reexports::new();
     for source in sources {
         for item in &source.items {
             let syn::Item::Use(item) = item else { continue };
@@ -84,34 +89,36 @@ fn reexports(sources: &[Source], modules: &Modules) -> Reexports {
             let mut leaves = Vec::new();
             flatten(&item.tree, &mut Vec::new(), &mut leaves);
             for leaf in leaves {
-                if let Some(path) = absolute(source, &leaf, modules)
+                if let Some(path) = to_absolute(source, &leaf, modules)
                     && let Some(name) = path.last()
                 {
-                    let mut from_outside = source.module.clone();
-                    from_outside.push(name.clone());
-                    found.insert(from_outside, path);
+                    let mut exported_path = source.module.clone();
+                    exported_path.push(name.clone());
+                    reexports.insert(exported_path, path);
                 }
             }
         }
     }
-    found
+    reexports
 }
 
-fn named_here(source: &Source, path: &[String]) -> Vec<String> {
+/// Returns the path by which `source` exports the item at `path`.
+fn exported_path(source: &Source, path: &[String]) -> Vec<String> {
     source.module.iter().cloned().chain(path.last().cloned()).collect()
 }
 
-fn is_below(source: &Source, path: &[String]) -> bool {
+/// Whether `path` is the path of an item in a child module of `source`.
+fn is_in_child_module(source: &Source, path: &[String]) -> bool {
     path.len() > source.module.len() + 1 && path.starts_with(&source.module)
 }
 
-/// A path from the root of the crate; `None` for paths to other crates and names that the file itself defines.
-fn absolute(source: &Source, path: &[String], modules: &Modules) -> Option<Vec<String>> {
+/// Converts a path to a path from the root of the crate. Returns `None` for paths to other crates and to items of the file itself.
+fn to_absolute(source: &Source, path: &[String], modules: &Modules) -> Option<Vec<String>> {
     let (mut base, mut rest) = match path.first()?.as_str() {
         "crate" => (Vec::new(), &path[1..]),
         "self" => (source.module.clone(), &path[1..]),
         "super" => (source.module.clone(), path),
-        // A module that is declared in this file.
+        // Another first segment may be a module that this file declares.
         first => {
             let child: Vec<_> = source.module.iter().cloned().chain([first.to_owned()]).collect();
             if path.len() < 2 || !modules.contains_key(&child) {
@@ -120,25 +127,25 @@ fn absolute(source: &Source, path: &[String], modules: &Modules) -> Option<Vec<S
             (source.module.clone(), path)
         }
     };
-    while let [first, below @ ..] = rest
+    while let [first, remaining @ ..] = rest
         && first == "super"
     {
         base.pop()?;
-        rest = below;
+        rest = remaining;
     }
     base.extend(rest.iter().cloned());
     Some(base)
 }
 
-/// The file that defines what `path` names.
+/// Returns the index of the file that defines the item at `path`.
 fn resolve(mut path: Vec<String>, modules: &Modules, reexports: &Reexports) -> Option<usize> {
-    'again: for _ in 0..16 {
+    'resolve: for _ in 0..16 {
         for length in 1..=path.len() {
             if let Some(target) = reexports.get(&path[..length]) {
-                let renamed: Vec<_> = target.iter().chain(&path[length..]).cloned().collect();
-                if renamed != path {
-                    path = renamed;
-                    continue 'again;
+                let resolved: Vec<_> = target.iter().chain(&path[length..]).cloned().collect();
+                if resolved != path {
+                    path = resolved;
+                    continue 'resolve;
                 }
             }
         }

@@ -1,13 +1,13 @@
-//! The words of the glossary in ARCHITECTURE.md, held against every source, document, configuration and script: a phrase that the
-//! fields of DICOM, FHIR and HTTP do not use fails the test, with its file and line and the word to use instead.
+//! A test that no source, document, configuration or script of the project contains a banned phrase: the texts use the glossary of
+//! ARCHITECTURE.md and the terms of DICOM, FHIR and HTTP. The failure lists file, line and replacement of each phrase.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::sources::root;
 
-/// Phrases in lower case, and what to write instead. Only phrases that are wrong wherever they occur.
-const BANNED: &[(&str, &str)] = &[
+/// Banned phrases in lower case, each with its replacement. They are wrong in every context.
+const BANNED_PHRASES: &[(&str, &str)] = &[
     ("a slip of", "an error in"),
     ("anew", "again"),
     ("are drawn", "are rendered"),
@@ -83,62 +83,63 @@ const BANNED: &[(&str, &str)] = &[
     ("worked out", "computed, or determined"),
 ];
 
-/// Where text for people is.
+/// The folders that contain texts.
 const FOLDERS: [&str; 10] =
     ["src", "crates", "tests", "benches", "fuzz", "docs", "config", "scripts", "deploy", ".github"];
 
-/// Files and folders that may use other words: the history of the project and this list.
+/// Files that may contain banned phrases: the history of the project, and this list.
 const EXCEPTIONS: [&str; 2] = ["CHANGELOG.md", "tests/architecture/language.rs"];
 
-/// Ends a phrase: a mark between two words.
-const MARK: &str = ".";
+/// Represents punctuation between two words, where no phrase continues.
+const PUNCTUATION: &str = ".";
 
 #[test]
-fn texts_use_the_words_of_the_glossary() {
-    let mut found = Vec::new();
-    for path in texts() {
+fn texts_contain_no_banned_phrase() {
+    let mut messages = Vec::new();
+    for path in text_files() {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let name = path.strip_prefix(root()).unwrap().display().to_string();
         if EXCEPTIONS.iter().any(|exception| name.starts_with(exception)) {
             continue;
         }
-        found.extend(hits(&text).into_iter().map(|(line, phrase, instead)| {
-            format!("{name}:{line}: \"{phrase}\": write \"{instead}\" instead")
+        messages.extend(find_phrases(&text).into_iter().map(|(line, phrase, replacement)| {
+            format!("{name}:{line}: \"{phrase}\": write \"{replacement}\" instead")
         }));
     }
     assert!(
-        found.is_empty(),
+        messages.is_empty(),
         "{} phrases are not in plain technical English:\n{}",
-        found.len(),
-        found.join("\n")
+        messages.len(),
+        messages.join("\n")
     );
 }
 
 #[test]
-fn a_phrase_is_found_by_whole_words_and_across_the_lines_of_a_comment() {
-    let lines = |text: &str| hits(text).into_iter().map(|(line, ..)| line).collect::<Vec<_>>();
-    assert_eq!(lines("let a = 1;\n// It tells\n/// of a Picture.\n"), [2, 3]);
-    assert_eq!(lines("picture_size, pictured, it tells. Of course, is_told, PARTED-BY"), [1]);
-    assert_eq!(lines("nothing to see"), [0; 0]);
+fn phrases_are_compared_by_words_and_across_the_lines_of_a_comment() {
+    let lines_with_phrases =
+        |text: &str| find_phrases(text).into_iter().map(|(line, ..)| line).collect::<Vec<_>>();
+    assert_eq!(lines_with_phrases("let a = 1;\n// It tells\n/// of a Picture.\n"), [2, 3]);
+    assert_eq!(lines_with_phrases("picture_size, pictured, it tells. Of course, is_told, PARTED-BY"), [1]);
+    assert_eq!(lines_with_phrases("nothing to see"), [0; 0]);
 }
 
-/// The banned phrases in `text`: line, phrase, replacement.
-fn hits(text: &str) -> Vec<(usize, &'static str, &'static str)> {
-    let words = words(text);
-    let mut hits = Vec::new();
+/// Returns the banned phrases in `text`, each with its line and its replacement.
+fn find_phrases(text: &str) -> Vec<(usize, &'static str, &'static str)> {
+    let words = split_words(text);
+    let mut phrases = Vec::new();
     for (index, (line, _)) in words.iter().enumerate() {
-        for (phrase, instead) in BANNED {
-            let mut rest = words[index..].iter().map(|(_, word)| word.as_str());
-            if phrase.split(' ').all(|wanted| rest.next() == Some(wanted)) {
-                hits.push((*line, *phrase, *instead));
+        for (phrase, replacement) in BANNED_PHRASES {
+            let mut next_words = words[index..].iter().map(|(_, word)| word.as_str());
+            if phrase.split(' ').all(|expected| next_words.next() == Some(expected)) {
+                phrases.push((*line, *phrase, *replacement));
             }
         }
     }
-    hits
+    phrases
 }
 
-/// The words of a text with their lines, in lower case. Identifiers are one word; whatever marks a comment is none.
-fn words(text: &str) -> Vec<(usize, String)> {
+/// Splits a text into words in lower case, each with its line. An identifier is one word; the marks of a comment are skipped.
+fn split_words(text: &str) -> Vec<(usize, String)> {
     let mut words = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let mut word = String::new();
@@ -151,15 +152,15 @@ fn words(text: &str) -> Vec<(usize, String)> {
                 words.push((number + 1, std::mem::take(&mut word)));
             }
             if !character.is_whitespace() && !matches!(character, '/' | '!' | '#' | '*' | '-') {
-                words.push((number + 1, MARK.to_owned()));
+                words.push((number + 1, PUNCTUATION.to_owned()));
             }
         }
     }
     words
 }
 
-/// Every file with text for people.
-fn texts() -> Vec<PathBuf> {
+/// Returns the paths of all files whose texts are checked.
+fn text_files() -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_file() && entry.extension().is_some_and(|extension| extension == "md") {
@@ -170,10 +171,11 @@ fn texts() -> Vec<PathBuf> {
         collect(&root().join(folder), &mut paths);
     }
     paths.sort();
-    assert!(paths.len() > 300, "the sources are not found");
+    assert!(paths.len() > 300, "only {} files were found", paths.len());
     paths
 }
 
+/// Adds the text files in `folder` to `paths`.
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {

@@ -1,4 +1,4 @@
-//! The workspace as files: its crates, and their sources without tests, parsed.
+//! The crates of the workspace, and their parsed sources without tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,52 +9,53 @@ use syn::visit::{self, Visit};
 /// A crate of the workspace.
 #[derive(Debug)]
 pub struct Member {
-    /// Its name.
+    /// The name of the crate.
     pub name: String,
-    /// The folder of its sources, relative to the workspace.
+    /// The folder of the sources, relative to the workspace.
     pub sources: String,
-    /// Its dependencies, without dev-dependencies and crates of the workspace.
+    /// The dependencies, without dev-dependencies and crates of the workspace.
     pub dependencies: BTreeSet<String>,
-    /// The crates of the workspace it depends on.
+    /// The dependencies that are crates of the workspace.
     pub local_dependencies: BTreeSet<String>,
-    /// The dependencies that a feature enables.
+    /// The optional dependencies, which a feature enables.
     pub optional: BTreeSet<String>,
 }
 
 /// A source file of the product.
 pub struct Source {
-    /// Relative to the workspace.
+    /// The path of the file, relative to the workspace.
     pub path: String,
-    /// `src/studies/search/plan.rs` is `["studies", "search", "plan"]`, the root of a crate is empty.
+    /// The path of the module: `["studies", "plan"]` for `src/studies/plan.rs`. It is empty for the root of a crate.
     pub module: Vec<String>,
     /// The text before the tests.
     pub text: String,
-    /// The whole text.
+    /// The complete text.
     pub text_with_tests: String,
-    /// The items without tests.
+    /// The items, without tests.
     pub items: Vec<syn::Item>,
 }
 
-/// A document of the project.
-pub fn document(path: &str) -> String {
+/// Reads a file of the project; panics with its path if the file cannot be read.
+pub fn read_file(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every crate, including the gateway.
+/// Returns every crate, including the gateway.
 pub fn crates() -> Vec<Member> {
-    let mut members = vec![member("", "src")];
+    let mut members = vec![read_member("", "src")];
     let mut folders: Vec<_> =
         fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        members.push(member(&format!("crates/{name}/"), &format!("crates/{name}/src")));
+        members.push(read_member(&format!("crates/{name}/"), &format!("crates/{name}/src")));
     }
     members
 }
 
-fn member(folder: &str, sources: &str) -> Member {
-    let manifest: toml::Table = document(&format!("{folder}Cargo.toml")).parse().unwrap();
+/// Reads the manifest in `folder`, which is empty or ends with a slash.
+fn read_member(folder: &str, sources: &str) -> Member {
+    let manifest: toml::Table = read_file(&format!("{folder}Cargo.toml")).parse().unwrap();
     let table = manifest["dependencies"].as_table().unwrap();
     let is_local = |name: &&String| root().join("crates").join(name).is_dir();
     Member {
@@ -70,44 +71,46 @@ fn member(folder: &str, sources: &str) -> Member {
     }
 }
 
-/// The sources below `folder` and the file `folder.rs`, without files of tests.
+/// Returns the sources in `folder` and the file `folder.rs`, without files of tests.
 pub fn product_sources(folder: &str) -> Vec<Source> {
     let mut paths = Vec::new();
-    files(&root().join(folder), &mut paths);
-    let beside = root().join(format!("{folder}.rs"));
-    if beside.is_file() {
-        paths.push(beside);
+    collect_files(&root().join(folder), &mut paths);
+    let file = root().join(format!("{folder}.rs"));
+    if file.is_file() {
+        paths.push(file);
     }
     paths.sort();
     let sources = paths.into_iter().filter(|path| !is_test(path)).map(|path| {
         let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-        read(path)
+        read_source(path)
     });
     let sources: Vec<_> = sources.collect();
     assert!(!sources.is_empty(), "{folder} contains no sources");
     sources
 }
 
-fn read(path: String) -> Source {
-    let text_with_tests = document(&path);
+/// Reads and parses a source file.
+fn read_source(path: String) -> Source {
+    let text_with_tests = read_file(&path);
     let file = syn::parse_file(&text_with_tests).unwrap_or_else(|error| panic!("{path}: {error}"));
     let items = without_tests(file.items);
     let end = text_with_tests.find("\n#[cfg(test)]\nmod ").unwrap_or(text_with_tests.len());
-    let (_, below) = path.split_once("src/").unwrap();
-    let mut module: Vec<_> = below.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-    if matches!(module.as_slice(), [one] if one == "lib" || one == "main") {
+    let (_, relative_path) = path.split_once("src/").unwrap();
+    let mut module: Vec<_> = relative_path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    if matches!(module.as_slice(), [name] if name == "lib" || name == "main") {
         module.clear();
     }
     Source { module, text: text_with_tests[..end].to_owned(), text_with_tests, items, path }
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Adds the Rust files in `folder` and its subfolders to `paths`.
+fn collect_files(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(&path, found);
+            collect_files(&path, paths);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+            paths.push(path);
         }
     }
 }
@@ -135,17 +138,18 @@ fn is_for_tests(item: &syn::Item) -> bool {
     })
 }
 
+/// Returns the root of the workspace.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Source {
-    /// `studies` for everything in `src/studies`; `None` for the root of a crate.
+    /// Returns the top-level module, such as `studies` for all files in `src/studies`; `None` for the root of a crate.
     pub fn top_module(&self) -> Option<String> {
         self.module.first().cloned()
     }
 
-    /// Every path that the product code names, as written, imports included.
+    /// Returns every path in the product code, as it is written, including imports.
     pub fn paths(&self) -> Vec<Vec<String>> {
         let mut names = Names::default();
         for item in &self.items {
@@ -154,7 +158,7 @@ impl Source {
         names.paths
     }
 
-    /// The structs, enums, unions, traits and free type aliases that are defined here.
+    /// Returns the names of the structs, enums, unions, traits and free type aliases that the file defines.
     pub fn type_names(&self) -> Vec<String> {
         let mut names = Names::default();
         for item in &self.items {
@@ -163,7 +167,7 @@ impl Source {
         names.types
     }
 
-    /// The constants and statics that are defined here.
+    /// Returns the names of the constants and statics that the file defines.
     pub fn constant_names(&self) -> Vec<String> {
         let mut names = Names::default();
         for item in &self.items {
@@ -173,6 +177,7 @@ impl Source {
     }
 }
 
+/// The names in a source file.
 #[derive(Default)]
 struct Names {
     paths: Vec<Vec<String>>,
@@ -181,7 +186,7 @@ struct Names {
 }
 
 impl<'ast> Visit<'ast> for Names {
-    // `pub(super)` imports nothing.
+    /// Skips `pub(super)`, which is not an import.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item(&mut self, item: &'ast syn::Item) {
@@ -209,33 +214,33 @@ impl<'ast> Visit<'ast> for Names {
         visit::visit_path(self, path);
     }
 
-    /// `pub(super)` is not an import from the parent module.
+    /// Skips the path in `pub(in path)`, which is not an import.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
 
-/// The leaves of a `use` tree.
-pub fn flatten(tree: &syn::UseTree, before: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+/// Adds the paths of a `use` tree to `paths`; `prefix` is the path of the tree.
+pub fn flatten(tree: &syn::UseTree, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
     match tree {
         syn::UseTree::Path(path) => {
-            before.push(path.ident.to_string());
-            flatten(&path.tree, before, found);
-            before.pop();
+            prefix.push(path.ident.to_string());
+            flatten(&path.tree, prefix, paths);
+            prefix.pop();
         }
         syn::UseTree::Group(group) => {
             for tree in &group.items {
-                flatten(tree, before, found);
+                flatten(tree, prefix, paths);
             }
         }
-        syn::UseTree::Name(name) => leaf(before, &name.ident, found),
-        syn::UseTree::Rename(rename) => leaf(before, &rename.ident, found),
-        syn::UseTree::Glob(_) => found.push(before.clone()),
+        syn::UseTree::Name(name) => add_path(prefix, &name.ident, paths),
+        syn::UseTree::Rename(rename) => add_path(prefix, &rename.ident, paths),
+        syn::UseTree::Glob(_) => paths.push(prefix.clone()),
     }
 }
 
-fn leaf(before: &[String], name: &syn::Ident, found: &mut Vec<Vec<String>>) {
-    let mut path = before.to_vec();
+fn add_path(prefix: &[String], name: &syn::Ident, paths: &mut Vec<Vec<String>>) {
+    let mut path = prefix.to_vec();
     if name != "self" {
         path.push(name.to_string());
     }
-    found.push(path);
+    paths.push(path);
 }

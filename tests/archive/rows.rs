@@ -1,4 +1,4 @@
-//! Rows of searches and metadata, from archives with every framing, encoding and error that occurs.
+//! Rows of searches and metadata from archives, with every framing and encoding, and errors.
 
 use dicom_model::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
@@ -7,28 +7,28 @@ use dicomweb_gateway::upstream::{
     Retrieval, RowsOutcome, SearchLevel, UpstreamRequest,
 };
 
-use super::settings;
+use super::settings_for;
 use crate::support::pacs::{CannedResponse, Framing, Pacs, Paging, RunningPacs, Study};
 
-fn search() -> UpstreamRequest {
+fn search_request() -> UpstreamRequest {
     UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies))
 }
 
-fn series_search() -> UpstreamRequest {
+fn series_request() -> UpstreamRequest {
     let study = StudyUid::parse("1.2").unwrap();
     UpstreamRequest::search(QidoQuery::new(SearchLevel::Series { study }))
 }
 
-fn metadata() -> UpstreamRequest {
+fn metadata_request() -> UpstreamRequest {
     let study = StudyUid::parse("1.2").unwrap();
     UpstreamRequest::retrieve(Retrieval::metadata(DicomResource::Study(study)))
 }
 
-fn archive(pacs: &RunningPacs) -> Archive {
-    Archive::new(settings(&pacs.url()), Metrics::default()).unwrap()
+fn archive_at(pacs: &RunningPacs) -> Archive {
+    Archive::new(settings_for(&pacs.url()), Metrics::default()).unwrap()
 }
 
-async fn read(
+async fn read_rows(
     archive: &Archive,
     request: UpstreamRequest,
 ) -> Result<(Vec<Attributes>, RowsOutcome), ArchiveError> {
@@ -49,7 +49,7 @@ async fn rows_are_read_with_every_framing_and_encoding() {
         CannedResponse::bytes("text/plain", format!("\u{feff}{body}\r\n")),
     ] {
         let pacs = Pacs::new().with_response("/studies", response.clone()).start().await;
-        let (rows, outcome) = read(&archive(&pacs), search()).await.unwrap();
+        let (rows, outcome) = read_rows(&archive_at(&pacs), search_request()).await.unwrap();
         assert_eq!((rows.len(), outcome.row_count, outcome.has_more), (2, 2, false), "{response:?}");
         assert_eq!(rows[1].text(tags::STUDY_INSTANCE_UID), Some("1.3"));
     }
@@ -62,45 +62,48 @@ async fn queries_send_matching_keys_and_paging_to_the_archive() {
         .with_study(Study::new("1.3").patient("P2", "Doe^John"))
         .start()
         .await;
-    let archive = archive(&pacs);
-    let of =
+    let archive = archive_at(&pacs);
+    let query_by_patient =
         |id| QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::exact(id).unwrap());
-    let (rows, _) = read(&archive, UpstreamRequest::search(of("P2"))).await.unwrap();
+    let (rows, _) = read_rows(&archive, UpstreamRequest::search(query_by_patient("P2"))).await.unwrap();
     assert_eq!(rows[0].text(tags::STUDY_INSTANCE_UID), Some("1.3"));
     let page = QidoQuery::new(SearchLevel::Studies).page(1, 1);
-    let (rows, _) = read(&archive, UpstreamRequest::search(page.clone())).await.unwrap();
+    let (rows, _) = read_rows(&archive, UpstreamRequest::search(page.clone())).await.unwrap();
     assert_eq!(rows.len(), 1);
-    let ignoring = Pacs::new()
+    let ignoring_pacs = Pacs::new()
         .with_study(Study::new("1.2"))
         .with_study(Study::new("1.3"))
         .ignore_matching_keys()
         .with_paging(Paging::Ignored);
-    let ignoring = ignoring.start().await;
-    let archive = self::archive(&ignoring);
-    assert_eq!(read(&archive, UpstreamRequest::search(of("P9"))).await.unwrap().0.len(), 2);
-    assert_eq!(read(&archive, UpstreamRequest::search(page)).await.unwrap().0.len(), 2);
+    let ignoring_pacs = ignoring_pacs.start().await;
+    let archive = archive_at(&ignoring_pacs);
+    assert_eq!(
+        read_rows(&archive, UpstreamRequest::search(query_by_patient("P9"))).await.unwrap().0.len(),
+        2
+    );
+    assert_eq!(read_rows(&archive, UpstreamRequest::search(page)).await.unwrap().0.len(), 2);
 }
 
 #[tokio::test]
-async fn responses_without_matches_are_empty_and_not_an_error() {
-    for (scripted, request) in [
-        (Pacs::new().with_response("/studies", CannedResponse::status(204)), search()),
-        (Pacs::new().with_response("/studies", CannedResponse::json("[]")), search()),
-        (Pacs::new().with_response("/studies", CannedResponse::html("")), search()),
+async fn responses_without_matches_are_read_as_an_empty_list() {
+    for (pacs, request) in [
+        (Pacs::new().with_response("/studies", CannedResponse::status(204)), search_request()),
+        (Pacs::new().with_response("/studies", CannedResponse::json("[]")), search_request()),
+        (Pacs::new().with_response("/studies", CannedResponse::html("")), search_request()),
         (
             Pacs::new().with_response("/studies", CannedResponse::json("").with_framing(Framing::Chunked)),
-            search(),
+            search_request(),
         ),
-        (Pacs::new().with_response("/studies/1.2/series", CannedResponse::status(404)), series_search()),
+        (Pacs::new().with_response("/studies/1.2/series", CannedResponse::status(404)), series_request()),
     ] {
-        let pacs = scripted.start().await;
-        assert_eq!(read(&archive(&pacs), request).await.unwrap().1.row_count, 0);
+        let pacs = pacs.start().await;
+        assert_eq!(read_rows(&archive_at(&pacs), request).await.unwrap().1.row_count, 0);
     }
     let pacs = Pacs::new().with_response("/studies", CannedResponse::status(404)).start().await;
-    let mut settings = settings(&pacs.url());
+    let mut settings = settings_for(&pacs.url());
     settings.profile = Profile::find("static-dicomweb").unwrap();
     let archive = Archive::new(settings, Metrics::default()).unwrap();
-    assert_eq!(read(&archive, search()).await.unwrap().1.row_count, 0);
+    assert_eq!(read_rows(&archive, search_request()).await.unwrap().1.row_count, 0);
 }
 
 #[tokio::test]
@@ -110,7 +113,7 @@ async fn a_warning_header_reports_additional_results() {
         .with_response("/studies", CannedResponse::json("[{}]").header("Warning", warning))
         .start()
         .await;
-    assert!(read(&archive(&pacs), search()).await.unwrap().1.has_more);
+    assert!(read_rows(&archive_at(&pacs), search_request()).await.unwrap().1.has_more);
 }
 
 #[tokio::test]
@@ -140,26 +143,26 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
         (CannedResponse::status(401), "unauthorized"),
         (CannedResponse::status(403), "unauthorized"),
         (CannedResponse::status(404), "not found"),
-        (CannedResponse::status(500), "refused"),
-        (CannedResponse::status(501), "refused"),
+        (CannedResponse::status(500), "rejected"),
+        (CannedResponse::status(501), "rejected"),
         (CannedResponse::status(503).header("Retry-After", "7"), "unavailable"),
         (CannedResponse::status(302).header("Location", "http://127.0.0.1:1/"), "redirected"),
         (CannedResponse::connection_closed(), "disconnected"),
         (CannedResponse::raw("nonsense\r\n\r\n"), "disconnected"),
     ] {
         let pacs = Pacs::new().with_response("/studies", response.clone()).start().await;
-        let error = read(&archive(&pacs), search()).await.unwrap_err();
+        let error = read_rows(&archive_at(&pacs), search_request()).await.unwrap_err();
         let kind = match error.kind {
             Kind::Malformed(_) => "malformed",
             Kind::Truncated => "truncated",
             Kind::Unreadable(_) => "unreadable",
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not found",
-            Kind::Rejected(_) => "refused",
+            Kind::Rejected(_) => "rejected",
             Kind::Unavailable { retry_after: Some(7), .. } => "unavailable",
             Kind::Redirected => "redirected",
             Kind::Disconnected => "disconnected",
-            _ => "something else",
+            _ => "another kind",
         };
         assert_eq!(kind, expected, "{response:?}: {error}");
         let text = format!("{error} {error:?}");
@@ -170,7 +173,7 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
 #[tokio::test]
 async fn missing_metadata_is_an_error() {
     let pacs = Pacs::new().start().await;
-    let error = read(&archive(&pacs), metadata()).await.unwrap_err();
+    let error = read_rows(&archive_at(&pacs), metadata_request()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::NotFound), "{error}");
 }
 
@@ -178,28 +181,28 @@ async fn missing_metadata_is_an_error() {
 async fn a_list_truncated_at_any_byte_is_an_error() {
     let body = r#"[{"00100010":{"vr":"PN","Value":[{"Alphabetic":"D]"}]}},{"00080061":{"Value":["CT"]}}]"#;
     for framing in [Framing::UntilClose, Framing::ContentLength, Framing::Chunked] {
-        let cut = |bytes| CannedResponse::json(body).with_framing(framing).abort_after(bytes);
-        let pacs = Pacs::new().with_responses("/studies", (0..body.len()).map(cut)).start().await;
-        let archive = archive(&pacs);
-        for bytes in 0..body.len() {
-            assert!(read(&archive, search()).await.is_err(), "{framing:?} cut after {bytes}");
+        let truncated = |length| CannedResponse::json(body).with_framing(framing).abort_after(length);
+        let pacs = Pacs::new().with_responses("/studies", (0..body.len()).map(truncated)).start().await;
+        let archive = archive_at(&pacs);
+        for length in 0..body.len() {
+            assert!(read_rows(&archive, search_request()).await.is_err(), "{framing:?}: {length} bytes");
         }
     }
 }
 
 #[tokio::test]
-async fn compressed_responses_above_the_size_limit_are_rejected() {
-    let mut blanks = vec![b' '; 520 * 1024 * 1024];
-    blanks[0] = b'[';
-    let packed = CannedResponse::bytes("application/json", blanks).gzip();
-    let pacs = Pacs::new().with_response("/studies", packed).start().await;
-    let error = read(&archive(&pacs), search()).await.unwrap_err();
+async fn compressed_responses_beyond_the_size_limit_are_rejected() {
+    let mut list = vec![b' '; 520 * 1024 * 1024];
+    list[0] = b'[';
+    let compressed = CannedResponse::bytes("application/json", list).gzip();
+    let pacs = Pacs::new().with_response("/studies", compressed).start().await;
+    let error = read_rows(&archive_at(&pacs), search_request()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::TooLarge(_)), "{error}");
     let row = format!("[{{\"0020000D\":\"{}", "a".repeat(100 * 1024 * 1024));
     let pacs = Pacs::new()
         .with_response("/studies", CannedResponse::bytes("application/json", row).gzip())
         .start()
         .await;
-    let error = read(&archive(&pacs), search()).await.unwrap_err();
+    let error = read_rows(&archive_at(&pacs), search_request()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::TooLarge(_) | Kind::Malformed(_)), "{error}");
 }

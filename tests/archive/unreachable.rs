@@ -1,4 +1,4 @@
-//! Why an archive cannot be reached: both HTTP clients report the same cause, and `check` reports it with the host name.
+//! Causes of failed connections to an archive. Both HTTP clients report the same cause, and `check` reports it with the host name.
 
 use dicom_model::{Attributes, StudyUid};
 use dicomweb_gateway::commands::check::{ArchiveToCheck, check};
@@ -10,36 +10,40 @@ use dicomweb_gateway::upstream::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::settings;
+use super::settings_for;
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::tls_pacs::TlsPacs;
 
-/// The cause that both HTTP clients report; they must agree.
-async fn failure(settings: &Settings) -> ConnectFailure {
-    let archive = || Archive::new(settings.clone(), Metrics::default()).unwrap();
+/// Connects with both HTTP clients. Asserts that they report the same cause, and returns it.
+async fn connect_failure(settings: &Settings) -> ConnectFailure {
+    let new_archive = || Archive::new(settings.clone(), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
-    let read = archive().rows(search, |_: Attributes| {}).await.unwrap_err();
+    let read_error = new_archive().rows(search, |_: Attributes| {}).await.unwrap_err();
     let study = Retrieval::whole(DicomResource::Study(StudyUid::parse("1.2").unwrap()));
-    let forwarded = archive().send(UpstreamRequest::retrieve(study)).await.unwrap_err();
-    let Kind::Unreachable(failure) = forwarded.kind else { panic!("{forwarded}") };
-    assert!(matches!(read.kind, Kind::Unreachable(other) if other == failure), "{read}, but {forwarded}");
+    let forward_error = new_archive().send(UpstreamRequest::retrieve(study)).await.unwrap_err();
+    let Kind::Unreachable(failure) = forward_error.kind else { panic!("{forward_error}") };
+    assert!(
+        matches!(read_error.kind, Kind::Unreachable(other) if other == failure),
+        "{read_error}, but {forward_error}"
+    );
     failure
 }
 
-fn trusting(mut settings: Settings) -> Settings {
+/// Returns the settings with the CA certificate of [`TlsPacs`].
+fn with_ca(mut settings: Settings) -> Settings {
     settings.ca = Some(include_bytes!("../tls/ca.pem").to_vec());
     settings
 }
 
-/// A port of another loopback address that forwards to port `to`.
-async fn forward(to: u16) -> u16 {
+/// Opens a port of another loopback address, and forwards its connections to the port `target`.
+async fn open_forwarding_port(target: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let mut server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
                 let _ = copy_bidirectional(&mut stream, &mut server).await;
             });
         }
@@ -49,15 +53,15 @@ async fn forward(to: u16) -> u16 {
 
 #[tokio::test]
 async fn an_unknown_host_name_is_a_failed_name_lookup() {
-    let failure = failure(&settings("http://pacs.invalid/dicom-web")).await;
+    let failure = connect_failure(&settings_for("http://pacs.invalid/dicom-web")).await;
     assert_eq!(failure, ConnectFailure::NameLookup);
 }
 
 #[tokio::test]
-async fn a_port_on_which_nothing_listens_refuses_the_connection() {
+async fn a_port_without_a_listener_refuses_the_connection() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for scheme in ["http", "https"] {
-        let failure = failure(&settings(&format!("{scheme}://127.0.0.1:{port}/dicom-web"))).await;
+        let failure = connect_failure(&settings_for(&format!("{scheme}://127.0.0.1:{port}/dicom-web"))).await;
         assert_eq!(failure, ConnectFailure::Refused, "{scheme}");
     }
 }
@@ -65,39 +69,39 @@ async fn a_port_on_which_nothing_listens_refuses_the_connection() {
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_untrusted() {
     let pacs = TlsPacs::start().await;
-    assert_eq!(failure(&settings(&pacs.url())).await, ConnectFailure::UntrustedCertificate);
+    assert_eq!(connect_failure(&settings_for(&pacs.url())).await, ConnectFailure::UntrustedCertificate);
     let text = ConnectFailure::UntrustedCertificate.to_string();
     assert!(text.contains("set archive.tls.ca"), "{text}");
-    let archive = Archive::new(trusting(settings(&pacs.url())), Metrics::default()).unwrap();
+    let archive = Archive::new(with_ca(settings_for(&pacs.url())), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
     assert_eq!(
         archive.rows(search, |_: Attributes| {}).await.unwrap().row_count,
         0,
-        "it works with the CA configured"
+        "the archive cannot be used although its CA certificate is configured"
     );
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_host_is_reported_as_wrong_name() {
     let pacs = TlsPacs::start().await;
-    let port: url::Url = pacs.url().parse().unwrap();
-    let port = forward(port.port().unwrap()).await;
-    let settings = trusting(settings(&format!("https://127.0.0.2:{port}/dicom-web")));
-    assert_eq!(failure(&settings).await, ConnectFailure::WrongName);
+    let url: url::Url = pacs.url().parse().unwrap();
+    let port = open_forwarding_port(url.port().unwrap()).await;
+    let settings = with_ca(settings_for(&format!("https://127.0.0.2:{port}/dicom-web")));
+    assert_eq!(connect_failure(&settings).await, ConnectFailure::WrongName);
 }
 
 #[tokio::test]
-async fn a_plain_http_server_at_an_https_url_is_reported_as_not_tls() {
+async fn a_server_without_tls_at_an_https_url_is_reported_as_not_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // The response of an HTTP server to a TLS handshake, which is not a valid request.
+    // An HTTP server rejects the bytes of a TLS handshake as an invalid request.
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
         }
     });
-    let failure = failure(&settings(&format!("https://127.0.0.1:{port}/dicom-web"))).await;
+    let failure = connect_failure(&settings_for(&format!("https://127.0.0.1:{port}/dicom-web"))).await;
     assert_eq!(failure, ConnectFailure::NotTls);
 }
 
@@ -105,7 +109,7 @@ async fn a_plain_http_server_at_an_https_url_is_reported_as_not_tls() {
 async fn a_disconnect_at_an_http_url_suggests_https() {
     let pacs = TlsPacs::start().await;
     let url = pacs.url().replace("https://", "http://");
-    let archive = Archive::new(settings(&url), Metrics::default()).unwrap();
+    let archive = Archive::new(settings_for(&url), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
     let error = archive.rows(search, |_: Attributes| {}).await.unwrap_err();
     assert!(matches!(error.kind, Kind::Disconnected), "{error}");
@@ -113,7 +117,7 @@ async fn a_disconnect_at_an_http_url_suggests_https() {
 }
 
 #[tokio::test]
-async fn responses_contain_the_cause_without_the_host_and_check_reports_both() {
+async fn responses_contain_the_cause_without_the_host_name_and_check_reports_both() {
     let root = ArchiveRoot::start_with_config("http://pacs.invalid/dicom-web", "").await;
     let response = client::get(&root.url("studies")).await;
     assert_eq!(response.status, 503);
@@ -123,7 +127,7 @@ async fn responses_contain_the_cause_without_the_host_and_check_reports_both() {
         response.text()
     );
     assert!(!response.text().contains("pacs.invalid"), "{}", response.text());
-    let archive = Archive::new(settings("http://pacs.invalid/dicom-web"), Metrics::default()).unwrap();
+    let archive = Archive::new(settings_for("http://pacs.invalid/dicom-web"), Metrics::default()).unwrap();
     let archive = ArchiveToCheck { archive, has_time_zone: false, has_patient_id_system: false };
     let checks = check([archive]).await.to_string();
     assert!(

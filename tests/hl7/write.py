@@ -5,11 +5,11 @@ import pathlib
 
 HERE = pathlib.Path(__file__).parent
 DEFINITIONS = HERE.parent / "e2e" / "node_modules" / "@medplum" / "definitions" / "dist" / "fhir" / "r4"
-# A Reference has an Identifier, which has a Reference: below this depth only primitive elements are written.
+# A Reference contains an Identifier, which contains a Reference. At this depth, only primitive elements are written.
 MAX_DEPTH = 3
 # Elements that Medplum adds to Meta.
-NOT_OF_HL7 = {"Meta.project", "Meta.author", "Meta.onBehalfOf", "Meta.account", "Meta.accounts", "Meta.compartment"}
-# Some of the fifty types of Extension.value[x]: those that the Rust types define, and some that they preserve as raw JSON.
+NOT_IN_R4 = {"Meta.project", "Meta.author", "Meta.onBehalfOf", "Meta.account", "Meta.accounts", "Meta.compartment"}
+# Values for some of the fifty types of Extension.value[x]: the types that the Rust types define, and some that they preserve as JSON.
 VALUES = {"boolean": True, "code": "c", "integer": -1, "decimal": 1.5, "Quantity": {"value": 1.0, "unit": "u"}}
 
 
@@ -25,20 +25,20 @@ def structures() -> dict[str, list[dict]]:
 STRUCTURES = structures()
 
 
-def extension(kind: str) -> dict:
-    return {"id": "e", "url": f"http://example.org/{kind}", "value" + kind[0].upper() + kind[1:]: VALUES[kind]}
+def extension(type_name: str) -> dict:
+    return {"id": "e", "url": f"http://example.org/{type_name}", "value" + type_name[0].upper() + type_name[1:]: VALUES[type_name]}
 
 
 def extensions(depth: int) -> list[dict]:
     if depth >= MAX_DEPTH:
         return [extension("code")]
-    nested = {"extension": [extension(kind) for kind in VALUES], "url": "http://example.org/nested"}
-    beside = {"url": "http://example.org/beside", "valueString": "s", "_valueString": {"id": "v"}}
-    return [nested, beside]
+    nested = {"extension": [extension(type_name) for type_name in VALUES], "url": "http://example.org/nested"}
+    simple = {"url": "http://example.org/beside", "valueString": "s", "_valueString": {"id": "v"}}
+    return [nested, simple]
 
 
-def primitive(kind: str):
-    match kind:
+def primitive(type_name: str):
+    match type_name:
         case "boolean":
             return False
         case "integer":
@@ -48,34 +48,34 @@ def primitive(kind: str):
         case "xhtml":
             return "<div>x</div>"
         case _:
-            return kind
+            return type_name
 
 
 def members(path: str, depth: int) -> dict:
-    """The members of the element at `path`, or of the type of that name, in order."""
+    """Returns the members of the element at `path`, or of the type with this name, in the order of R4."""
     elements = STRUCTURES[path.split(".")[0]]
     written = {"resourceType": path} if path in ("ImagingStudy", "Patient", "Endpoint") else {}
     for element in elements:
-        if element["path"].rpartition(".")[0] != path or element["path"] in NOT_OF_HL7:
+        if element["path"].rpartition(".")[0] != path or element["path"] in NOT_IN_R4:
             continue
         name = element["path"].rpartition(".")[2]
         is_list = element["max"] == "*"
-        for kind in [kind["code"] for kind in element["type"]]:
-            own_name = name.replace("[x]", kind[0].upper() + kind[1:])
-            if kind.startswith("http://hl7.org/fhirpath/"):
-                written[own_name] = "id"
-            elif kind == "Extension":
-                written[own_name] = extensions(depth)
-            elif kind == "Resource":
-                written[own_name] = [{"resourceType": "Basic", "id": "b", "code": {"text": "1.50"}}]
-            elif kind[0].islower():
-                value, beside = primitive(kind), {"id": "p", "extension": [extension("code")]}
-                written[own_name] = [value, None] if is_list else value
-                if kind != "xhtml":
-                    written[f"_{own_name}"] = [None, beside] if is_list else beside
+        for type_name in [type_name["code"] for type_name in element["type"]]:
+            member_name = name.replace("[x]", type_name[0].upper() + type_name[1:])
+            if type_name.startswith("http://hl7.org/fhirpath/"):
+                written[member_name] = "id"
+            elif type_name == "Extension":
+                written[member_name] = extensions(depth)
+            elif type_name == "Resource":
+                written[member_name] = [{"resourceType": "Basic", "id": "b", "code": {"text": "1.50"}}]
+            elif type_name[0].islower():
+                value, primitive_element = primitive(type_name), {"id": "p", "extension": [extension("code")]}
+                written[member_name] = [value, None] if is_list else value
+                if type_name != "xhtml":
+                    written[f"_{member_name}"] = [None, primitive_element] if is_list else primitive_element
             elif depth < MAX_DEPTH:
-                value = members(element["path"] if kind == "BackboneElement" else kind, depth + 1)
-                written[own_name] = [value] if is_list else value
+                value = members(element["path"] if type_name == "BackboneElement" else type_name, depth + 1)
+                written[member_name] = [value] if is_list else value
     return written
 
 
