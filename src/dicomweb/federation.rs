@@ -199,8 +199,8 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
 /// Some archives respond to HEAD with 404, so the gateway sends GET and drops the body without reading it.
 fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<Body> {
     let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
-    let is_of_studies = matches!(request.target, Target::Resource(Resource::Search(SearchLevel::Studies)));
-    let response = if is_of_studies && response.status() == StatusCode::OK && is_json(&response) {
+    let is_study_search = matches!(request.target, Target::Resource(Resource::Search(SearchLevel::Studies)));
+    let response = if is_study_search && response.status() == StatusCode::OK && is_json(&response) {
         response.map(|rows| body::streamed(FilteredBody::new(rows, Filter::EmptyModalities(Box::default()))))
     } else {
         response
@@ -209,6 +209,7 @@ fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<B
     if request.method == Method::HEAD { response.map(|_| body::empty()) } else { response }
 }
 
+/// Whether the body of the response is JSON.
 fn is_json(response: &Response<Body>) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.and_then(MediaRange::parse).is_some_and(|range| range.essence.ends_with("json"))
@@ -227,6 +228,7 @@ fn source_ids<'a>(
     }
 }
 
+/// Returns the series that contains `resource`, unless it is a study or a search of several series.
 fn series_of(resource: &Resource) -> Option<&SeriesUid> {
     match resource {
         Resource::Search(SearchLevel::SeriesInstances { series, .. }) => Some(series),

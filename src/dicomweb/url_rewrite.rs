@@ -1,4 +1,4 @@
-//! Replaces the URLs of an archive by those of the gateway, so that no response contains an upstream host.
+//! Replaces the URLs of an archive with URLs of the gateway, so that no response contains an upstream host.
 //!
 //! [`url_map`] rewrites one URL; [`text`] finds the URLs in JSON, XML and plain text while it streams, in the [`syntax`] of the
 //! text; [`part_headers`] finds the URLs in the headers of multipart bodies. The result does not depend on the chunks.

@@ -58,6 +58,7 @@ struct SeriesLocation {
 }
 
 impl ArchiveCopy {
+    /// Returns the series with `uid`.
     fn series(&self, uid: &str) -> Option<&SeriesLocation> {
         self.series.iter().find(|series| series.uid.as_ref() == uid)
     }
@@ -113,6 +114,7 @@ impl StudyLocation {
         self.failure.is_none() && self.patient_failure.is_none()
     }
 
+    /// Whether an archive contains the series or, if `series` is `None`, the study.
     fn contains(&self, series: Option<&SeriesUid>) -> bool {
         match series {
             Some(series) => !self.archives_with(series).is_empty(),
@@ -161,6 +163,7 @@ impl StudyLocator {
         Ok(location)
     }
 
+    /// Returns the cached location, if it is not older than [`LOCATION_LIFETIME`].
     fn cached(&self, study: &StudyUid) -> Option<Arc<StudyLocation>> {
         let location: Arc<StudyLocation> = self.cache.get(key(study))?;
         (self.cache.age(location.searched_at) < LOCATION_LIFETIME).then_some(location)

@@ -54,7 +54,7 @@ pub(crate) struct ProxyRequest {
 }
 
 impl ProxyRequest {
-    /// Parses the request of a client. `public_url` is the public_url URL of the archive.
+    /// Parses the request of a client. `public_url` is the public URL of the archive.
     pub(crate) fn read(
         archive: &Archive,
         public_url: &str,

@@ -1,4 +1,4 @@
-//! A chunk of text with replacements, which is copied only if a part of it is replaced.
+//! The output for a chunk of text in which parts are replaced.
 
 use bytes::{Bytes, BytesMut};
 
@@ -12,6 +12,7 @@ pub(crate) struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Replaces the `length` bytes of the chunk at the position `start`.
     pub(crate) fn replace(&mut self, start: usize, length: usize, replacement: &[u8]) {
         if self.position == 0 {
             self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + replacement.len());
@@ -21,10 +22,12 @@ impl Output<'_> {
         self.position = start + length;
     }
 
+    /// Returns the output for the chunk up to the position `end`.
     pub(crate) fn take(self, end: usize) -> Bytes {
         if self.written.is_empty() { self.chunk.slice(self.position..end) } else { self.write(end).freeze() }
     }
 
+    /// Returns a copy of the output for the chunk up to the position `end`, to which the output for other bytes can be appended.
     pub(crate) fn write(mut self, end: usize) -> BytesMut {
         self.written.extend_from_slice(self.chunk.get(self.position..end).unwrap_or_default());
         self.written

@@ -18,11 +18,12 @@ pub(crate) struct PartUrls {
 }
 
 impl PartUrls {
+    /// Creates a rewriter that does not preserve the length of the headers.
     pub(crate) fn new(urls: UrlMap) -> Self {
         Self { urls, preserves_length: false }
     }
 
-    /// Preserves the length of the body.
+    /// Preserves the length of the body, by replacing URLs with spaces.
     pub(crate) fn preserve_length(&mut self) {
         self.preserves_length = true;
     }
@@ -221,8 +222,12 @@ mod tests {
             assert_eq!(rewrite(b"--B\r\n\r\nx", size).unwrap(), whole);
             assert_eq!(rewrite(b"--B\r\n\r\nx-", size).unwrap(), b"--B\r\n\r\nx-\r\n--B--\r\n");
             assert_eq!(rewrite(whole, size).unwrap(), whole);
-            for cut in ["", "--B", "--B\r\nA: b", "--B\r\nContent-Length: 5\r\n\r\nx"] {
-                assert_eq!(rewrite(cut.as_bytes(), size), Err(MultipartError::Incomplete), "{cut:?}");
+            for truncated in ["", "--B", "--B\r\nA: b", "--B\r\nContent-Length: 5\r\n\r\nx"] {
+                assert_eq!(
+                    rewrite(truncated.as_bytes(), size),
+                    Err(MultipartError::Incomplete),
+                    "{truncated:?}"
+                );
             }
         }
     }

@@ -57,8 +57,8 @@ pub(crate) enum Scheme {
     None,
 }
 
-/// Determines whether `text`, which starts with `http`, starts with a scheme and two slashes, which may be escaped.
-pub(crate) fn scheme_of(text: &[u8]) -> Scheme {
+/// Determines whether `text`, which starts with `http`, starts with a scheme and two slashes. The slashes may be escaped.
+pub(crate) fn find_scheme(text: &[u8]) -> Scheme {
     let forms: [&[u8]; 4] = [b"http://", b"https://", b"http:\\/\\/", b"https:\\/\\/"];
     if forms.iter().any(|form| text.starts_with(form)) {
         Scheme::Complete

@@ -56,7 +56,7 @@ impl Rewriter {
             let retained = std::mem::take(&mut self.retained);
             let length = joined_length.min(chunk.len());
             let text = Bytes::from([&retained, chunk.get(..length).unwrap_or_default()].concat());
-            let (output, end) = self.run(&text, written, false)?;
+            let (output, end) = self.scan_chunk(&text, written, false)?;
             written = output.write(end);
             if let Some(chunk_position) = end.checked_sub(retained.len()) {
                 return self.rewrite_rest(&chunk.slice(chunk_position..), written);
@@ -74,19 +74,19 @@ impl Rewriter {
     /// Returns the rest of the output at the end of the text.
     pub fn finish(&mut self) -> Result<Bytes, RewriteError> {
         let rest = Bytes::from(std::mem::take(&mut self.retained));
-        let (output, end) = self.run(&rest, BytesMut::new(), true)?;
+        let (output, end) = self.scan_chunk(&rest, BytesMut::new(), true)?;
         if end < rest.len() { Err(RewriteError::Incomplete) } else { Ok(output.take(end)) }
     }
 
     /// Rewrites the rest of a chunk; `written` is the output before it.
     fn rewrite_rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, RewriteError> {
-        let (output, end) = self.run(chunk, written, false)?;
+        let (output, end) = self.scan_chunk(chunk, written, false)?;
         self.retained.extend_from_slice(chunk.get(end..).unwrap_or_default());
         Ok(output.take(end))
     }
 
     /// Scans `chunk`; returns its output, and the position up to which it was scanned.
-    fn run<'a>(
+    fn scan_chunk<'a>(
         &mut self,
         chunk: &'a Bytes,
         written: BytesMut,

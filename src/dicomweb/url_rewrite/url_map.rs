@@ -31,6 +31,7 @@ pub struct UrlMap {
     authorities: Vec<String>,
     /// Whether the public URL has no character that is escaped in JSON or XML.
     is_public_unescaped: bool,
+    /// Finds `//`.
     two_slashes: Finder<'static>,
     /// The requested path relative to the root, which is the base of relative references (RFC 3986 5.2).
     resource: String,
@@ -123,13 +124,13 @@ impl UrlMap {
 
     /// Whether `path`, which begins with a slash, is the path of a resource that the gateway serves, and can be appended to the
     /// public URL without escapes.
-    pub(crate) fn serves(&self, path: &[u8]) -> bool {
+    pub(crate) fn is_served(&self, path: &[u8]) -> bool {
         let resource = path.strip_prefix(b"/").and_then(|path| str::from_utf8(path).ok());
         // The path of a resource contains no byte that is escaped in JSON or XML.
         self.is_public_unescaped
             && resource.is_some_and(|path| {
-                let is_other = || path.starts_with("studies") && Resource::parse(path).is_ok();
-                Resource::is_of_objects(path) || is_other()
+                let is_valid = || path.starts_with("studies") && Resource::parse(path).is_ok();
+                Resource::is_of_objects(path) || is_valid()
             })
     }
 
@@ -138,7 +139,7 @@ impl UrlMap {
         let path_start = url.len().saturating_sub(path.len());
         let authority = url.get(..path_start).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
-        self.authorities.iter().any(|known| known.eq_ignore_ascii_case(authority))
+        self.authorities.iter().any(|of_archive| of_archive.eq_ignore_ascii_case(authority))
     }
 
     /// Resolves a relative reference (RFC 3986 5.2.4); `None` if the gateway does not serve the path.
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn urls_of_other_resources_are_dropped() {
-        for foreign in [
+        for url in [
             "http://169.254.169.254/latest/meta-data",
             "http://10.0.0.7:8042/app/explorer.html",
             "http://10.0.0.7:8042/dicom-webx/y",
@@ -275,19 +276,19 @@ mod tests {
             "/\n/evil/studies",
             "../../../../../../x",
         ] {
-            assert_eq!(url_map().rewrite(foreign), UrlRewrite::Dropped, "{foreign}");
+            assert_eq!(url_map().rewrite(url), UrlRewrite::Dropped, "{url}");
         }
     }
 
     #[test]
     fn references_without_a_host_are_unchanged() {
-        for same in ["", "frame-1.bin", "./bulk data"] {
-            assert_eq!(url_map().rewrite(same), UrlRewrite::Unchanged, "{same}");
+        for reference in ["", "frame-1.bin", "./bulk data"] {
+            assert_eq!(url_map().rewrite(reference), UrlRewrite::Unchanged, "{reference}");
         }
     }
 
     #[test]
-    fn urls_in_text_are_changed_only_if_they_are_those_of_the_archive() {
+    fn only_urls_of_the_archive_are_changed_in_text() {
         let url_map = url_map();
         assert_eq!(
             url_map.rewrite_in_text("http://10.0.0.7:8042/dicom-web/studies/1.2"),

@@ -4,10 +4,10 @@
 //!
 //! ```text
 //!   "BulkDataURI"                   :   "            "
-//!   Scan ──────────────► Key { element: false } ──► Text ───────► Scan
+//!   Scan ──────────► Key { is_element: false } ──► Text ────────► Scan
 //!
 //!          "00081190"                      :   {            "          "
-//!   Scan ──────────────► Key { element: true } ──► Element ──► Text ──────► Element
+//!   Scan ──────────► Key { is_element: true } ──► Element ───► Text ──────► Element
 //!                                                     │  { [ deeper, } ] back
 //!                                                     └────────────────────► Scan, after the closing bracket of the value
 //! ```
@@ -30,8 +30,8 @@ const USUAL_START: &[u8] = br#""vr":"UR","Value":[""#;
 enum JsonState {
     /// Before the next token that precedes a URL.
     Scan,
-    /// After a key whose value is a URL or, for an element, contains URLs. `colon` is set after the colon.
-    Key { element: bool, colon: bool },
+    /// After a key whose value is a URL or, for an element, contains URLs.
+    Key { is_element: bool, is_after_colon: bool },
     /// Inside the value of RetrieveURL, within `depth` brackets.
     Element { depth: usize },
     /// At the first byte of a quoted text that is a URL, within `depth` brackets of an element.
@@ -66,9 +66,11 @@ impl JsonReader {
     ) -> Result<RewriteStep, RewriteError> {
         Ok(match self.state {
             JsonState::Scan => self.scan(urls, output, position, is_end, next),
-            JsonState::Key { element, colon } => self.key(output.chunk, position, element, colon),
-            JsonState::Element { depth } => self.element(output.chunk, position, depth),
-            JsonState::Text { depth } => return self.quoted(urls, output, position, depth),
+            JsonState::Key { is_element, is_after_colon } => {
+                self.read_key(output.chunk, position, is_element, is_after_colon)
+            }
+            JsonState::Element { depth } => self.read_element(output.chunk, position, depth),
+            JsonState::Text { depth } => return self.replace_quoted(urls, output, position, depth),
         })
     }
 
@@ -104,22 +106,28 @@ impl JsonReader {
             start.checked_sub(1).and_then(|index| chunk.get(index)).copied().unwrap_or(self.previous_byte);
         // After a backslash, the quote is part of a text.
         if previous_byte != b'\\' {
-            self.state = JsonState::Key { element: token == 2, colon: false };
+            self.state = JsonState::Key { is_element: token == 2, is_after_colon: false };
         }
         RewriteStep::ContinueAt(start + TOKENS.get(token).map_or(0, |token| token.len()))
     }
 
     /// Skips white space and the colon after a key, up to its value.
-    fn key(&mut self, chunk: &[u8], position: usize, element: bool, colon: bool) -> RewriteStep {
+    fn read_key(
+        &mut self,
+        chunk: &[u8],
+        position: usize,
+        is_element: bool,
+        is_after_colon: bool,
+    ) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
         let Some(space_count) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             return RewriteStep::Done;
         };
         let index = position + space_count;
-        let (state, next) = match (chunk.get(index), colon) {
-            (Some(b':'), false) => (JsonState::Key { element, colon: true }, index + 1),
+        let (state, next) = match (chunk.get(index), is_after_colon) {
+            (Some(b':'), false) => (JsonState::Key { is_element, is_after_colon: true }, index + 1),
             (Some(b'"'), true) => (JsonState::Text { depth: 0 }, index + 1),
-            (Some(b'{' | b'['), true) if element => (JsonState::Element { depth: 1 }, index + 1),
+            (Some(b'{' | b'['), true) if is_element => (JsonState::Element { depth: 1 }, index + 1),
             _ => (JsonState::Scan, index),
         };
         self.state = state;
@@ -127,7 +135,7 @@ impl JsonReader {
     }
 
     /// Advances to the next text or bracket inside an element.
-    fn element(&mut self, chunk: &[u8], position: usize, depth: usize) -> RewriteStep {
+    fn read_element(&mut self, chunk: &[u8], position: usize, depth: usize) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
         // Most archives write this text, which contains no URL.
         if depth == 1 && rest.starts_with(USUAL_START) {
@@ -148,7 +156,7 @@ impl JsonReader {
     }
 
     /// Replaces a quoted text that is a URL.
-    fn quoted(
+    fn replace_quoted(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,

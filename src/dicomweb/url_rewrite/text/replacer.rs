@@ -5,12 +5,13 @@
 use memchr::memmem;
 
 use super::super::output::Output;
-use super::super::syntax::{Scheme, Syntax, scheme_of};
+use super::super::syntax::{Scheme, Syntax, find_scheme};
 use super::super::url_map::{UrlMap, UrlRewrite};
 
-/// Maximum length of a URL in bytes. A longer value of a URL element is an attack.
+/// Maximum length of a URL in bytes. A longer value of a URL element is an error.
 pub(super) const MAX_URL_LEN: usize = 8 * 1024;
 
+/// The start of every absolute URL.
 pub(super) const HTTP: &[u8] = b"http";
 
 /// The end of a comment in XML.
@@ -88,13 +89,13 @@ impl UrlReplacer {
         }
     }
 
-    /// Returns the length of the other root, if `text` begins with it and continues with a resource that the gateway serves.
+    /// Returns the length of the other root, if `text` begins with it and continues with a resource that the gateway is_served.
     fn other_root_len(&self, text: &[u8]) -> Option<usize> {
         if self.other_root.is_empty() {
             return None;
         }
         let resource = text.strip_prefix(self.other_root.as_slice())?;
-        self.url_map.serves(resource).then_some(self.other_root.len())
+        self.url_map.is_served(resource).then_some(self.other_root.len())
     }
 
     /// Replaces an absolute URL in a text.
@@ -107,7 +108,7 @@ impl UrlReplacer {
     ) -> RewriteStep {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let after_http = RewriteStep::ContinueAt(start + HTTP.len());
-        match scheme_of(rest) {
+        match find_scheme(rest) {
             Scheme::Complete => {}
             Scheme::Partial if !is_end => return RewriteStep::RetainFrom(start),
             Scheme::Partial | Scheme::None => return after_http,
@@ -170,11 +171,11 @@ impl UrlReplacer {
 
 /// Returns the number of bytes at the end of `rest` that may be the start of one of `tokens`.
 pub(super) fn partial_len(rest: &[u8], tokens: &[&[u8]]) -> usize {
-    let partial_of = |token: &&[u8]| {
+    let matching_len = |token: &&[u8]| {
         let max = rest.len().min(token.len() - 1);
         (1..=max).rev().find(|length| token.get(..*length).is_some_and(|start| rest.ends_with(start)))
     };
-    tokens.iter().filter_map(partial_of).max().unwrap_or(0)
+    tokens.iter().filter_map(matching_len).max().unwrap_or(0)
 }
 
 /// Retains an incomplete token; an error if it is too long for a URL.

@@ -31,7 +31,7 @@ const END_OF_CDATA: &[u8] = b"]]>";
 
 const COMMENT: &[u8] = b"<!--";
 
-/// The value of the attribute `tag` of RetrieveURL.
+/// The value of the attribute `tag` for RetrieveURL.
 const RETRIEVE_URL: &str = "00081190";
 
 /// Maximum length of a value of `tag` in bytes, even if it consists of character references.
@@ -64,10 +64,12 @@ enum XmlState {
     Unparsed { end: &'static [u8] },
 }
 
+/// The part of a tag that has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag {
     kind: TagKind,
-    word: Word,
+    /// The last name in the tag.
+    name: NameStart,
     /// Whether the last byte was a slash.
     ends_with_slash: bool,
     /// Whether the tag is the start tag of RetrieveURL.
@@ -76,18 +78,22 @@ struct Tag {
 
 impl Tag {
     const fn new(kind: TagKind) -> Self {
-        Self { kind, word: Word::NONE, ends_with_slash: false, is_retrieve_url: false }
+        Self { kind, name: NameStart::NONE, ends_with_slash: false, is_retrieve_url: false }
     }
 }
 
+/// The kind of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TagKind {
+    /// A start tag or an empty-element tag.
     Start,
+    /// An end tag.
     End,
     /// A declaration such as `<!DOCTYPE`.
     Declaration,
 }
 
+/// An attribute, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attribute {
     Uri,
@@ -95,9 +101,9 @@ enum Attribute {
     Other,
 }
 
-/// The start of the last word in a tag, which is sufficient to recognize the attributes `uri` and `tag`.
+/// The start of the name of an attribute, which is sufficient to recognize `uri` and `tag`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Word {
+struct NameStart {
     start: [u8; 3],
     /// The number of bytes; 4 means 4 or more.
     length: usize,
@@ -105,10 +111,10 @@ struct Word {
     is_complete: bool,
 }
 
-impl Word {
+impl NameStart {
     const NONE: Self = Self { start: [0; 3], length: 0, is_complete: false };
 
-    /// Another word than `uri` and `tag`.
+    /// The start of a name other than `uri` and `tag`.
     const OTHER: Self = Self { start: [0; 3], length: 4, is_complete: false };
 
     fn push(&mut self, byte: u8) {
@@ -119,8 +125,8 @@ impl Word {
         if self.is_complete {
             *self = Self::NONE;
         }
-        if let Some(place) = self.start.get_mut(self.length) {
-            *place = byte;
+        if let Some(stored_byte) = self.start.get_mut(self.length) {
+            *stored_byte = byte;
         }
         self.length = (self.length + 1).min(4);
     }
@@ -150,18 +156,20 @@ impl XmlReader {
         next: &mut Option<usize>,
     ) -> Result<RewriteStep, RewriteError> {
         match self.state {
-            XmlState::Text if self.depth > 0 => self.retrieve_url_text(urls, output, position, is_end),
-            XmlState::Text => self.text(urls, output, position, is_end, next),
-            XmlState::Tag => Ok(self.tag(urls, output, position, is_end)),
-            XmlState::BeforeValue(attribute) => Ok(self.before_value(output.chunk, position, attribute)),
-            XmlState::Value { quote, attribute: Attribute::Uri } => self.uri(urls, output, position, quote),
+            XmlState::Text if self.depth > 0 => self.replace_retrieve_url(urls, output, position, is_end),
+            XmlState::Text => self.read_text(urls, output, position, is_end, next),
+            XmlState::Tag => Ok(self.read_tag(urls, output, position, is_end)),
+            XmlState::BeforeValue(attribute) => Ok(self.read_to_value(output.chunk, position, attribute)),
+            XmlState::Value { quote, attribute: Attribute::Uri } => {
+                self.replace_uri(urls, output, position, quote)
+            }
             XmlState::Value { quote, attribute: Attribute::Tag } => {
-                Ok(self.tag_value(output.chunk, position, quote, is_end))
+                Ok(self.read_tag_value(output.chunk, position, quote, is_end))
             }
             XmlState::Value { quote, attribute: Attribute::Other } => {
-                Ok(self.value(urls, output, position, quote, is_end, next))
+                Ok(self.read_value(urls, output, position, quote, is_end, next))
             }
-            XmlState::Unparsed { end } => Ok(self.unparsed(urls, output, position, end, is_end, next)),
+            XmlState::Unparsed { end } => Ok(self.read_unparsed(urls, output, position, end, is_end, next)),
         }
     }
 
@@ -175,7 +183,7 @@ impl XmlReader {
     }
 
     /// Reads a text outside of RetrieveURL.
-    fn text(
+    fn read_text(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -186,13 +194,13 @@ impl XmlReader {
         let chunk = output.chunk;
         let http = self.next_http(chunk, position, next);
         if let Some(length) = memchr::memchr(b'<', chunk.get(position..http).unwrap_or_default()) {
-            return self.markup(urls, output, position + length, is_end);
+            return self.read_markup(urls, output, position + length, is_end);
         }
         Ok(replace_at_http(urls, output, position, http, is_end, Surroundings::Text))
     }
 
     /// Replaces a text in RetrieveURL.
-    fn retrieve_url_text(
+    fn replace_retrieve_url(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -210,11 +218,11 @@ impl XmlReader {
             let space_count = text.len() - text.trim_ascii_start().len();
             urls.replace(output, start + space_count, trimmed);
         }
-        self.markup(urls, output, start + length, is_end)
+        self.read_markup(urls, output, start + length, is_end)
     }
 
     /// Reads the start of the markup at `<`.
-    fn markup(
+    fn read_markup(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -245,7 +253,7 @@ impl XmlReader {
     }
 
     /// Advances to the end of a tag, or to the value of an attribute.
-    fn tag(
+    fn read_tag(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -266,21 +274,21 @@ impl XmlReader {
                     return RewriteStep::ContinueAt(index + 1);
                 }
                 b'=' => {
-                    self.state = XmlState::BeforeValue(self.tag.word.attribute());
+                    self.state = XmlState::BeforeValue(self.tag.name.attribute());
                     return RewriteStep::ContinueAt(index + 1);
                 }
                 // Texts that are not XML may have URLs in angle brackets.
                 b'h' if following.starts_with(HTTP) => {
                     let step = urls.replace_in_text(output, index, is_end, Surroundings::Text);
                     if let RewriteStep::ContinueAt(_) = step {
-                        self.tag.word = Word::OTHER;
+                        self.tag.name = NameStart::OTHER;
                         self.tag.ends_with_slash = false;
                     }
                     return step;
                 }
                 b'h' if HTTP.starts_with(following) && !is_end => return RewriteStep::RetainFrom(index),
                 _ => {
-                    self.tag.word.push(*byte);
+                    self.tag.name.push(*byte);
                     self.tag.ends_with_slash = *byte == b'/';
                 }
             }
@@ -300,7 +308,7 @@ impl XmlReader {
     }
 
     /// Skips white space after an equals sign, up to the quote.
-    fn before_value(&mut self, chunk: &[u8], position: usize, attribute: Attribute) -> RewriteStep {
+    fn read_to_value(&mut self, chunk: &[u8], position: usize, attribute: Attribute) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
         let Some(space_count) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             return RewriteStep::Done;
@@ -309,15 +317,15 @@ impl XmlReader {
             self.state = XmlState::Value { quote: *quote, attribute };
             RewriteStep::ContinueAt(position + space_count + 1)
         } else {
-            self.end_value(Word::OTHER);
+            self.end_value(NameStart::OTHER);
             RewriteStep::ContinueAt(position + space_count)
         }
     }
 
     /// Ends the value of an attribute, and continues in the tag.
-    fn end_value(&mut self, word: Word) {
+    fn end_value(&mut self, name: NameStart) {
         self.state = XmlState::Tag;
-        self.tag.word = word;
+        self.tag.name = name;
         self.tag.ends_with_slash = false;
     }
 
@@ -327,12 +335,12 @@ impl XmlReader {
             self.state = XmlState::Text;
             return RewriteStep::ContinueAt(start + length);
         }
-        self.end_value(Word::NONE);
+        self.end_value(NameStart::NONE);
         RewriteStep::ContinueAt(start + length + 1)
     }
 
     /// Replaces a value that is a URL.
-    fn uri(
+    fn replace_uri(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -349,7 +357,7 @@ impl XmlReader {
     }
 
     /// Reads the value of `tag`.
-    fn tag_value(&mut self, chunk: &[u8], start: usize, quote: u8, is_end: bool) -> RewriteStep {
+    fn read_tag_value(&mut self, chunk: &[u8], start: usize, quote: u8, is_end: bool) -> RewriteStep {
         let rest = chunk.get(start..).unwrap_or_default();
         let length = memchr::memchr2(quote, b'<', rest.get(..=MAX_TAG_LEN).unwrap_or(rest));
         if length.is_none() && rest.len() <= MAX_TAG_LEN {
@@ -365,8 +373,8 @@ impl XmlReader {
         RewriteStep::ContinueAt(start)
     }
 
-    /// Reads the value of another attribute.
-    fn value(
+    /// Reads the value of an attribute other than `uri` and `tag`.
+    fn read_value(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -384,7 +392,7 @@ impl XmlReader {
     }
 
     /// Reads a comment, a CDATA section or a processing instruction.
-    fn unparsed(
+    fn read_unparsed(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
