@@ -17,7 +17,7 @@ use crate::http::{conditional, query};
 use crate::routes::{Interaction, NoRoute, Route};
 use http_messages::path::decode_safe_escapes;
 
-/// The Bundle of the request. A read-only server ignores its other elements.
+/// The Bundle in the request. A read-only server ignores its other elements.
 #[derive(Debug, Deserialize)]
 struct BatchRequest {
     #[serde(rename = "resourceType")]
@@ -74,6 +74,7 @@ pub(super) async fn perform(
     encoding.await.map_err(|_| Failure::internal())
 }
 
+/// Parses a batch with at most `max_entries` entries.
 fn parse_batch(body: &[u8], max_entries: usize) -> Result<BatchRequest, Failure> {
     let expected = "The body must be a Bundle of type batch, in JSON.";
     let batch: BatchRequest =
@@ -93,6 +94,7 @@ fn parse_batch(body: &[u8], max_entries: usize) -> Result<BatchRequest, Failure>
     Ok(batch)
 }
 
+/// Performs an entry. A failure becomes the response to the entry.
 async fn respond_to_entry(
     context: &FhirContext,
     entry: &RequestedEntry,
@@ -106,6 +108,7 @@ async fn respond_to_entry(
     response.unwrap_or_else(|failure| failed_entry(&failure))
 }
 
+/// Performs the request `entry_request` of `entry`. `request` is the request that contains the batch.
 async fn perform_entry(
     context: &FhirContext,
     entry: &RequestedEntry,
@@ -145,8 +148,8 @@ async fn perform_entry(
     let headers = entry_headers(entry_request, request.headers)?;
     let fhir_request = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
     let encoded = Box::pin(super::perform(context, interaction, &fhir_request, access)).await?;
-    let modified = encoded.last_modified.as_ref().map(LastModified::second);
-    let is_not_modified = conditional::is_not_modified(&headers, &encoded.etag, modified);
+    let last_modified = encoded.last_modified.as_ref().map(LastModified::second);
+    let is_not_modified = conditional::is_not_modified(&headers, &encoded.etag, last_modified);
     let full_url = match interaction {
         Interaction::Read(kind, id) => Some(format!("{base}/{kind}/{id}")),
         _ => None,
@@ -155,7 +158,7 @@ async fn perform_entry(
         full_url: full_url.filter(|_| !is_not_modified),
         status: if is_not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
         etag: Some(String::from_utf8_lossy(&encoded.etag).into_owned()),
-        last_modified: modified
+        last_modified: last_modified
             .and_then(|second| Timestamp::try_from(second).ok())
             .map(|instant| instant.to_string()),
         outcome: None,
@@ -184,6 +187,7 @@ fn entry_headers(entry_request: &EntryRequest, batch_headers: &HeaderMap) -> Res
     Ok(headers)
 }
 
+/// Returns the response to an entry that failed.
 fn failed_entry(failure: &Failure) -> BatchEntry {
     BatchEntry {
         full_url: None,
@@ -195,6 +199,7 @@ fn failed_entry(failure: &Failure) -> BatchEntry {
     }
 }
 
+/// Returns the response to an entry whose resource would exceed the memory limit of the batch.
 fn too_large_entry() -> BatchEntry {
     let diagnostics = "The responses to this batch are too large together; request this entry separately.";
     failed_entry(&Failure::too_large("too-costly", diagnostics))

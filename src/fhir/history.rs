@@ -57,7 +57,7 @@ pub(super) async fn read_history(
             // A version without a known time may be in any period.
             _ => true,
         };
-    // The current version has been current since its last change, so it matches an `_at` from then on.
+    // The current version has been current since its last change, so it matches every `_at` at or after this time.
     let is_match = is_in_period(Prefix::GreaterOrEqual, &since) && is_in_period(Prefix::LessOrEqual, &at);
     let base = request.base();
     let applied = request

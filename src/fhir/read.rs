@@ -53,7 +53,7 @@ async fn read_study(
         return Ok(study.encoded.clone());
     }
     match context.studies.read(&uid, &representation, access, request.freshness()).await? {
-        ReadOutcome::Found(entry) => Ok(entry.encoded.clone()),
+        ReadOutcome::Found(study) => Ok(study.encoded.clone()),
         ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
         ReadOutcome::NotFound => Err(not_found()),
     }

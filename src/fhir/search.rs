@@ -89,13 +89,13 @@ pub(super) async fn search_patients(
     let search: Search<Patient> = request.parse_search(&context.limits)?;
     let mut pages = Pages::new(&context.cursors, request, "Patient", &search);
     warn_unsupported_patient_criteria(&mut pages, &search.criteria);
-    let found = if search.result.contained == Contained::Only {
+    let matches = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
         find_patients(context, request, access, &search.criteria, &search.reverse).await?
     };
     let order = SortOrder { patients: &search.sort, ..SortOrder::default() };
-    write_sorted_page(context, request, access, pages, &search.result, found, &order).await
+    write_sorted_page(context, request, access, pages, &search.result, matches, &order).await
 }
 
 /// Searches Endpoints.
@@ -106,13 +106,13 @@ pub(super) async fn search_endpoints(
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Endpoint> = request.parse_search(&context.limits)?;
     let pages = Pages::new(&context.cursors, request, "Endpoint", &search);
-    let found = if search.result.contained == Contained::Only {
+    let matches = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
         find_endpoints(context, request, access, &search.criteria, &search.reverse).await?
     };
     let order = SortOrder { endpoints: &search.sort, ..SortOrder::default() };
-    write_sorted_page(context, request, access, pages, &search.result, found, &order).await
+    write_sorted_page(context, request, access, pages, &search.result, matches, &order).await
 }
 
 /// Finds the Patients that match all criteria.
@@ -123,8 +123,8 @@ async fn find_patients(
     criteria: &[Criterion<Patient>],
     reverse: &[Reverse],
 ) -> Result<Vec<SearchMatch>, Failure> {
-    let found = context.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
-    Ok(found.into_iter().map(|patient| SearchMatch::Patient(Box::new(patient))).collect())
+    let patients = context.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
+    Ok(patients.into_iter().map(|patient| SearchMatch::Patient(Box::new(patient))).collect())
 }
 
 /// Finds the Endpoints that match all criteria.
@@ -141,10 +141,10 @@ async fn find_endpoints(
         context.studies.sources().iter().map(|source| build_endpoint(source, request)).collect();
     endpoints
         .retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &evaluation_context)));
-    for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
-        let criteria = std::slice::from_ref(&has.criterion);
+    for reverse_criterion in reverse.iter().filter(|reverse| reverse.edge == Edge::StudyToEndpoint) {
+        let criteria = std::slice::from_ref(&reverse_criterion.criterion);
         let found_studies = context.studies.search(criteria, access, request.freshness()).await?;
-        // The unread study may refer to an Endpoint, which would be missing without a warning.
+        // A study that could not be read may refer to an Endpoint, which would be missing without a warning.
         if let Some(unread) = found_studies.unread.first() {
             return Err((&unread.error).into());
         }
@@ -154,39 +154,41 @@ async fn find_endpoints(
     Ok(endpoints.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
 }
 
-/// Writes the requested page of `found` in the requested order, by default by id.
+/// Writes the requested page of `matches` in the requested order, by default by id.
 async fn write_sorted_page(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     pages: Pages<'_>,
     result: &ResultParameters,
-    found: Vec<SearchMatch>,
+    matches: Vec<SearchMatch>,
     order: &SortOrder<'_>,
 ) -> Result<EncodedResource, Failure> {
-    let found =
-        found.into_iter().map(|resource| (resource.sort_position(context, order), resource)).collect();
-    write_page(context, request, access, pages, result, found, order).await
+    let matches = matches
+        .into_iter()
+        .map(|search_match| (search_match.sort_position(context, order), search_match))
+        .collect();
+    write_page(context, request, access, pages, result, matches, order).await
 }
 
-/// Writes the requested page of `found`, sorted by position, with the included resources.
+/// Writes the requested page of `matches`, sorted by position, with the included resources.
 async fn write_page(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     mut pages: Pages<'_>,
     result: &ResultParameters,
-    found: Vec<(SortPosition, SearchMatch)>,
+    matches: Vec<(SortPosition, SearchMatch)>,
     order: &SortOrder<'_>,
 ) -> Result<EncodedResource, Failure> {
     let directions = order.directions();
     let limit = context.limits.sort_window;
-    if found.len() > limit && !directions.is_empty() {
+    if matches.len() > limit && !directions.is_empty() {
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
     let cursor: Option<Cursor> = pages.open_cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
-    let PageSlice { items, total, previous, next } = paginate(found, &directions, cursor.as_ref(), count);
+    let PageSlice { items, total, previous, next } = paginate(matches, &directions, cursor.as_ref(), count);
     let representation = requested_representation(result);
     let mut entries =
         write_entries(context, request, &items, &representation, Mode::Match, &mut pages).await?;
@@ -203,10 +205,10 @@ fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterio
     }
 }
 
-/// Warns about the matches that the search `found` omits.
-fn warn_of_omitted_studies(pages: &mut Pages<'_>, found: &FoundStudies) {
-    let conflicts: Vec<_> = found.patient_conflicts.iter().map(PatientConflict::from).collect();
-    warn_omitted(pages, &conflicts, &found.missing_uid, &found.unread);
+/// Warns about the matches that a search for studies omits.
+fn warn_of_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
+    let conflicts: Vec<_> = studies.patient_conflicts.iter().map(PatientConflict::from).collect();
+    warn_omitted(pages, &conflicts, &studies.missing_uid, &studies.unread);
 }
 
 /// Warns about omitted matches, which are not included in the total (R4 bundle-definitions.html#Bundle.total).

@@ -30,6 +30,7 @@ pub(crate) async fn fetch(
     Err(rejections.into_error(request.specifies_media_types()))
 }
 
+/// Sends one attempt, and forwards the response.
 async fn send_attempt(
     archive: &Archive,
     request: &ProxyRequest,
@@ -42,28 +43,29 @@ async fn send_attempt(
 /// The responses with which an archive rejected the requested media types.
 #[derive(Debug, Default)]
 struct Rejections {
-    first: Option<DicomwebError>,
-    /// Whether the reason of at least one rejection is not the media type.
+    /// The first rejection.
+    first_rejection: Option<DicomwebError>,
+    /// Whether the reason for at least one rejection is not the media type.
     has_other_reason: bool,
 }
 
 impl Rejections {
     fn add(&mut self, rejection: DicomwebError) {
         self.has_other_reason |= !rejection.is_media_type_rejection();
-        self.first.get_or_insert(rejection);
+        self.first_rejection.get_or_insert(rejection);
     }
 
     /// Returns the first rejection as an error. Some archives respond with 400 to an unsupported media type. If the client specified
     /// the media types and all of them were rejected, the request is well-formed, so the client gets 406 and can send another media
     /// type.
     fn into_error(self, are_types_specified: bool) -> DicomwebError {
-        match self.first {
+        match self.first_rejection {
             Some(DicomwebError::Refused { archive, status, .. })
                 if are_types_specified && !self.has_other_reason =>
             {
                 DicomwebError::MediaTypesRejected { archive, status }
             }
-            first => first.unwrap_or(DicomwebError::NotAcceptable),
+            rejection => rejection.unwrap_or(DicomwebError::NotAcceptable),
         }
     }
 }

@@ -14,8 +14,11 @@ const MAX_END_LEN: usize = 1024;
 /// The state between two chunks of a body.
 #[derive(Debug)]
 pub(crate) enum ContentCompleteness {
+    /// A DICOM object (PS3.10).
     Object(Part10Completeness),
+    /// An image for human viewers.
     Image(ImageCompleteness),
+    /// An HTML page.
     Page(PageCompleteness),
 }
 
@@ -38,6 +41,7 @@ impl ContentCompleteness {
         }
     }
 
+    /// Reads the next chunk of the body.
     pub(crate) fn read(&mut self, chunk: &[u8]) {
         match self {
             Self::Object(object) => object.read(chunk),
@@ -46,6 +50,7 @@ impl ContentCompleteness {
         }
     }
 
+    /// Whether the content is complete after the chunks that have been read.
     pub(crate) fn is_complete(&self) -> bool {
         match self {
             Self::Object(object) => object.is_complete(),

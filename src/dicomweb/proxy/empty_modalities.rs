@@ -143,8 +143,8 @@ fn action_at(text: &[u8], key: usize, copied: usize, previous_byte: Option<u8>) 
     }
 }
 
-/// Returns the position, from `position` on, at which an incomplete key with its preceding comma starts at the end of `text`. If
-/// there is none, this is the end of `text`.
+/// Returns the start of the suffix of `text` that may be a comma and a part of the key, which is not before `position`. The suffix
+/// may be empty.
 fn partial_key_start(text: &[u8], position: usize) -> usize {
     let rest = text.get(position..).unwrap_or_default();
     let max_len = rest.len().min(KEY.len() - 1);

@@ -23,6 +23,7 @@ pub(crate) struct FilteredBody {
 }
 
 impl FilteredBody {
+    /// Creates a body of the filtered bytes of `inner`.
     pub(crate) fn new(inner: Body, filter: Filter) -> Self {
         Self { inner: Some(inner), pending: Bytes::new(), filter }
     }

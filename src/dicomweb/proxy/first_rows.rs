@@ -27,6 +27,7 @@ pub(crate) const MAX_LIST_LEN: usize = 64 * 1024 * 1024;
 pub(crate) struct RowText {
     /// The UID of the object. A UID may have several rows if several patients have it.
     pub(crate) uid: Box<str>,
+    /// The JSON of the row.
     pub(crate) text: Box<str>,
 }
 
@@ -54,36 +55,38 @@ pub(crate) async fn read_first_rows(
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
         RowIdentity::from_row(query.level(), &Attributes::deserialize(&**text).ok()?)
     });
-    let (mut found, mut uids, mut length) =
-        (FirstRows { is_literal_only, ..FirstRows::default() }, HashSet::new(), 0);
-    let mut scanned = 0;
+    let mut first_rows = FirstRows { is_literal_only, ..FirstRows::default() };
+    let (mut uids, mut total_len, mut row_count) = (HashSet::new(), 0, 0);
     loop {
         let page_size = if filter.is_empty() {
             max_uids.saturating_sub(uids.len()).clamp(1, PAGE_SIZE)
         } else {
             PAGE_SIZE
         };
-        let (mut lacks_uid, mut unsearchable) = (false, None);
+        let (mut is_uid_missing, mut unsearchable) = (false, None);
         let add_row = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
             let Some(identity) = identity else {
-                lacks_uid = true;
+                is_uid_missing = true;
                 return ControlFlow::Break(());
             };
-            scanned += 1;
+            row_count += 1;
             match is_match(&filter, &text) {
-                Ok(true) if uids.len() >= max_uids && !uids.contains(identity.uid()) => found.has_more = true,
+                Ok(true) if uids.len() >= max_uids && !uids.contains(identity.uid()) => {
+                    first_rows.has_more = true;
+                }
                 Ok(true) => {
                     uids.insert(Box::<str>::from(identity.uid()));
-                    length += text.get().len();
-                    found.rows.push(RowText { uid: identity.uid().into(), text: text.into() });
+                    total_len += text.get().len();
+                    first_rows.rows.push(RowText { uid: identity.uid().into(), text: text.into() });
                 }
                 Ok(false) => {}
                 Err(error) => unsearchable = Some(error),
             }
             // An archive that ignores the limit returns the whole list.
-            let is_sufficient = filter.is_empty() && found.has_more && scanned > 2 * max_uids + PAGE_SIZE;
-            let is_too_costly = !filter.is_empty() && scanned > max_scan + PAGE_SIZE;
-            if is_sufficient || is_too_costly || unsearchable.is_some() || length > MAX_LIST_LEN {
+            let is_sufficient =
+                filter.is_empty() && first_rows.has_more && row_count > 2 * max_uids + PAGE_SIZE;
+            let is_too_costly = !filter.is_empty() && row_count > max_scan + PAGE_SIZE;
+            if is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
@@ -92,28 +95,28 @@ pub(crate) async fn read_first_rows(
             .next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row)
             .await
             .map_err(not_found_as_rejected)?;
-        if lacks_uid {
+        if is_uid_missing {
             return Err(archive.unreadable("a row without a UID").into());
         }
         if let Some(error) = unsearchable {
             return Err(DicomwebError::UnsearchableValue(archive.id().clone(), error));
         }
-        if length > MAX_LIST_LEN {
+        if total_len > MAX_LIST_LEN {
             return Err(archive.unreadable("a list that is too long").into());
         }
         match end {
             PageEnd::Restart => {
-                found.rows.clear();
-                found.has_more = false;
+                first_rows.rows.clear();
+                first_rows.has_more = false;
                 uids.clear();
-                (length, scanned) = (0, 0);
+                (total_len, row_count) = (0, 0);
             }
             PageEnd::Stopped if !filter.is_empty() => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
-            PageEnd::Last | PageEnd::Stopped => return Ok(found),
-            PageEnd::More if uids.len() >= max_uids => return Ok(found),
-            PageEnd::More if !filter.is_empty() && scanned > max_scan => {
+            PageEnd::Last | PageEnd::Stopped => return Ok(first_rows),
+            PageEnd::More if uids.len() >= max_uids => return Ok(first_rows),
+            PageEnd::More if !filter.is_empty() && row_count > max_scan => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
             PageEnd::More => {}

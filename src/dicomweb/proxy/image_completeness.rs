@@ -47,6 +47,7 @@ impl ImageCompleteness {
         self.is_unknown_format || self.is_complete
     }
 
+    /// Reads the next chunk of the image.
     pub(crate) fn read(&mut self, mut chunk: &[u8]) {
         while !self.is_complete() {
             let skip_len = usize::try_from(self.skip_len).unwrap_or(usize::MAX).min(chunk.len());
@@ -63,8 +64,8 @@ impl ImageCompleteness {
                 let Some(index) = memchr::memchr(0xff, chunk) else { return };
                 chunk = chunk.get(index..).unwrap_or_default();
             }
-            let Some((first, rest)) = chunk.split_first() else { return };
-            self.header.push(*first);
+            let Some((byte, rest)) = chunk.split_first() else { return };
+            self.header.push(*byte);
             chunk = rest;
             if self.read_header() {
                 self.header.clear();
@@ -85,6 +86,7 @@ impl ImageCompleteness {
         }
     }
 
+    /// Reads the signature, which identifies the format.
     fn read_signature(&mut self) -> bool {
         const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
         match self.header.as_slice() {
@@ -107,6 +109,7 @@ impl ImageCompleteness {
         }
     }
 
+    /// Continues with the blocks of an image in the format `kind`. Returns `true`, because its signature is complete.
     fn set_format(&mut self, kind: ImageKind) -> bool {
         self.kind = Some(kind);
         self.next = NextHeader::Block;
@@ -169,6 +172,7 @@ impl ImageCompleteness {
         }
     }
 
+    /// Reads the first bytes of a GIF block.
     fn read_gif_block(&mut self) -> bool {
         match *self.header.as_slice() {
             // The trailer ends the image.
@@ -195,6 +199,7 @@ impl ImageCompleteness {
         }
     }
 
+    /// Reads the size of a GIF sub-block, which is 0 after the last sub-block of a block.
     fn read_gif_sub_block(&mut self) -> bool {
         match *self.header.as_slice() {
             [0] => self.next = NextHeader::Block,

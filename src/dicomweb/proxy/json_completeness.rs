@@ -15,6 +15,7 @@ const CLOSING_BRACKET: u8 = 0x10;
 /// The state between two chunks of a text.
 #[derive(Debug, Default)]
 pub(crate) struct JsonCompleteness {
+    /// The number of open brackets.
     depth: i64,
     /// Has all bits inside a string, and no bits outside of strings.
     string_mask: u64,
@@ -25,6 +26,7 @@ pub(crate) struct JsonCompleteness {
 }
 
 impl JsonCompleteness {
+    /// Reads the next chunk of the text.
     pub(crate) fn read(&mut self, chunk: &[u8]) {
         let (blocks, rest) = chunk.as_chunks();
         for block in blocks {
@@ -33,6 +35,7 @@ impl JsonCompleteness {
         self.read_bytes(rest);
     }
 
+    /// Whether the text is complete after the chunks that have been read.
     pub(crate) fn is_complete(&self) -> bool {
         self.has_bracket && self.depth == 0 && self.string_mask == 0
     }
@@ -74,6 +77,7 @@ impl JsonCompleteness {
         self.depth += opening_count.cast_signed() - closing_count.cast_signed();
     }
 
+    /// Reads bytes one by one.
     fn read_bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if self.is_escaped {

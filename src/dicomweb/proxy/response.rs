@@ -70,9 +70,11 @@ pub(crate) async fn forward(
 /// The kind of a body, which determines its filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyKind {
+    /// DICOM JSON.
     Json,
-    /// JSON that is converted to XML.
+    /// DICOM JSON that is converted to Native DICOM XML.
     JsonToXml,
+    /// Native DICOM XML.
     Xml,
     /// Text for human readers, whose URLs are found as in XML.
     Text,
@@ -178,7 +180,7 @@ async fn forward_body(
     {
         response_headers.insert(header::CONTENT_RANGE, range.clone());
     }
-    // The check reads the content before the other filters change it.
+    // The check does not change the body. It is the first filter, because it reads the bytes that the archive sends.
     if status == StatusCode::OK {
         filters.splice(0..0, content_filter(kind, &headers));
     }

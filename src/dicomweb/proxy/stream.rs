@@ -193,6 +193,7 @@ impl StreamedBody {
         }
     }
 
+    /// Passes a chunk through all filters.
     fn filter(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         self.filters.iter_mut().try_fold(chunk, |chunk, filter| filter.push(chunk))
     }

@@ -38,7 +38,7 @@ pub enum StreamError {
     /// The body is not a list of objects.
     #[error("the archive's response is not a list of objects: {0}")]
     NotAList(RowError),
-    /// The body contains something that cannot be read, which the value names.
+    /// The body contains something that cannot be read. The value describes it.
     #[error("the archive's response contains {0}")]
     Unreadable(&'static str),
     /// A further request to the archive, which the rest of the body needs, failed.

@@ -37,19 +37,21 @@ pub(crate) struct XmlCompleteness {
 }
 
 impl XmlCompleteness {
+    /// Reads the next chunk of the text.
     pub(crate) fn read(&mut self, mut chunk: &[u8]) {
-        while let Some((first, rest)) = chunk.split_first() {
+        while let Some((byte, rest)) = chunk.split_first() {
             if self.position == XmlPosition::Content {
                 let Some(index) = memchr::memchr(b'<', chunk) else { return };
                 self.position = XmlPosition::TagOpen;
                 chunk = chunk.get(index + 1..).unwrap_or_default();
                 continue;
             }
-            self.position = self.position_after(*first);
+            self.position = self.position_after(*byte);
             chunk = rest;
         }
     }
 
+    /// Whether the text is complete after the chunks that have been read.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_root_closed && self.depth == 0 && self.position == XmlPosition::Content
     }
@@ -87,6 +89,7 @@ impl XmlCompleteness {
         }
     }
 
+    /// Returns the position after `byte`. `length` is the number of bytes between `<!` and `byte`.
     fn position_in_declaration(&mut self, length: usize, byte: u8) -> XmlPosition {
         if let Some(stored_byte) = self.declaration.get_mut(length) {
             *stored_byte = byte;
@@ -101,6 +104,7 @@ impl XmlCompleteness {
     }
 }
 
+/// Returns the position after `byte` of a section that ends with `end`.
 fn position_in_unparsed(end: &'static [u8], matched_len: usize, byte: u8) -> XmlPosition {
     if end.get(matched_len) == Some(&byte) {
         return if matched_len + 1 == end.len() {

@@ -41,26 +41,30 @@ pub(in crate::fhir) async fn read_everything(
         ..InterpretedParameters::from(&search)
     };
     let mut pages = Pages::new(&context.cursors, request, &format!("Patient/{id}/$everything"), parameters);
-    let mut found = vec![SearchMatch::Patient(Box::new(patient))];
+    let mut matches = vec![SearchMatch::Patient(Box::new(patient))];
     if parsed.is_requested(ResourceType::ImagingStudy) || parsed.is_requested(ResourceType::Endpoint) {
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
         warn_of_omitted_studies(&mut pages, &studies);
-        found.extend(studies.studies.into_iter().map(SearchMatch::Study));
-        found.extend(find_referenced(context, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
+        matches.extend(studies.studies.into_iter().map(SearchMatch::Study));
+        matches.extend(find_referenced(context, request, &HashSet::from([Edge::StudyToEndpoint]), &matches));
     }
-    found.retain(|found| parsed.is_requested(found.kind()));
+    matches.retain(|search_match| parsed.is_requested(search_match.kind()));
     let order = SortOrder::default();
-    let position = |found: &SearchMatch| found.sort_position(context, &order).with_id(found.reference());
-    let found = found.into_iter().map(|found| (position(&found), found)).collect();
-    write_page(context, request, access, pages, &search.result, found, &order).await
+    let position = |search_match: &SearchMatch| {
+        search_match.sort_position(context, &order).with_id(search_match.reference())
+    };
+    let matches = matches.into_iter().map(|search_match| (position(&search_match), search_match)).collect();
+    write_page(context, request, access, pages, &search.result, matches, &order).await
 }
 
 /// A request for the operation, converted to a search for studies.
 struct EverythingRequest<'a> {
     request: FhirRequest<'a>,
+    /// The requested types, if not all.
     types: Option<Vec<ResourceType>>,
-    /// Types that this server does not support.
+    /// The warnings about types that this server does not support.
     ignored: Vec<(String, String)>,
+    /// The names and values of the parameters that were applied.
     applied: Vec<(String, String)>,
 }
 

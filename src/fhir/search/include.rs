@@ -38,18 +38,18 @@ pub(super) async fn include_resources(
             let applicable = includes.iter().filter(|include| is_first_round || include.iterate);
             applicable.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
         };
-        let mut next = find_referenced(context, request, &edges(&result.includes), &frontier);
+        let mut added = find_referenced(context, request, &edges(&result.includes), &frontier);
         let reverse_edges = edges(&result.reverse_includes);
-        next.extend(find_referring(context, request, access, &reverse_edges, &frontier, pages).await?);
-        next.retain(|found| references.insert(found.reference()));
+        added.extend(find_referring(context, request, access, &reverse_edges, &frontier, pages).await?);
+        added.retain(|search_match| references.insert(search_match.reference()));
         let limit = context.limits.max_included;
-        if entries.len() + next.len() > limit {
+        if entries.len() + added.len() > limit {
             return Err(StudiesError::TooManyToInclude { limit }.into());
         }
         entries.extend(
-            write_entries(context, request, &next, &Representation::Full, Mode::Include, pages).await?,
+            write_entries(context, request, &added, &Representation::Full, Mode::Include, pages).await?,
         );
-        (frontier, is_first_round) = (next, false);
+        (frontier, is_first_round) = (added, false);
     }
     Ok(entries)
 }
@@ -62,7 +62,7 @@ pub(super) fn find_referenced(
     frontier: &[SearchMatch],
 ) -> Vec<SearchMatch> {
     let studies = || {
-        frontier.iter().filter_map(|found| match found {
+        frontier.iter().filter_map(|search_match| match search_match {
             SearchMatch::Study(study) => Some(study),
             SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
         })
@@ -97,18 +97,18 @@ async fn find_referring(
             Edge::StudyToPatient => ("patient", ResourceType::Patient),
             Edge::StudyToEndpoint => ("endpoint", ResourceType::Endpoint),
         };
-        let targets = frontier.iter().filter(|found| found.kind() == kind);
+        let targets = frontier.iter().filter(|target| target.kind() == kind);
         let local_reference =
-            |found: &SearchMatch| ReferenceMatch::Own { kind: None, id: found.id().to_owned() };
+            |target: &SearchMatch| ReferenceMatch::Own { kind: None, id: target.id().to_owned() };
         let references: Vec<_> = targets.map(local_reference).collect();
         let Some(parameter) = Parameter::<ImagingStudy>::named(name).filter(|_| !references.is_empty())
         else {
             continue;
         };
         let criterion = Criterion { parameter, test: Test::Reference(references) };
-        let found = context.studies.search(&[criterion], access, request.freshness()).await?;
-        warn_of_omitted_studies(pages, &found);
-        referring.extend(found.studies.into_iter().map(SearchMatch::Study));
+        let studies = context.studies.search(&[criterion], access, request.freshness()).await?;
+        warn_of_omitted_studies(pages, &studies);
+        referring.extend(studies.studies.into_iter().map(SearchMatch::Study));
     }
     Ok(referring)
 }

@@ -33,8 +33,11 @@ pub(in crate::fhir) struct Pages<'a> {
 /// One page of the search.
 #[derive(Debug)]
 pub(in crate::fhir) struct SearchPage<P> {
+    /// The number of matches on all pages, if it is known exactly.
     pub(in crate::fhir) total: Option<usize>,
+    /// The cursor of the previous page.
     pub(in crate::fhir) previous: Option<P>,
+    /// The cursor of the next page.
     pub(in crate::fhir) next: Option<P>,
     pub(in crate::fhir) entries: Vec<SearchEntry>,
 }
@@ -42,9 +45,13 @@ pub(in crate::fhir) struct SearchPage<P> {
 /// The parameters of a search after parsing, independent of the searched type.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::fhir) struct InterpretedParameters<'a> {
+    /// The parameters that control the result, such as `_count`.
     pub(in crate::fhir) result: &'a ResultParameters,
+    /// The names and values of the parameters that were applied.
     pub(in crate::fhir) applied: &'a [(String, String)],
+    /// The names of the parameters that were ignored, with the reason.
     pub(in crate::fhir) ignored: &'a [(String, String)],
+    /// Remarks on parameters that were applied: the name and the text.
     pub(in crate::fhir) remarks: &'a [(String, &'static str)],
 }
 

@@ -12,7 +12,7 @@ use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, Sort
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
-/// A resource that was found. Studies are not assembled yet.
+/// A matching or included resource. Studies are not assembled yet.
 #[derive(Debug, Clone)]
 pub(in crate::fhir) enum SearchMatch {
     Study(FoundStudy),
@@ -106,18 +106,18 @@ fn warn_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: Omitted
     }
 }
 
-/// Writes entries for the resources in `found`. A study whose series cannot be read is written from its row only, with a warning.
+/// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, with a warning.
 pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    found: &[SearchMatch],
+    matches: &[SearchMatch],
     representation: &Representation,
     mode: Mode,
     pages: &mut Pages<'_>,
 ) -> Result<Vec<SearchEntry>, Failure> {
-    let studies: Vec<_> = found
+    let studies: Vec<_> = matches
         .iter()
-        .filter_map(|found| match found {
+        .filter_map(|search_match| match search_match {
             SearchMatch::Study(study) => Some(study.clone()),
             SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
         })
@@ -125,9 +125,9 @@ pub(super) async fn write_entries(
     let assembled = context.studies.assemble(&studies, representation, request.freshness()).await?;
     let mut assembled = studies.iter().zip(assembled);
     let base = request.base();
-    let mut entries = Vec::with_capacity(found.len());
-    for found in found {
-        let resource = match found {
+    let mut entries = Vec::with_capacity(matches.len());
+    for search_match in matches {
+        let resource = match search_match {
             SearchMatch::Study(_) => match assembled.next() {
                 Some((study, Ok(entry))) => {
                     warn_other_patients(pages, study);
@@ -151,7 +151,7 @@ pub(super) async fn write_entries(
         };
         // `assemble` returns a result for each study.
         let resource = resource.ok_or_else(Failure::internal)?;
-        entries.push(SearchEntry::new(&base, found.kind(), found.id(), resource, mode));
+        entries.push(SearchEntry::new(&base, search_match.kind(), search_match.id(), resource, mode));
     }
     Ok(entries)
 }

@@ -38,12 +38,14 @@ pub(in crate::fhir) async fn search_types(
     let search = TypeSearches::parse(context, request, patient.is_some())?;
     let path = compartment::search_path(patient, if patient.is_some() { "*" } else { "" });
     let mut pages = Pages::new(&context.cursors, request, &path, search.parameters()?);
-    let found = search.find_matches(context, request, access, focus.as_ref(), &mut pages).await?;
+    let matches = search.find_matches(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.parameters()?.result;
     let order = search.order();
-    let position = |found: &SearchMatch| found.sort_position(context, &order).with_id(found.reference());
-    let found = found.into_iter().map(|found| (position(&found), found)).collect();
-    write_page(context, request, access, pages, result, found, &order).await
+    let position = |search_match: &SearchMatch| {
+        search_match.sort_position(context, &order).with_id(search_match.reference())
+    };
+    let matches = matches.into_iter().map(|search_match| (position(&search_match), search_match)).collect();
+    write_page(context, request, access, pages, result, matches, &order).await
 }
 
 /// The searches of the requested types.
@@ -51,7 +53,9 @@ struct TypeSearches {
     endpoints: Option<Search<Endpoint>>,
     studies: Option<Search<ImagingStudy>>,
     patients: Option<Search<Patient>>,
+    /// The names and values of the parameters that apply to all types.
     applied: Vec<(String, String)>,
+    /// The names of the parameters that were ignored, with the reason.
     ignored: Vec<(String, String)>,
 }
 
@@ -64,9 +68,9 @@ impl TypeSearches {
         in_compartment: bool,
     ) -> Result<Self, Failure> {
         let types = SearchedTypes::from_request(request, in_compartment)?;
-        let is_common = |name: &str| types.served.iter().all(|kind| has_parameter(*kind, name));
-        let common = request.with_parameters(|name| name != "_type" && is_common(name));
-        let mut ignored = types.unserved;
+        let is_common = |name: &str| types.supported.iter().all(|kind| has_parameter(*kind, name));
+        let common_request = request.with_parameters(|name| name != "_type" && is_common(name));
+        let mut ignored = types.unsupported;
         for (name, _) in request.pairs.iter().filter(|(name, _)| name != "_type" && !is_common(name)) {
             if request.is_strict() {
                 let name = shown(name);
@@ -76,14 +80,15 @@ impl TypeSearches {
             }
             ignored.push((shown(name), NOT_COMMON.to_owned()));
         }
-        let is_requested = |kind| types.served.contains(&kind);
+        let is_requested = |kind| types.supported.contains(&kind);
         let limits = &context.limits;
         let mut endpoints: Option<Search<Endpoint>> =
-            is_requested(ResourceType::Endpoint).then(|| common.parse_search(limits)).transpose()?;
-        let mut studies: Option<Search<ImagingStudy>> =
-            is_requested(ResourceType::ImagingStudy).then(|| common.parse_search(limits)).transpose()?;
+            is_requested(ResourceType::Endpoint).then(|| common_request.parse_search(limits)).transpose()?;
+        let mut studies: Option<Search<ImagingStudy>> = is_requested(ResourceType::ImagingStudy)
+            .then(|| common_request.parse_search(limits))
+            .transpose()?;
         let mut patients: Option<Search<Patient>> =
-            is_requested(ResourceType::Patient).then(|| common.parse_search(limits)).transpose()?;
+            is_requested(ResourceType::Patient).then(|| common_request.parse_search(limits)).transpose()?;
         let sort = retain_common_keys(&mut endpoints, &mut studies, &mut patients);
         let parameters = [
             endpoints.as_ref().map(InterpretedParameters::from),
@@ -136,39 +141,39 @@ impl TypeSearches {
         focus: Option<&FoundPatient>,
         pages: &mut Pages<'_>,
     ) -> Result<Vec<SearchMatch>, Failure> {
-        let mut found = Vec::new();
+        let mut matches = Vec::new();
         if self.parameters()?.result.contained == Contained::Only {
-            return Ok(found);
+            return Ok(matches);
         }
         if let Some(search) = &self.endpoints {
             let (criteria, reverse) = (&search.criteria, &search.reverse);
-            found.extend(find_endpoints(context, request, access, criteria, reverse).await?);
+            matches.extend(find_endpoints(context, request, access, criteria, reverse).await?);
         }
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
             criteria.extend(focus.map(|focus| Criterion::of_patient(&focus.resource.id)));
             let sort = &search.sort;
-            let matching =
+            let found_studies =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
-            warn_of_omitted_studies(pages, &matching);
-            found.extend(matching.studies.into_iter().map(SearchMatch::Study));
+            warn_of_omitted_studies(pages, &found_studies);
+            matches.extend(found_studies.studies.into_iter().map(SearchMatch::Study));
         }
         if let Some(search) = &self.patients {
             warn_unsupported_patient_criteria(pages, &search.criteria);
         }
         match (&self.patients, focus) {
             (Some(search), Some(focus)) => {
-                found.extend(
+                matches.extend(
                     is_match(focus, &search.criteria).then(|| SearchMatch::Patient(Box::new(focus.clone()))),
                 );
             }
             (Some(search), None) => {
                 let (criteria, reverse) = (&search.criteria, &search.reverse);
-                found.extend(find_patients(context, request, access, criteria, reverse).await?);
+                matches.extend(find_patients(context, request, access, criteria, reverse).await?);
             }
             (None, _) => {}
         }
-        Ok(found)
+        Ok(matches)
     }
 }
 
@@ -223,13 +228,15 @@ fn is_match(patient: &FoundPatient, criteria: &[Criterion<Patient>]) -> bool {
 
 /// The types that `_type` requests, or all types.
 struct SearchedTypes {
-    served: Vec<ResourceType>,
+    supported: Vec<ResourceType>,
     /// Types that this server does not support, with the warning about each.
-    unserved: Vec<(String, String)>,
+    unsupported: Vec<(String, String)>,
+    /// The values of `_type`, with its name.
     applied: Vec<(String, String)>,
 }
 
 impl SearchedTypes {
+    /// Parses `_type`. A search in a compartment can have only the types that belong to the compartment of a Patient.
     fn from_request(request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
         let available = if in_compartment {
             vec![ResourceType::ImagingStudy, ResourceType::Patient]
@@ -239,24 +246,24 @@ impl SearchedTypes {
         let applied = request.pairs.iter().filter(|(name, value)| name == "_type" && !value.is_empty());
         let applied: Vec<_> = applied.cloned().collect();
         if applied.is_empty() {
-            return Ok(Self { served: available, unserved: Vec::new(), applied });
+            return Ok(Self { supported: available, unsupported: Vec::new(), applied });
         }
-        let mut types = Self { served: Vec::new(), unserved: Vec::new(), applied };
+        let mut types = Self { supported: Vec::new(), unsupported: Vec::new(), applied };
         for name in types.applied.iter().flat_map(|(_, value)| value.split(',')).map(str::trim) {
             match NamedType::parse(name, &available)? {
-                NamedType::Supported(kind) if types.served.contains(&kind) => {}
-                NamedType::Supported(kind) => types.served.push(kind),
-                NamedType::Unsupported(remark) => types.unserved.push(remark),
+                NamedType::Supported(kind) if types.supported.contains(&kind) => {}
+                NamedType::Supported(kind) => types.supported.push(kind),
+                NamedType::Unsupported(remark) => types.unsupported.push(remark),
             }
         }
-        if types.served.is_empty() {
+        if types.supported.is_empty() {
             let names: Vec<_> = available.iter().map(|kind| kind.name()).collect();
             let names = names.join(", ");
             return Err(invalid_parameter(&format!(
                 "none of the types is supported; supported types: {names}"
             )));
         }
-        types.served.sort_unstable();
+        types.supported.sort_unstable();
         Ok(types)
     }
 }
@@ -285,6 +292,7 @@ impl NamedType {
     }
 }
 
+/// Returns the failure of a request with an invalid `_type`.
 fn invalid_parameter(diagnostics: &str) -> Failure {
     Failure::bad_request("value", format!("Parameter _type: {diagnostics}.")).with_expression("http._type")
 }
