@@ -2,7 +2,7 @@
 //!
 //! Searches across studies query every archive and merge the rows by UID. Resources of a study are requested from the archives
 //! that contain the study, whose ids are cached for a short time. If one archive contains the whole resource, its response is
-//! forwarded as for `/dicom-web/{archive}`. The rows of several archives are merged here; the list is complete or an error. Of
+//! forwarded as for `/dicom-web/{archive}`. The rows of several archives are merged; the list is complete or an error. Of
 //! several copies, the most complete one is retrieved. A study that archives assign to different patients is an error.
 
 mod study_locator;

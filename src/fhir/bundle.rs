@@ -19,6 +19,7 @@ pub(super) enum Mode {
 }
 
 impl Mode {
+    /// Returns the code of the mode.
     fn code(self) -> &'static str {
         match self {
             Self::Match => "match",
@@ -194,6 +195,7 @@ pub(super) fn write_history(total: usize, self_url: &str, entry: Option<&History
     json
 }
 
+/// Writes a JSON string with its quotation marks and escapes.
 fn write_string(json: &mut Vec<u8>, text: &str) {
     // Writing a string into a vector cannot fail. If it did, the empty string would keep the JSON valid.
     if serde_json::to_writer(&mut *json, text).is_err() {

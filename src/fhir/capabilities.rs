@@ -67,8 +67,8 @@ pub(super) fn capability_statement(
     serde_json::to_vec(&statement).map(EncodedResource::new).map_err(|_| Failure::internal())
 }
 
-/// Returns the search parameters of all resource types. The parameters that each type documents separately have the
-/// documentation of Patient here.
+/// Returns the search parameters of all resource types, with the documentation of Patient. Each resource type also documents its
+/// parameters separately.
 fn common_search_params(limits: &SearchConfig) -> Vec<SearchParam> {
     let to_search_param = |(name, documentation): (&'static str, String)| SearchParam {
         name,
@@ -100,7 +100,7 @@ fn common_search_params(limits: &SearchConfig) -> Vec<SearchParam> {
         ("_format", "json, xml, html, or their media types; takes precedence over Accept.".to_owned()),
     ];
     let result_params = ResultParameters::with_fixed_values().map(|(name, values)| (name, values.to_owned()));
-    let common = Patient::COMMON.iter().map(search_param);
+    let common = Patient::COMMON.iter().map(describe_parameter);
     common.chain(server_params.into_iter().chain(result_params).map(to_search_param)).collect()
 }
 
@@ -128,6 +128,7 @@ const EVERYTHING: Operation = Operation {
                     these, in pages, sorted by type and id. Parameters: start, end, _since, _type and _count.",
 };
 
+/// Describes a resource type and its interactions.
 fn describe_resource<R: Searched + Profiled>(
     guides: &BTreeSet<Guide>,
     documentation: &'static str,
@@ -147,12 +148,13 @@ fn describe_resource<R: Searched + Profiled>(
         reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
         search_include: Edge::includes_of(R::TYPE),
         search_rev_include: Edge::reverse_includes_of(R::TYPE),
-        search_param: Parameter::<R>::all().map(search_param).collect(),
+        search_param: Parameter::<R>::all().map(describe_parameter).collect(),
         operation: if R::TYPE == ResourceType::Patient { vec![EVERYTHING] } else { Vec::new() },
     }
 }
 
-fn search_param<R: Searched>(parameter: &Parameter<R>) -> SearchParam {
+/// Describes a search parameter.
+fn describe_parameter<R: Searched>(parameter: &Parameter<R>) -> SearchParam {
     SearchParam {
         name: parameter.name,
         definition: Some(parameter.definition),

@@ -53,6 +53,7 @@ const SHORT_NAMES: [(&str, FhirFormat); 3] =
     [("json", FhirFormat::FhirJson), ("xml", FhirFormat::FhirXml), ("html", FhirFormat::Html)];
 
 impl FhirFormat {
+    /// Returns the value of Content-Type.
     pub(super) fn content_type(self) -> HeaderValue {
         const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json; charset=utf-8");
         const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -72,6 +73,7 @@ impl FhirFormat {
         }
     }
 
+    /// Returns the syntax of a body with this media type.
     pub(super) fn syntax(self) -> FhirSyntax {
         match self {
             Self::FhirJson | Self::Json | Self::TextJson => FhirSyntax::Json,
@@ -92,6 +94,7 @@ fn without_patch(version: &str) -> &str {
     if version.strip_prefix(FHIR_VERSION).is_some_and(is_patch) { FHIR_VERSION } else { version }
 }
 
+/// Returns the FHIR version that the media type requests.
 fn fhir_version(range: &MediaRange) -> Option<&str> {
     range.parameter("fhirversion").map(without_patch)
 }
@@ -133,6 +136,7 @@ fn select_single_type(headers: &HeaderMap) -> Option<FhirFormat> {
     }
 }
 
+/// Selects the preferred format of `ranges`; `None` if none of the media types is supported.
 fn select(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirFormat>, Failure> {
     require_supported_version(headers, ranges)?;
     let is_supported =

@@ -83,12 +83,14 @@ pub(super) fn render_page(json: &str, location: Option<&PageLocation>) -> Option
     Some(page.html)
 }
 
+/// A page while it is written.
 struct HtmlPage<'a> {
     html: String,
     location: Option<&'a PageLocation>,
 }
 
 impl HtmlPage<'_> {
+    /// Writes the part of the page before the resource.
     fn write_head(&mut self, kind: &str, resource: &Json<'_>) {
         let id = resource.get("id").and_then(Json::as_text).unwrap_or_default();
         let heading = if is_search(resource) { "Search" } else { kind };
@@ -283,6 +285,7 @@ impl HtmlPage<'_> {
     }
 }
 
+/// Whether the resource is a page of a search.
 fn is_search(resource: &Json<'_>) -> bool {
     resource.get("type").and_then(Json::as_text) == Some("searchset")
 }

@@ -46,7 +46,7 @@ async fn read_study(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let representation = representation_of_read(request)?;
+    let representation = parse_representation(request)?;
     let not_found = || Failure::not_found("No archive holds this study.");
     let uid = StudyUid::parse(id).map_err(|_| not_found())?;
     if let Some(study) = context.studies.cached_study(&uid, &representation, access, request.freshness()) {
@@ -65,7 +65,7 @@ async fn read_patient(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let representation = representation_of_read(request)?;
+    let representation = parse_representation(request)?;
     let patient = context.studies.find_patient(id, access, request.freshness()).await?;
     let patient = patient.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
     encode(&patient.resource, &representation)
@@ -76,13 +76,14 @@ fn read_endpoint(
     id: &str,
     request: &FhirRequest<'_>,
 ) -> Result<EncodedResource, Failure> {
-    let representation = representation_of_read(request)?;
+    let representation = parse_representation(request)?;
     let source = ArchiveId::parse(id).ok().and_then(|id| context.studies.source(&id));
     let source = source.ok_or_else(Failure::unknown_archive)?;
     encode(&build_endpoint(source, request), &representation)
 }
 
-fn representation_of_read(request: &FhirRequest<'_>) -> Result<Representation, Failure> {
+/// Returns the representation that the parameters of a read request.
+fn parse_representation(request: &FhirRequest<'_>) -> Result<Representation, Failure> {
     let result = request.parse_read_parameters()?;
     if result.summary == Summary::Count {
         return Err(Failure::bad_request(
@@ -107,6 +108,7 @@ pub(super) fn requested_representation(result: &ResultParameters) -> Representat
 
 /// A resource whose version is a hash of its content.
 pub(super) trait Versioned: Clone + Narrated {
+    /// Returns the metadata of the resource.
     fn meta_mut(&mut self) -> &mut Meta;
 }
 

@@ -38,7 +38,7 @@ impl FhirRequest<'_> {
             max_count: limits.max_count,
             is_uid: Uid::is_legal,
         };
-        Search::parse(&self.pairs, &context).map_err(|errors| invalid_parameters(&errors))
+        Search::parse(&self.pairs, &context).map_err(|errors| to_failure(&errors))
     }
 
     /// Parses the parameters of a read, which select the representation of the resource (R4 http#read). Other parameters are
@@ -64,8 +64,7 @@ impl FhirRequest<'_> {
                 format!("{name}: this parameter does not apply to a read."),
             ));
         }
-        let search =
-            Search::<ImagingStudy>::parse(&pairs, &context).map_err(|errors| invalid_parameters(&errors))?;
+        let search = Search::<ImagingStudy>::parse(&pairs, &context).map_err(|errors| to_failure(&errors))?;
         Ok(search.result)
     }
 
@@ -119,7 +118,8 @@ pub(super) fn freshness(headers: &HeaderMap) -> Freshness {
     if conditional::bypasses_cache(headers) { Freshness::Reload } else { Freshness::Cached }
 }
 
-fn invalid_parameters(errors: &[SearchError]) -> Failure {
+/// Returns a failure with an issue for each error.
+fn to_failure(errors: &[SearchError]) -> Failure {
     let issue = |error: &SearchError| Issue {
         code: error.code,
         diagnostics: format!("Parameter {}: {}.", error.parameter, error.diagnostics).into(),

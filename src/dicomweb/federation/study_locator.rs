@@ -1,7 +1,8 @@
 //! Determines which archives contain a study: searches every archive for the series of the study, and caches the result for a
 //! minute.
 //!
-//! If several archives contain a study with the UID, the rows of the study show whether it is the same patient's.
+//! If several archives contain a study with the UID, their rows of the study are compared, because the studies may belong to different
+//! patients.
 //!
 //! An archive that fails may contain the study. Its error is returned if the response depends on it, and the result is not
 //! cached.
@@ -158,19 +159,20 @@ impl StudyLocator {
         let location =
             self.flights.run(study.clone(), search).await.map_err(|_| DicomwebError::Interrupted)?;
         if location.is_certain() && !location.copies.is_empty() {
-            self.cache.insert(key(study), Arc::clone(&location));
+            self.cache.insert(cache_key(study), Arc::clone(&location));
         }
         Ok(location)
     }
 
     /// Returns the cached location, if it is not older than [`LOCATION_LIFETIME`].
     fn cached(&self, study: &StudyUid) -> Option<Arc<StudyLocation>> {
-        let location: Arc<StudyLocation> = self.cache.get(key(study))?;
+        let location: Arc<StudyLocation> = self.cache.get(cache_key(study))?;
         (self.cache.age(location.searched_at) < LOCATION_LIFETIME).then_some(location)
     }
 }
 
-fn key(study: &StudyUid) -> CacheKey {
+/// Returns the key of a location in the cache.
+fn cache_key(study: &StudyUid) -> CacheKey {
     CacheKey::from_parts([study.as_str()])
 }
 
@@ -222,7 +224,7 @@ async fn compare_patients(
     // An archive that ignores the key returns all of its studies.
     let max_scan = context.limits.max_scan;
     let searches = copies.iter().map(|archive| read_first_rows(archive, &query, max_scan + 1, max_scan));
-    let mut compared: Vec<RowPatient> = Vec::new();
+    let mut patients: Vec<RowPatient> = Vec::new();
     for (archive, list) in copies.iter().zip(join_all(searches).await) {
         let list = list?;
         if list.rows.len() > max_scan {
@@ -230,11 +232,11 @@ async fn compare_patients(
         }
         for row in list.rows.iter().filter(|row| *row.uid == *study.as_str()) {
             let patient = context.patients.patient(archive.id(), &row.text);
-            if compared.iter().any(|other| other.contradicts(&patient)) {
+            if patients.iter().any(|other| other.contradicts(&patient)) {
                 let archives = copies.iter().map(|archive| archive.id().clone()).collect();
                 return Err(DicomwebError::PatientConflict { archives });
             }
-            compared.push(patient);
+            patients.push(patient);
         }
     }
     Ok(())
@@ -306,7 +308,7 @@ mod tests {
         let cache = Cache::new(100_000, Duration::ZERO, Arc::clone(&clock) as SharedClock);
         let locator = StudyLocator::new(cache.clone());
         let study = StudyUid::parse("1.2").unwrap();
-        cache.insert(key(&study), Arc::new(location(&[copy("a", &[("1.1", Some(3))])])));
+        cache.insert(cache_key(&study), Arc::new(location(&[copy("a", &[("1.1", Some(3))])])));
         clock.advance(Duration::from_secs(59));
         assert!(locator.cached(&study).is_some(), "the lifetime of other entries does not apply");
         clock.advance(Duration::from_secs(1));

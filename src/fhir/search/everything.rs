@@ -69,6 +69,7 @@ struct EverythingRequest<'a> {
 }
 
 impl EverythingRequest<'_> {
+    /// Whether `_type` requests the type, or is absent.
     fn is_requested(&self, kind: ResourceType) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&kind))
     }
@@ -90,6 +91,7 @@ fn convert_parameter(name: &str, value: &str) -> Result<OperationParameter, Fail
     Err(Failure::bad_request("value", diagnostics).with_expression(format!("http.{name}")))
 }
 
+/// Parses the parameters of the operation.
 fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure> {
     let mut parsed = EverythingRequest {
         request: request.with_parameters(|_| false),

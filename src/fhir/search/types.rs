@@ -215,6 +215,7 @@ fn identify_key<R: Searched>(key: &SortKey<R>) -> (&'static str, Direction) {
     (key.parameter().name, key.direction())
 }
 
+/// Returns the identities of the keys of an order.
 fn identify_keys<R: Searched>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
     sort.iter().map(identify_key).collect()
 }

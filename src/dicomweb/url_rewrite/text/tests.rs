@@ -27,11 +27,11 @@ fn rewrite(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, Rew
     Ok(written)
 }
 
-fn json(text: &str) -> String {
+fn rewrite_json(text: &str) -> String {
     String::from_utf8(rewrite(Syntax::Json, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
 }
 
-fn xml(text: &str) -> String {
+fn rewrite_xml(text: &str) -> String {
     String::from_utf8(rewrite(Syntax::Xml, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
 }
 
@@ -77,7 +77,7 @@ fn every_form_of_an_archive_url_is_rewritten() {
             r#"{"00081030":{"Value":["see https://gw.example/dicom-web/main or not"]}}"#,
         ),
     ] {
-        assert_eq!(json(before), after);
+        assert_eq!(rewrite_json(before), after);
     }
 }
 
@@ -94,7 +94,7 @@ fn other_text_is_unchanged() {
         r#"{"BulkDataURI":""}"#,
         r#"{"00081190":{"vr":"UR","Value":[{"a":{"b":[]}}]},"z":"http"#,
     ] {
-        assert_eq!(json(text), text);
+        assert_eq!(rewrite_json(text), text);
     }
 }
 
@@ -129,12 +129,12 @@ fn an_endless_url_is_an_error() {
 fn urls_in_xml_are_rewritten_for_all_chunk_sizes() {
     let before = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> http://other/studies/1.2 </Value><Value number="2">http://third/x</Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri="http://third/blob"/><BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
     let after = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> https://gw.example/dicom-web/main/studies/1.2 </Value><Value number="2"></Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri=""/><BulkData uri='https://gw.example/dicom-web/main/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
-    assert_eq!(xml(before), after);
+    assert_eq!(rewrite_xml(before), after);
     for size in 1..before.len() {
         assert_eq!(rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap(), after.as_bytes(), "{size}");
     }
     let empty = r#"<DicomAttribute tag="00081190" vr="UR"/><Value>http://third/x</Value>"#;
-    assert_eq!(xml(empty), empty);
+    assert_eq!(rewrite_xml(empty), empty);
 }
 
 const PIECES: &str = "http|s|:|//|\\\\/|\\\\|\"|pacs:8042|/dicom-web|/studies/1\\.2|BulkDataURI|\"BulkDataURI\":\"|\"00081190\"|\\{|\\}|\\[|\\]|,|vr| |x|\\.\\.?/|frames|<|>|uri=|'|</DicomAttribute>";
@@ -179,9 +179,9 @@ proptest! {
         ),
     ) {
         let element = |(root, path): &(&str, &str)| format!(r#"{{"BulkDataURI":"{root}{path}"}}"#);
-        let separate: String = urls.iter().map(|url| json(&element(url))).collect();
+        let separate: String = urls.iter().map(|url| rewrite_json(&element(url))).collect();
         let together: String = urls.iter().map(element).collect();
-        prop_assert_eq!(json(&together), separate);
+        prop_assert_eq!(rewrite_json(&together), separate);
     }
 }
 
@@ -290,5 +290,5 @@ fn a_url_with_two_hyphens_is_not_written_into_a_comment() {
 fn a_quote_at_the_end_of_a_url_in_json_stays_escaped() {
     let before = r#"{"BulkDataURI":"http://pacs:8042/dicom-web/x\""}"#;
     let after = r#"{"BulkDataURI":"https://gw.example/dicom-web/main/x\""}"#;
-    assert_eq!(json(before), after);
+    assert_eq!(rewrite_json(before), after);
 }
