@@ -1,5 +1,6 @@
 use super::*;
 
+/// Renders the page of a resource that was requested with the parameters `pairs`.
 fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let location = PageLocation::new("https://h.example/x/fhir".to_owned(), &pairs);

@@ -3,13 +3,13 @@
 //! The states of the parser between two bytes; after any other input the state is `Scan`:
 //!
 //! ```text
-//!   "BulkDataURI"                   :   "            "
-//!   Scan ──────────► Key { is_element: false } ──► Text ────────► Scan
+//!         "BulkDataURI"                               :  "           "
+//!   Scan ───────────────► Key { is_element: false } ────────► Text ─────► Scan
 //!
-//!          "00081190"                      :   {            "          "
-//!   Scan ──────────► Key { is_element: true } ──► Element ───► Text ──────► Element
-//!                                                     │  { [ deeper, } ] back
-//!                                                     └────────────────────► Scan, after the closing bracket of the value
+//!         "00081190"                                  :  {              "           "
+//!   Scan ───────────────► Key { is_element: true } ─────────► Element ─────► Text ─────► Element
+//!                                                              │  { [ enter a bracket, } ] leave it
+//!                                                              └──────────► Scan, after the closing bracket of the value
 //! ```
 
 use memchr::memmem::Finder;

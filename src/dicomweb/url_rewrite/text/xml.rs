@@ -77,6 +77,7 @@ struct Tag {
 }
 
 impl Tag {
+    /// Creates a tag of which only the start has been read.
     const fn new(kind: TagKind) -> Self {
         Self { kind, name: NameStart::NONE, ends_with_slash: false, is_retrieve_url: false }
     }
@@ -96,8 +97,11 @@ enum TagKind {
 /// An attribute, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attribute {
+    /// `uri`, whose value in BulkData is a URL.
     Uri,
+    /// `tag`, whose value in DicomAttribute is a tag.
     Tag,
+    /// Any other attribute.
     Other,
 }
 
@@ -112,11 +116,13 @@ struct NameStart {
 }
 
 impl NameStart {
+    /// The start of a name before its first byte.
     const NONE: Self = Self { start: [0; 3], length: 0, is_complete: false };
 
     /// The start of a name other than `uri` and `tag`.
     const OTHER: Self = Self { start: [0; 3], length: 4, is_complete: false };
 
+    /// Adds the next byte of the tag.
     fn push(&mut self, byte: u8) {
         if byte.is_ascii_whitespace() {
             self.is_complete = self.length > 0;
@@ -131,6 +137,7 @@ impl NameStart {
         self.length = (self.length + 1).min(4);
     }
 
+    /// Returns the attribute with this name.
     fn attribute(self) -> Attribute {
         match (self.length, &self.start) {
             (3, b"uri") => Attribute::Uri,
