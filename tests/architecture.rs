@@ -195,7 +195,7 @@ fn assert_is_pure(folder: &str) {
 }
 
 #[test]
-fn only_upstream_names_the_http_client() {
+fn only_upstream_uses_the_http_client() {
     for source in
         product_sources("src").into_iter().filter(|source| source.top_module().as_deref() != Some("upstream"))
     {
@@ -237,11 +237,14 @@ fn files_listed_in_contributing_exist() {
 }
 
 #[test]
-fn dependencies_are_justified() {
+fn the_architecture_explains_every_dependency() {
     let architecture = read_file("ARCHITECTURE.md");
     let names: BTreeSet<_> = crates().into_iter().flat_map(|member| member.dependencies).collect();
     for name in names {
-        assert!(architecture.contains(&format!("`{name}`")), "{name} is not justified in ARCHITECTURE.md");
+        assert!(
+            architecture.contains(&format!("`{name}`")),
+            "ARCHITECTURE.md does not explain the dependency {name}"
+        );
     }
 }
 

@@ -9,11 +9,12 @@ use crate::support::gateway::RunningGateway;
 #[allow(
     dead_code,
     clippy::print_stdout,
-    reason = "it is the build script, whose main and output are for cargo"
+    reason = "the main function and the output of the build script are for cargo"
 )]
 #[path = "../build.rs"]
 mod build_script;
 
+/// The path of the program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
 /// Runs git in `folder`, and returns its output.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::client::get;
 use crate::support::pacs::{CannedResponse, Pacs};
 
+/// The path of the program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
 /// Runs the program until it ends.
@@ -72,7 +73,7 @@ async fn start_sample_archive() -> RunningArchive {
 fn usage_errors_exit_with_64_and_failures_with_1() {
     assert_eq!(run(&["--version"]).status.code(), Some(0));
     assert_eq!(run(&[]).status.code(), Some(64));
-    assert_eq!(run(&["frobnicate"]).status.code(), Some(64));
+    assert_eq!(run(&["unknown-command"]).status.code(), Some(64));
     assert_eq!(run(&["serve", "--config", "/nowhere/gateway.toml"]).status.code(), Some(64));
     let file = write_config("[server]\nlisten = 8080\ncolor = \"red\"\n");
     let rejected = run(&["serve", "--config", file.path().to_str().unwrap()]);

@@ -12,8 +12,8 @@ const UIDS: &str = r#""0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"U
 /// The attributes of the instance, as members of a row.
 const INSTANCE: &str = r#""00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.1.1"]}"#;
 
-/// Starts an archive with one study. The texts are the members of its rows; `rendered` is the response to the request for a rendered
-/// instance.
+/// Starts an archive with one study. The texts are the members of the rows at each level, and `rendered` is the response to requests
+/// for the rendered instance.
 async fn start_archive(
     study: &str,
     series: &str,

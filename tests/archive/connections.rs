@@ -154,7 +154,7 @@ async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() 
 }
 
 #[tokio::test]
-async fn statuses_that_the_request_may_have_caused_do_not_open_the_circuit_breaker() {
+async fn error_statuses_that_the_request_may_have_caused_do_not_open_the_circuit_breaker() {
     let pacs = Pacs::new().with_response("/studies", CannedResponse::status(500)).start().await;
     let archive = new_archive(settings_for(&pacs.url()));
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! Rows of searches and metadata from archives, with every framing and encoding, and errors.
+//! Rows of searches and metadata: they are read with every framing and encoding, and invalid responses are errors.
 
 use dicom_model::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
@@ -56,7 +56,7 @@ async fn rows_are_read_with_every_framing_and_encoding() {
 }
 
 #[tokio::test]
-async fn queries_send_matching_keys_and_paging_to_the_archive() {
+async fn matching_keys_and_paging_are_sent_to_the_archive() {
     let pacs = Pacs::new()
         .with_study(Study::new("1.2").patient("P1", "Doe^Jane").study_date("20240101").accession_number("A1"))
         .with_study(Study::new("1.3").patient("P2", "Doe^John"))
@@ -117,7 +117,7 @@ async fn a_warning_header_reports_additional_results() {
 }
 
 #[tokio::test]
-async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
+async fn responses_without_a_valid_list_of_rows_are_errors_that_name_the_cause() {
     let truncated = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":"#;
     for (response, expected) in [
         (CannedResponse::bytes("application/json", "500"), "malformed"),

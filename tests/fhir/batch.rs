@@ -1,4 +1,4 @@
-//! Batches (R4 http.html#batch): each entry has its own response, in the order of the entries.
+//! Batches (R4 http.html#batch): the response contains one response per entry, in the order of the entries.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn batch(urls: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn each_entry_gets_the_response_of_the_same_single_request() {
+async fn each_entry_has_the_response_of_the_same_single_request() {
     let gateway = RunningGateway::start_with_samples().await;
     let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=3&modality=CT").await;
     let id = studies[0]["id"].as_str().unwrap();

@@ -63,16 +63,21 @@ async fn bodies_are_compressed_if_the_client_accepts_gzip() {
 }
 
 #[tokio::test]
-async fn a_head_request_returns_the_headers_of_get_without_the_body() {
+async fn a_head_request_returns_the_headers_of_a_get_request_without_the_body() {
     let gateway = RunningGateway::start_with_samples().await;
     for path in
         ["/fhir/metadata", "/fhir/ImagingStudy?_count=1", "/fhir/Endpoint/main", "/fhir/Endpoint/none"]
     {
-        let get = gateway.get(path).await;
-        let head = crate::support::client::send("HEAD", &format!("{}{path}", gateway.base_url()), &[]).await;
-        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
-        assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
-        assert_eq!(head.header("etag"), get.header("etag"));
+        let get_response = gateway.get(path).await;
+        let head_response =
+            crate::support::client::send("HEAD", &format!("{}{path}", gateway.base_url()), &[]).await;
+        assert_eq!((head_response.status, head_response.body.len()), (get_response.status, 0), "{path}");
+        assert_eq!(
+            head_response.header("content-length"),
+            Some(get_response.body.len().to_string().as_str()),
+            "{path}"
+        );
+        assert_eq!(head_response.header("etag"), get_response.header("etag"));
     }
 }
 

@@ -66,7 +66,7 @@ async fn last_updated_searches_find_changes_although_the_cache_is_fresh() {
     assert_eq!(gateway.get_json(&patients_with_changes).await["total"], 1);
 }
 
-/// Searches for changes since `instant` with additional `parameters`. Returns the ids of the studies, and the instant for the next
+/// Searches for changes after `instant` with additional `parameters`. Returns the ids of the studies, and the instant for the next
 /// search.
 async fn search_changes(gateway: &RunningGateway, instant: &str, parameters: &str) -> (Vec<String>, String) {
     let path = format!("/fhir/ImagingStudy?_lastUpdated=gt{instant}{parameters}");
@@ -89,8 +89,8 @@ async fn a_change_that_no_other_request_has_seen_is_returned_by_one_last_updated
     ] {
         let pacs = three_studies().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
-        let (all, instant) = search_changes(&gateway, "1970-01-01", parameters).await;
-        assert_eq!(all.len(), 3, "{parameters}");
+        let (first_ids, instant) = search_changes(&gateway, "1970-01-01", parameters).await;
+        assert_eq!(first_ids.len(), 3, "{parameters}");
         assert_eq!(search_changes(&gateway, &instant, parameters).await.0, [""; 0], "{parameters}");
         // Study 2 is changed, study 4 is new, and study 3 is deleted.
         pacs.set_studies([study(1, 1), study(2, 9), study(4, 1)]);
@@ -145,13 +145,13 @@ async fn concurrent_last_updated_searches_both_return_a_change() {
     let pacs = Pacs::new().with_study(study(1, 1)).with_delay(delay).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let (mut first_instant, mut second_instant) = ("1970-01-01".to_owned(), "1970-01-01".to_owned());
-    for instances in 2..6 {
-        pacs.set_studies([study(1, instances)]);
+    for instance_count in 2..6 {
+        pacs.set_studies([study(1, instance_count)]);
         let (first, second) = tokio::join!(
             search_changes(&gateway, &first_instant, ""),
             search_changes(&gateway, &second_instant, "")
         );
-        pacs.set_studies([study(1, instances + 10)]);
+        pacs.set_studies([study(1, instance_count + 10)]);
         (first_instant, second_instant) = (first.1, second.1);
         let (first, second) = tokio::join!(
             search_changes(&gateway, &first_instant, ""),
@@ -178,7 +178,7 @@ async fn last_updated_searches_do_not_share_requests_in_flight() {
     let equal_request_count = targets.iter().filter(|target| **target == targets[0]).count();
     assert_eq!(
         equal_request_count, 2,
-        "a response in flight may be older than the time in meta.lastUpdated: {targets:?}"
+        "the search used a response in flight, which may be older than meta.lastUpdated: {targets:?}"
     );
 }
 
@@ -243,7 +243,7 @@ const STUDY_COUNT: usize = 5;
 enum Event {
     /// The number of instances of the study changes; 0 if the study is deleted.
     Change { number: usize, instance_count: usize },
-    /// Another client reads the study, or finds that it is deleted.
+    /// Another client requests the study, which may be deleted.
     Read(usize),
     /// Another client lists all studies.
     List,
@@ -345,7 +345,7 @@ async fn a_deleted_study_that_is_restored_is_returned_even_if_its_rows_are_uncha
 }
 
 #[tokio::test]
-async fn incremental_synchronization_ends_with_the_content_of_the_archive() {
+async fn incremental_synchronization_results_in_the_content_of_the_archive() {
     // The events of the first two runs are always the same; those of the others are random.
     for (mut runner, runs) in [(TestRunner::deterministic(), 2), (TestRunner::default(), 4)] {
         for _ in 0..runs {

@@ -38,10 +38,10 @@ async fn a_patient_compartment_contains_the_studies_and_the_patient() {
         search_references(&gateway, &format!("/fhir/{patient}/ImagingStudy?_count=2")).await;
     found_studies.sort();
     assert_eq!(found_studies, studies);
-    let all = [studies.clone(), vec![patient.clone()]].concat();
+    let expected = [studies.clone(), vec![patient.clone()]].concat();
     assert_eq!(
         search_references(&gateway, &format!("/fhir/{patient}/*?_count=2")).await,
-        all,
+        expected,
         "the matches are not sorted by type and id"
     );
     let studies_only = format!("/fhir/{patient}/*?_type=ImagingStudy");
@@ -64,8 +64,8 @@ async fn a_patient_compartment_contains_the_studies_and_the_patient() {
         assert!(link_url(&bundle, relation).unwrap().starts_with(&url_prefix), "{bundle}");
     }
     let url = format!("{}/fhir/{patient}/ImagingStudy/_search", gateway.base_url());
-    let posted = client::post(&url, "application/x-www-form-urlencoded", "_summary=count").await;
-    assert_eq!(posted.json()["total"], studies.len());
+    let post_response = client::post(&url, "application/x-www-form-urlencoded", "_summary=count").await;
+    assert_eq!(post_response.json()["total"], studies.len());
 }
 
 #[tokio::test]
@@ -95,10 +95,13 @@ async fn page_links_of_a_compartment_are_rejected_in_other_compartments() {
 async fn everything_returns_the_compartment_and_the_resources_it_refers_to() {
     let gateway = RunningGateway::start_with_samples().await;
     let (patient, studies) = patient_with_most_studies(&gateway).await;
-    let all = [vec!["Endpoint/main".to_owned()], studies.clone(), vec![patient.clone()]].concat();
+    let expected = [vec!["Endpoint/main".to_owned()], studies.clone(), vec![patient.clone()]].concat();
     let (matches, page) = gateway.search(&format!("/fhir/{patient}/$everything?_count=3")).await;
-    assert_eq!(matches.iter().map(reference).collect::<Vec<_>>(), all);
-    assert_eq!((page["type"].as_str(), page["total"].as_u64()), (Some("searchset"), Some(all.len() as u64)));
+    assert_eq!(matches.iter().map(reference).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        (page["type"].as_str(), page["total"].as_u64()),
+        (Some("searchset"), Some(expected.len() as u64))
+    );
     let started_date = |study: &Value| study["started"].as_str().map(|started| started[..10].to_owned());
     let mut dates: Vec<_> = matches.iter().filter_map(started_date).collect();
     dates.sort();
@@ -122,7 +125,7 @@ async fn everything_returns_the_compartment_and_the_resources_it_refers_to() {
     assert_eq!(
         search_references(&gateway, &since("2020")).await,
         studies,
-        "all studies were first seen by this test"
+        "a study has a lastUpdated before this test"
     );
     assert!(search_references(&gateway, &since("2999-01-01")).await.is_empty());
     let bundle = gateway.get_json(&format!("/fhir/{patient}/$everything?_type=Endpoint,Condition")).await;
@@ -145,15 +148,19 @@ async fn everything_returns_the_compartment_and_the_resources_it_refers_to() {
 async fn searches_across_types_use_the_common_parameters() {
     let gateway = RunningGateway::start_with_samples().await;
     let (patients, _) = gateway.search("/fhir/Patient?_elements=id").await;
-    let all = search_references(&gateway, "/fhir?_count=7&_elements=id").await;
-    assert_eq!(all.len(), 30 + patients.len() + 1);
-    let mut sorted = all.clone();
+    let references = search_references(&gateway, "/fhir?_count=7&_elements=id").await;
+    assert_eq!(references.len(), 30 + patients.len() + 1);
+    let mut sorted = references.clone();
     sorted.sort();
-    assert_eq!(all, sorted);
+    assert_eq!(references, sorted);
     let two_types = search_references(&gateway, "/fhir?_type=Patient,Endpoint").await;
     assert_eq!(
         two_types,
-        all.iter().filter(|reference| !reference.starts_with("ImagingStudy/")).cloned().collect::<Vec<_>>()
+        references
+            .iter()
+            .filter(|reference| !reference.starts_with("ImagingStudy/"))
+            .cloned()
+            .collect::<Vec<_>>()
     );
     let bundle = gateway.get_json("/fhir/?_type=Patient&_type=Endpoint&_id=main").await;
     assert_eq!(

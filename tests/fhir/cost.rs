@@ -80,7 +80,6 @@ async fn cost(path: &str) -> RequestCounts {
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     gateway.get_json(path).await;
     let counts = RequestCounts::since(0, &pacs);
-    // The metrics report the same numbers.
     assert_eq!(
         gateway.upstream_request_count("search"),
         (counts.studies + counts.series + counts.instances) as u64,
@@ -137,8 +136,8 @@ async fn a_page_of_summaries_adds_one_search_for_series_and_none_for_instances()
 }
 
 #[tokio::test]
-async fn a_page_of_whole_studies_adds_one_metadata_request_per_series() {
-    // The metadata of one series is the cheapest source of instances, and bounds what is in memory at the same time.
+async fn a_page_of_complete_studies_adds_one_metadata_request_per_series() {
+    // The metadata of one series is the cheapest source of instances, and limits the memory for rows.
     let expected = counts(1, 1, 0, STUDY_COUNT * SERIES_PER_STUDY);
     for query in ["_count=50", "_count=50&_summary=data"] {
         assert_eq!(cost(&format!("/fhir/ImagingStudy?{query}")).await, expected, "{query}");
@@ -217,7 +216,7 @@ async fn known_patients_are_queried_by_patient_id_and_unknown_patients_cost_a_sc
 }
 
 #[tokio::test]
-async fn the_next_page_costs_only_its_own_studies() {
+async fn the_next_page_costs_only_the_requests_for_its_studies() {
     let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let first_page = gateway.get_json("/fhir/ImagingStudy?_count=5").await;
@@ -230,7 +229,7 @@ async fn the_next_page_costs_only_its_own_studies() {
     assert_eq!(
         RequestCounts::since(count_before, &pacs),
         RequestCounts::default(),
-        "all studies are cached and fresh"
+        "cached studies were requested again"
     );
 }
 
@@ -247,7 +246,7 @@ async fn stale_studies_are_revalidated_by_one_search_for_studies() {
 }
 
 #[tokio::test]
-async fn archives_that_may_truncate_pages_get_one_more_request_per_list() {
+async fn archives_that_may_truncate_pages_receive_one_more_request_per_list() {
     for (query, expected) in [
         ("_count=0", counts(2, 0, 0, 0)),
         ("_summary=true", counts(2, 2, 0, 0)),
@@ -261,7 +260,7 @@ async fn archives_that_may_truncate_pages_get_one_more_request_per_list() {
 }
 
 #[tokio::test]
-async fn archives_without_uid_lists_get_one_series_search_per_study() {
+async fn archives_that_do_not_support_uid_lists_receive_one_series_search_per_study() {
     let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"dicom-rst\"").await;
     gateway.get_json("/fhir/ImagingStudy?_summary=true").await;

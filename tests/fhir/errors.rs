@@ -70,7 +70,7 @@ async fn errors_name_the_parameter_and_never_its_value() {
     let received = gateway.get("/fhir/ImagingStudy?started=Doe-Jane-1970&_count=secret").await;
     let outcome = assert_outcome(&received, 400, "value");
     let issues = outcome["issue"].as_array().unwrap();
-    assert_eq!(issues.len(), 2, "all invalid parameters are reported together");
+    assert_eq!(issues.len(), 2, "the errors of both parameters are not reported together");
     assert_eq!(issues[0]["expression"][0], "http.started");
     assert_eq!(issues[1]["expression"][0], "http._count");
     assert!(!received.text().contains("Doe") && !received.text().contains("secret"));

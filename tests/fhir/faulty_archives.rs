@@ -172,7 +172,7 @@ async fn results_match_the_search_although_the_archive_ignores_matching_keys() {
 }
 
 #[tokio::test]
-async fn an_archive_that_ignores_paging_gets_two_requests() {
+async fn an_archive_that_ignores_paging_receives_two_requests() {
     let pacs = studies().with_paging(Paging::Ignored).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.get_json("/fhir/ImagingStudy?_count=0").await["total"], 3);
@@ -213,21 +213,21 @@ async fn a_study_of_two_patients_is_found_by_patient_and_otherwise_omitted_with_
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let read = gateway.get("/fhir/ImagingStudy/1.2").await;
     assert_eq!((read.status, &read.json()["issue"][0]["code"]), (502, &Value::from("multiple-matches")));
-    let all = gateway.get_json("/fhir/ImagingStudy?_elements=id").await;
-    assert_eq!((&all["total"], resources_with_mode(&all, "match").len()), (&Value::from(0), 0));
-    assert!(resources_with_mode(&all, "outcome")[0].to_string().contains("1.2"));
+    let all_studies = gateway.get_json("/fhir/ImagingStudy?_elements=id").await;
+    assert_eq!(
+        (&all_studies["total"], resources_with_mode(&all_studies, "match").len()),
+        (&Value::from(0), 0)
+    );
+    assert!(resources_with_mode(&all_studies, "outcome")[0].to_string().contains("1.2"));
     let studies_of_p2 = gateway.get_json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
     assert_eq!(studies_of_p2["total"], 1);
     assert_eq!(resources_with_mode(&studies_of_p2, "match")[0]["subject"]["identifier"]["value"], "P2");
     assert_eq!(gateway.get_json("/fhir/Patient?_has:ImagingStudy:patient:modality=CT").await["total"], 2);
     assert_eq!(gateway.get_json("/fhir/Patient?_has:ImagingStudy:patient:modality=MR").await["total"], 0);
     assert_eq!(gateway.get_json("/fhir/Endpoint?_has:ImagingStudy:endpoint:modality=CT").await["total"], 1);
-    let with_studies = gateway.get_json("/fhir/Patient?_revinclude=ImagingStudy:patient").await;
-    assert_eq!(
-        (&with_studies["total"], resources_with_mode(&with_studies, "include").len()),
-        (&Value::from(2), 0)
-    );
-    assert!(resources_with_mode(&with_studies, "outcome")[0].to_string().contains("1.2"), "{with_studies}");
+    let bundle = gateway.get_json("/fhir/Patient?_revinclude=ImagingStudy:patient").await;
+    assert_eq!((&bundle["total"], resources_with_mode(&bundle, "include").len()), (&Value::from(2), 0));
+    assert!(resources_with_mode(&bundle, "outcome")[0].to_string().contains("1.2"), "{bundle}");
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn a_deleted_study_causes_410_and_an_unknown_study_404() {
     assert_eq!(
         gateway.get_with_headers("/fhir/ImagingStudy/1.2", &no_cache).await.status,
         200,
-        "the study is available again"
+        "the restored study was not returned"
     );
 }
 
@@ -369,7 +369,7 @@ async fn a_match_without_a_valid_uid_is_reported_and_not_counted() {
 }
 
 #[tokio::test]
-async fn sorting_more_resources_than_sort_window_is_too_costly() {
+async fn sorting_of_more_resources_than_sort_window_is_too_costly() {
     let gateway = RunningGateway::start_with_samples_and_config("[search]\nsort_window = 29\n").await;
     for path in
         ["/fhir/ImagingStudy?_sort=started", "/fhir?_sort=-_id", "/fhir?_type=ImagingStudy&_sort=started"]
@@ -381,7 +381,7 @@ async fn sorting_more_resources_than_sort_window_is_too_costly() {
 }
 
 #[tokio::test]
-async fn an_identifier_is_found_in_an_archive_that_stores_it_with_padding() {
+async fn an_identifier_without_padding_matches_a_padded_value_in_the_archive() {
     let row =
         json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
             .to_string();

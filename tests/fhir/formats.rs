@@ -108,7 +108,7 @@ async fn page_links_preserve_the_format() {
     let page = gateway.get("/fhir/ImagingStudy?_count=4&_summary=true&_format=xml&_pretty=true").await;
     let elements = elements_of_xml(&page.text());
     let urls: Vec<_> = elements.iter().filter(|(path, _)| path.ends_with("/url[0]@value")).collect();
-    assert_eq!(urls.len(), 3, "self, first, next: {urls:?}");
+    assert_eq!(urls.len(), 3, "there is not one link each for self, first and next: {urls:?}");
     for (_, url) in urls {
         let response = gateway.get(url.strip_prefix(gateway.base_url()).unwrap()).await;
         assert!(response.text().starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Bundle "), "{url}");

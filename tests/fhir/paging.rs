@@ -69,7 +69,7 @@ async fn read_pages(gateway: &RunningGateway, path: &str) -> Vec<String> {
     pages.iter().flat_map(ids_of).collect()
 }
 
-/// Does the same as [`read_pages`], and returns the ids sorted.
+/// Follows the links like [`read_pages`], and returns the sorted ids.
 async fn read_sorted_pages(gateway: &RunningGateway, path: &str) -> Vec<String> {
     let mut ids = read_pages(gateway, path).await;
     ids.sort();
@@ -88,7 +88,7 @@ async fn start_gateway(pacs: &RunningPacs, lines: &str) -> RunningGateway {
     RunningGateway::start(&pacs.url(), lines).await
 }
 
-/// The beginning of the advice in errors of searches with too many matches.
+/// The first word of the advice in errors of searches with too many matches.
 const NARROW_SEARCH: &str = "Narrow";
 
 #[tokio::test]
@@ -119,43 +119,49 @@ async fn pages_contain_every_match_once_in_both_directions_and_every_sort_order(
 
 #[tokio::test]
 async fn pages_are_complete_with_every_paging_behavior_of_an_archive() {
-    for (name, pacs) in [
-        ("pages as specified", archive_with_studies(25)),
-        ("truncates at ten", archive_with_studies(25).with_paging(Paging::Truncated(10))),
-        ("truncates at three", archive_with_studies(25).with_paging(Paging::Truncated(3))),
-        ("truncates at two", archive_with_studies(25).with_paging(Paging::Truncated(2))),
-        ("truncates at one", archive_with_studies(25).with_paging(Paging::Truncated(1))),
+    for (name, count, pacs) in [
+        ("pages as specified", 25, archive_with_studies(25)),
+        ("truncates at ten", 25, archive_with_studies(25).with_paging(Paging::Truncated(10))),
+        ("truncates at three", 25, archive_with_studies(25).with_paging(Paging::Truncated(3))),
+        ("truncates at two", 25, archive_with_studies(25).with_paging(Paging::Truncated(2))),
+        ("truncates at one", 25, archive_with_studies(25).with_paging(Paging::Truncated(1))),
         (
             "truncates at one with a warning",
+            25,
             archive_with_studies(25).with_paging(Paging::TruncatedWithWarning(1)),
         ),
         (
             "repeats rows and truncates with a warning",
+            25,
             archive_with_studies(25).repeat_rows(7).with_paging(Paging::TruncatedWithWarning(5)),
         ),
-        ("rejects an offset at the end", archive_with_studies(25).with_paging(Paging::EndOffsetRejected)),
+        ("rejects an offset at the end", 25, archive_with_studies(25).with_paging(Paging::EndOffsetRejected)),
         (
             "rejects an offset at the end of one row",
+            1,
             archive_with_studies(1).with_paging(Paging::EndOffsetRejected),
         ),
-        ("ignores paging", archive_with_studies(25).with_paging(Paging::Ignored)),
-        ("ignores paging of a long list", archive_with_studies(503).with_paging(Paging::Ignored)),
-        ("ignores the limit", archive_with_studies(25).with_paging(Paging::LimitIgnored)),
-        ("ignores the offset of a short list", archive_with_studies(25).with_paging(Paging::OffsetIgnored)),
-        ("repeats rows", archive_with_studies(25).repeat_rows(11)),
+        ("ignores paging", 25, archive_with_studies(25).with_paging(Paging::Ignored)),
+        ("ignores paging of a long list", 503, archive_with_studies(503).with_paging(Paging::Ignored)),
+        ("ignores the limit", 25, archive_with_studies(25).with_paging(Paging::LimitIgnored)),
+        (
+            "ignores the offset of a short list",
+            25,
+            archive_with_studies(25).with_paging(Paging::OffsetIgnored),
+        ),
+        ("repeats rows", 25, archive_with_studies(25).repeat_rows(11)),
         (
             "repeats rows and truncates",
+            25,
             archive_with_studies(25).repeat_rows(7).with_paging(Paging::Truncated(20)),
         ),
-        ("repeats rows over many pages", archive_with_studies(2).repeat_rows(1200)),
+        ("repeats rows over many pages", 2, archive_with_studies(2).repeat_rows(1200)),
         (
             "repeats rows and ignores paging",
+            25,
             archive_with_studies(25).repeat_rows(11).with_paging(Paging::Ignored),
         ),
     ] {
-        let count = if name.contains("long list") { 503 } else { 25 };
-        let count = if name.contains("many pages") { 2 } else { count };
-        let count = if name.contains("one row") { 1 } else { count };
         let pacs = pacs.start().await;
         let gateway = start_gateway(&pacs, "").await;
         let bundle = gateway.get_json("/fhir/ImagingStudy?_count=200&_elements=id").await;
@@ -167,13 +173,13 @@ async fn pages_are_complete_with_every_paging_behavior_of_an_archive() {
 
 #[tokio::test]
 async fn searches_are_rejected_if_an_archive_reports_more_rows_than_it_returns() {
-    for rows in [1, 2, 5] {
-        let pacs = archive_with_studies(7).with_paging(Paging::FirstRowsWithWarning(rows)).start().await;
+    for row_count in [1, 2, 5] {
+        let pacs = archive_with_studies(7).with_paging(Paging::FirstRowsWithWarning(row_count)).start().await;
         let gateway = start_gateway(&pacs, "").await;
         let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
         assert_error(&received, 400, "too-costly", NARROW_SEARCH);
         let received = gateway.get("/dicom-web/studies").await;
-        assert_eq!(received.status, 413, "{rows}: {}", received.text());
+        assert_eq!(received.status, 413, "{row_count}: {}", received.text());
     }
 }
 
@@ -185,8 +191,8 @@ async fn searches_are_rejected_if_the_archive_ignores_the_offset_of_a_long_list(
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_error(&received, 400, "too-costly", NARROW_SEARCH);
     }
-    let narrowed = read_sorted_pages(&gateway, "/fhir/ImagingStudy?patient.identifier=P3&_elements=id").await;
-    assert_eq!(narrowed, sorted_uids((0..600).filter(|number| number % 5 == 3)));
+    let ids = read_sorted_pages(&gateway, "/fhir/ImagingStudy?patient.identifier=P3&_elements=id").await;
+    assert_eq!(ids, sorted_uids((0..600).filter(|number| number % 5 == 3)));
 }
 
 #[tokio::test]
@@ -202,7 +208,7 @@ async fn searches_by_date_are_split_if_the_archive_rejects_long_lists() {
     let ct_in_february =
         read_sorted_pages(&gateway, "/fhir/ImagingStudy?started=2024-02&modality=CT&_elements=id").await;
     assert_eq!(ct_in_february, sorted_uids((28..56).filter(|number| number % 3 == 0)));
-    // Studies without a date would be lost, so a search without dates is not split by date.
+    // A search that is split by date omits studies without a date, so other searches are not split.
     for query in ["_elements=id", "modality=CT", "_count=0"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_error(&received, 400, "too-costly", NARROW_SEARCH);
@@ -239,7 +245,7 @@ async fn a_list_that_changes_while_it_is_read_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_list_that_changes_during_every_attempt_is_a_temporary_error() {
+async fn a_list_that_changes_during_every_attempt_causes_503() {
     let add_study = |pacs: Pacs, search_count| {
         pacs.change_after_searches(search_count, Change::Added(study(100 + search_count)))
     };
@@ -295,8 +301,8 @@ async fn searches_beyond_max_scan_are_paged_in_the_order_of_the_archive() {
     }
 }
 
-/// Follows the links from page to page to the last page, and back over sixteen pages, whose positions a cursor contains. Returns
-/// the sorted ids.
+/// Follows the links from page to page to the last page, and back over sixteen pages: a cursor contains the positions of this number
+/// of pages. Returns the sorted ids.
 async fn read_pages_and_sixteen_back(gateway: &RunningGateway, path: &str) -> Vec<String> {
     let mut pages = vec![gateway.get_json(path).await];
     while let Some(next) = link_url(pages.last().unwrap(), "next") {
@@ -333,9 +339,9 @@ async fn searches_beyond_max_scan_are_neither_counted_nor_sorted() {
         assert_error(&received, 400, "too-costly", NARROW_SEARCH);
     }
     assert_error(&gateway.get("/fhir/Patient").await, 400, "too-costly", NARROW_SEARCH);
-    let narrowed =
+    let bundle =
         gateway.get_json("/fhir/ImagingStudy?_sort=started&patient.identifier=P1&_elements=id").await;
-    assert_eq!(narrowed["total"], 6);
+    assert_eq!(bundle["total"], 6);
 }
 
 #[tokio::test]
@@ -373,8 +379,9 @@ async fn no_study_is_repeated_if_the_archive_ignores_the_offset_of_a_long_list()
                 assert!(!previous_ids.contains(&id), "{id} is repeated with {paging:?}");
                 previous_ids.push(id);
             }
-            let next = link_url(&page, "next")
-                .unwrap_or_else(|| panic!("{} of 140: {paging:?}", previous_ids.len()));
+            let next = link_url(&page, "next").unwrap_or_else(|| {
+                panic!("{paging:?}: the pages end after {} of 140 studies", previous_ids.len())
+            });
             path = next.strip_prefix(gateway.base_url()).unwrap().to_owned();
         }
     }
@@ -466,6 +473,6 @@ async fn page_links_with_any_changed_byte_are_rejected() {
     }
     let other_search = next.replace("identifier=P1", "identifier=P2");
     assert_ne!(other_search, next);
-    assert_eq!(gateway.get(&other_search).await.status, 400, "the cursor is valid for its search only");
+    assert_eq!(gateway.get(&other_search).await.status, 400, "the cursor was accepted in another search");
     assert_eq!(gateway.get(&next).await.status, 200);
 }

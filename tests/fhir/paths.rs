@@ -20,7 +20,7 @@ fn assert_same(escaped: &ReceivedResponse, unescaped: &ReceivedResponse, path: &
 }
 
 #[tokio::test]
-async fn escapes_of_characters_that_need_none_identify_the_same_fhir_resource() {
+async fn paths_with_unnecessary_escapes_identify_the_same_fhir_resource() {
     let gateway = RunningGateway::start_with_samples().await;
     let study = gateway.search("/fhir/ImagingStudy?_count=100").await.0.remove(0);
     let id = study["id"].as_str().unwrap();
@@ -53,7 +53,7 @@ async fn escapes_of_characters_that_need_none_identify_the_same_fhir_resource() 
 }
 
 #[tokio::test]
-async fn escapes_of_characters_that_need_none_identify_the_same_dicomweb_resource() {
+async fn paths_with_unnecessary_escapes_identify_the_same_dicomweb_resource() {
     let gateway = RunningGateway::start_with_samples().await;
     let rows =
         gateway.get_json("/dicom-web/main/instances?NumberOfFrames=&limit=200&ModalitiesInStudy=US").await;

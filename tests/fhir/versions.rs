@@ -89,22 +89,22 @@ async fn a_cached_summary_receives_the_version_of_the_complete_study_when_it_is_
 async fn a_changed_study_has_another_version_and_a_later_time() {
     let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
-    let before = gateway.get(STUDY_PATH).await;
+    let old_response = gateway.get(STUDY_PATH).await;
     let other_version = version(&gateway.get_json("/fhir/ImagingStudy/1.3").await);
-    let (version_id, last_updated) = version(&before.json());
+    let (version_id, last_updated) = version(&old_response.json());
     assert_eq!(
         version(&get_uncached(&gateway, STUDY_PATH).await.json()),
         (version_id.clone(), last_updated.clone())
     );
     pacs.set_studies([study(3), Study::new("1.3").patient("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
-    let after = get_uncached(&gateway, STUDY_PATH).await;
-    let (new_version_id, new_last_updated) = version(&after.json());
+    let new_response = get_uncached(&gateway, STUDY_PATH).await;
+    let (new_version_id, new_last_updated) = version(&new_response.json());
     assert_ne!(new_version_id, version_id);
     assert!(new_last_updated > last_updated, "{new_last_updated} {last_updated}");
     assert_eq!(version(&get_uncached(&gateway, "/fhir/ImagingStudy/1.3").await.json()), other_version);
     for (name, value) in [
         ("If-None-Match", etag_of(&version_id)),
-        ("If-Modified-Since", before.header("last-modified").unwrap().to_owned()),
+        ("If-Modified-Since", old_response.header("last-modified").unwrap().to_owned()),
     ] {
         let received = gateway.get_with_headers(STUDY_PATH, &[(name, &value)]).await;
         assert_eq!(received.status, 200, "{name} prevents the client from receiving the change");
@@ -159,7 +159,7 @@ async fn conditional_reads_return_304_for_the_current_version() {
             response.header("last-modified").is_some()
         );
         let Some(date) = response.header("last-modified") else {
-            assert!(path.contains("Patient"), "{path}: the time of a change of a Patient is unknown");
+            assert!(path.contains("Patient"), "{path}: the response has no Last-Modified");
             assert_eq!(response.json()["meta"].get("lastUpdated"), None);
             continue;
         };
@@ -243,12 +243,12 @@ async fn the_history_of_a_resource_contains_its_current_version() {
         assert_eq!(entry["response"]["lastModified"].is_string(), has_time);
         assert_eq!(entry.get("search"), None);
         // The time of the version of a Patient is unknown, so the version matches every period.
-        let matches_outside = u64::from(!has_time);
+        let total_outside = u64::from(!has_time);
         for (query, total, expected_count) in [
             ("_since=1970-01-01T00:00:00Z", 1, 1),
-            ("_since=2999-01-01T00:00:00.000Z", matches_outside, matches_outside),
+            ("_since=2999-01-01T00:00:00.000Z", total_outside, total_outside),
             ("_at=2999", 1, 1),
-            ("_at=1970-01-01", matches_outside, matches_outside),
+            ("_at=1970-01-01", total_outside, total_outside),
             ("_count=1", 1, 1),
             ("_count=0", 1, 0),
             ("_since=", 1, 1),
@@ -331,7 +331,11 @@ async fn a_deleted_study_causes_410_across_restarts_until_it_is_restored() {
     let config = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
     let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
-    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "the study never existed");
+    assert_eq!(
+        gateway.get("/fhir/ImagingStudy/1.9").await.status,
+        404,
+        "a study that never existed is reported as deleted"
+    );
     // The first study has been read, and the second one has been listed.
     let (version_id, last_updated) = version(&gateway.get_json(STUDY_PATH).await);
     gateway.get_json("/fhir/ImagingStudy?_summary=true").await;

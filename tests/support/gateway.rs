@@ -1,4 +1,4 @@
-//! The whole gateway, as the command `serve` runs it.
+//! A gateway with all its modules, as the command `serve` starts it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub struct RunningGateway {
     metrics: Metrics,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    /// The embedded archive if the gateway is in front of it: it runs as long as the gateway.
+    /// The embedded archive, if the gateway uses it. It must run as long as the gateway.
     archive: Option<Arc<SampleArchive>>,
 }
 

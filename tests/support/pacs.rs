@@ -122,8 +122,8 @@ impl Pacs {
         self
     }
 
-    /// Responds with `response` to requests for `path` whose query meets all `conditions`; `*` is any path. If several such
-    /// responses match a request, the first one is sent.
+    /// Responds with `response` to requests for `path` whose query meets all `conditions`. The path `*` matches any path. If the
+    /// conditions of several responses are met, the response that was added first is sent.
     pub fn with_conditional_response(
         mut self,
         path: &str,
@@ -165,7 +165,7 @@ impl Pacs {
         self
     }
 
-    /// Closes each connection after its first response, without `Connection: close` in the response.
+    /// Closes each connection after its first response, which has no `Connection: close`.
     pub fn close_after_each_response(mut self) -> Self {
         self.behavior.close_after_each_response = true;
         self
@@ -238,7 +238,7 @@ pub struct ReceivedRequest {
 impl ReceivedRequest {
     /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -251,6 +251,7 @@ struct Shared {
     state_changes: watch::Sender<()>,
 }
 
+/// The changing data of the archive.
 #[derive(Debug, Default)]
 struct State {
     studies: Vec<Study>,
@@ -280,7 +281,7 @@ impl Shared {
         }
     }
 
-    /// Modifies the state with `modify`, and notifies those who wait for a change.
+    /// Modifies the state with `modify`, and notifies the tasks that wait for a change.
     fn modify<T>(&self, modify: impl FnOnce(&mut State) -> T) -> T {
         let result = modify(&mut self.state.lock().unwrap());
         self.state_changes.send_replace(());
@@ -294,7 +295,7 @@ impl Shared {
             |request: &ReceivedRequest| request.target.split('?').next() == Some(&format!("{ROOT}/studies"));
         if state.requests.last().is_some_and(is_search) {
             let search_count = state.requests.iter().filter(|request| is_search(request)).count();
-            let due = self.pacs.behavior.changes.iter().filter(|(after, _)| *after == search_count);
+            let due = self.pacs.behavior.changes.iter().filter(|(due_after, _)| *due_after == search_count);
             for (_, change) in due {
                 state.apply(change.clone());
             }
@@ -322,8 +323,11 @@ impl Shared {
         let scripted = self.pacs.responses_by_path.iter().find(|(scripted_path, _)| scripted_path == path);
         if let Some((_, responses)) = scripted {
             let state = self.state.lock().unwrap();
-            let request_count =
-                state.requests.iter().filter(|other| other.target.split('?').next() == Some(path)).count();
+            let request_count = state
+                .requests
+                .iter()
+                .filter(|earlier| earlier.target.split('?').next() == Some(path))
+                .count();
             return responses[request_count.saturating_sub(1).min(responses.len() - 1)].clone();
         }
         let listener_url = || format!("http://127.0.0.1:{}", self.port);
@@ -396,7 +400,7 @@ impl RunningPacs {
         self.wait_for("the expected number of open requests", |state| state.open_requests == count).await;
     }
 
-    /// Waits until `condition` is met; panics with `description`, a noun phrase, after the timeout.
+    /// Waits until `condition` is met; panics after the timeout with `description`, a noun phrase for the condition.
     async fn wait_for(&self, description: &str, condition: impl Fn(&State) -> bool) {
         let mut state_changes = self.shared.state_changes.subscribe();
         let waiting = async {
@@ -407,7 +411,7 @@ impl RunningPacs {
         let result = tokio::time::timeout(TEST_TIMEOUT, waiting).await;
         assert!(
             result.is_ok(),
-            "the archive waited in vain for {description}: {:?}",
+            "the timeout elapsed before {description}: {:?}",
             self.shared.state.lock().unwrap()
         );
     }

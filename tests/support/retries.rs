@@ -1,5 +1,5 @@
-//! Repetition of tests whose deadline must be reached by one step only. How short it can be depends on the load of the machine,
-//! so a test that fails is repeated with longer deadlines.
+//! Repetition of tests that set a deadline. One step of such a test must reach the deadline, and the others must not; on a busy
+//! machine the others need more time, so a test that fails is repeated with a longer deadline.
 
 use std::time::Duration;
 

@@ -50,7 +50,7 @@ struct ScriptedResponse {
     end: BodyEnd,
 }
 
-/// An archive that runs until it is dropped.
+/// An archive that runs until this value is dropped.
 #[derive(Debug)]
 pub struct TlsPacs {
     scripted: Arc<Mutex<ScriptedResponse>>,

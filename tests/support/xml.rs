@@ -17,7 +17,7 @@ pub fn elements_of_json(resource: &Value) -> Elements {
 
 fn collect_object(elements: &mut Elements, members: &Map<String, Value>, path: &str) {
     let path = match members.get("resourceType") {
-        Some(kind) => format!("{path}/{}[0]", kind.as_str().unwrap()),
+        Some(resource_type) => format!("{path}/{}[0]", resource_type.as_str().unwrap()),
         None => path.to_owned(),
     };
     let is_extension = path.rsplit('/').next().unwrap().starts_with("extension[");

@@ -68,7 +68,7 @@ fn compare(one: Option<String>, other: Option<String>, is_descending: bool) -> O
 fn first_value(resource: &Value, key: &SortKey) -> Option<String> {
     let texts = values(resource, key.parameter).into_iter().map(|value| match value {
         ParameterValue::Date(date) => dates::Interval::parse(date, None).unwrap().sort_key(),
-        ParameterValue::Name(text) | ParameterValue::Text(text) => fold(text),
+        ParameterValue::Name(text) | ParameterValue::Text(text) => normalize(text),
         ParameterValue::Reference(reference) => reference["reference"].as_str().unwrap().to_owned(),
         ParameterValue::Token { code, .. } => code.unwrap().to_owned(),
         ParameterValue::Uri(uri) => uri.to_owned(),
@@ -81,7 +81,7 @@ fn is_met(dataset: &Dataset, resource_type: &str, resource: &Value, criterion: &
     let Criterion { parameter, modifier, values: expected_values } = criterion;
     if let Some(rest) = parameter.strip_prefix("_has:ImagingStudy:") {
         let (reference_parameter, parameter) = rest.split_once(':').unwrap();
-        let inner =
+        let study_criterion =
             Criterion { parameter: parameter.to_owned(), modifier: None, values: expected_values.clone() };
         let target = format!("{resource_type}/{}", resource["id"].as_str().unwrap());
         let refers_to_target = |study: &Value| {
@@ -89,13 +89,12 @@ fn is_met(dataset: &Dataset, resource_type: &str, resource: &Value, criterion: &
                 .iter()
                 .any(|value| matches!(value, ParameterValue::Reference(reference) if reference["reference"] == target.as_str()))
         };
-        return dataset
-            .studies
-            .iter()
-            .any(|study| refers_to_target(study) && is_met(dataset, "ImagingStudy", study, &inner));
+        return dataset.studies.iter().any(|study| {
+            refers_to_target(study) && is_met(dataset, "ImagingStudy", study, &study_criterion)
+        });
     }
     if let Some((chain, chained)) = parameter.split_once('.') {
-        let inner = Criterion {
+        let target_criterion = Criterion {
             parameter: chained.to_owned(),
             modifier: modifier.clone(),
             values: expected_values.clone(),
@@ -106,7 +105,7 @@ fn is_met(dataset: &Dataset, resource_type: &str, resource: &Value, criterion: &
             ParameterValue::Reference(reference) => reference["reference"]
                 .as_str()
                 .and_then(|reference| dataset.resolve(reference))
-                .is_some_and(|target| is_met(dataset, target_type, target, &inner)),
+                .is_some_and(|target| is_met(dataset, target_type, target, &target_criterion)),
             _ => false,
         });
     }
@@ -150,7 +149,7 @@ fn value_matches(
     match value {
         ParameterValue::Date(date) => dates::matches(expected, date),
         ParameterValue::Token { system, code, texts, types } => match modifier {
-            Some("text") => texts.iter().any(|text| fold(text).starts_with(&fold(expected))),
+            Some("text") => texts.iter().any(|text| normalize(text).starts_with(&normalize(expected))),
             Some("of-type") => {
                 let parts: Vec<_> = expected.split('|').collect();
                 let has_type =
@@ -182,16 +181,16 @@ fn value_matches(
         }),
         ParameterValue::Name(text) => match modifier {
             Some("exact") => *text == expected,
-            Some("contains") => fold(text).contains(&fold(expected)),
+            Some("contains") => normalize(text).contains(&normalize(expected)),
             _ => {
-                let (text, expected) = (fold(text), fold(expected));
+                let (text, expected) = (normalize(text), normalize(expected));
                 text.starts_with(&expected) || text.contains(&format!(" {expected}"))
             }
         },
         ParameterValue::Text(text) => match modifier {
             Some("exact") => *text == expected,
-            Some("contains") => fold(text).contains(&fold(expected)),
-            _ => fold(text).starts_with(&fold(expected)),
+            Some("contains") => normalize(text).contains(&normalize(expected)),
+            _ => normalize(text).starts_with(&normalize(expected)),
         },
         ParameterValue::Uri(uri) => match modifier {
             Some("below") => {
@@ -203,7 +202,7 @@ fn value_matches(
 }
 
 /// Returns the text in lower case, without accents, and with one space instead of each sequence of spaces and punctuation.
-fn fold(text: &str) -> String {
+fn normalize(text: &str) -> String {
     let without_accents: String =
         text.nfkd().filter(|character| !('\u{300}'..='\u{36f}').contains(character)).collect();
     let lower_case: String =
@@ -242,7 +241,7 @@ fn concept_tokens(concept: &Value) -> Vec<ParameterValue<'_>> {
             texts.extend(concept_text);
             ParameterValue::Token { system, code, texts, types }
         }
-        other => other,
+        value => value,
     };
     codings.into_iter().map(add_concept_text).collect()
 }

@@ -58,18 +58,19 @@ impl Criterion {
 
 /// Creates a random search.
 pub(super) fn random_query(random: &mut Random, dataset: &Dataset) -> Query {
-    let resource_type = match random.below(20) {
+    let resource_type = match random.number_below(20) {
         0 => "Endpoint",
         1..=5 => "Patient",
         _ => "ImagingStudy",
     };
-    let criteria = (0..=random.below(3)).map(|_| random_criterion(random, dataset, resource_type)).collect();
+    let criteria =
+        (0..=random.number_below(3)).map(|_| random_criterion(random, dataset, resource_type)).collect();
     let sort_parameters: &[&'static str] = match resource_type {
         "ImagingStudy" => &["started", "_id", "patient", "subject"],
         "Patient" => &["birthdate", "_id", "family"],
         _ => &["name", "_id"],
     };
-    let sort = (0..random.below(3))
+    let sort = (0..random.number_below(3))
         .map(|_| SortKey {
             parameter: random.choose::<&str>(sort_parameters),
             is_descending: random.is_one_in(2),
@@ -158,7 +159,7 @@ fn unchained_criterion(random: &mut Random, dataset: &Dataset, resource_type: &s
         return new_criterion(parameter, Some("missing"), vec![value.to_owned()]);
     }
     let resources = dataset.resources(resource_type);
-    let value_count = if random.is_one_in(4) { 2 + random.below(2) } else { 1 };
+    let value_count = if random.is_one_in(4) { 2 + random.number_below(2) } else { 1 };
     match parameter {
         "started" | "birthdate" | "death-date" => {
             let element = if parameter == "started" { "started" } else { "birthDate" };
@@ -223,7 +224,7 @@ fn unchained_criterion(random: &mut Random, dataset: &Dataset, resource_type: &s
             let codings = codings_for(resources, parameter);
             let is_coded =
                 matches!(parameter, "modality" | "bodysite" | "reason" | "status" | "gender" | "dicom-class");
-            let modifier = match random.below(6) {
+            let modifier = match random.number_below(6) {
                 0 if is_coded => Some("not"),
                 1 if matches!(parameter, "modality" | "bodysite" | "reason") => Some("text"),
                 _ => None,
@@ -274,7 +275,7 @@ fn identifier_token(
     let value = identifier["value"].as_str().unwrap_or("x");
     // A `|` in a value would have to be escaped.
     let value = if value.contains('|') { "x" } else { value };
-    match random.below(6) {
+    match random.number_below(6) {
         0 => format!("|{value}"),
         1 if !system.is_empty() && !requires_value => format!("{system}|"),
         2 => format!("{system}|{value}"),
@@ -314,7 +315,7 @@ fn random_reference(
     resources: &[Value],
 ) -> String {
     let id = random_id(random, resources);
-    match random.below(4) {
+    match random.number_below(4) {
         0 => id,
         1 => format!("{}/{resource_type}/{id}", dataset.base_url),
         _ => format!("{resource_type}/{id}"),
@@ -329,7 +330,7 @@ fn random_id(random: &mut Random, resources: &[Value]) -> String {
 fn profile_criterion(random: &mut Random, resources: &[Value]) -> Criterion {
     let profile =
         random.choose(resources)["meta"]["profile"][0].as_str().unwrap_or("http://a.example/b").to_owned();
-    match random.below(3) {
+    match random.number_below(3) {
         0 => new_criterion("_profile", Some("below"), vec![profile.rsplit_once('/').unwrap().0.to_owned()]),
         1 => new_criterion("_profile", None, vec![format!("{profile}x")]),
         _ => new_criterion("_profile", None, vec![profile]),
@@ -342,18 +343,18 @@ fn random_date(random: &mut Random, resources: &[Value], element: &str) -> Strin
     let date = *random.choose(&dates);
     let prefix = *random.choose(&["", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]);
     let day = &date[..10];
-    let value = match random.below(8) {
+    let value = match random.number_below(8) {
         0 => day[..4].to_owned(),
         1 => day[..7].to_owned(),
-        2 => format!("{day}T{:02}:{:02}", random.below(24), random.below(60)),
+        2 => format!("{day}T{:02}:{:02}", random.number_below(24), random.number_below(60)),
         3 => {
             format!(
                 "{day}T{:02}:30:00{}",
-                random.below(24),
+                random.number_below(24),
                 random.choose(&["Z", "+01:00", "-05:30", "+09:00"])
             )
         }
-        4 => format!("{}-{:02}-{:02}", &day[..4], 1 + random.below(12), 1 + random.below(28)),
+        4 => format!("{}-{:02}-{:02}", &day[..4], 1 + random.number_below(12), 1 + random.number_below(28)),
         5 => date.to_owned(),
         _ => day.to_owned(),
     };
@@ -372,8 +373,8 @@ fn random_name(random: &mut Random, patients: &[Value], is_exact: bool) -> Strin
         return "Nobody".to_owned();
     }
     let characters: Vec<_> = random.choose(&parts).chars().collect();
-    let length = 1 + random.below(characters.len());
-    let text: String = match random.below(4) {
+    let length = 1 + random.number_below(characters.len());
+    let text: String = match random.number_below(4) {
         _ if is_exact => characters.iter().collect(),
         0 => characters[..length].iter().collect(),
         1 => characters[characters.len() - length..].iter().collect(),
@@ -426,10 +427,10 @@ fn random_code(random: &mut Random, codings: &Codings, is_text: bool) -> String 
     let (system, code, display) = random.choose(codings).clone();
     if is_text {
         let text = display.unwrap_or_else(|| "nothing".to_owned());
-        return text.chars().take(1 + random.below(8)).collect::<String>().trim().to_owned();
+        return text.chars().take(1 + random.number_below(8)).collect::<String>().trim().to_owned();
     }
     let code = code.unwrap_or_else(|| "1.2.3".to_owned());
-    match (random.below(6), system) {
+    match (random.number_below(6), system) {
         (0, Some(system)) => format!("{system}|"),
         (1, Some(system)) => format!("{system}|{code}"),
         (2, _) => format!("|{code}"),

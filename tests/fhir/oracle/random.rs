@@ -27,17 +27,17 @@ impl Random {
     }
 
     /// Returns a number below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(super) fn number_below(&mut self, end: usize) -> usize {
         usize::try_from(self.next_number() % end as u64).unwrap()
     }
 
     /// Returns `true` with probability 1 / `denominator`.
     pub(super) fn is_one_in(&mut self, denominator: usize) -> bool {
-        self.below(denominator) == 0
+        self.number_below(denominator) == 0
     }
 
     /// Returns one of `choices`.
     pub(super) fn choose<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        &choices[self.below(choices.len())]
+        &choices[self.number_below(choices.len())]
     }
 }
