@@ -1,5 +1,5 @@
 //! The processing of a request: route → access → public URL → handler → response. Every response, including that to a rejected
-//! request, has a request id, is counted, and is logged in one line without data of patients.
+//! request, has a request id, is counted, and is logged in one line without patient data.
 
 mod body;
 

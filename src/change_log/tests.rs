@@ -1,3 +1,5 @@
+//! Tests versions and times with clocks that jump, disks that fail, restarts and crashes.
+
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::store::{OpenError, RedbStore};
@@ -53,33 +55,36 @@ fn log(records: Records, clock: &Arc<WallClock>) -> Log {
     Log::new(records, MANY, Arc::clone(clock) as SharedClock, Metrics::default()).unwrap()
 }
 
-fn see(log: &Log, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
+fn observe(log: &Log, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
     let version = log.observe(&[observation(study, rows, content)], None)[0];
     (version, version.last_updated.as_millisecond())
 }
 
-/// The time of a study that is seen by a search which began at `moment`.
-fn see_since(log: &Log, moment: Timestamp, study: u8, rows: u8) -> i64 {
-    log.observe(&[observation(study, rows, None)], Some(moment))[0].last_updated.as_millisecond()
+/// Observes a study in a search that received the time `search_time`. Returns the time of its version.
+fn observe_since(log: &Log, search_time: Timestamp, study: u8, rows: u8) -> i64 {
+    log.observe(&[observation(study, rows, None)], Some(search_time))[0].last_updated.as_millisecond()
 }
 
 #[test]
-fn what_the_only_caller_with_a_moment_sees_first_has_that_moment() {
+fn a_study_that_is_first_observed_by_the_only_caller_with_a_time_has_this_time() {
     let clock = Arc::new(WallClock::default());
     let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(1_000);
-    let moment = log.now();
+    let search_time = log.now();
     clock.set(2_000);
-    assert_eq!((see_since(&log, moment, 1, 1), see_since(&log, moment, 2, 1)), (1_000, 1_000));
-    assert_eq!(see_since(&log, moment, 1, 1), 1_000);
-    assert_eq!(see_since(&log, moment, 1, 2), 2_000, "what was seen at the moment has changed since");
-    assert_eq!(see_since(&log, moment, 3, 1), 2_001, "a later time exists");
+    assert_eq!(
+        (observe_since(&log, search_time, 1, 1), observe_since(&log, search_time, 2, 1)),
+        (1_000, 1_000)
+    );
+    assert_eq!(observe_since(&log, search_time, 1, 1), 1_000);
+    assert_eq!(observe_since(&log, search_time, 1, 2), 2_000, "the study changed after the search time");
+    assert_eq!(observe_since(&log, search_time, 3, 1), 2_001, "a later time exists");
     clock.set(3_000);
-    let moment = log.now();
-    assert_eq!(see_since(&log, moment, 1, 3), 3_000);
-    assert_eq!(see_since(&log, moment, 2, 1), 1_000);
+    let search_time = log.now();
+    assert_eq!(observe_since(&log, search_time, 1, 3), 3_000);
+    assert_eq!(observe_since(&log, search_time, 2, 1), 1_000);
     let observed = [observation(1, 4, None), observation(4, 1, None)];
-    let versions = log.observe(&observed, Some(moment));
+    let versions = log.observe(&observed, Some(search_time));
     assert_eq!(
         versions.iter().map(|version| version.last_updated.as_millisecond()).collect::<Vec<_>>(),
         [3_001, 3_000]
@@ -87,26 +92,26 @@ fn what_the_only_caller_with_a_moment_sees_first_has_that_moment() {
 }
 
 #[test]
-fn a_moment_that_others_have_or_that_is_past_is_assigned_to_nothing() {
+fn a_time_that_is_past_or_that_another_caller_received_is_not_assigned() {
     let clock = Arc::new(WallClock::default());
     let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(1_000);
-    let (one, other) = (log.now(), log.now());
-    assert_eq!(one, other, "in the same millisecond");
-    assert_eq!(see_since(&log, one, 1, 1), 1_001);
+    let (first, second) = (log.now(), log.now());
+    assert_eq!(first, second, "in the same millisecond");
+    assert_eq!(observe_since(&log, first, 1, 1), 1_001);
     clock.set(2_000);
-    let one = log.now();
+    let first = log.now();
     clock.set(2_500);
-    let other = log.now();
-    assert_eq!(see_since(&log, one, 1, 2), 2_501, "another client has a later time");
-    assert_eq!(see_since(&log, other, 2, 1), 2_502, "a later time was assigned");
+    let second = log.now();
+    assert_eq!(observe_since(&log, first, 1, 2), 2_501, "another client has a later time");
+    assert_eq!(observe_since(&log, second, 2, 1), 2_502, "a later time was assigned");
     clock.set(1_500);
     let set_back = log.now();
-    assert_eq!(see_since(&log, set_back, 3, 1), 2_503, "the clock was set back");
+    assert_eq!(observe_since(&log, set_back, 3, 1), 2_503, "the clock was set back");
     clock.set(9_000);
-    let moment = log.now();
-    assert_eq!(see(&log, 4, 1, None).1, 9_001);
-    assert_eq!(see_since(&log, moment, 5, 1), 9_002);
+    let third = log.now();
+    assert_eq!(observe(&log, 4, 1, None).1, 9_001);
+    assert_eq!(observe_since(&log, third, 5, 1), 9_002);
 }
 
 #[test]
@@ -114,16 +119,16 @@ fn a_version_keeps_its_time_until_its_content_changes() {
     let clock = Arc::new(WallClock::default());
     let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(10_000);
-    let (first, since) = see(&log, 1, 1, None);
+    let (first, since) = observe(&log, 1, 1, None);
     assert_eq!(since, 10_000, "the time of the clock");
     clock.set(20_000);
-    assert_eq!(see(&log, 1, 1, None).0, first);
-    assert_eq!(see(&log, 1, 1, Some(5)).1, 10_000, "fetching the content is not a change");
+    assert_eq!(observe(&log, 1, 1, None).0, first);
+    assert_eq!(observe(&log, 1, 1, Some(5)).1, 10_000, "fetching the content is not a change");
     clock.set(30_000);
-    let (changed, since) = see(&log, 1, 1, Some(6));
+    let (changed, since) = observe(&log, 1, 1, Some(6));
     assert_eq!(since, 30_000, "only the content has changed");
-    assert_eq!(see(&log, 1, 1, None).0, changed);
-    assert_eq!(see(&log, 1, 2, None).1, 30_001);
+    assert_eq!(observe(&log, 1, 1, None).0, changed);
+    assert_eq!(observe(&log, 1, 2, None).1, 30_001);
 }
 
 #[test]
@@ -133,16 +138,16 @@ fn times_increase_even_if_the_clock_is_set_back() {
     clock.set(1_000_000);
     let before = {
         let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
-        see(&log, 1, 1, None);
+        observe(&log, 1, 1, None);
         let now = log.now().as_millisecond();
         clock.set(5_000);
-        let since = see(&log, 2, 1, None).1;
+        let since = observe(&log, 2, 1, None).1;
         assert!(since > now, "{since} {now}");
         since
     };
     let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
     assert!(log.now().as_millisecond() >= before);
-    assert!(see(&log, 3, 1, None).1 > before);
+    assert!(observe(&log, 3, 1, None).1 > before);
 }
 
 #[test]
@@ -153,8 +158,8 @@ fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
     let first = {
         let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
         assert!(!log.mark_deleted(ResourceKey([1; 16])));
-        let first = see(&log, 1, 1, Some(1));
-        see(&log, 2, 1, None);
+        let first = observe(&log, 1, 1, Some(1));
+        observe(&log, 2, 1, None);
         assert!(log.mark_deleted(ResourceKey([2; 16])));
         assert!(in_directory(folder.path(), MANY).is_err(), "two gateways cannot share a directory");
         log.close();
@@ -162,9 +167,9 @@ fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
     };
     clock.set(9_000);
     let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
-    assert_eq!(see(&log, 1, 1, None), first);
+    assert_eq!(observe(&log, 1, 1, None), first);
     assert!(log.mark_deleted(ResourceKey([2; 16])));
-    assert_eq!(see(&log, 2, 1, None).1, 9_001, "the return of a deleted study is reported");
+    assert_eq!(observe(&log, 2, 1, None).1, 9_001, "the return of a deleted study is reported");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -179,26 +184,26 @@ fn the_oldest_records_are_evicted_first_and_then_count_as_new() {
     clock.set(1_000);
     let log = log(in_memory(3).unwrap(), &clock);
     for study in 1..=3 {
-        see(&log, study, 1, None);
+        observe(&log, study, 1, None);
     }
-    see(&log, 1, 2, None);
-    see(&log, 4, 1, None);
+    observe(&log, 1, 2, None);
+    observe(&log, 4, 1, None);
     clock.set(100_000);
-    assert!(see(&log, 1, 2, None).1 < 100_000);
-    assert!(see(&log, 3, 1, None).1 < 100_000);
+    assert!(observe(&log, 1, 2, None).1 < 100_000);
+    assert!(observe(&log, 3, 1, None).1 < 100_000);
     assert!(!log.mark_deleted(ResourceKey([2; 16])));
-    assert_eq!(see(&log, 2, 1, None).1, 100_000);
+    assert_eq!(observe(&log, 2, 1, None).1, 100_000);
 }
 
 #[test]
 fn a_file_that_is_not_a_store_is_an_error_that_contains_its_name() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("store.redb"), "no store at all, and long enough to be read as one\n")
+    std::fs::write(folder.path().join("store.redb"), "not a store, but long enough to be read as one\n")
         .unwrap();
     let error = in_directory(folder.path(), MANY).unwrap_err().to_string();
     assert!(error.contains("store.redb") && error.contains("can be removed"), "{error}");
-    let error = in_directory(&folder.path().join("nowhere"), MANY).unwrap_err().to_string();
-    assert!(error.contains("nowhere"), "{error}");
+    let error = in_directory(&folder.path().join("missing"), MANY).unwrap_err().to_string();
+    assert!(error.contains("missing"), "{error}");
 }
 
 /// A disk that fails when the flag is set.
@@ -249,14 +254,14 @@ fn a_failed_log_continues_in_memory_and_every_study_counts_as_new() {
     let disk = FailingDisk(InMemoryBackend::new(), Arc::clone(&has_failed));
     let log =
         log(Records::open(Arc::new(RedbStore::with_backend(disk, true).unwrap()), MANY).unwrap(), &clock);
-    let first = see(&log, 1, 1, None);
+    let first = observe(&log, 1, 1, None);
     has_failed.store(true, Ordering::SeqCst);
     log.close();
     clock.set(5_000);
-    let again = see(&log, 1, 1, None);
-    assert_eq!(again.0.id, first.0.id);
-    assert!(again.1 > first.1, "the time increases although the clock was set back");
-    assert_eq!(see(&log, 1, 1, None), again, "the version is recorded in memory");
+    let restarted = observe(&log, 1, 1, None);
+    assert_eq!(restarted.0.id, first.0.id);
+    assert!(restarted.1 > first.1, "the time increases although the clock was set back");
+    assert_eq!(observe(&log, 1, 1, None), restarted, "the version is recorded in memory");
     assert!(log.metrics.to_text().contains("gateway_change_log_failures_total 1"));
 }
 
@@ -355,8 +360,8 @@ impl Simulation {
         Self { folder, clock, log, archive, client, changes_since: -1, latest_reported: 0, next_content: 1 }
     }
 
-    fn see(&mut self, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
-        let (version, since) = see(self.log.as_ref().unwrap(), study, rows, content);
+    fn observe(&mut self, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
+        let (version, since) = observe(self.log.as_ref().unwrap(), study, rows, content);
         self.latest_reported = self.latest_reported.max(since);
         (version, since)
     }
@@ -384,11 +389,11 @@ impl Simulation {
             }
             Event::StudyRead { study, with_content } => {
                 let [(rows, content), _] = self.archive[usize::from(study)];
-                self.see(study, rows, with_content.then_some(content));
+                self.observe(study, rows, with_content.then_some(content));
             }
             Event::OldRowsRead { study } => {
                 let [_, (rows, _)] = self.archive[usize::from(study)];
-                self.see(study, rows, None);
+                self.observe(study, rows, None);
             }
             Event::StudyMissing { study } => {
                 if self.log.as_ref().unwrap().mark_deleted(ResourceKey([study; 16])) {
@@ -447,7 +452,7 @@ proptest! {
         simulation.apply(&Event::ChangesRequested { with_content: true });
         for study in 0..STUDIES {
             let [(rows, content), _] = simulation.archive[usize::from(study)];
-            let (current, _) = simulation.see(study, rows, Some(content));
+            let (current, _) = simulation.observe(study, rows, Some(content));
             let (known, known_rows) = simulation.client[usize::from(study)].expect("a study that was reported");
             prop_assert_eq!(known_rows, rows);
             // The client may have the version that the rows had before the content was fetched.

@@ -57,7 +57,7 @@ impl Running {
         let tls = read_tls(config)?;
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
-        // Signals are handled before the log says that the gateway is listening.
+        // Signals are handled before the log reports that the gateway is listening.
         let stop = stop_signal().boxed();
         tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
         Ok(Self { public, admin, tls, app, stop })

@@ -22,7 +22,7 @@ use crate::upstream::{
 /// The default of `timeout`. Viewers and users do not wait longer for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The default of `max_concurrency`. The PACS of a clinic can process eight searches and eight metadata requests besides its
+/// The default of `max_concurrency`. The PACS of a clinic can process eight searches and eight metadata requests in addition to its
 /// other work.
 const MAX_CONCURRENCY: usize = 8;
 

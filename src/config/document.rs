@@ -83,7 +83,7 @@ fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
     }
 }
 
-/// Returns the line that contains the byte at `offset`, counted from 1.
+/// Returns the line that contains the byte at `offset`, starting at 1.
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The location of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConfigLocation {
-    /// A line of the file, counted from 1.
+    /// A line of the file, starting at 1.
     Line(usize),
     /// An environment variable.
     Variable(String),
@@ -45,7 +45,7 @@ impl ConfigError {
         &self.key
     }
 
-    /// Returns the line in the file, counted from 1; `None` if the setting is not in the file.
+    /// Returns the line in the file, starting at 1; `None` if the setting is not in the file.
     pub fn line(&self) -> Option<usize> {
         match self.location {
             ConfigLocation::Line(line) => Some(line),

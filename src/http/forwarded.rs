@@ -135,7 +135,7 @@ impl PublicUrl {
                 prefix: reported_prefix(headers),
             };
         }
-        // The entry of the outermost trusted proxy, counted from the right. Proxies that replace the list write one entry.
+        // The entry of the outermost trusted proxy, starting from the right. Proxies that replace the list write one entry.
         let senders = list_entries(headers, &FORWARDED_FOR);
         let depth =
             1 + senders.iter().rev().take_while(|sender| node_address(sender).is_some_and(trusted)).count();

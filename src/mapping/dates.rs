@@ -44,7 +44,7 @@ fn offset(context: &MappingContext, sources: [&Attributes; 2], civil: DateTime) 
         return Offset::from_seconds(i32::from(offset.minutes()) * 60).ok();
     }
     let zone: &TimeZone = context.time_zone.as_ref()?;
-    // When the clocks change, one hour occurs twice or not at all, so its offset is not certain.
+    // When the clocks change, one hour occurs twice or is skipped, so its offset is not certain.
     let offset =
         zone.to_ambiguous_timestamp(civil).unambiguous().ok().map(|instant| zone.to_offset(instant))?;
     // Offsets of local mean time, before time zones were standardized, have seconds, which FHIR cannot express.

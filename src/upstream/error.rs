@@ -70,7 +70,7 @@ pub enum ArchiveErrorKind {
     /// The body is not valid DICOM JSON.
     #[error("sent a response that cannot be read: {0}")]
     Malformed(#[from] RowError),
-    /// The body is not what was requested; the noun phrase says what it contains.
+    /// The body is not what was requested; the noun phrase describes its content.
     #[error("sent a response that cannot be read: {0}")]
     Unreadable(&'static str),
     /// The body is longer than the limit, in bytes.

@@ -101,8 +101,8 @@ mod tests {
         let layout = FrameLayout::new(&gray(1, 5, 1, 1)).unwrap();
         assert_eq!(words(decode(&[0b1101_0110], 0, LITTLE, &layout)), [0, 1, 1, 0, 1]);
         assert_eq!(words(decode(&[0b0100_0000, 0b101], 5, LITTLE, &layout)), [0, 1, 0, 1, 0]);
-        let big = decode(&[0b101, 0b0100_0000], 5, ByteOrder::BigEndianWords, &layout);
-        assert_eq!(words(big), [0, 1, 0, 1, 0]);
+        let samples = decode(&[0b101, 0b0100_0000], 5, ByteOrder::BigEndianWords, &layout);
+        assert_eq!(words(samples), [0, 1, 0, 1, 0]);
     }
 
     #[test]
@@ -121,8 +121,8 @@ mod tests {
         assert_eq!(words(decode(&[1, 2, 3, 4], 0, ByteOrder::BigEndian, &layout)), [0x0102, 0x0304]);
         let layout = FrameLayout::new(&gray(1, 1, 32, 32)).unwrap();
         assert_eq!(decode(&[1, 2, 3, 4], 0, LITTLE, &layout), Ok(Samples::U32(vec![0x0403_0201])));
-        let big = decode(&[1, 2, 3, 4], 0, ByteOrder::BigEndianWords, &layout);
-        assert_eq!(big, Ok(Samples::U32(vec![0x0102_0304])));
+        let samples = decode(&[1, 2, 3, 4], 0, ByteOrder::BigEndianWords, &layout);
+        assert_eq!(samples, Ok(Samples::U32(vec![0x0102_0304])));
     }
 
     #[test]

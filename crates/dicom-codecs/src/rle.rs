@@ -138,15 +138,15 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_truncated_or_has_another_number_of_segments_is_broken() {
-        let whole = stream(&[&[1, 7, 8], &[3, 1, 2, 3, 4]]);
-        assert_eq!(decode(&whole, &layout(8)), Err(MALFORMED), "two segments for samples of one byte");
-        assert_eq!(decode(&whole, &layout(16)), Err(MALFORMED), "the first segment has two of four bytes");
-        let whole = stream(&[&[253, 7], &[3, 1, 2, 3, 4]]);
-        assert!(decode(&whole, &layout(16)).is_ok());
-        for length in 0..whole.len() {
-            assert_eq!(decode(&whole[..length], &layout(16)), Err(MALFORMED), "{length}");
+        let complete = stream(&[&[1, 7, 8], &[3, 1, 2, 3, 4]]);
+        assert_eq!(decode(&complete, &layout(8)), Err(MALFORMED), "two segments for samples of one byte");
+        assert_eq!(decode(&complete, &layout(16)), Err(MALFORMED), "the first segment has two of four bytes");
+        let complete = stream(&[&[253, 7], &[3, 1, 2, 3, 4]]);
+        assert!(decode(&complete, &layout(16)).is_ok());
+        for length in 0..complete.len() {
+            assert_eq!(decode(&complete[..length], &layout(16)), Err(MALFORMED), "{length}");
         }
-        assert_eq!(decode(&whole, &layout(1)), Err(MALFORMED));
+        assert_eq!(decode(&complete, &layout(1)), Err(MALFORMED));
     }
 
     proptest! {

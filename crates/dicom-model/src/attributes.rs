@@ -80,12 +80,12 @@ impl Attributes {
     /// Returns the first value as an integer: `1`, `"1"`, `"1 "`, `1.0`, `"300.0"`.
     pub fn integer(&self, tag: Tag) -> Option<i64> {
         let text = self.text(tag)?;
-        let whole = match text.split_once('.') {
-            Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
+        let integer_part = match text.split_once('.') {
+            Some((integer_part, fraction)) if fraction.bytes().all(|byte| byte == b'0') => integer_part,
             Some(_) => return None,
             None => text,
         };
-        whole.parse().ok()
+        integer_part.parse().ok()
     }
 
     /// Returns the first person name (VR PN) of the values.

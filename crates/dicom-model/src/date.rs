@@ -89,13 +89,13 @@ impl DicomTime {
     /// Reads a TM value; `None` if it is not a valid time of day.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let (whole, fraction) = match text.split_once('.') {
-            Some((whole, fraction)) => (whole, Some(fraction)),
+        let (seconds_part, fraction) = match text.split_once('.') {
+            Some((seconds_part, fraction)) => (seconds_part, Some(fraction)),
             None => (text, None),
         };
-        let digits: String = match whole.as_bytes() {
-            [_, _, b':', _, _] | [_, _, b':', _, _, b':', _, _] => whole.split(':').collect(),
-            _ => whole.to_owned(),
+        let digits: String = match seconds_part.as_bytes() {
+            [_, _, b':', _, _] | [_, _, b':', _, _, b':', _, _] => seconds_part.split(':').collect(),
+            _ => seconds_part.to_owned(),
         };
         let has_only_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if !matches!(digits.len(), 2 | 4 | 6) || !has_only_digits(&digits) {

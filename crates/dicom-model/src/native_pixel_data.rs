@@ -87,7 +87,7 @@ impl NativeFrames {
         self.count
     }
 
-    /// Returns the frame with this index, counted from 0.
+    /// Returns the frame with this index, starting at 0.
     pub fn frame(&self, index: usize) -> Option<NativeFrame> {
         if index >= self.count {
             return None;
@@ -112,27 +112,27 @@ mod tests {
         photometric_interpretation: "MONOCHROME2",
     };
 
-    fn located(frames: NativeFrames) -> Vec<(u64, u64, u64)> {
+    fn frame_ranges(frames: NativeFrames) -> Vec<(u64, u64, u64)> {
         let frame = |index| frames.frame(index);
-        let all = (0..frames.count()).filter_map(frame);
-        all.map(|frame| (frame.range.offset, frame.range.length, frame.bit_offset)).collect()
+        let frames = (0..frames.count()).filter_map(frame);
+        frames.map(|frame| (frame.range.offset, frame.range.length, frame.bit_offset)).collect()
     }
 
     #[test]
     fn frames_follow_each_other_without_padding() {
         let frames = NativeFrames::new(&GRAY, 3, 28, 1).unwrap();
-        assert_eq!(located(frames), [(0, 9, 0), (9, 9, 0), (18, 9, 0)]);
+        assert_eq!(frame_ranges(frames), [(0, 9, 0), (9, 9, 0), (18, 9, 0)]);
         assert_eq!(frames.frame(3), None);
         let bits = FrameAttributes { bits_allocated: 1, ..GRAY };
         let frames = NativeFrames::new(&bits, 3, 4, 1).unwrap();
-        assert_eq!(located(frames), [(0, 2, 0), (1, 2, 1), (2, 2, 2)]);
+        assert_eq!(frame_ranges(frames), [(0, 2, 0), (1, 2, 1), (2, 2, 2)]);
         assert_eq!(frames.frame(0).unwrap().bits, 9);
     }
 
     #[test]
     fn frames_that_need_swapping_are_located_in_whole_words() {
         let frames = NativeFrames::new(&GRAY, 3, 28, 2).unwrap();
-        assert_eq!(located(frames), [(0, 10, 0), (8, 10, 8), (18, 10, 0)]);
+        assert_eq!(frame_ranges(frames), [(0, 10, 0), (8, 10, 8), (18, 10, 0)]);
         assert_eq!(NativeFrames::new(&GRAY, 3, 27, 2), Err(WrongLength));
     }
 
@@ -144,7 +144,7 @@ mod tests {
             photometric_interpretation: "YBR_FULL_422",
             ..GRAY
         };
-        assert_eq!(located(NativeFrames::new(&color, 2, 48, 1).unwrap()), [(0, 24, 0), (24, 24, 0)]);
+        assert_eq!(frame_ranges(NativeFrames::new(&color, 2, 48, 1).unwrap()), [(0, 24, 0), (24, 24, 0)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) struct Lines {
 }
 
 impl Annotation {
-    /// Returns the lines for `frame`, counted from 1, of an object with `frame_count` frames.
+    /// Returns the lines for `frame`, starting at 1, of an object with `frame_count` frames.
     pub(super) fn lines(self, object: &DataSet, frame: u32, frame_count: u32) -> Result<Lines, RenderError> {
         let mut lines = Lines::default();
         let ascii_text = |tag| object.text(tag);

@@ -20,7 +20,7 @@ pub(super) struct FrameAttributes<'a> {
 }
 
 impl<'a> FrameAttributes<'a> {
-    /// Reads the attributes of `frame`, counted from 0.
+    /// Reads the attributes of `frame`, starting at 0.
     pub(super) fn read(object: &'a DataSet, frame: u32) -> Result<Self, RenderError> {
         Ok(Self {
             object,

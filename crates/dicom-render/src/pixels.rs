@@ -112,7 +112,7 @@ impl Frames {
         }
     }
 
-    /// Returns the bytes of the frame with this index, counted from 0.
+    /// Returns the bytes of the frame with this index, starting at 0.
     pub(super) fn data(&self, object: &Object, index: u32) -> Result<FrameData, RenderError> {
         let missing = RenderError::Malformed("it has fewer frames than Number of Frames declares");
         match (self, &object.pixels) {

@@ -48,7 +48,7 @@ impl Image {
         self.module.frame_count
     }
 
-    /// Renders `frame`, counted from 1.
+    /// Renders `frame`, starting at 1.
     pub fn render(
         &self,
         frame: u32,

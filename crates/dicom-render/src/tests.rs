@@ -251,9 +251,9 @@ fn object_without_complete_pixel_data_is_rejected() {
     let mut document = document;
     document.transfer_syntax = uids::EXPLICIT_VR_LITTLE_ENDIAN;
     assert_eq!(document.render(&Appearance::default()), Err(RenderError::NoImage));
-    let film = File::new(2, 2, 8, "MONOCHROME2").encapsulated(uids::MPEG4HP41, b"film");
+    let video = File::new(2, 2, 8, "MONOCHROME2").encapsulated(uids::MPEG4HP41, b"video ");
     assert_eq!(
-        film.render(&Appearance::default()),
+        video.render(&Appearance::default()),
         Err(RenderError::TransferSyntax("1.2.840.10008.1.2.4.102".to_owned()))
     );
     let short = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2]);
@@ -261,9 +261,9 @@ fn object_without_complete_pixel_data_is_rejected() {
         short.render(&Appearance::default()),
         Err(RenderError::Malformed("the pixel data is shorter than the image size requires"))
     );
-    let whole = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]).bytes();
-    for length in 0..whole.len() {
-        assert!(Image::open(&whole.slice(..length), LIMIT).is_err(), "{length}");
+    let complete = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]).bytes();
+    for length in 0..complete.len() {
+        assert!(Image::open(&complete.slice(..length), LIMIT).is_err(), "{length}");
     }
 }
 
@@ -325,7 +325,7 @@ fn sequences_of_undefined_length_are_skipped_and_nesting_is_limited() {
 proptest! {
     #[test]
     fn arbitrary_object_never_makes_rendering_panic(
-        changes in prop::collection::vec((0_usize..400, any::<u8>()), 1..12), cut in 0_usize..400,
+        changes in prop::collection::vec((0_usize..400, any::<u8>()), 1..12), length in 0_usize..400,
     ) {
         let stream = [&[1, 0, 0, 0, 64, 0, 0, 0][..], &[0; 56], &[0xF8, 3]].concat();
         for file in [
@@ -338,7 +338,7 @@ proptest! {
                     *old = *byte;
                 }
             }
-            bytes.truncate(bytes.len().max(cut));
+            bytes.truncate(bytes.len().max(length));
             if let Ok(image) = Image::open(&bytes.into(), LIMIT) {
                 let _ = image.render(1, &Appearance::default(), Format::Png);
             }
@@ -355,20 +355,22 @@ fn annotation_is_burned_in_on_request() {
         .text(tags::PATIENT_ID, "LO", "P1")
         .text(tags::MODALITY, "CS", "CT")
         .element(tags::PIXEL_DATA, "OB", &pixels);
-    let rendered = |annotation| {
+    let render = |annotation| {
         let appearance = Appearance { annotation, ..Appearance::default() };
         Image::open(&file.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png)
     };
-    let white_in = |annotation, rows: std::ops::Range<u32>| {
-        let image = image::load_from_memory(&rendered(annotation).unwrap()).unwrap().to_luma8();
+    let contains_white = |annotation, rows: std::ops::Range<u32>| {
+        let image = image::load_from_memory(&render(annotation).unwrap()).unwrap().to_luma8();
         rows.flat_map(|y| (0..200).map(move |x| (x, y))).any(|(x, y)| image.get_pixel(x, y).0 == [255])
     };
     let patient = Annotation { patient: true, technique: false };
     let technique = Annotation { patient: false, technique: true };
-    let plain = rendered(Annotation::default()).unwrap();
-    assert!(rendered(patient).unwrap() != plain && rendered(technique).unwrap() != plain);
-    assert!(white_in(patient, 0..40) && !white_in(patient, 60..100));
-    assert!(white_in(technique, 80..100) && !white_in(technique, 0..70));
+    let without_annotation = render(Annotation::default()).unwrap();
+    assert!(
+        render(patient).unwrap() != without_annotation && render(technique).unwrap() != without_annotation
+    );
+    assert!(contains_white(patient, 0..40) && !contains_white(patient, 60..100));
+    assert!(contains_white(technique, 80..100) && !contains_white(technique, 0..70));
     let thai = file.clone().text(tags::PATIENT_NAME, "PN", "สมชาย");
     let appearance = Appearance { annotation: patient, ..Appearance::default() };
     let result = Image::open(&thai.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png);

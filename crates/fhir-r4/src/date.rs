@@ -183,11 +183,11 @@ fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
 /// Minutes are required with hours (R4 search#date); seconds are optional. The leap second that R4's pattern allows is
 /// read as the second before it.
 fn parse_time(text: &str) -> Option<(Time, Precision)> {
-    let (whole, fraction) = match text.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
+    let (seconds_part, fraction) = match text.split_once('.') {
+        Some((seconds_part, fraction)) => (seconds_part, Some(fraction)),
         None => (text, None),
     };
-    let parts = whole.split(':').map(|part| digits(part, 2)).collect::<Option<Vec<_>>>()?;
+    let parts = seconds_part.split(':').map(|part| digits(part, 2)).collect::<Option<Vec<_>>>()?;
     let part = |index: usize| i8::try_from(*parts.get(index).unwrap_or(&0)).ok();
     let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
     let second = if second == 60 { 59 } else { second };

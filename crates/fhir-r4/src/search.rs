@@ -113,7 +113,7 @@ pub struct Search<R: Searched> {
     pub result: ResultParameters,
     /// The parameters that were applied, unchanged, for the self link.
     pub applied: Vec<(String, String)>,
-    /// The parameters that were ignored, each once, with the reason.
+    /// The ignored parameters without duplicates, with the reasons.
     pub ignored: Vec<(String, String)>,
     /// Remarks on parameters that were applied.
     pub remarks: Vec<(String, &'static str)>,

@@ -121,17 +121,17 @@ mod tests {
 
     fn gunzip(gzip: &[u8], size: usize) -> Result<Vec<u8>, GunzipError> {
         let mut gunzip = Gunzip::default();
-        let mut plain = Vec::new();
+        let mut decompressed = Vec::new();
         for chunk in gzip.chunks(size) {
             gunzip.push(Bytes::copy_from_slice(chunk));
             while let Some(piece) = gunzip.piece()? {
-                plain.extend_from_slice(&piece);
+                decompressed.extend_from_slice(&piece);
             }
         }
         while let Some(piece) = gunzip.finish()? {
-            plain.extend_from_slice(&piece);
+            decompressed.extend_from_slice(&piece);
         }
-        Ok(plain)
+        Ok(decompressed)
     }
 
     fn text() -> Vec<u8> {
@@ -140,20 +140,20 @@ mod tests {
 
     #[test]
     fn stream_decodes_for_every_chunk_size_and_with_several_members() {
-        let one = compress(&text()).unwrap();
-        assert!(is_gzip(&one) && one.len() < text().len());
-        let two = [&*one, &*one].concat();
-        for size in [1, 7, 512, 4096, two.len()] {
-            assert_eq!(gunzip(&one, size).unwrap(), text(), "{size}");
-            assert_eq!(gunzip(&two, size).unwrap(), [text(), text()].concat(), "{size}");
+        let member = compress(&text()).unwrap();
+        assert!(is_gzip(&member) && member.len() < text().len());
+        let two_members = [&*member, &*member].concat();
+        for size in [1, 7, 512, 4096, two_members.len()] {
+            assert_eq!(gunzip(&member, size).unwrap(), text(), "{size}");
+            assert_eq!(gunzip(&two_members, size).unwrap(), [text(), text()].concat(), "{size}");
         }
     }
 
     #[test]
     fn truncated_or_invalid_stream_is_rejected() {
-        let whole = compress(&text()).unwrap();
-        for length in (1..whole.len()).step_by(97).chain(whole.len() - 9..whole.len()) {
-            assert_eq!(gunzip(&whole[..length], 512), Err(GunzipError::Malformed), "{length}");
+        let complete = compress(&text()).unwrap();
+        for length in (1..complete.len()).step_by(97).chain(complete.len() - 9..complete.len()) {
+            assert_eq!(gunzip(&complete[..length], 512), Err(GunzipError::Malformed), "{length}");
         }
         assert_eq!(gunzip(b"[]", 512), Err(GunzipError::Malformed));
     }

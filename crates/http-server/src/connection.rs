@@ -55,7 +55,7 @@ pub(super) async fn serve_connection<S: Service>(
 ) {
     let opening = tokio::select! {
         opening = timeout(limits.first_byte, read_opening(&mut stream)) => opening,
-        // No request has begun, so no request is lost.
+        // No request has been received, so none is lost.
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let Ok(Ok(Some(opening))) = opening else { return };

@@ -11,7 +11,7 @@ pub trait ConnectionMetrics: Send + Sync {
     fn connection_closed(&self);
 }
 
-/// An open connection, which is counted until it is dropped. This happens however its task ends.
+/// An open connection, which is counted until it is dropped, even if its task panics or is canceled.
 pub(super) struct OpenConnection(Option<Arc<dyn ConnectionMetrics>>);
 
 impl OpenConnection {

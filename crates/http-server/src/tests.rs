@@ -49,7 +49,7 @@ struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Drained>,
-    /// Notified when a request for `/slow` has begun.
+    /// Notified when a request for `/slow` has been received.
     slow_request_begun: Arc<Notify>,
     /// Allows the responses to requests for `/slow`.
     release: Arc<Notify>,

@@ -24,7 +24,7 @@ pub(super) struct TimedStream<S> {
     opening: Vec<u8>,
     replayed: usize,
     activity: Arc<Activity>,
-    /// The number of complete heads when the first bytes of the next head arrived; `None` if no head has begun.
+    /// The number of complete heads when the first bytes of the next head arrived; `None` before the first byte of a head.
     heads_before: Option<u64>,
     head: Timer,
     stall: Timer,

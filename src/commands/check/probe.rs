@@ -139,7 +139,7 @@ impl ArchiveCheck {
         self.can_read_studies() && self.uri_service.is_success()
     }
 
-    /// Whether the archive returned no study, so no other request could be tried.
+    /// Whether the archive returned no study, so the other requests could not be tried.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.studies, Finding::Rows(0, _))
     }

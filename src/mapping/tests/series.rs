@@ -147,8 +147,12 @@ fn people_are_listed_before_the_equipment() {
         json!({"Manufacturer": "Acme", "OperatorsName": {"vr": "PN", "Value": [{"Alphabetic": "Roe^Ann"}]}}),
         None,
     );
-    let displays: Vec<_> =
-        mapped["performer"].as_array().unwrap().iter().map(|one| one["actor"]["display"].clone()).collect();
+    let displays: Vec<_> = mapped["performer"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|performer| performer["actor"]["display"].clone())
+        .collect();
     assert_eq!(displays, ["Ann Roe", "Acme"]);
 }
 

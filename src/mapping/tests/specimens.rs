@@ -48,7 +48,7 @@ fn the_specimens_of_a_series_are_those_of_all_its_images_without_duplicates() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["identifier"]["value"].as_str().unwrap())
+        .map(|specimen| specimen["identifier"]["value"].as_str().unwrap())
         .collect();
     assert_eq!(numbers, ["A", "B"]);
 }

@@ -2,7 +2,7 @@
 //!
 //! Archives page in different ways: neither a short page nor a missing `Warning: 299` shows that the list is complete; an archive
 //! that ignores `limit` and `offset` always returns the first page; rows are repeated, or returned once per instance. Therefore
-//! the pager stops at an empty page, at a page without new rows, or at a short page if the profile of the archive says that its
+//! the pager stops at an empty page, at a page without new rows, or at a short page if the profile of the archive declares that its
 //! paging is reliable. Each page overlaps the previous page by a few rows. If the overlapping rows differ, the list has changed
 //! and rows may have been skipped, so the list is read again from its beginning. A page that continues the previous page but only
 //! repeats rows is not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not

@@ -48,7 +48,7 @@ impl Archive {
         self.rows_until(request, add).await
     }
 
-    /// Does the same as [`rows`](Self::rows) until `add` breaks. Then the connection is closed, and the rest of the response is
+    /// Does the same as [`rows`](Self::rows) until `add` returns `Break`. Then the connection is closed, and the rest of the response is
     /// not read.
     pub async fn rows_until<T: DeserializeOwned>(
         &self,

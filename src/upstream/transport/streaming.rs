@@ -26,7 +26,7 @@ use super::{
 };
 use crate::upstream::{ConnectFailure, Settings};
 
-/// Number of stream windows in the window of a connection: so many streams that are not read do not block other streams.
+/// Number of stream windows in the window of a connection: this number of streams that are not read cannot block other streams.
 const WINDOWS_PER_CONNECTION: u32 = 1024;
 
 /// Maximum size of a flow control window, in bytes (RFC 9113 6.9.1).

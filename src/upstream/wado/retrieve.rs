@@ -54,16 +54,16 @@ enum Aspect {
     Bulkdata(Vec<PathSegment>),
 }
 
-/// A segment of a bulkdata path, which each archive chooses for itself: letters, digits, `.`, `_` and `-`, but not dots alone.
+/// A segment of a bulkdata path, which each archive defines: letters, digits, `.`, `_` and `-`, but not dots alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathSegment(String);
 
 impl PathSegment {
     /// Parses `text`; `None` if it could be read as anything other than one segment.
     pub fn parse(text: &str) -> Option<Self> {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let dots_alone = text.bytes().all(|byte| byte == b'.');
-        ((1..=128).contains(&text.len()) && text.bytes().all(legal) && !dots_alone)
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let has_only_dots = text.bytes().all(|byte| byte == b'.');
+        ((1..=128).contains(&text.len()) && text.bytes().all(is_legal) && !has_only_dots)
             .then(|| Self(text.to_owned()))
     }
 
@@ -74,7 +74,7 @@ impl PathSegment {
 }
 
 /// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard and the bounds of
-/// `dicom_render`, which hold for archives as well: several allocate whatever they are asked for.
+/// `dicom_render`, which also apply to archives: several allocate memory for any requested size.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rendering {
     parameters: Vec<(&'static str, String)>,

@@ -30,7 +30,7 @@ enum ParameterScope {
 /// A parameter's name, its scope, and a predicate for its values.
 type Parameter = (&'static str, ParameterScope, fn(&str) -> bool);
 
-/// The parameters besides the UIDs.
+/// The parameters other than the UIDs.
 const PARAMETERS: [Parameter; 14] = [
     ("contentType", ParameterScope::Either, is_list_of_media_types),
     ("charset", ParameterScope::Either, is_list_of_names),

@@ -37,10 +37,12 @@ fn preset_maximum_beyond_the_precision_is_rejected() {
 
 #[test]
 fn second_frame_header_is_an_error_even_if_one_of_them_has_no_components() {
-    let none = [0xFF, 0xF7, 0x00, 0x08, 0x0C, 0x00, 0x04, 0x00, 0x04, 0x00];
-    for (other, name) in [(&none[..], "no components"), (&EXAMPLE[2..15], "one component")] {
+    let header_without_components = [0xFF, 0xF7, 0x00, 0x08, 0x0C, 0x00, 0x04, 0x00, 0x04, 0x00];
+    for (second_header, name) in
+        [(&header_without_components[..], "no components"), (&EXAMPLE[2..15], "one component")]
+    {
         for offset in [2, 15] {
-            let stream = [&EXAMPLE[..offset], other, &EXAMPLE[offset..]].concat();
+            let stream = [&EXAMPLE[..offset], second_header, &EXAMPLE[offset..]].concat();
             assert_eq!(decode(&stream, &layout(4, 4)), Err(MALFORMED), "{name} at offset {offset}");
         }
     }

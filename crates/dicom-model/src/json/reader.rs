@@ -21,19 +21,19 @@ pub enum RowError {
     /// An entry of the array is not an object.
     #[error("row {row} is not a JSON object")]
     NotAnObject {
-        /// Counted from 1.
+        /// Starts at 1.
         row: usize,
     },
     /// A row is invalid JSON.
     #[error("row {row} is not valid JSON")]
     Malformed {
-        /// Counted from 1.
+        /// Starts at 1.
         row: usize,
     },
     /// A row exceeds the maximum size.
     #[error("row {row} is longer than {max} bytes")]
     TooLong {
-        /// Counted from 1.
+        /// Starts at 1.
         row: usize,
         /// The maximum in bytes.
         max: usize,
@@ -247,12 +247,12 @@ fn may_be_split_number(error: &serde_json::Error, text: &str) -> bool {
 
 /// Decodes `bytes` with invalid UTF-8 replaced; returns the text, and the bytes of an incomplete character at the end.
 fn decode_complete(bytes: &[u8]) -> (String, &[u8]) {
-    let whole = match bytes.utf8_chunks().last() {
+    let complete_length = match bytes.utf8_chunks().last() {
         Some(last) if is_incomplete(last.invalid()) => bytes.len() - last.invalid().len(),
         _ => bytes.len(),
     };
-    let (whole, rest) = bytes.split_at(whole);
-    (String::from_utf8_lossy(whole).into_owned(), rest)
+    let (complete, rest) = bytes.split_at(complete_length);
+    (String::from_utf8_lossy(complete).into_owned(), rest)
 }
 
 /// Whether `bytes` is the start of a valid UTF-8 character.

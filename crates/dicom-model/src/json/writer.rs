@@ -20,7 +20,7 @@ pub trait BulkDataLinks {
     fn link(&self, path: &[Step]) -> String;
 }
 
-/// One step of the path to a nested value: an attribute, or an item of a sequence, counted from 1.
+/// One step of the path to a nested value: an attribute, or an item of a sequence, starting at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// To an attribute.

@@ -1,6 +1,6 @@
 //! Decides whether an object is complete while its bytes pass by: for bodies whose end only the end of a connection shows.
 //!
-//! Only the headers of elements are read; values are skipped, so that nothing is held in memory. An object that ends between two
+//! Only the headers of elements are read; values are skipped, so nothing is stored in memory. An object that ends between two
 //! elements of its data set is complete here, as nothing shows what is missing. A deflated object, one in an unknown transfer
 //! syntax, and one whose structure is invalid cannot be decided, and are not called incomplete.
 

@@ -55,9 +55,9 @@ impl InPlace {
         let declared = meta::read(&mut source)?;
         let mut inflated = 0;
         if is_deflated(declared.uid()) {
-            let plain = inflate(&source.rest(), limit)?;
-            inflated = plain.len();
-            source = InMemory::new(plain);
+            let inflated_bytes = inflate(&source.rest(), limit)?;
+            inflated = inflated_bytes.len();
+            source = InMemory::new(inflated_bytes);
         }
         let syntax = Syntax::detect(declared, source.peek(8)?);
         let (elements, pixels) = read_level(source, syntax, is_requested)?;
@@ -66,10 +66,10 @@ impl InPlace {
 }
 
 fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
-    let mut plain = Vec::new();
+    let mut inflated_bytes = Vec::new();
     let mut bounded = Inflated::new(deflated).take(limit as u64 + 1);
-    bounded.read_to_end(&mut plain)?;
-    if plain.len() > limit { Err(ReadError::TooLarge) } else { Ok(plain.into()) }
+    bounded.read_to_end(&mut inflated_bytes)?;
+    if inflated_bytes.len() > limit { Err(ReadError::TooLarge) } else { Ok(inflated_bytes.into()) }
 }
 
 /// Reads the elements of a data set or an item, up to its pixel data or its end.
@@ -234,7 +234,7 @@ impl Elements {
         self.decimals(tag)?.first().copied()
     }
 
-    /// Reads the item of a sequence at `index`, counted from 0.
+    /// Reads the item of a sequence at `index`, starting at 0.
     pub fn item(&self, tag: Tag, index: usize) -> Result<Option<Self>, ReadError> {
         let Some(InPlaceElement::Items { items, syntax }) = self.element(tag) else { return Ok(None) };
         let Some(bytes) = items.get(index) else { return Ok(None) };

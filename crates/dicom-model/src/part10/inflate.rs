@@ -62,9 +62,9 @@ mod tests {
 
     #[test]
     fn stream_inflates_to_its_end_and_a_truncated_one_is_an_error() {
-        let plain: Vec<u8> = (0..100_000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
+        let data: Vec<u8> = (0..100_000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(&plain).unwrap();
+        encoder.write_all(&data).unwrap();
         let mut deflated = encoder.finish().unwrap();
         for length in 0..deflated.len() {
             let outcome = Inflated::new(&deflated[..length]).read_to_end(&mut Vec::new());
@@ -73,6 +73,6 @@ mod tests {
         deflated.extend([0; 3]);
         let mut inflated = Vec::new();
         Inflated::new(&deflated[..]).read_to_end(&mut inflated).unwrap();
-        assert!(inflated == plain);
+        assert!(inflated == data);
     }
 }

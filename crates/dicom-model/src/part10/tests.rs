@@ -106,8 +106,8 @@ fn values_with_unknown_representation_are_read_by_the_dictionary() {
 
 #[test]
 fn deflated_data_set_is_inflated() {
-    let plain = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-    let mut file = BufReader::new(&plain[128..]);
+    let explicit_file = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut file = BufReader::new(&explicit_file[128..]);
     FileMetaTable::from_reader(&mut file).unwrap();
     let mut data = Vec::new();
     file.read_to_end(&mut data).unwrap();
@@ -151,19 +151,19 @@ fn files_that_are_not_dicom_or_are_truncated_are_rejected() {
 
 #[test]
 fn object_truncated_at_any_byte_before_its_pixels_is_rejected_or_shorter() {
-    let whole = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-    let pixels = whole.len() - 6;
+    let complete = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let pixels = complete.len() - 6;
     for length in 0..pixels {
-        let header = Object::open(&whole[..length], None).and_then(|mut object| object.header(|_| true));
+        let header = Object::open(&complete[..length], None).and_then(|mut object| object.header(|_| true));
         let ends_between_elements =
             header.as_ref().is_ok_and(|header| header.pixel_data.is_none() && header.data.iter().count() < 4);
         assert!(header.is_err() || ends_between_elements, "{length}: {header:?}");
     }
-    let without_pixels = &whole[..pixels - 12];
+    let without_pixels = &complete[..pixels - 12];
     assert!(Object::open(without_pixels, None).unwrap().header(|_| true).is_ok());
-    for cut in 1..18 {
-        let cut = &without_pixels[..without_pixels.len() - cut];
-        let header = Object::open(cut, None).unwrap().header(|_| true);
+    for missing_length in 1..18 {
+        let truncated = &without_pixels[..without_pixels.len() - missing_length];
+        let header = Object::open(truncated, None).unwrap().header(|_| true);
         let is_between = header.as_ref().is_ok_and(|header| header.data.iter().count() == 2);
         assert!(header.is_err() || is_between, "{header:?}");
     }
@@ -217,17 +217,17 @@ proptest! {
     #[test]
     fn damaged_file_never_makes_the_reader_panic(
         file_index in 0_usize..2,
-        cut in any::<prop::sample::Index>(),
-        damages in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        truncation in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         is_truncated in any::<bool>(),
     ) {
         let mut bytes = FILES[file_index].clone();
-        for (at, byte) in damages {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
         }
         if is_truncated {
-            bytes.truncate(cut.index(bytes.len()));
+            bytes.truncate(truncation.index(bytes.len()));
         }
         let _ = read_bytes(&bytes);
     }
@@ -281,13 +281,13 @@ fn un_value_of_undefined_length_is_a_sequence_in_implicit_vr() {
 
 #[test]
 fn native_pixel_data_that_ends_too_early_cannot_be_skipped() {
-    let whole = &FILES[1];
-    let mut object = Object::open(&whole[..], None).unwrap();
+    let complete = &FILES[1];
+    let mut object = Object::open(&complete[..], None).unwrap();
     let header = object.header(|_| true).unwrap();
     let StoredValue { offset, length, .. } = header.pixel_data.unwrap().value;
     object.skip_native_pixel_data(&header).unwrap();
     let end = usize::try_from(offset + length.unwrap()).unwrap();
-    let mut object = Object::open(&whole[..end - 1], None).unwrap();
+    let mut object = Object::open(&complete[..end - 1], None).unwrap();
     let header = object.header(|_| true).unwrap();
     assert!(matches!(object.skip_native_pixel_data(&header), Err(ReadError::Truncated)));
 }
@@ -304,26 +304,23 @@ fn declared_length_allocates_no_memory() {
 #[test]
 fn both_readers_agree_for_every_chunk_size_and_every_truncation() {
     let syntaxes = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"];
-    for whole in syntaxes.map(small_file).into_iter().chain([unknown_sequence()]) {
-        let expected = format!("{:?}", read_bytes(&whole).unwrap());
+    for complete in syntaxes.map(small_file).into_iter().chain([unknown_sequence()]) {
+        let expected = format!("{:?}", read_bytes(&complete).unwrap());
         for size in 1..20 {
-            let header = Object::open(SlowReader(&whole, size), None).unwrap().header(|_| true).unwrap();
+            let header = Object::open(SlowReader(&complete, size), None).unwrap().header(|_| true).unwrap();
             assert_eq!(format!("{header:?}"), expected, "{size}");
         }
-        let complete = read_bytes(&whole).unwrap().data;
-        for length in 0..=whole.len() {
-            let cut = &whole[..length];
-            let streamed = read_bytes(cut);
-            let in_place = InPlace::read(&Bytes::copy_from_slice(cut), 1 << 20, |_| true);
+        let data = read_bytes(&complete).unwrap().data;
+        for length in 0..=complete.len() {
+            let truncated = &complete[..length];
+            let streamed = read_bytes(truncated);
+            let in_place = InPlace::read(&Bytes::copy_from_slice(truncated), 1 << 20, |_| true);
             assert_eq!(streamed.is_ok(), in_place.is_ok(), "{length}: {streamed:?} {in_place:?}");
             let (Ok(streamed), Ok(in_place)) = (streamed, in_place) else { continue };
             assert_eq!(streamed.pixel_data.is_some(), in_place.pixels.is_some(), "{length}");
-            assert!(
-                streamed.data.iter().all(|(tag, element)| complete.get(tag) == Some(element)),
-                "{length}"
-            );
+            assert!(streamed.data.iter().all(|(tag, element)| data.get(tag) == Some(element)), "{length}");
             if let Some(Pixels::Native { bytes, .. }) = in_place.pixels {
-                assert_eq!((bytes.len(), length), (6, whole.len()));
+                assert_eq!((bytes.len(), length), (6, complete.len()));
             }
         }
     }

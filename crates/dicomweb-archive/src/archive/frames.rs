@@ -88,7 +88,7 @@ impl Frames {
         self.locations.len()
     }
 
-    /// Returns the bytes of the frame with this number, counted from 1.
+    /// Returns the bytes of the frame with this number, starting at 1.
     pub(super) fn frame(&self, number: usize) -> Option<Box<dyn Iterator<Item = io::Result<Bytes>> + Send>> {
         let file_range = |range| FileRange { range, ..self.pixel_data.clone() };
         let frame = self.locations.get(number.checked_sub(1)?)?;

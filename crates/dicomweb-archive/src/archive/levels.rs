@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn every_attribute_has_one_level() {
-        let mut all: Vec<Tag> = STUDY.iter().chain(&SERIES).chain(&INSTANCE).copied().collect();
-        all.sort();
-        let count = all.len();
-        all.dedup();
-        assert_eq!(all.len(), count);
+        let mut tags: Vec<Tag> = STUDY.iter().chain(&SERIES).chain(&INSTANCE).copied().collect();
+        tags.sort();
+        let count = tags.len();
+        tags.dedup();
+        assert_eq!(tags.len(), count);
     }
 }

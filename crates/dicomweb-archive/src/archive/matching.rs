@@ -56,7 +56,7 @@ impl Condition {
             // Code strings contain no commas or backslashes, so these are separators. PS3.4 C.2.2.2.2 defines lists
             // only for UIDs, but viewers also send them for ModalitiesInStudy.
             VR::CS if value.contains([',', '\\']) => {
-                Ok(Self::OneOf(value.split([',', '\\']).map(|one| one.trim().into()).collect()))
+                Ok(Self::OneOf(value.split([',', '\\']).map(|value| value.trim().into()).collect()))
             }
             VR::AE | VR::AS | VR::CS | VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UR | VR::UT => {
                 Ok(if value.chars().all(|character| character == '*') {
@@ -87,7 +87,7 @@ impl Condition {
     fn accepts_text(&self, vr: VR, value: &str) -> bool {
         match self {
             Self::Universal => true,
-            Self::OneOf(expected) => expected.iter().any(|one| **one == *value),
+            Self::OneOf(expected) => expected.iter().any(|expected_value| **expected_value == *value),
             Self::Text(pattern) => pattern.accepts(value),
             Self::Name(pattern) => matches_name(pattern, value),
             Self::Number(expected) => {
@@ -188,12 +188,16 @@ fn date_interval(text: &str) -> Option<Interval> {
 /// Returns a time as the first and last microsecond of its interval.
 fn time_interval(text: &str) -> Option<Interval> {
     let text = text.replace(':', "");
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let (seconds_part, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !matches!(whole.len(), 2 | 4 | 6) || fraction.len() > 6 || !digits(whole) || !digits(fraction) {
+    if !matches!(seconds_part.len(), 2 | 4 | 6)
+        || fraction.len() > 6
+        || !digits(seconds_part)
+        || !digits(fraction)
+    {
         return None;
     }
-    let digits_text = format!("{whole}{fraction}");
+    let digits_text = format!("{seconds_part}{fraction}");
     let fill = |template: &str| {
         format!("{digits_text}{}", template.get(digits_text.len()..).unwrap_or_default()).into()
     };

@@ -136,7 +136,10 @@ impl Query {
 
     /// Returns the attributes of matching keys and `includefield`, which are returned (PS3.18 10.6.3.3).
     pub(super) fn attributes(&self) -> impl Iterator<Item = Tag> + '_ {
-        self.matches.iter().filter_map(|one| one.path.first().copied()).chain(self.include.iter().copied())
+        self.matches
+            .iter()
+            .filter_map(|condition| condition.path.first().copied())
+            .chain(self.include.iter().copied())
     }
 
     /// Whether the query contains this attribute as a matching key or in `includefield`.

@@ -28,7 +28,7 @@ pub(super) enum Resource {
     Instances,
     /// Metadata as DICOM JSON.
     Metadata,
-    /// Frames by number, counted from 1.
+    /// Frames by number, starting at 1.
     Frames(Vec<usize>),
     /// One large value, by its path.
     BulkData(Vec<Step>),

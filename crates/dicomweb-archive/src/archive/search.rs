@@ -106,7 +106,7 @@ impl<'a> Row<'a> {
     }
 
     fn matches(&self, query: &Query) -> bool {
-        query.matches.iter().all(|one| self.matches_one(one))
+        query.matches.iter().all(|condition| self.matches_one(condition))
     }
 
     fn matches_one(&self, Match { path, condition }: &Match) -> bool {
@@ -131,8 +131,8 @@ impl<'a> Row<'a> {
                     .series
                     .iter()
                     .flat_map(|series| &series.instances)
-                    .any(|one| is_met(&one.attributes)),
-                Level::Series => self.series.instances.iter().any(|one| is_met(&one.attributes)),
+                    .any(|instance| is_met(&instance.attributes)),
+                Level::Series => self.series.instances.iter().any(|instance| is_met(&instance.attributes)),
                 Level::Instance => is_met(&self.instance.attributes),
             },
             None => is_met(self.file_attributes()),
@@ -213,11 +213,14 @@ impl<'a> Row<'a> {
         Some(match tag {
             tags::MODALITIES_IN_STUDY => distinct_values(
                 VR::CS,
-                study.series.iter().filter_map(|one| one.attributes.text(tags::MODALITY)),
+                study.series.iter().filter_map(|series| series.attributes.text(tags::MODALITY)),
             ),
             tags::SOP_CLASSES_IN_STUDY => {
                 let instances = study.series.iter().flat_map(|series| &series.instances);
-                distinct_values(VR::UI, instances.filter_map(|one| one.attributes.text(tags::SOP_CLASS_UID)))
+                distinct_values(
+                    VR::UI,
+                    instances.filter_map(|instance| instance.attributes.text(tags::SOP_CLASS_UID)),
+                )
             }
             tags::NUMBER_OF_STUDY_RELATED_SERIES => count(study.series.len()),
             tags::NUMBER_OF_STUDY_RELATED_INSTANCES => {

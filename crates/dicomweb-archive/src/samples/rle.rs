@@ -25,9 +25,9 @@ fn pack(mut row: &[u8], to: &mut Vec<u8>) {
             row = &row[run..];
             continue;
         }
-        let same = |three: &[u8]| three[0] == three[1] && three[1] == three[2];
+        let are_equal = |three: &[u8]| three[0] == three[1] && three[1] == three[2];
         let limit = row.len().min(128);
-        let literal = row[..limit].windows(3).position(same).unwrap_or(limit).max(1);
+        let literal = row[..limit].windows(3).position(are_equal).unwrap_or(limit).max(1);
         to.push(length_byte(literal - 1));
         to.extend_from_slice(&row[..literal]);
         row = &row[literal..];

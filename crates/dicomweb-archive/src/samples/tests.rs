@@ -84,7 +84,8 @@ fn declaration_is_shown_as_a_table() {
         let (id, name) = (display(patient.id), display(patient.name));
         writeln!(table, "{id} | {name} | {}", patient.character_sets.join("\\")).unwrap();
         for (number, study) in patient.studies.iter().enumerate() {
-            let series = study.series.iter().map(|one| format!("{}×{}", one.kind.modality(), one.instances));
+            let series =
+                study.series.iter().map(|series| format!("{}×{}", series.kind.modality(), series.instances));
             let number = format!("{}.{}", position + 1, number + 1);
             let facts = [study.date, study.time, study.zone, study.accession, study.description].map(display);
             writeln!(

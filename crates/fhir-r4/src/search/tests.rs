@@ -1,3 +1,5 @@
+//! Tests the parser and the table of search parameters.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -31,11 +33,11 @@ fn studies(query: &str) -> Result<Search<ImagingStudy>, Vec<SearchError>> {
     read(query)
 }
 
-fn ignored(query: &str) -> Vec<String> {
+fn ignored_names(query: &str) -> Vec<String> {
     studies(query).unwrap().ignored.into_iter().map(|(name, _)| name).collect()
 }
 
-/// Debug texts of the criteria, for comparison.
+/// Returns the debug texts of the criteria, for comparison.
 fn debug_texts<R: Searched + fmt::Debug>(search: &Search<R>) -> Vec<String> {
     search.criteria.iter().map(|criterion| format!("{criterion:?}")).collect()
 }
@@ -45,12 +47,16 @@ const STRICT: Context<'static> = Context { handling: Handling::Strict, ..CONTEXT
 #[test]
 fn each_parameter_becomes_a_typed_criterion() {
     let test = |query| studies(query).unwrap().criteria.pop().unwrap().test;
-    let own = |kind: Option<&str>| ReferenceMatch::Own { kind: kind.map(str::to_owned), id: "a".to_owned() };
+    let local =
+        |kind: Option<&str>| ReferenceMatch::Own { kind: kind.map(str::to_owned), id: "a".to_owned() };
     assert!(matches!(test("_id=1.2,1.3"), Test::Token(ids) if ids.len() == 2));
     assert!(matches!(test("identifier=urn:dicom:uid|urn:oid:1.2"), Test::Token(_)));
-    assert!(matches!(test("patient=a"), Test::Reference(found) if found == [own(None)]));
+    assert!(matches!(test("patient=a"), Test::Reference(found) if found == [local(None)]));
     for query in ["patient=Patient/a", "subject:Patient=a", "subject=https://h/fhir/Patient/a"] {
-        assert!(matches!(test(query), Test::Reference(found) if found == [own(Some("Patient"))]), "{query}");
+        assert!(
+            matches!(test(query), Test::Reference(found) if found == [local(Some("Patient"))]),
+            "{query}"
+        );
     }
     assert!(matches!(test("patient:identifier=s|a"), Test::Identifier(_)));
     for query in ["patient.identifier=s|a", "subject:Patient.identifier=s|a", "subject.name:exact=a"] {
@@ -73,12 +79,12 @@ fn every_parameter_of_r4_is_in_its_table() {
         Parameter::<R>::all().map(|parameter| parameter.name).collect()
     }
     let common = ["_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"];
-    let own = "basedon bodysite dicom-class encounter endpoint identifier instance interpreter modality patient performer reason referrer series started status subject";
-    assert_eq!(names::<ImagingStudy>(), common.into_iter().chain(own.split(' ')).collect::<Vec<_>>());
-    let own = "active address address-city address-country address-postalcode address-state address-use birthdate death-date deceased email family gender general-practitioner given identifier language link name organization phone phonetic telecom";
-    assert_eq!(names::<Patient>(), common.into_iter().chain(own.split(' ')).collect::<Vec<_>>());
-    let own = "connection-type identifier name organization payload-type status";
-    assert_eq!(names::<Endpoint>(), common.into_iter().chain(own.split(' ')).collect::<Vec<_>>());
+    let of_study = "basedon bodysite dicom-class encounter endpoint identifier instance interpreter modality patient performer reason referrer series started status subject";
+    assert_eq!(names::<ImagingStudy>(), common.into_iter().chain(of_study.split(' ')).collect::<Vec<_>>());
+    let of_patient = "active address address-city address-country address-postalcode address-state address-use birthdate death-date deceased email family gender general-practitioner given identifier language link name organization phone phonetic telecom";
+    assert_eq!(names::<Patient>(), common.into_iter().chain(of_patient.split(' ')).collect::<Vec<_>>());
+    let of_endpoint = "connection-type identifier name organization payload-type status";
+    assert_eq!(names::<Endpoint>(), common.into_iter().chain(of_endpoint.split(' ')).collect::<Vec<_>>());
 }
 
 #[test]
@@ -88,7 +94,7 @@ fn repetition_means_and() {
 
 #[test]
 fn unknown_parameter_is_ignored_and_reported_or_rejected() {
-    assert_eq!(ignored("foo=1&patient=a&bar:x=2&foo=3"), ["foo", "bar:x"]);
+    assert_eq!(ignored_names("foo=1&patient=a&bar:x=2&foo=3"), ["foo", "bar:x"]);
     assert_eq!(studies("foo=1&patient=a").unwrap().applied, [("patient".to_owned(), "a".to_owned())]);
     let errors = Search::<ImagingStudy>::parse(&pairs("foo=1"), &STRICT).unwrap_err();
     assert_eq!((errors[0].parameter.as_str(), errors[0].code), ("foo", "not-supported"));
@@ -96,13 +102,13 @@ fn unknown_parameter_is_ignored_and_reported_or_rejected() {
 
 #[test]
 fn unsupported_sort_is_ignored_and_reported_or_rejected() {
-    assert_eq!(ignored("_sort=modality"), ["_sort"]);
+    assert_eq!(ignored_names("_sort=modality"), ["_sort"]);
     assert!(Search::<ImagingStudy>::parse(&pairs("_sort=modality"), &STRICT).is_err());
-    assert_eq!(ignored("_sort=,"), ["_sort"]);
+    assert_eq!(ignored_names("_sort=,"), ["_sort"]);
 }
 
 #[test]
-fn supported_sort_keys_are_applied_beside_unsupported_ones() {
+fn supported_sort_keys_are_applied_even_if_others_are_unsupported() {
     let search = studies("_sort=nonsense,-started,modality,_id,started").unwrap();
     assert_eq!(SortKey::join(&search.sort), "-started,_id");
     assert_eq!(search.applied, [("_sort".to_owned(), "-started,_id".to_owned())]);
@@ -119,7 +125,7 @@ fn named_query_is_rejected() {
 
 #[test]
 fn empty_value_is_reported_as_ignored() {
-    assert_eq!(ignored("status=&_count="), ["status", "_count"]);
+    assert_eq!(ignored_names("status=&_count="), ["status", "_count"]);
 }
 
 #[test]
@@ -167,12 +173,12 @@ fn invalid_study_uid_is_rejected() {
 
 #[test]
 fn names_of_parameters_are_case_sensitive() {
-    assert_eq!(ignored("Patient=a&MODALITY=CT&_ID=1"), ["Patient", "MODALITY", "_ID"]);
+    assert_eq!(ignored_names("Patient=a&MODALITY=CT&_ID=1"), ["Patient", "MODALITY", "_ID"]);
 }
 
 #[test]
 fn invalid_parameter_name_is_not_repeated() {
-    assert_eq!(ignored("Doe^Jane=1"), ["unknown parameter"]);
+    assert_eq!(ignored_names("Doe^Jane=1"), ["unknown parameter"]);
 }
 
 #[test]
@@ -316,8 +322,8 @@ fn valid_value(parameter: &str, kind: ParameterType) -> &'static str {
 }
 
 /// Returns every documented form of every parameter of `R`, with a value.
-fn documented<R: Searched>() -> Vec<(String, &'static str)> {
-    let of = |parameter: &'static Parameter<R>| {
+fn documented_forms<R: Searched>() -> Vec<(String, &'static str)> {
+    let forms_of = |parameter: &'static Parameter<R>| {
         let forms = parameter.forms_in_words();
         let forms: Vec<_> = forms.split(", ").map(str::to_owned).collect();
         forms.into_iter().map(move |form| {
@@ -331,13 +337,13 @@ fn documented<R: Searched>() -> Vec<(String, &'static str)> {
             (form, value)
         })
     };
-    Parameter::<R>::all().flat_map(of).collect()
+    Parameter::<R>::all().flat_map(forms_of).collect()
 }
 
 #[test]
 fn every_documented_form_is_accepted() {
     fn check<R: Searched>() {
-        for (name, value) in documented::<R>() {
+        for (name, value) in documented_forms::<R>() {
             let given = [(name.clone(), value.to_owned())];
             let search =
                 Search::<R>::parse(&given, &STRICT).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
@@ -350,7 +356,7 @@ fn every_documented_form_is_accepted() {
 }
 
 fn any_name() -> impl Strategy<Value = String> {
-    let known = documented::<ImagingStudy>().into_iter().map(|(name, _)| name);
+    let known = documented_forms::<ImagingStudy>().into_iter().map(|(name, _)| name);
     let others = [
         "name",
         "birthdate",
@@ -375,7 +381,7 @@ fn any_value() -> impl Strategy<Value = String> {
     ]
 }
 
-fn alternatives(test: &Test) -> usize {
+fn alternative_count(test: &Test) -> usize {
     match test {
         Test::Date(dates) => dates.len(),
         Test::Token(tokens) | Test::NotToken(tokens) | Test::Identifier(tokens) => tokens.len(),
@@ -384,8 +390,8 @@ fn alternatives(test: &Test) -> usize {
         Test::Uri(_, uris) => uris.len(),
         Test::Reference(references) => references.len(),
         Test::Missing(_) => 1,
-        Test::Patient(criterion) => alternatives(&criterion.test),
-        Test::Endpoint(criterion) => alternatives(&criterion.test),
+        Test::Patient(criterion) => alternative_count(&criterion.test),
+        Test::Endpoint(criterion) => alternative_count(&criterion.test),
     }
 }
 
@@ -403,15 +409,15 @@ proptest! {
         given in prop::collection::vec((any_name(), any_value()), 1..5),
     ) {
         if let Ok(first) = Search::<ImagingStudy>::parse(&given, &CONTEXT) {
-            let again = Search::<ImagingStudy>::parse(&first.applied, &CONTEXT).unwrap();
-            prop_assert_eq!(debug_texts(&again), debug_texts(&first));
-            prop_assert_eq!(&again.applied, &first.applied);
-            prop_assert!(again.ignored.is_empty());
+            let repeated = Search::<ImagingStudy>::parse(&first.applied, &CONTEXT).unwrap();
+            prop_assert_eq!(debug_texts(&repeated), debug_texts(&first));
+            prop_assert_eq!(&repeated.applied, &first.applied);
+            prop_assert!(repeated.ignored.is_empty());
         }
         if let Ok(first) = Search::<Patient>::parse(&given, &CONTEXT) {
-            let again = Search::<Patient>::parse(&first.applied, &CONTEXT).unwrap();
-            prop_assert_eq!(debug_texts(&again), debug_texts(&first));
-            prop_assert_eq!(again.reverse.len(), first.reverse.len());
+            let repeated = Search::<Patient>::parse(&first.applied, &CONTEXT).unwrap();
+            prop_assert_eq!(debug_texts(&repeated), debug_texts(&first));
+            prop_assert_eq!(repeated.reverse.len(), first.reverse.len());
         }
     }
 
@@ -419,7 +425,7 @@ proptest! {
     fn every_criterion_has_alternatives(name in any_name(), value in any_value()) {
         if let Ok(search) = Search::<ImagingStudy>::parse(&[(name, value)], &CONTEXT) {
             for criterion in search.criteria {
-                prop_assert!(alternatives(&criterion.test) > 0, "{criterion:?}");
+                prop_assert!(alternative_count(&criterion.test) > 0, "{criterion:?}");
             }
         }
     }

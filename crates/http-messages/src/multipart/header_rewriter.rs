@@ -30,9 +30,9 @@ pub struct HeaderRewriter<R> {
 /// How far a body has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// No part has begun.
+    /// Before the first part.
     BeforeParts,
-    /// A part has begun.
+    /// Inside a part, or after it.
     InParts,
     /// The last delimiter was read.
     Closed,
@@ -63,11 +63,11 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         let chunk = if self.buffered.is_empty() {
             chunk
         } else {
-            let mut whole = BytesMut::with_capacity(self.buffered.len() + chunk.len());
-            whole.extend_from_slice(&self.buffered);
-            whole.extend_from_slice(&chunk);
+            let mut joined = BytesMut::with_capacity(self.buffered.len() + chunk.len());
+            joined.extend_from_slice(&self.buffered);
+            joined.extend_from_slice(&chunk);
             self.buffered.clear();
-            whole.freeze()
+            joined.freeze()
         };
         if matches!(self.boundary, Boundary::NotYetKnown) {
             let Some(boundary) = Boundary::from_beginning(&chunk)? else {
@@ -158,7 +158,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             }
         };
         self.buffered = chunk.get(end..).unwrap_or_default().to_vec();
-        if let Some(last) = end.checked_sub(1).and_then(|at| chunk.get(at)) {
+        if let Some(last) = end.checked_sub(1).and_then(|index| chunk.get(index)) {
             self.is_at_line_start = *last == b'\n';
         }
         if copied == 0 {

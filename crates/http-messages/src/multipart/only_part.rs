@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn second_part_is_an_error() {
-        let two = b"--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B--\r\n";
-        for size in 1..two.len() {
-            assert_eq!(content(two, size), Err(MultipartError::SeveralParts), "{size}");
+        let two_parts = b"--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B--\r\n";
+        for size in 1..two_parts.len() {
+            assert_eq!(content(two_parts, size), Err(MultipartError::SeveralParts), "{size}");
         }
     }
 
@@ -83,13 +83,13 @@ mod tests {
 
     #[test]
     fn truncated_part_is_an_error() {
-        let whole = body(b"a part\r\n--");
-        for length in 0..whole.len() - 2 {
+        let complete = body(b"a part\r\n--");
+        for length in 0..complete.len() - 2 {
             for size in [1, 7, 100] {
-                assert_eq!(content(&whole[..length], size), Err(MultipartError::Incomplete), "{length}");
+                assert_eq!(content(&complete[..length], size), Err(MultipartError::Incomplete), "{length}");
             }
         }
-        assert_eq!(content(&whole[..whole.len() - 2], 3).unwrap(), b"a part\r\n--");
+        assert_eq!(content(&complete[..complete.len() - 2], 3).unwrap(), b"a part\r\n--");
     }
 
     proptest! {

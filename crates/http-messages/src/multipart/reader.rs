@@ -198,12 +198,12 @@ mod tests {
 
     #[test]
     fn body_truncated_at_any_byte_is_an_error() {
-        let two: &[u8] = b"preamble\r\n--B\r\nA: b\r\n\r\none\r\n--B\r\n\r\n\r\n--B--\r\nepilogue";
-        let whole = two.len() - b"\r\nepilogue".len();
-        for size in 1..two.len() {
-            assert_eq!(read(two, size), Ok(vec![b"one".to_vec(), Vec::new()]), "{size}");
-            for length in 0..whole {
-                assert_eq!(read(&two[..length], size), Err(MultipartError::Incomplete), "{length}");
+        let body: &[u8] = b"preamble\r\n--B\r\nA: b\r\n\r\none\r\n--B\r\n\r\n\r\n--B--\r\nepilogue";
+        let needed_length = body.len() - b"\r\nepilogue".len();
+        for size in 1..body.len() {
+            assert_eq!(read(body, size), Ok(vec![b"one".to_vec(), Vec::new()]), "{size}");
+            for length in 0..needed_length {
+                assert_eq!(read(&body[..length], size), Err(MultipartError::Incomplete), "{length}");
             }
         }
     }

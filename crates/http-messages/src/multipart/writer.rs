@@ -22,8 +22,12 @@ impl PartWriter {
     /// Creates a writer with a new random boundary, which does not occur in a part by accident: 128 bits from the randomly
     /// keyed hasher of the standard library.
     pub fn new() -> Self {
-        let (one, other) = (RandomState::new(), RandomState::new());
-        Self::with_boundary(format!("{:016x}{:016x}", one.hash_one("multipart"), other.hash_one("related")))
+        let (first, second) = (RandomState::new(), RandomState::new());
+        Self::with_boundary(format!(
+            "{:016x}{:016x}",
+            first.hash_one("multipart"),
+            second.hash_one("related")
+        ))
     }
 
     /// Creates a writer with this boundary: letters, digits and dashes, which must not occur in a part after a line break.

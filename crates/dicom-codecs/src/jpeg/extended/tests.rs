@@ -66,13 +66,13 @@ const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
 
 #[test]
 fn second_frame_header_is_an_error() {
-    let whole = stream(10, 1, &GRAYS, 0);
-    let start = whole.windows(2).position(|marker| marker == [0xFF, 0xC1]).unwrap();
+    let complete = stream(10, 1, &GRAYS, 0);
+    let start = complete.windows(2).position(|marker| marker == [0xFF, 0xC1]).unwrap();
     for marker in [0xC0, 0xC1, 0xC2] {
-        let mut other = whole[start..start + 13].to_vec();
-        other[1] = marker;
-        let before = [&whole[..start], &other, &whole[start..]].concat();
-        let after = [&whole[..start + 13], &other, &whole[start + 13..]].concat();
+        let mut second_header = complete[start..start + 13].to_vec();
+        second_header[1] = marker;
+        let before = [&complete[..start], &second_header, &complete[start..]].concat();
+        let after = [&complete[..start + 13], &second_header, &complete[start + 13..]].concat();
         assert_eq!(decode(&before, &layout(10)), Err(MALFORMED), "{marker:x}");
         assert_eq!(decode(&after, &layout(10)), Err(MALFORMED), "{marker:x}");
     }
@@ -98,13 +98,13 @@ fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
 
 #[test]
 fn a_stream_that_is_truncated_or_of_another_size_is_rejected() {
-    let whole = stream(10, 1, &GRAYS, 2);
-    assert!(decode(&whole, &layout(11)).is_err());
-    let data_end = whole.len() - 2;
+    let complete = stream(10, 1, &GRAYS, 2);
+    assert!(decode(&complete, &layout(11)).is_err());
+    let data_end = complete.len() - 2;
     for length in 0..data_end {
-        assert!(decode(&whole[..length], &layout(10)).is_err(), "{length} of {data_end}");
+        assert!(decode(&complete[..length], &layout(10)).is_err(), "{length} of {data_end}");
     }
-    assert_eq!(decode(&whole[..data_end], &layout(10)).unwrap(), decode(&whole, &layout(10)).unwrap());
+    assert_eq!(decode(&complete[..data_end], &layout(10)).unwrap(), decode(&complete, &layout(10)).unwrap());
     let colors = stream(10, 3, &GRAYS, 0);
     assert!(matches!(decode(&colors, &layout(10)), Err(CodecError::Unsupported(_))));
 }

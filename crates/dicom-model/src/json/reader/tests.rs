@@ -75,9 +75,9 @@ proptest! {
             .map(|id| serde_json::json!({"00100020": {"vr": "LO", "Value": [id]}, "x": {"]": ["}"]}}))
             .collect();
         let body = serde_json::to_vec_pretty(&rows).unwrap();
-        let whole = read_in_chunks(&body, body.len());
-        prop_assert!(whole.as_ref().is_ok_and(|rows| rows.len() == ids.len()));
-        prop_assert_eq!(read_in_chunks(&body, size), whole);
+        let expected = read_in_chunks(&body, body.len());
+        prop_assert!(expected.as_ref().is_ok_and(|rows| rows.len() == ids.len()));
+        prop_assert_eq!(read_in_chunks(&body, size), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn match_paths(raw: &str) -> Vec<Vec<Tag>> {
-    Query::parse(raw).unwrap().matches.into_iter().map(|one| one.path).collect()
+    Query::parse(raw).unwrap().matches.into_iter().map(|condition| condition.path).collect()
 }
 
 #[test]

@@ -12,15 +12,15 @@ fn sample(name: &str) -> Vec<u8> {
 #[test]
 fn every_file_is_counted_and_none_stops_indexing() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    fs::create_dir_all(at("a/deep/folder")).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("a/deep/folder")).unwrap();
     let file = sample("0001.dcm");
-    fs::write(at("a/deep/folder/one"), &file).unwrap();
-    fs::write(at("a/again.dcm"), &file).unwrap();
-    fs::write(at("two.dcm"), sample("0002.dcm")).unwrap();
-    fs::write(at("readme.txt"), "not an image").unwrap();
-    fs::write(at("empty"), "").unwrap();
-    fs::write(at("cut.dcm"), &file[..file.len() - 100]).unwrap();
+    fs::write(path("a/deep/folder/one"), &file).unwrap();
+    fs::write(path("a/duplicate.dcm"), &file).unwrap();
+    fs::write(path("two.dcm"), sample("0002.dcm")).unwrap();
+    fs::write(path("readme.txt"), "not an image").unwrap();
+    fs::write(path("empty"), "").unwrap();
+    fs::write(path("truncated.dcm"), &file[..file.len() - 100]).unwrap();
     let uid = samples::study_uid(11, 0);
     let position = memchr::memmem::find(&file, uid.as_bytes()).unwrap();
     // The first occurrence is in the file meta information; the Study Instance UID follows the tag (0020,000D).
@@ -28,7 +28,7 @@ fn every_file_is_counted_and_none_stops_indexing() {
     let mut missing_uid = file.clone();
     missing_uid[study] = b'x';
     assert!(study > position);
-    fs::write(at("missing_uid.dcm"), missing_uid).unwrap();
+    fs::write(path("missing_uid.dcm"), missing_uid).unwrap();
     let (index, report) = Index::build(folder.path(), Progress::Silent);
     assert_eq!(
         report,
@@ -56,10 +56,10 @@ fn study_uid_with_two_patients_is_two_studies() {
     let file = sample("0001.dcm");
     fs::write(folder.path().join("one"), &file).unwrap();
     // Another instance of the same study with another Patient ID.
-    let mut other = sample("0002.dcm");
-    let id = memchr::memmem::find(&other, b"P11 ").unwrap();
-    other[id..id + 4].copy_from_slice(b"Q11 ");
-    fs::write(folder.path().join("two"), other).unwrap();
+    let mut second = sample("0002.dcm");
+    let id = memchr::memmem::find(&second, b"P11 ").unwrap();
+    second[id..id + 4].copy_from_slice(b"Q11 ");
+    fs::write(folder.path().join("two"), second).unwrap();
     let (index, _) = Index::build(folder.path(), Progress::Silent);
     assert_eq!(index.studies().len(), 2);
     let uid = dicom_model::StudyUid::parse(&samples::study_uid(11, 0)).unwrap();

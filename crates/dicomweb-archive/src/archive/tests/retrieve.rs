@@ -33,9 +33,9 @@ async fn study_is_returned_as_its_files_byte_for_byte() {
 async fn boundaries_differ_between_responses() {
     let served = Served::patients(&["P11"]);
     let path = format!("/studies/{}", samples::study_uid(11, 0));
-    let (one, other) = (served.get(&path).await, served.get(&path).await);
-    assert_ne!(one.header("content-type"), other.header("content-type"));
-    assert_eq!(one.parts(), other.parts());
+    let (first, second) = (served.get(&path).await, served.get(&path).await);
+    assert_ne!(first.header("content-type"), second.header("content-type"));
+    assert_eq!(first.parts(), second.parts());
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn instance_can_be_returned_as_a_single_part() {
     assert!(head.body.is_empty());
     let study =
         served.accepting(&format!("/studies/{}", samples::study_uid(0, 0)), "application/dicom").await;
-    assert_eq!(study.status, StatusCode::NOT_ACCEPTABLE, "a study is many files");
+    assert_eq!(study.status, StatusCode::NOT_ACCEPTABLE, "a study has several files");
 }
 
 #[tokio::test]
@@ -84,12 +84,12 @@ async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
     assert_eq!(rows.len(), 20);
     assert_eq!(served.rows(&format!("/studies/{study}/series/{study}.2/metadata")).await.len(), 10);
     let path = instance(1, 0, 1, 3);
-    let one = &served.rows(&format!("{path}/metadata")).await[0];
-    assert_eq!(one["00080005"]["Value"][0], "ISO_IR 192");
-    assert_eq!(one["0008103E"]["Value"][0], "T2強調");
-    assert_eq!(one["00080090"]["Value"][0]["Ideographic"], "架空^医師");
-    assert_eq!(one["00180080"]["Value"][0], 3200.5);
-    let link = one["7FE00010"]["BulkDataURI"].as_str().unwrap();
+    let row = &served.rows(&format!("{path}/metadata")).await[0];
+    assert_eq!(row["00080005"]["Value"][0], "ISO_IR 192");
+    assert_eq!(row["0008103E"]["Value"][0], "T2強調");
+    assert_eq!(row["00080090"]["Value"][0]["Ideographic"], "架空^医師");
+    assert_eq!(row["00180080"]["Value"][0], 3200.5);
+    let link = row["7FE00010"]["BulkDataURI"].as_str().unwrap();
     assert_eq!(link, format!("http://pacs.test:81{ROOT}{path}/bulkdata/7FE00010"));
 }
 
@@ -97,15 +97,15 @@ async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
 async fn frames_of_native_images_are_extracted() {
     let served = Served::patients(&["DEMO-0003"]);
     let path = instance(2, 0, 0, 0);
-    let one = served.accepting(&format!("{path}/frames/2"), "application/octet-stream").await;
-    assert_eq!(one.body.len(), 64 * 64);
+    let frame = served.accepting(&format!("{path}/frames/2"), "application/octet-stream").await;
+    assert_eq!(frame.body.len(), 64 * 64);
     let several = served.accepting(&format!("{path}/frames/2,12"), ANY_OCTETS).await;
     let parts = several.parts();
     assert_eq!(parts.len(), 2);
-    assert_eq!(parts[0], ("Content-Type: application/octet-stream".to_owned(), one.body.to_vec()));
-    let whole = served.accepting(&format!("{path}/bulkdata/7FE00010"), "application/octet-stream").await;
-    assert_eq!(whole.body[11 * 4096..], parts[1].1);
-    assert_eq!(whole.header("content-length"), (12 * 4096).to_string());
+    assert_eq!(parts[0], ("Content-Type: application/octet-stream".to_owned(), frame.body.to_vec()));
+    let bulk_data = served.accepting(&format!("{path}/bulkdata/7FE00010"), "application/octet-stream").await;
+    assert_eq!(bulk_data.body[11 * 4096..], parts[1].1);
+    assert_eq!(bulk_data.header("content-length"), (12 * 4096).to_string());
     assert_eq!(served.get(&format!("{path}/frames/13")).await.status, StatusCode::NOT_FOUND);
     assert_eq!(served.get(&format!("{path}/frames/0")).await.status, StatusCode::BAD_REQUEST);
 }
@@ -127,13 +127,13 @@ async fn frames_of_compressed_images_are_returned_as_stored() {
         );
         assert_eq!(parts[0].1[..8], [1, 0, 0, 0, 64, 0, 0, 0], "{accept}");
     }
-    let alone = served.accepting(&path, "image/dicom-rle").await;
-    assert_eq!(alone.body[..4], [1, 0, 0, 0]);
+    let single_part = served.accepting(&path, "image/dicom-rle").await;
+    assert_eq!(single_part.body[..4], [1, 0, 0, 0]);
     for accept in ["multipart/related; type=application/octet-stream", "image/jpeg", "application/dicom"] {
         assert_eq!(served.accepting(&path, accept).await.status, StatusCode::NOT_ACCEPTABLE, "{accept}");
     }
-    let all = served.accepting(&format!("{}/bulkdata/7FE00010", instance(2, 1, 0, 0)), "*/*").await;
-    assert_eq!(all.parts().len(), 16);
+    let frames = served.accepting(&format!("{}/bulkdata/7FE00010", instance(2, 1, 0, 0)), "*/*").await;
+    assert_eq!(frames.parts().len(), 16);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn study_row_has_the_attributes_of_the_standard() {
     assert_eq!(row["00201208"]["Value"][0], 16);
     assert_eq!(row["00080056"]["Value"][0], "ONLINE");
     assert_eq!(row["00081190"]["Value"][0], format!("http://pacs.test:81/dicom-web/studies/{uid}"));
-    assert!(row.get("00081030").is_none(), "StudyDescription has to be asked for");
+    assert!(row.get("00081030").is_none(), "StudyDescription is returned only on request");
 }
 
 #[tokio::test]
@@ -33,10 +33,10 @@ async fn includefield_returns_attributes_of_the_index_and_of_files() {
         served.rows(&format!("/studies/{study}/series?Modality=CT&includefield=BodyPartExamined,KVP")).await;
     assert_eq!(series[0]["00180015"]["Value"][0], "CHEST");
     assert_eq!(series[0]["00180060"]["Value"][0], 120.0, "read from the file");
-    assert!(series[0].get("00100010").is_none(), "the path names the study");
-    let all = served.rows(&format!("/studies/{study}/instances?limit=1&includefield=all")).await;
-    assert_eq!(all[0]["00281052"]["Value"][0], -1024.0);
-    assert!(all[0].get("7FE00010").is_none());
+    assert!(series[0].get("00100010").is_none(), "attributes of the study are omitted below a study");
+    let rows = served.rows(&format!("/studies/{study}/instances?limit=1&includefield=all")).await;
+    assert_eq!(rows[0]["00281052"]["Value"][0], -1024.0);
+    assert!(rows[0].get("7FE00010").is_none());
 }
 
 #[tokio::test]
@@ -100,10 +100,10 @@ async fn keys_of_lower_levels_match_if_any_series_or_instance_matches() {
 #[tokio::test]
 async fn lists_of_uids_find_each_uid() {
     let served = Served::patients(&["DEMO-0001", "P11"]);
-    let (one, other) = (samples::study_uid(0, 1), samples::study_uid(11, 0));
+    let (first, second) = (samples::study_uid(0, 1), samples::study_uid(11, 0));
     for separator in [",", "%5C", "&StudyInstanceUID="] {
-        let path = format!("/studies?StudyInstanceUID={one}{separator}{other}");
-        assert_eq!(served.column(&path, STUDY).await, [one.as_str(), other.as_str()], "{separator}");
+        let path = format!("/studies?StudyInstanceUID={first}{separator}{second}");
+        assert_eq!(served.column(&path, STUDY).await, [first.as_str(), second.as_str()], "{separator}");
     }
 }
 
@@ -121,12 +121,12 @@ async fn dates_match_by_range_in_every_format() {
 #[tokio::test]
 async fn pages_are_complete_and_report_remaining_results() {
     let served = Served::patients(&["DEMO-0001"]);
-    let all = served.column("/instances", "00080018").await;
+    let uids = served.column("/instances", "00080018").await;
     let mut paged = Vec::new();
-    for offset in (0..all.len()).step_by(10) {
+    for offset in (0..uids.len()).step_by(10) {
         let path = format!("/instances?limit=10&offset={offset}");
         let response = served.get(&path).await;
-        let remaining = all.len().saturating_sub(offset + 10);
+        let remaining = uids.len().saturating_sub(offset + 10);
         let warning = response.header("warning");
         if remaining > 0 {
             assert!(warning.starts_with("299 http://pacs.test:81/dicom-web: "), "{warning}");
@@ -136,7 +136,7 @@ async fn pages_are_complete_and_report_remaining_results() {
         }
         paged.extend(served.column(&path, "00080018").await);
     }
-    assert_eq!(paged, all);
+    assert_eq!(paged, uids);
     assert!(served.rows("/studies?limit=0").await.is_empty());
     assert!(served.rows("/studies?offset=1000").await.is_empty());
 }
@@ -161,7 +161,10 @@ async fn every_level_is_searched_within_its_path() {
     assert!(served.rows(&format!("/studies/{study}/series/1.2/instances")).await.is_empty());
     assert!(served.rows("/studies/1.2/series").await.is_empty());
     let instance = &served.rows("/instances?InstanceNumber=12").await[0];
-    assert_eq!(instance["00100020"]["Value"][0], "DEMO-0001", "the path leaves the study open");
+    assert_eq!(
+        instance["00100020"]["Value"][0], "DEMO-0001",
+        "attributes of the study are included in searches across studies"
+    );
     assert_eq!(instance["00080060"]["Value"][0], "CT");
     assert_eq!(instance["00083002"]["Value"][0], "1.2.840.10008.1.2.1");
 }
@@ -170,11 +173,12 @@ async fn every_level_is_searched_within_its_path() {
 async fn missing_attributes_are_omitted_and_empty_ones_have_no_value() {
     let served = Served::most();
     let rows = served.rows("/studies?PatientID=&StudyDescription=").await;
-    let bare: Vec<&Json> = rows.iter().filter(|row| row["00100020"].get("Value").is_none()).collect();
-    assert_eq!(bare.len(), 2);
-    assert!(bare.iter().all(|row| row["00100020"]["vr"] == "LO" && row.get("00100030").is_none()));
-    assert_eq!(bare[0]["00080020"], serde_json::json!({"vr": "DA"}));
-    assert!(bare[1].get("00080020").is_none());
+    let rows_without_id: Vec<&Json> =
+        rows.iter().filter(|row| row["00100020"].get("Value").is_none()).collect();
+    assert_eq!(rows_without_id.len(), 2);
+    assert!(rows_without_id.iter().all(|row| row["00100020"]["vr"] == "LO" && row.get("00100030").is_none()));
+    assert_eq!(rows_without_id[0]["00080020"], serde_json::json!({"vr": "DA"}));
+    assert!(rows_without_id[1].get("00080020").is_none());
 }
 
 #[tokio::test]
