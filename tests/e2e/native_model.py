@@ -52,6 +52,7 @@ def read(document: bytes) -> dict:
 
 
 def members(parent) -> dict:
+    """Checks keywords, private creators and the order of the elements, and returns the elements."""
     elements = {}
     for attribute in parent:
         tag, creator = attribute.get("tag"), attribute.get("privateCreator")

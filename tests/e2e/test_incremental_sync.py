@@ -52,7 +52,8 @@ class Archive:
         return {study["ID"]: study for study in studies}
 
     def content(self) -> dict[str, tuple]:
-        """Returns description, instance count and patient of each study. The REST API would return outdated attributes of overwritten studies."""
+        """Returns description, instance count and patient of each study, by QIDO-RS: the REST API returns outdated attributes of overwritten
+        studies."""
         fields = {"includefield": ["StudyDescription", "NumberOfStudyRelatedInstances", "PatientID"]}
         rows = self.session.get(f"{self.orthanc.dicomweb}/studies", params=fields, timeout=300).json()
         studies = {row["0020000D"]["Value"][0]: [row[tag]["Value"][0] for tag in ("00081030", "00201208", "00100020")] for row in rows}

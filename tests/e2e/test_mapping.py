@@ -21,13 +21,13 @@ class Differences:
     """Collects the differences in all studies, so that one run reports all of them."""
 
     def __init__(self):
-        self.differences: list[tuple] = []
+        self.entries: list[tuple] = []
         self.compared_count = 0
 
     def compare(self, path: tuple, actual, candidates: list) -> None:
         self.compared_count += 1
         if not any(equal(actual, candidate) for candidate in candidates):
-            self.differences.append((*path, actual, candidates[:2]))
+            self.entries.append((*path, actual, candidates[:2]))
 
 
 def without_display(coding: dict | None) -> dict | None:
@@ -134,9 +134,9 @@ def test_every_element_matches_the_files(fhir, orthanc, holdings):
         if response.status_code == 200:
             compare_study(differences, study, response.json())
         else:
-            differences.differences.append((study.uid, response.status_code, response.text))
-    reasons = [reason_for(holdings.studies[difference[0]], difference) for difference in differences.differences]
-    unexplained = [difference for difference, reason in zip(differences.differences, reasons) if reason is None]
+            differences.entries.append((study.uid, response.status_code, response.text))
+    reasons = [reason_for(holdings.studies[difference[0]], difference) for difference in differences.entries]
+    unexplained = [difference for difference, reason in zip(differences.entries, reasons) if reason is None]
     assert not unexplained, "\n".join(map(str, unexplained))
     assert differences.compared_count > 2500
     if orthanc.version.startswith("1.10."):
@@ -205,8 +205,8 @@ def test_every_patient_matches_the_files(fhir, orthanc, holdings):
         for element in ("name", "gender", "birthDate"):
             differences.compare((study.uid, element), patient.get(element), [elements[element] for elements in by_file])
     # Orthanc loses the escape sequences of names in ISO 2022 IR 13.
-    unexplained = [difference for difference in differences.differences if not (is_jis(holdings.studies[difference[0]]) and difference[1] == "name")]
+    unexplained = [difference for difference in differences.entries if not (is_jis(holdings.studies[difference[0]]) and difference[1] == "name")]
     assert not unexplained, "\n".join(map(str, unexplained))
     assert differences.compared_count > 300
     if orthanc.version.startswith("1.10."):
-        assert len(differences.differences) == 3
+        assert len(differences.entries) == 3

@@ -23,7 +23,7 @@ PATH = "/dicom-web/main/studies/1.2.3/bulkdata/1"
 
 
 class LargeFileArchive(Nginx):
-    """An archive that holds one large bulk data value."""
+    """An archive with one large bulk data value."""
 
     def __init__(self, folder: pathlib.Path, secure: bool = False):
         value = folder / "dicom-web" / "studies" / "1.2.3" / "bulkdata" / "1"
