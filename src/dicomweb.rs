@@ -1,18 +1,19 @@
-//! DICOMweb for viewers: searches and retrievals of one archive, or of all as one (PS3.18 chapters 8 to 10).
+//! DICOMweb for viewers: searches and retrievals of one archive, or of all archives as one (PS3.18 chapters 8 to 10).
 //!
-//! A request is read into typed parts, from which the request to an archive is built; the response streams back with its status
-//! and a few of its headers. An archive's error bodies and URLs never reach the client. Does not know FHIR. From the request to
-//! the response:
+//! A request is parsed into typed parts, from which the request to an archive is built. The response is streamed to the client
+//! with its status and a few of its headers. Error bodies and URLs of archives never reach the client. This module does not
+//! depend on FHIR. Its parts, from the request to the response:
 //!
-//! - [`federation`] is the entry: one archive by its id, or the aggregate root, where it locates the archives that hold a study
-//! - [`capabilities`] describes what is served
-//! - [`request`] reads the path, the query and the accepted media types, and rejects what an archive could read in another way
+//! - [`federation`] is the entry: one archive by its id, or the aggregate root, for which it locates the archives with a study
+//! - [`capabilities`] describes the resources that are served
+//! - [`request`] parses the path, the query and the accepted media types, and rejects requests that archives could interpret
+//!   differently
 //! - [`response_cache`] caches small responses that viewers request often
-//! - [`response_strategy`] decides whether a response is forwarded, or compared, synthesized or rendered here
-//! - [`proxy`] sends the request and forwards the response; [`url_rewrite`] replaces the archive's URLs in it
-//! - [`merged_search`] merges the rows of several archives, [`synthesis`] makes metadata, bulk data and counts, [`rendering`]
-//!   images
-//! - [`error`] lists the errors
+//! - [`response_strategy`] decides whether a response is forwarded, or whether the gateway compares, synthesizes or renders it
+//! - [`proxy`] sends the request and forwards the response; [`url_rewrite`] replaces the URLs of the archive in the response
+//! - [`merged_search`] merges the rows of several archives, [`synthesis`] synthesizes metadata, bulk data and counts, and
+//!   [`rendering`] renders images
+//! - [`error`] defines the errors
 
 mod capabilities;
 mod context;
@@ -29,7 +30,7 @@ mod response_strategy;
 mod synthesis;
 mod url_rewrite;
 
-pub use capabilities::allowed;
+pub use capabilities::options_response;
 pub use context::DicomwebContext;
 pub use error::DicomwebError;
 pub use federation::Federation;

@@ -115,11 +115,11 @@ impl http_server::Service for Service {
                 (label, response.unwrap_or_else(|_| Err(Failure::internal())))
             }
             Err(NoRoute::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
-                let allowed = match dialect {
+                let response = match dialect {
                     Dialect::Fhir => fhir::options_response(allow),
-                    Dialect::Dicomweb => dicomweb::allowed(allow),
+                    Dialect::Dicomweb => dicomweb::options_response(allow),
                 };
-                ("options", Ok(allowed))
+                ("options", Ok(response))
             }
             Err(no_route) => (label_of(no_route), Err(Failure::from(no_route))),
         };

@@ -1,7 +1,5 @@
-//! The Capabilities Description of a DICOMweb root (PS3.18 8.9 and Annex H), in WADL: which resources are served, with which
-//! parameters and media types.
-//!
-//! Describes what the gateway serves for every archive; it asks no archive.
+//! The Capabilities Description of a DICOMweb root (PS3.18 8.9 and Annex H), in WADL: the resources that the gateway serves for
+//! every archive, with their parameters and media types. It needs no request to an archive.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -13,13 +11,13 @@ use xml_escape::push_escaped;
 
 const MEDIA_TYPE: &str = "application/vnd.sun.wadl+xml";
 
-/// Other names of the same format.
+/// The media types that the client may accept.
 const ACCEPTABLE: [&str; 3] = [MEDIA_TYPE, "application/xml", "text/xml"];
 
-/// What a resource returns, and with which parameters.
+/// The kind of a resource, which determines its parameters and media types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResourceKind {
-    /// Rows that match these attributes, besides those of the levels above.
+    /// A search by these attributes, and by those of the higher levels.
     Search(&'static [&'static str]),
     Metadata,
     Instances,
@@ -27,7 +25,7 @@ enum ResourceKind {
     Rendered,
 }
 
-const OF_STUDIES: &[&str] = &[
+const STUDY_ATTRIBUTES: &[&str] = &[
     "StudyDate",
     "StudyTime",
     "AccessionNumber",
@@ -39,26 +37,26 @@ const OF_STUDIES: &[&str] = &[
     "StudyID",
 ];
 
-const OF_SERIES: &[&str] = &["Modality", "SeriesInstanceUID", "SeriesNumber"];
+const SERIES_ATTRIBUTES: &[&str] = &["Modality", "SeriesInstanceUID", "SeriesNumber"];
 
-const OF_INSTANCES: &[&str] = &["SOPClassUID", "SOPInstanceUID", "InstanceNumber"];
+const INSTANCE_ATTRIBUTES: &[&str] = &["SOPClassUID", "SOPInstanceUID", "InstanceNumber"];
 
 /// The resources (PS3.18 tables 10.4.1-1 to 10.4.1-6 and 10.6.1-1).
 const RESOURCES: [(&str, ResourceKind); 22] = [
-    ("studies", ResourceKind::Search(OF_STUDIES)),
-    ("series", ResourceKind::Search(OF_SERIES)),
-    ("instances", ResourceKind::Search(OF_INSTANCES)),
+    ("studies", ResourceKind::Search(STUDY_ATTRIBUTES)),
+    ("series", ResourceKind::Search(SERIES_ATTRIBUTES)),
+    ("instances", ResourceKind::Search(INSTANCE_ATTRIBUTES)),
     ("studies/{study}", ResourceKind::Instances),
     ("studies/{study}/metadata", ResourceKind::Metadata),
     ("studies/{study}/rendered", ResourceKind::Rendered),
     ("studies/{study}/thumbnail", ResourceKind::Rendered),
-    ("studies/{study}/series", ResourceKind::Search(OF_SERIES)),
-    ("studies/{study}/instances", ResourceKind::Search(OF_INSTANCES)),
+    ("studies/{study}/series", ResourceKind::Search(SERIES_ATTRIBUTES)),
+    ("studies/{study}/instances", ResourceKind::Search(INSTANCE_ATTRIBUTES)),
     ("studies/{study}/series/{series}", ResourceKind::Instances),
     ("studies/{study}/series/{series}/metadata", ResourceKind::Metadata),
     ("studies/{study}/series/{series}/rendered", ResourceKind::Rendered),
     ("studies/{study}/series/{series}/thumbnail", ResourceKind::Rendered),
-    ("studies/{study}/series/{series}/instances", ResourceKind::Search(OF_INSTANCES)),
+    ("studies/{study}/series/{series}/instances", ResourceKind::Search(INSTANCE_ATTRIBUTES)),
     ("studies/{study}/series/{series}/instances/{instance}", ResourceKind::Instances),
     ("studies/{study}/series/{series}/instances/{instance}/metadata", ResourceKind::Metadata),
     ("studies/{study}/series/{series}/instances/{instance}/rendered", ResourceKind::Rendered),
@@ -74,14 +72,14 @@ const RESOURCES: [(&str, ResourceKind); 22] = [
 
 impl ResourceKind {
     fn parameters(self) -> impl Iterator<Item = &'static str> {
-        let (first, own): (&[&str], &[&str]) = match self {
+        let (attributes, others): (&[&str], &[&str]) = match self {
             Self::Search(attributes) => {
                 (attributes, &["limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching"])
             }
             Self::Rendered => (&[], &["viewport", "window", "quality", "annotation", "iccprofile"]),
             Self::Metadata | Self::Instances | Self::Frames => (&[], &[]),
         };
-        first.iter().chain(own).copied().chain(["accept", "charset"])
+        attributes.iter().chain(others).copied().chain(["accept", "charset"])
     }
 
     fn media_types(self) -> &'static [&'static str] {
@@ -96,38 +94,38 @@ impl ResourceKind {
     }
 }
 
-/// The description of the root with the public URL `root`, for a client with these `headers`.
+/// Returns the description of the root with the public URL `root`, in the media type that `headers` accept.
 pub(super) fn describe(root: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
     let index = preferred(&ranges(headers), &ACCEPTABLE).ok_or(DicomwebError::NotAcceptable)?;
     let media_type = ACCEPTABLE.get(index).copied().unwrap_or(MEDIA_TYPE);
-    let mut response = with_type(HeaderValue::from_static(media_type), body::full(wadl(root)));
+    let mut response = with_type(HeaderValue::from_static(media_type), body::full(to_wadl(root)));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     Ok(response)
 }
 
-/// The response to OPTIONS of any other resource: its methods (RFC 9110 9.3.7).
-pub fn allowed(methods: &'static str) -> Response<Body> {
+/// Returns the response to OPTIONS for any other resource, with its methods (RFC 9110 9.3.7).
+pub fn options_response(methods: &'static str) -> Response<Body> {
     let mut response = Response::new(body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }
 
-fn wadl(root: &str) -> String {
+fn to_wadl(root: &str) -> String {
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<application xmlns=\"http://wadl.dev.java.net/2009/02\">\n<resources base=\"",
     );
     push_escaped(&mut text, root);
     text.push_str("/\">\n");
     for (path, kind) in RESOURCES {
-        open(&mut text, "resource", &[("path", path)]);
+        push_start_tag(&mut text, "resource", &[("path", path)]);
         text.push_str("<method name=\"GET\"><request>");
         for name in kind.parameters() {
-            empty(&mut text, "param", &[("name", name), ("style", "query")]);
+            push_empty_element(&mut text, "param", &[("name", name), ("style", "query")]);
         }
         text.push_str("</request><response status=\"200\">");
         for media_type in kind.media_types() {
-            empty(&mut text, "representation", &[("mediaType", media_type)]);
+            push_empty_element(&mut text, "representation", &[("mediaType", media_type)]);
         }
         text.push_str("</response></method></resource>\n");
     }
@@ -135,7 +133,7 @@ fn wadl(root: &str) -> String {
     text
 }
 
-fn open(text: &mut String, name: &str, attributes: &[(&str, &str)]) {
+fn push_start_tag(text: &mut String, name: &str, attributes: &[(&str, &str)]) {
     text.push('<');
     text.push_str(name);
     for (name, value) in attributes {
@@ -148,8 +146,8 @@ fn open(text: &mut String, name: &str, attributes: &[(&str, &str)]) {
     text.push('>');
 }
 
-fn empty(text: &mut String, name: &str, attributes: &[(&str, &str)]) {
-    open(text, name, attributes);
+fn push_empty_element(text: &mut String, name: &str, attributes: &[(&str, &str)]) {
+    push_start_tag(text, name, attributes);
     text.pop();
     text.push_str("/>");
 }
@@ -169,7 +167,7 @@ mod tests {
                 .replace("{instance}", "1.2.3.4")
                 .replace("{frames}", "1,2");
             let resource = Resource::parse(&concrete).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let is_as_described = match (kind, &resource) {
+            let is_served = match (kind, &resource) {
                 (ResourceKind::Search(attributes), Resource::Search(_)) => {
                     attributes.iter().all(|attribute| tag::parse(attribute).is_some())
                 }
@@ -178,12 +176,12 @@ mod tests {
                 (ResourceKind::Rendered, resource) => resource.is_for_people(),
                 _ => false,
             };
-            assert!(is_as_described, "{path}: {kind:?}");
+            assert!(is_served, "{path}: {kind:?}");
         }
     }
 
     #[test]
-    fn the_root_is_escaped() {
-        assert!(wadl("https://a/?x=\"&y").contains("base=\"https://a/?x=&quot;&amp;y/\""));
+    fn the_url_of_the_root_is_escaped() {
+        assert!(to_wadl("https://a/?x=\"&y").contains("base=\"https://a/?x=&quot;&amp;y/\""));
     }
 }

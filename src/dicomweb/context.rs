@@ -10,9 +10,9 @@ use super::response_cache::ResponseCache;
 pub struct DicomwebContext {
     /// The cached responses.
     pub response_cache: ResponseCache,
-    /// Limits of responses that are assembled here.
+    /// The limits of responses that the gateway assembles.
     pub limits: DicomwebLimits,
-    /// The pool in which images are rendered that the archive cannot render.
+    /// The permits for rendering images.
     pub render_pool: RenderPool,
     /// The comparison of the patients to whom archives assign one study.
     pub patients: PatientComparison,

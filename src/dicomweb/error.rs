@@ -1,7 +1,7 @@
-//! The errors of DICOMweb requests, in the gateway's own words. An archive's error body is never forwarded, as it
-//! may hold its URLs, stack traces and patients.
+//! The errors of DICOMweb requests. The error body of an archive is never forwarded, because it may contain URLs, stack traces
+//! and data of patients.
 //!
-//! Nothing here knows the status that the client gets; `crate::error` decides it for each variant.
+//! This module does not determine the status of the response; `crate::error` does, for each variant.
 
 use http::{HeaderMap, StatusCode};
 
@@ -16,7 +16,7 @@ pub enum DicomwebError {
     /// None of the media types that the client accepts is available.
     #[error("none of the media types in Accept is available for this resource")]
     NotAcceptable,
-    /// The archive's URI service is not configured.
+    /// The WADO-URI service of the archive is not configured.
     #[error(
         "the WADO-URI service of this archive is not configured; use WADO-RS, or ask the administrator to set wado_uri_url"
     )]
@@ -29,7 +29,7 @@ pub enum DicomwebError {
     /// No archive has the resource.
     #[error("no archive has this resource")]
     NotFound,
-    /// No archive holds all of a study.
+    /// No archive contains the whole study.
     #[error(
         "the study is split across several archives, and none has all of it; retrieve its series one by one"
     )]
@@ -37,27 +37,27 @@ pub enum DicomwebError {
     /// One Study Instance UID is assigned to different patients.
     #[error(
         "archives assign this Study Instance UID to different patients ({}); use /dicom-web/{{archive}}/studies to retrieve the study of one archive",
-        list(archives)
+        comma_separated(archives)
     )]
     PatientConflict {
         /// The archives that contain a study with this UID.
         archives: Vec<ArchiveId>,
     },
-    /// More rows than the limit would have to be scanned.
+    /// More rows than the limit would have to be read.
     #[error("more than {limit} rows would have to be read to answer this search; narrow it, or lower offset")]
     TooCostly {
-        /// The limit.
+        /// The maximum number of rows of one archive.
         limit: usize,
     },
-    /// Too many studies and series would have to be searched for attributes that the rows lack.
+    /// Too many studies and series would have to be searched to count their contents.
     #[error(
         "more than {limit} studies and series would have to be searched, as the archive does not count their contents; narrow the search, or lower limit"
     )]
     TooManyOpened {
-        /// The limit.
+        /// The maximum number of studies and series of one archive.
         limit: usize,
     },
-    /// The archive cannot match by it.
+    /// The archive cannot match by the attribute, because it does not provide the attribute.
     #[error(
         "searching by {0} is not supported, as the gateway computes it for an archive that does not provide it; omit it"
     )]
@@ -65,47 +65,47 @@ pub enum DicomwebError {
     /// The archive cannot be searched for such a value, and its rows cannot be compared with it.
     #[error("archive {0} {1}")]
     UnsearchableValue(ArchiveId, UnsearchableValue),
-    /// A task that several requests share ended unexpectedly.
+    /// A task of the gateway ended without a result.
     #[error("internal error; the gateway's log has details under the request ID of this response")]
     Interrupted,
-    /// The caller may not see everything.
+    /// The caller may see only some studies.
     #[error(
         "access to this archive is restricted to some of its studies, which DICOMweb requests cannot be checked for"
     )]
     Forbidden,
-    /// The path names no resource.
+    /// The path does not identify a resource.
     #[error(transparent)]
     Path(#[from] PathError),
     /// The query is rejected.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// The query cannot be decoded.
+    /// The query string cannot be decoded.
     #[error(transparent)]
     Encoding(#[from] crate::http::query::QueryStringError),
-    /// There are several images, and the client accepts a single one only.
+    /// There are several images, but the client accepts only a single one.
     #[error(
         "there are several images, and Accept takes a single one; accept multipart/related, or image/gif for the frames of one instance, or request one frame at .../frames/{{number}}/rendered"
     )]
     MultipleImages,
-    /// A rendering parameter that the gateway does not support.
+    /// The gateway does not support a rendering parameter.
     #[error(
         "rendering parameter {0} is not supported by the gateway, nor does the archive render this; omit it"
     )]
     UnsupportedRenderParameter(&'static str),
-    /// The maximum number of images is being rendered.
+    /// No permit for rendering became available in time.
     #[error("the gateway is rendering as many images as it can; try again later")]
     RenderPoolBusy,
-    /// The gateway cannot render it either.
+    /// The gateway cannot render the object.
     #[error(transparent)]
     Render(#[from] RenderError),
     /// The archive responded with a status other than success.
-    #[error("archive {archive} responded with status {}: {}", status.as_u16(), meaning(*status))]
+    #[error("archive {archive} responded with status {}: {}", status.as_u16(), status_meaning(*status))]
     Refused {
-        /// Which archive.
+        /// The archive.
         archive: ArchiveId,
-        /// Its status.
+        /// The status of its response.
         status: StatusCode,
-        /// Retry-After, in seconds.
+        /// The Retry-After of its response, in seconds.
         retry_after: Option<u32>,
     },
     /// The archive has the resource, but rejected every media type that the client accepts.
@@ -114,22 +114,22 @@ pub enum DicomwebError {
         status.as_u16()
     )]
     MediaTypesRejected {
-        /// Which archive.
+        /// The archive.
         archive: ArchiveId,
-        /// The first status that it rejected one with.
+        /// The status with which it rejected the first media type.
         status: StatusCode,
     },
-    /// The archive did not respond, or with something that cannot be forwarded.
+    /// The archive did not respond, or its response cannot be forwarded.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
 }
 
-fn list(archives: &[ArchiveId]) -> String {
+fn comma_separated(archives: &[ArchiveId]) -> String {
     let ids: Vec<_> = archives.iter().map(ArchiveId::as_str).collect();
     ids.join(", ")
 }
 
-fn meaning(status: StatusCode) -> &'static str {
+fn status_meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "it did not understand the request, or does not have the resource in an accepted media type",
         401 | 403 | 407 => "it rejected the gateway's credentials",
@@ -146,19 +146,19 @@ fn meaning(status: StatusCode) -> &'static str {
 }
 
 impl DicomwebError {
-    /// The archive responded with `status`, which is not a success.
+    /// Returns the error of a response of the archive with `status`, which is not a success.
     pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Self {
         Self::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
     }
 
-    /// The archive responded that it has nothing at this URL, with a success without content or with other content: the same as
-    /// its 404.
-    pub(super) fn not_held(archive: &Archive) -> Self {
+    /// Returns the same error as for a 404 of the archive. A success without content or with other content means that the archive
+    /// does not have the resource, too.
+    pub(super) fn not_found_at(archive: &Archive) -> Self {
         Self::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
     }
 
-    /// Whether the archive rejected the requested media types: archives respond with 400 as well as 406 to one that they do not
-    /// have.
+    /// Whether the archive rejected the requested media types. Archives respond to an unavailable media type with 400, 406 or
+    /// 415.
     pub(super) fn is_media_type_rejection(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 406 | 415),
@@ -167,10 +167,10 @@ impl DicomwebError {
         }
     }
 
-    /// Whether the same resource may still be available in another media type. An archive that fails for one, as one that
-    /// cannot transcode does with 500, may have another; an archive that cannot be reached, is overloaded, rejects the gateway,
-    /// or does not have the resource has it in none. A range is rejected for every media type.
-    pub(super) fn leaves_other_media_types(&self) -> bool {
+    /// Whether the archive may have the same resource in another media type. An archive that fails for one media type, such as
+    /// one that responds with 500 because it cannot transcode, may succeed for another. An archive that is unreachable or
+    /// overloaded, that rejects the gateway, the range or the resource, does so for every media type.
+    pub(super) fn is_specific_to_media_type(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
                 !matches!(status.as_u16(), 401 | 403 | 404 | 407 | 410 | 416 | 429 | 503)
@@ -187,13 +187,14 @@ impl DicomwebError {
         }
     }
 
-    /// Whether a proxy in front of the archive lost its response: the request may have broken the archive.
-    pub(super) fn is_of_lost_response(&self) -> bool {
+    /// Whether a gateway or proxy in front of the archive responded for it (RFC 9110 15.6.3 and 15.6.5). The request may have
+    /// caused a failure of the archive.
+    pub(super) fn is_from_intermediary(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 502 | 504))
     }
 
-    /// Whether the archive may lack the requested service: it responds as if there were no such resource, no such
-    /// method or no such media type, or with a media type that the client excludes.
+    /// Whether the archive may not support the requested service: it responds as if the resource, the method or the media type
+    /// did not exist, or with a media type that the client excludes.
     pub(super) fn is_unsupported_by_archive(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415 | 501),

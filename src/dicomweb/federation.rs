@@ -187,7 +187,7 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
     let resource = match request.target {
         Target::Resource(resource) => resource.clone(),
         Target::UriService => {
-            wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+            wado_uri::resource_of(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
         }
     };
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }

@@ -1,10 +1,10 @@
-//! How much may be read from an archive to assemble one response here.
+//! The limits of the rows and searches that the gateway needs to assemble one response.
 
 /// Limits of a response that the gateway assembles itself.
 #[derive(Debug, Clone, Copy)]
 pub struct DicomwebLimits {
-    /// Maximum rows of one archive that are compared for one response.
+    /// Maximum number of rows of one archive that are compared for one response.
     pub max_scan: usize,
-    /// Maximum studies and series of one archive that are searched to count their contents for one response.
+    /// Maximum number of studies and series of one archive whose contents are counted for one response.
     pub max_opened: usize,
 }

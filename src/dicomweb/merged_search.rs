@@ -1,10 +1,11 @@
-//! A search whose rows are compared or merged here: one list out of the lists of one or several archives (PS3.18 10.6), exact
-//! and bounded.
+//! Merges the lists of one or several archives into one list (PS3.18 10.6). Every page of the list is exact, and its size is
+//! limited.
 //!
-//! The list alternates between the archives: the first row of each in the order of the configuration, then the second of each,
-//! and so on. A UID belongs to the archive whose turn with it comes first; rows of it from other archives are omitted. So any
-//! page needs no more UIDs of any archive than the page's end, and the first page shows rows of every archive. Rows are as the
-//! archive wrote them, byte for byte but for URLs. A study that another archive assigns to another patient is not omitted.
+//! The list alternates between the archives: it contains the first row of each in the order of the configuration, then the second
+//! of each, and so on. If several archives return a row with the same UID, only the first of these rows is in the list, unless
+//! the rows are of studies of different patients. Therefore the number of rows that a page requires from each archive is
+//! limited by the end of the page, and the first page contains rows of every archive. The bytes of rows do not change, except
+//! for URLs and attributes that are added.
 
 use std::collections::HashMap;
 
@@ -31,55 +32,55 @@ use crate::http::query::decode;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, QidoQuery, SearchLevel, Synthesized};
 use http_messages::body::Body;
 
-/// A search whose rows are compared or merged here.
+/// The parameters of a search whose rows are compared or merged.
 #[derive(Debug)]
 pub(super) struct SearchRequest {
     pub(super) query: QidoQuery,
-    /// The format that the client gets.
+    /// The format of the response.
     pub(super) format: Format,
 }
 
 impl SearchRequest {
     pub(super) fn read(request: &DicomwebRequest<'_>, level: &SearchLevel) -> Result<Self, DicomwebError> {
         let pairs = decode(request.query.unwrap_or_default())?;
-        let search = query::search(level.clone(), &pairs)?;
+        let search = query::parse_search(level.clone(), &pairs)?;
         let accepted = Accepted::read(&search.common.headers_of(request), &Resource::Search(level.clone()));
         let format = accepted.ok_or(DicomwebError::NotAcceptable)?.preferred_format();
         Ok(Self { query: search.query, format })
     }
 
-    /// The response if no row is requested (PS3.18 8.3.4.4): no archive needs to be asked for it.
+    /// Returns the response if the limit is 0 (PS3.18 8.3.4.4). It needs no request to an archive.
     pub(super) fn without_rows(&self) -> Option<Response<Body>> {
         (self.query.window().0 == Some(0)).then(|| assembled::rows("[]", self.format))
     }
 }
 
-/// A page of the whole list.
+/// A page of the merged list.
 #[derive(Debug)]
-struct MergedList {
-    /// A JSON array.
+struct MergedPage {
+    /// The rows as a JSON array.
     text: String,
-    /// The list continues after the page.
-    more: bool,
-    /// Fuzzy matching was requested, and matching was literal.
+    /// Whether the list continues after the page.
+    has_more: bool,
+    /// Whether fuzzy matching was requested, but matching was literal.
     is_literal_only: bool,
 }
 
-/// The response to a search in all of `archives`. `public` is the public URL of their root.
+/// Responds to a search in all of `archives`. `public_url` is the public URL of their root.
 pub(super) async fn respond(
     archives: &[&Archive],
-    public: &str,
+    public_url: &str,
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
     context: &DicomwebContext,
 ) -> Result<Response<Body>, DicomwebError> {
     let search = SearchRequest::read(request, level)?;
-    let found = merge(archives, public, request.path, &search.query, context).await?;
-    let mut response = assembled::rows(found.text, search.format);
-    // PS3.18 8.3.4.4 and 8.3.4.2.
-    let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
-    let literal = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
-    for (applies, warning) in [(found.more, more), (found.is_literal_only, literal)] {
+    let page = merge(archives, public_url, request.path, &search.query, context).await?;
+    let mut response = assembled::rows(page.text, search.format);
+    // The texts of PS3.18 8.3.4.4 and 8.3.4.2.
+    let more_results = "299 dicomweb-gateway \"There are additional results that can be requested\"";
+    let literal_matching = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
+    for (applies, warning) in [(page.has_more, more_results), (page.is_literal_only, literal_matching)] {
         if applies {
             response.headers_mut().append(header::WARNING, HeaderValue::from_static(warning));
         }
@@ -87,15 +88,15 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-/// The page of rows of `archives` that `query` requests. `path` is the path of the request below the root, `public` the public
-/// URL of the root.
+/// Returns the page of rows of `archives` that `query` requests. `path` is the path of the request below the root, and
+/// `public_url` is the public URL of the root.
 async fn merge(
     archives: &[&Archive],
-    public: &str,
+    public_url: &str,
     path: &str,
     query: &QidoQuery,
     context: &DicomwebContext,
-) -> Result<MergedList, DicomwebError> {
+) -> Result<MergedPage, DicomwebError> {
     let limits = context.limits;
     let max_scan = limits.max_scan;
     for archive in archives {
@@ -107,9 +108,9 @@ async fn merge(
     if offset > max_scan {
         return Err(too_costly);
     }
-    // A page that ends beyond the rows that can be scanned is shorter than requested (PS3.18 8.3.4.4).
+    // A page that ends after the last row that may be read is shorter than requested (PS3.18 8.3.4.4).
     let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize)).min(max_scan);
-    // One row more than the page needs shows whether the list continues.
+    // One additional row shows whether the list continues after the page.
     let searches = archives.iter().map(|archive| read_first_rows(archive, query, end + 1, max_scan));
     let mut lists = try_join_all(searches).await.map_err(query_rejection)?;
     for (archive, list) in archives.iter().zip(&mut lists) {
@@ -120,7 +121,7 @@ async fn merge(
     }
     let patients = matches!(query.level(), SearchLevel::Studies).then_some(&context.patients);
     let order = alternate(archives, &lists, patients);
-    let more = order.len() > end || lists.iter().any(|list| list.has_more);
+    let has_more = order.len() > end || lists.iter().any(|list| list.has_more);
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
     let rows = complete(archives, &lists, page, query.level(), limits).await?;
@@ -128,7 +129,7 @@ async fn merge(
         .iter()
         .map(|archive| {
             let settings = archive.settings();
-            let urls = UrlMap::new(public, &settings.qido_url, &settings.wado_url, path);
+            let urls = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, path);
             Rewriter::new(urls, Syntax::Json)
         })
         .collect();
@@ -149,12 +150,11 @@ async fn merge(
     }
     text.push(']');
     let is_literal_only = lists.iter().any(|list| list.is_literal_only);
-    Ok(MergedList { text, more: limit.is_some() && more, is_literal_only })
+    Ok(MergedPage { text, has_more: limit.is_some() && has_more, is_literal_only })
 }
 
-/// The error of a search with the client's own query. An archive that rejects the query itself does so with the same status as
-/// below its own root, where the response is forwarded; its other statuses concern what the gateway adds: the media types, the
-/// paging.
+/// Converts the error of an archive. A status that concerns the query of the client is returned as if the response of the archive
+/// were forwarded. Other statuses concern the parts of the request that the gateway adds, which are media types and paging.
 fn query_rejection(error: DicomwebError) -> DicomwebError {
     match error {
         DicomwebError::Archive(ArchiveError { archive, kind: ArchiveErrorKind::Rejected(status) })
@@ -166,7 +166,7 @@ fn query_rejection(error: DicomwebError) -> DicomwebError {
     }
 }
 
-/// Whether a row belongs to the study or series of the URL: some archives return others too.
+/// Whether a row belongs to the study or series of the URL. Some archives return other rows too.
 fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     let parents = Parents::of_search(level);
     if parents.is_empty() || !archive.profile().synthesized.contains(Synthesized::Parents) {
@@ -175,7 +175,7 @@ fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     serde_json::from_str(&row.text).is_ok_and(|attributes| parents.matches(&attributes))
 }
 
-/// The rows of a page, each completed with the attributes that its archive omits.
+/// Returns the rows of a page, with the attributes that their archives omit.
 async fn complete(
     archives: &[&Archive],
     lists: &[FirstRows],
@@ -184,10 +184,10 @@ async fn complete(
     limits: DicomwebLimits,
 ) -> Result<Vec<Bytes>, DicomwebError> {
     let mut rows_by_archive = Vec::new();
-    for (number, archive) in archives.iter().enumerate() {
-        let rows = page.iter().filter(|position| position.archive == number);
+    for (index, archive) in archives.iter().enumerate() {
+        let rows = page.iter().filter(|position| position.archive == index);
         let rows =
-            rows.map(|position| Bytes::from(lists[number].rows[position.row].text.clone().into_string()));
+            rows.map(|position| Bytes::from(lists[index].rows[position.row].text.clone().into_string()));
         rows_by_archive.push(complete_rows(archive, limits, level, rows.collect()));
     }
     let mut rows_by_archive: Vec<_> =
@@ -195,23 +195,25 @@ async fn complete(
     Ok(page.iter().filter_map(|position| rows_by_archive[position.archive].next()).collect())
 }
 
-/// The position of a row of the merged list.
+/// The origin of a row of the merged list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MergePosition {
+    /// The index of the archive.
     archive: usize,
+    /// The index of the row in the list of the archive.
     row: usize,
 }
 
-/// Returns the positions of the merged list: the archives take turns, and a row is omitted if a row of another archive with its UID
-/// precedes it. `patients` compares the patients of studies: a row is not omitted for a row of another patient.
+/// Returns the origins of the rows of the merged list, which alternates between the archives. A row is omitted if a row of
+/// another archive with the same UID precedes it. If `patients` is not `None`, both rows must also belong to the same patient.
 fn alternate(
     archives: &[&Archive],
     lists: &[FirstRows],
     patients: Option<&PatientComparison>,
 ) -> Vec<MergePosition> {
-    let mut listed: HashMap<&str, Vec<MergePosition>> = HashMap::new();
+    let mut listed_by_uid: HashMap<&str, Vec<MergePosition>> = HashMap::new();
     let mut order = Vec::new();
-    let patient = |comparison: &PatientComparison, position: &MergePosition| {
+    let patient_of = |comparison: &PatientComparison, position: &MergePosition| {
         let text = &lists[position.archive].rows[position.row].text;
         comparison.patient(archives[position.archive].id(), text)
     };
@@ -219,17 +221,17 @@ fn alternate(
         for (archive, list) in lists.iter().enumerate() {
             let Some(row) = list.rows.get(turn) else { continue };
             let position = MergePosition { archive, row: turn };
-            let same_uid = listed.entry(&row.uid).or_default();
-            let of_others = || same_uid.iter().filter(|other| other.archive != archive);
+            let listed = listed_by_uid.entry(&row.uid).or_default();
+            let in_other_archives = || listed.iter().filter(|other| other.archive != archive);
             let is_omitted = match patients {
-                Some(comparison) if of_others().next().is_some() => {
-                    let own = patient(comparison, &position);
-                    of_others().any(|other| !own.contradicts(&patient(comparison, other)))
+                Some(comparison) if in_other_archives().next().is_some() => {
+                    let patient = patient_of(comparison, &position);
+                    in_other_archives().any(|other| !patient.contradicts(&patient_of(comparison, other)))
                 }
-                _ => of_others().next().is_some(),
+                _ => in_other_archives().next().is_some(),
             };
             if !is_omitted {
-                same_uid.push(position);
+                listed.push(position);
                 order.push(position);
             }
         }
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn archives_take_turns_and_a_uid_is_listed_once() {
+    fn the_list_alternates_between_archives_and_contains_each_uid_once() {
         let lists = [list(&[1, 2, 3]), list(&[7, 3, 8]), list(&[9])];
         assert_eq!(uids(&lists), ["1", "7", "9", "2", "3", "8"]);
         assert_eq!(alternate(&[], &lists, None)[4], MergePosition { archive: 1, row: 1 });
@@ -269,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_depends_on_no_rows_of_an_archive_beyond_its_end(
+        fn a_page_does_not_depend_on_rows_of_an_archive_after_the_end_of_the_page(
             lists in prop::collection::vec(prop::collection::vec(0_u8..30, 0..20), 1..4), end in 0_usize..25,
         ) {
             let whole: Vec<_> = lists.iter().map(|uids| list(uids)).collect();

@@ -1,10 +1,10 @@
-//! Renders images that the archive cannot render, from its objects (PS3.18 10.4.1.1.3 to 10.4.1.1.5).
+//! Renders images from the objects of an archive, if the archive cannot render them (PS3.18 10.4.1.1.3 to 10.4.1.1.5).
 //!
-//! A rendered resource of several frames is multipart, one image per part, or one GIF for the frames of one instance; a client
-//! that accepts neither gets 406, as one frame would look like all of them. A thumbnail shows the middle frame of the middle
-//! image, for a study of its largest series that has images.
+//! Several frames are rendered as a multipart body with one image per part, or as one GIF if they belong to one instance. If the
+//! client accepts neither, the response is 406, because a single frame would appear to be the whole resource. A thumbnail shows
+//! the middle frame of the middle image of a series; the thumbnail of a study shows its largest series with images.
 //!
-//! [`pool`] bounds the memory; the crate `dicom-render` does the work, on blocking threads.
+//! [`pool`] limits the memory. The crate `dicom-render` renders the images, on blocking threads.
 
 mod images;
 mod instances;
@@ -26,11 +26,11 @@ use params::RenderParameters;
 
 pub use pool::RenderPool;
 
-/// Renders the images that `request` asks for from the archive's objects. `public` is the archive's public URL.
+/// Renders the images that `request` requests. `public_url` is the public URL of the archive.
 pub(super) async fn render(
     archive: &Archive,
     pool: &RenderPool,
-    public: &str,
+    public_url: &str,
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
     let parameters = RenderParameters::read(request)?;
@@ -38,60 +38,60 @@ pub(super) async fn render(
         Resource::Rendered(objects) => {
             let instances = match objects {
                 DicomResource::Study(_) | DicomResource::Series(..) => {
-                    instances::images_in(archive, objects).await?
+                    instances::find_images(archive, objects).await?
                 }
                 DicomResource::Instance(..) | DicomResource::Frames(..) => vec![objects.clone()],
             };
-            let images = ImageSequence::new(archive, pool, public, request, parameters, instances);
+            let images = ImageSequence::new(archive, pool, public_url, request, parameters, instances);
             respond(images).await
         }
         Resource::Thumbnail(objects) => {
             let instance = match objects {
                 DicomResource::Study(_) | DicomResource::Series(..) => {
-                    instances::representative(archive, objects).await?
+                    instances::find_representative(archive, objects).await?
                 }
                 DicomResource::Instance(..) | DicomResource::Frames(..) => objects.clone(),
             };
-            let Some(format) = parameters.single else { return Err(DicomwebError::NotAcceptable) };
-            let mut open = OpenObject::read(archive, pool, request, &instance).await?;
-            let frame = match &instance {
+            let Some(format) = parameters.single_format else { return Err(DicomwebError::NotAcceptable) };
+            let mut object = OpenObject::fetch(archive, pool, request, &instance).await?;
+            let requested_frame = match &instance {
                 DicomResource::Frames(.., frames) => frames.first().copied(),
                 _ => None,
             };
-            let frame = frame.unwrap_or(open.frames().div_ceil(2));
-            Ok(single(open.render(frame, &parameters, format).await?, format))
+            let frame = requested_frame.unwrap_or(object.frame_count().div_ceil(2));
+            Ok(single_image_response(object.render(frame, &parameters, format).await?, format))
         }
         _ => Err(PathError::Unknown.into()),
     }
 }
 
-/// The single image, or all images as parts or as a GIF.
+/// Responds with the single image, or with all images as parts or as a GIF.
 async fn respond(mut images: ImageSequence) -> Result<Response<Body>, DicomwebError> {
     let parameters = images.parameters;
-    // The images of several instances are too many for a client that accepts a single image.
-    if !images.has_one_instance && parameters.parts.is_none() {
+    // Several instances have several images, and images of different instances are not combined as a GIF.
+    if !images.has_one_instance && parameters.part_format.is_none() {
         return Err(DicomwebError::MultipleImages);
     }
     images.open_next().await?;
     let is_single = images.is_single();
-    match (is_single, parameters.single, parameters.parts) {
+    match (is_single, parameters.single_format, parameters.part_format) {
         (true, Some(format), _) => {
             let image = images.next(format).await?.ok_or(RenderError::NoImage)?;
-            Ok(single(image.bytes, format))
+            Ok(single_image_response(image.bytes, format))
         }
         _ if images.has_one_instance && parameters.is_animated => {
-            let first = images.next(Format::Gif).await?.ok_or(RenderError::NoImage)?;
-            Ok(multiple::streamed(first, images, multiple::ImageLayout::Animation))
+            let first_image = images.next(Format::Gif).await?.ok_or(RenderError::NoImage)?;
+            Ok(multiple::stream_images(first_image, images, multiple::ImageLayout::Animation))
         }
         (_, _, Some(format)) => {
-            let first = images.next(format).await?.ok_or(RenderError::NoImage)?;
-            Ok(multiple::streamed(first, images, multiple::ImageLayout::parts(format)))
+            let first_image = images.next(format).await?.ok_or(RenderError::NoImage)?;
+            Ok(multiple::stream_images(first_image, images, multiple::ImageLayout::parts(format)))
         }
         (_, _, None) => Err(DicomwebError::MultipleImages),
     }
 }
 
-fn single(image: Vec<u8>, format: Format) -> Response<Body> {
+fn single_image_response(image: Vec<u8>, format: Format) -> Response<Body> {
     let mut response = Response::new(body::full(image));
     set_common_headers(response.headers_mut());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));

@@ -1,8 +1,8 @@
-//! Reads what a DICOMweb client asks for into typed parts, and rejects what an archive could read in another way (PS3.18 8.3, 9.4,
-//! 10.4 and 10.6).
+//! Parses a DICOMweb request into typed parts, and rejects parts that archives could interpret differently (PS3.18 8.3, 9.4, 10.4
+//! and 10.6).
 //!
-//! [`path`] reads the resource, [`query`] its parameters, [`wado_uri`] the parameters of the URI service, [`accept`] the media types.
-//! Nothing here sends a request.
+//! [`path`] parses the resource, [`query`] its parameters, [`wado_uri`] the parameters of the URI service, and [`accept`] the
+//! media types. This module sends no requests.
 
 pub(crate) mod accept;
 pub(crate) mod computed_attributes;
@@ -18,14 +18,14 @@ use path::Target;
 /// A request below `/dicom-web/{archive}/` or `/dicom-web/`.
 #[derive(Debug, Clone, Copy)]
 pub struct DicomwebRequest<'a> {
-    /// GET or HEAD.
+    /// The method: GET or HEAD.
     pub method: &'a Method,
-    /// What it is for.
+    /// The target that the path identifies.
     pub target: &'a Target,
-    /// The raw path that `target` was parsed from, without a leading slash; the gateway's URLs of this request contain it.
+    /// The raw path from which `target` was parsed, without a leading slash. URLs in the response contain it.
     pub path: &'a str,
     /// The raw query.
     pub query: Option<&'a str>,
-    /// All its headers; few of them are forwarded.
+    /// All headers of the request, few of which are forwarded.
     pub headers: &'a HeaderMap,
 }

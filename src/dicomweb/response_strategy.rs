@@ -1,8 +1,8 @@
-//! Decides how the response of one archive is obtained: forwarded, or compared, synthesized or rendered here if the archive
-//! cannot.
+//! Decides how the response of one archive is obtained: it is forwarded, or, if the archive does not support the request, its
+//! rows are compared or its resources synthesized or rendered.
 //!
-//! The choice is a function of the request and the archive's profile; it needs no request to the archive. `response_cache`
-//! caches responses.
+//! The decision depends only on the request and the profile of the archive. This module does not cache responses;
+//! `response_cache` does.
 
 use http::{HeaderValue, Response, header};
 
@@ -18,30 +18,31 @@ use super::{rendering, synthesis};
 use crate::upstream::{Archive, SearchLevel};
 use http_messages::body::Body;
 
-/// PS3.18 8.3.4.4: the list may be longer than the maximum, which is only known when it has been sent.
-const LIMIT_REDUCED: HeaderValue = HeaderValue::from_static(
+/// The warning of a list whose limit exceeds the maximum (PS3.18 8.3.4.4). The header is sent before the length of the list is
+/// known.
+const LIMIT_REDUCED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The limit was reduced to the maximum. There may be additional results that can be requested\"",
 );
 
 /// How the response is obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Strategy {
-    /// The archive's response is forwarded, without a fallback.
+    /// The response of the archive is forwarded, without a fallback.
     ForwardOnly,
-    /// The archive is searched for more than was requested, and its rows are compared here.
+    /// The query is widened, and the rows of the archive are compared with the requested values.
     CompareRows(SearchLevel),
-    /// The image is rendered here; only the object is requested from the archive.
+    /// The image is rendered from the object, which is requested from the archive.
     Render,
-    /// The resource is synthesized here from other resources of the archive.
+    /// The resource is synthesized from other resources of the archive.
     Synthesize,
-    /// The archive's response is forwarded, with its rows completed if they lack attributes.
+    /// The response of the archive is forwarded, and attributes that its rows lack are added.
     Forward {
-        /// The replacement if the archive lacks the service.
+        /// What replaces the response if the archive does not support the service.
         fallback: Option<Fallback>,
     },
 }
 
-/// The replacement of a response whose service the archive lacks.
+/// What replaces the response if the archive does not support a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fallback {
     Render,
@@ -52,7 +53,7 @@ impl Strategy {
     fn choose(
         archive: &Archive,
         request: &DicomwebRequest<'_>,
-        proxied: &ProxyRequest,
+        proxy_request: &ProxyRequest,
     ) -> Result<Self, DicomwebError> {
         let resource = match request.target {
             Target::UriService => return Ok(Self::ForwardOnly),
@@ -63,7 +64,7 @@ impl Strategy {
         {
             return Ok(Self::CompareRows(level.clone()));
         }
-        if proxied.is_rendered_by_gateway(archive) {
+        if proxy_request.is_rendered_by_gateway(archive) {
             return Ok(Self::Render);
         }
         if synthesis::replaces(archive, resource) {
@@ -88,79 +89,81 @@ pub(super) struct ArchiveResponses<'a> {
 impl ResponseSource for ArchiveResponses<'_> {
     async fn fetch(
         &self,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
-        respond(self.context, self.archive, public, request).await
+        respond(self.context, self.archive, public_url, request).await
     }
 }
 
-/// The response of `archive` to `request`. `public` is the archive's public URL.
+/// Responds to `request` from `archive`. `public_url` is the public URL of the archive.
 async fn respond(
     context: &DicomwebContext,
     archive: &Archive,
-    public: &str,
+    public_url: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
-    let proxied = ProxyRequest::read(archive, public, request)?;
+    let proxy_request = ProxyRequest::read(archive, public_url, request)?;
     if let Target::Resource(Resource::Search(level)) = request.target
         && let Some(empty) = SearchRequest::read(request, level)?.without_rows()
     {
         return Ok(empty);
     }
     let mut response = respond_as(
-        Strategy::choose(archive, request, &proxied)?,
+        Strategy::choose(archive, request, &proxy_request)?,
         context,
         archive,
-        public,
-        (request, &proxied),
+        public_url,
+        (request, &proxy_request),
     )
     .await?;
-    if proxied.is_limit_reduced && response.status().is_success() {
-        response.headers_mut().append(header::WARNING, LIMIT_REDUCED);
+    if proxy_request.is_limit_reduced && response.status().is_success() {
+        response.headers_mut().append(header::WARNING, LIMIT_REDUCED_WARNING);
     }
     Ok(response)
 }
 
-/// The response of `archive` that is obtained in that way.
+/// Responds to the request with `strategy`.
 async fn respond_as(
     strategy: Strategy,
     context: &DicomwebContext,
     archive: &Archive,
-    public: &str,
-    (request, proxied): (&DicomwebRequest<'_>, &ProxyRequest),
+    public_url: &str,
+    (request, proxy_request): (&DicomwebRequest<'_>, &ProxyRequest),
 ) -> Result<Response<Body>, DicomwebError> {
     let limits = context.limits;
     match strategy {
-        Strategy::ForwardOnly => fetch(archive, proxied).await,
+        Strategy::ForwardOnly => fetch(archive, proxy_request).await,
         Strategy::CompareRows(level) => {
-            merged_search::respond(&[archive], public, request, &level, context).await
+            merged_search::respond(&[archive], public_url, request, &level, context).await
         }
-        Strategy::Render => rendering::render(archive, &context.render_pool, public, proxied).await,
-        Strategy::Synthesize => synthesis::synthesize(archive, limits, proxied).await,
+        Strategy::Render => rendering::render(archive, &context.render_pool, public_url, proxy_request).await,
+        Strategy::Synthesize => synthesis::synthesize(archive, limits, proxy_request).await,
         Strategy::Forward { fallback } => {
-            let rejection = match forward(archive, proxied).await {
+            let rejection = match forward(archive, proxy_request).await {
                 Err(rejection) if rejection.is_unsupported_by_archive() => rejection,
-                response => return synthesis::complete_response(archive, limits, proxied, response?).await,
+                response => {
+                    return synthesis::complete_response(archive, limits, proxy_request, response?).await;
+                }
             };
             let replacement = match fallback {
                 Some(Fallback::Render) => {
-                    rendering::render(archive, &context.render_pool, public, proxied).await
+                    rendering::render(archive, &context.render_pool, public_url, proxy_request).await
                 }
-                Some(Fallback::Synthesize) => synthesis::synthesize(archive, limits, proxied).await,
+                Some(Fallback::Synthesize) => synthesis::synthesize(archive, limits, proxy_request).await,
                 None => return Err(rejection),
             };
             match replacement {
-                // The archive lacks the objects too, so its own rejection is more accurate.
-                Err(error) if is_missing(&error, fallback) => Err(rejection),
+                // The archive does not have the objects, so its rejection of the request is more accurate.
+                Err(error) if lacks_objects(&error, fallback) => Err(rejection),
                 replacement => replacement,
             }
         }
     }
 }
 
-/// Whether the objects that a replacement is made from are missing.
-fn is_missing(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
+/// Whether the archive does not have the objects from which a replacement is made.
+fn lacks_objects(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
     match fallback {
         Some(Fallback::Render) => matches!(error, DicomwebError::NotFound),
         Some(Fallback::Synthesize) => error.is_not_found(),
@@ -168,24 +171,25 @@ fn is_missing(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
     }
 }
 
-/// Whether the archive can only be searched for more than was requested, so that rows have to be compared here.
+/// Whether the query must be widened for the archive, so its rows must be compared with the requested values.
 fn needs_comparison(
     archive: &Archive,
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
 ) -> Result<bool, DicomwebError> {
     let narrowed = SearchRequest::read(request, level)?.query.narrowed_for(archive.profile());
-    let narrowed = narrowed.map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
+    let narrowed =
+        narrowed.map_err(|reason| DicomwebError::UnsearchableValue(archive.id().clone(), reason))?;
     Ok(!narrowed.filter.is_empty())
 }
 
-/// The archive's response; for a thumbnail that it lacks, its small rendered image.
-async fn forward(archive: &Archive, proxied: &ProxyRequest) -> Result<Response<Body>, DicomwebError> {
-    let in_json = synthesis::needs_completion(archive, proxied).then(|| proxied.in_json());
-    let proxied = in_json.as_ref().unwrap_or(proxied);
-    match fetch(archive, proxied).await {
-        Err(rejection) if rejection.is_unsupported_by_archive() => match proxied.thumbnail_fallback() {
-            Some(small) => fetch(archive, &small).await,
+/// Fetches the response of the archive. If the archive does not support thumbnails, it is requested to render a small image.
+async fn forward(archive: &Archive, proxy_request: &ProxyRequest) -> Result<Response<Body>, DicomwebError> {
+    let in_json = synthesis::needs_completion(archive, proxy_request).then(|| proxy_request.in_json());
+    let proxy_request = in_json.as_ref().unwrap_or(proxy_request);
+    match fetch(archive, proxy_request).await {
+        Err(rejection) if rejection.is_unsupported_by_archive() => match proxy_request.thumbnail_fallback() {
+            Some(small_image_request) => fetch(archive, &small_image_request).await,
             None => Err(rejection),
         },
         response => response,

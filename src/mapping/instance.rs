@@ -73,31 +73,33 @@ impl<'de> Deserialize<'de> for MappedInstance {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MappedInstance, A::Error> {
-                let mut facts = MappedInstance::default();
+                let mut instance = MappedInstance::default();
                 let mut titles: [Option<Box<str>>; 4] = Default::default();
                 while let Some(Member(tag)) = members.next_key()? {
                     match tag {
                         Some(tags::SOP_INSTANCE_UID) => {
-                            facts.uid = members.next_value::<FirstValue<'de>>()?.uid();
+                            instance.uid = members.next_value::<FirstValue<'de>>()?.uid();
                         }
                         Some(tags::SERIES_INSTANCE_UID) => {
-                            facts.series = first_uid(&mut members)?.map(Into::into);
+                            instance.series = first_uid(&mut members)?.map(Into::into);
                         }
-                        Some(tags::SOP_CLASS_UID) => facts.sop_class = first_uid(&mut members)?.map(intern),
+                        Some(tags::SOP_CLASS_UID) => {
+                            instance.sop_class = first_uid(&mut members)?.map(intern)
+                        }
                         Some(tags::INSTANCE_NUMBER) => {
-                            facts.number = members.next_value::<FirstValue<'de>>()?.number();
+                            instance.number = members.next_value::<FirstValue<'de>>()?.number();
                         }
                         Some(tags::IMAGE_LATERALITY) => {
-                            facts.laterality = members.next_value::<FirstValue<'de>>()?.laterality();
+                            instance.laterality = members.next_value::<FirstValue<'de>>()?.laterality();
                         }
                         Some(tags::NUMBER_OF_FRAMES) => {
-                            facts.frames = members
+                            instance.frames = members
                                 .next_value::<FirstValue<'de>>()?
                                 .number()
                                 .filter(|frames| *frames > 0);
                         }
                         Some(tags::SPECIMEN_DESCRIPTION_SEQUENCE) => {
-                            facts.specimens = specimens::specimen_items(members.next_value()?);
+                            instance.specimens = specimens::specimen_items(members.next_value()?);
                         }
                         Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
                             titles[0] = code_meaning(&members.next_value::<dicom_model::Element>()?);
@@ -112,8 +114,8 @@ impl<'de> Deserialize<'de> for MappedInstance {
                         _ => drop(members.next_value::<IgnoredAny>()?),
                     }
                 }
-                facts.title = titles.into_iter().find_map(|title| title);
-                Ok(facts)
+                instance.title = titles.into_iter().find_map(|title| title);
+                Ok(instance)
             }
         }
 

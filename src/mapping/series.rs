@@ -34,7 +34,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         instance: instances
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|facts| facts.into_resource(with_frame_counts))
+            .filter_map(|instance| instance.into_resource(with_frame_counts))
             .collect(),
         ..Series::default()
     }

@@ -20,10 +20,10 @@ pub(crate) async fn fetch(
     let mut rejections = Rejections::default();
     for attempt in request.attempts() {
         match send_attempt(archive, request, &attempt).await {
-            Err(rejection) if request.resource.is_for_people() && rejection.is_of_lost_response() => {
+            Err(rejection) if request.resource.is_for_people() && rejection.is_from_intermediary() => {
                 return Err(rejection);
             }
-            Err(rejection) if rejection.leaves_other_media_types() => rejections.add(rejection),
+            Err(rejection) if rejection.is_specific_to_media_type() => rejections.add(rejection),
             response => return response,
         }
     }

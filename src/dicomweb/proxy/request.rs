@@ -68,13 +68,13 @@ impl ProxyRequest {
         let mut is_limit_reduced = false;
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
-                let search = query::search(level, &pairs)?;
+                let search = query::parse_search(level, &pairs)?;
                 reject_computed_keys(archive, &search.query)?;
                 is_limit_reduced = search.is_limit_reduced;
                 (UpstreamRequest::search(search.query), None, Rendering::default(), search.common)
             }
             retrieved => {
-                let (rendering, common) = query::retrieval(&resource, &pairs)?;
+                let (rendering, common) = query::parse_retrieval(&resource, &pairs)?;
                 let thumbnail_substitute =
                     rendered_thumbnail(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
@@ -134,7 +134,7 @@ impl ProxyRequest {
     ) -> Result<Self, DicomwebError> {
         let settings = archive.settings();
         let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
-        let resource = wado_uri::resource(&object);
+        let resource = wado_uri::resource_of(&object);
         let accepted = Accepted::in_query(object.names("text/html"));
         let anonymous = object.is_anonymous().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;

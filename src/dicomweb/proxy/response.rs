@@ -61,8 +61,8 @@ pub(crate) async fn forward(
             *response.headers_mut() = forwarded_headers(&upstream.headers, &request.url_map, false);
             Ok(response)
         }
-        // Some archives return 204 if they do not hold the resource.
-        StatusCode::NO_CONTENT => Err(DicomwebError::not_held(archive)),
+        // Some archives return 204 if they do not have the resource.
+        StatusCode::NO_CONTENT => Err(DicomwebError::not_found_at(archive)),
         status => Err(DicomwebError::refused(archive, status, &upstream.headers)),
     }
 }
@@ -108,7 +108,7 @@ async fn forward_body(
     let is_gzip = ContentCoding::from_headers(&headers).map_err(unreadable)? == ContentCoding::Gzip;
     if essence(&content_type) == "text/html"
         && !is_text
-        && !(request.resource.is_for_people() && request.accepted.html)
+        && !(request.resource.is_for_people() && request.accepted.accepts_html)
     {
         return Err(unreadable("a web page"));
     }
@@ -139,8 +139,8 @@ async fn forward_body(
             start = read_to_first_row(archive, start, &mut source).await?;
             match is_empty_list(&start) {
                 Some(true) if request.is_search() => return Ok(no_match(request)),
-                // An empty list means that the archive does not hold the objects.
-                Some(true) => return Err(DicomwebError::not_held(archive)),
+                // An empty list means that the archive does not have the objects.
+                Some(true) => return Err(DicomwebError::not_found_at(archive)),
                 Some(false) | None => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Fetches objects and renders their frames, one object at a time, within the memory of a [`RenderPermit`].
+//! Fetches objects and renders their frames. Only one object is in memory at a time, within the limit of a [`RenderPermit`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,32 +18,34 @@ use crate::upstream::{Archive, DicomResource};
 use dicom_render::{Format, Image, RenderError};
 use http_messages::body::BoxError;
 
-/// One rendered image of several.
+/// A rendered image of a sequence.
 pub(super) struct RenderedImage {
-    /// Its public URL.
+    /// The public URL of the image.
     pub(super) location: String,
     pub(super) bytes: Vec<u8>,
 }
 
-/// The rendered images of instances, frame after frame. One object is in memory at a time.
+/// The rendered images of the frames of one or several instances, in order.
 pub(super) struct ImageSequence {
     pub(super) archive: Archive,
     pool: RenderPool,
-    public: String,
+    public_url: String,
     request: ProxyRequest,
     pub(super) parameters: RenderParameters,
     /// Whether there is only one instance.
     pub(super) has_one_instance: bool,
+    /// The instances that have not been fetched.
     instances: VecDeque<DicomResource>,
-    open: Option<(OpenObject, VecDeque<u32>)>,
+    /// The object in memory, and the numbers of its frames that have not been rendered.
+    current: Option<(OpenObject, VecDeque<u32>)>,
 }
 
 impl ImageSequence {
-    /// The images of `instances` that `request` asks for. `public` is the archive's public URL.
+    /// Creates the sequence of the images of `instances` that `request` requests. `public_url` is the public URL of the archive.
     pub(super) fn new(
         archive: &Archive,
         pool: &RenderPool,
-        public: &str,
+        public_url: &str,
         request: &ProxyRequest,
         parameters: RenderParameters,
         instances: Vec<DicomResource>,
@@ -51,71 +53,72 @@ impl ImageSequence {
         Self {
             archive: archive.clone(),
             pool: pool.clone(),
-            public: public.to_owned(),
+            public_url: public_url.to_owned(),
             request: request.clone(),
             parameters,
             has_one_instance: instances.len() == 1,
             instances: instances.into(),
-            open: None,
+            current: None,
         }
     }
 
-    /// Whether there is only one frame, of one instance. The instance must be open.
+    /// Whether the sequence has only one image. The first instance must have been opened.
     pub(super) fn is_single(&self) -> bool {
-        self.has_one_instance && self.open.as_ref().is_some_and(|(_, frames)| frames.len() == 1)
+        self.has_one_instance && self.current.as_ref().is_some_and(|(_, frames)| frames.len() == 1)
     }
 
-    /// Opens the next instance that is an image; if there are several, instances that are not images are skipped.
+    /// Opens the next instance. If there are several instances, those that are not images are skipped.
     pub(super) async fn open_next(&mut self) -> Result<(), DicomwebError> {
         while let Some(objects) = self.instances.pop_front() {
-            let open = match OpenObject::read(&self.archive, &self.pool, &self.request, &objects).await {
+            let object = match OpenObject::fetch(&self.archive, &self.pool, &self.request, &objects).await {
                 Err(DicomwebError::Render(RenderError::NoImage))
                     if !self.has_one_instance && matches!(objects, DicomResource::Instance(..)) =>
                 {
                     continue;
                 }
-                open => open?,
+                result => result?,
             };
             let frames = match objects {
                 DicomResource::Frames(.., frames) if !frames.is_empty() => frames.into(),
-                _ => (1..=open.image.frame_count()).collect(),
+                _ => (1..=object.frame_count()).collect(),
             };
-            self.open = Some((open, frames));
+            self.current = Some((object, frames));
             return Ok(());
         }
-        self.open = None;
+        self.current = None;
         Ok(())
     }
 
+    /// Renders the next image; returns `None` after the last image.
     pub(super) async fn next(&mut self, format: Format) -> Result<Option<RenderedImage>, DicomwebError> {
         loop {
-            if let Some((open, frames)) = &mut self.open
+            if let Some((object, frames)) = &mut self.current
                 && let Some(frame) = frames.pop_front()
             {
-                let bytes = open.render(frame, &self.parameters, format).await?;
-                let location = format!("{}/{}", self.public, open.instance.rendered_frame(frame));
+                let bytes = object.render(frame, &self.parameters, format).await?;
+                let location = format!("{}/{}", self.public_url, object.instance.rendered_frame_path(frame));
                 return Ok(Some(RenderedImage { location, bytes }));
             }
-            // Frees this object before the next one is fetched.
-            self.open = None;
+            // The memory of this object is freed before the next one is fetched.
+            self.current = None;
             self.open_next().await?;
-            if self.open.is_none() {
+            if self.current.is_none() {
                 return Ok(None);
             }
         }
     }
 
-    /// Releases the object; it is fetched again for the remaining frames.
+    /// Releases the memory of the current object, which is fetched again for the remaining frames.
     pub(super) fn release_object(&mut self) {
-        if let Some((OpenObject { instance, .. }, frames)) = self.open.take()
+        if let Some((OpenObject { instance, .. }, frames)) = self.current.take()
             && !frames.is_empty()
         {
-            self.instances.push_front(instance.frames(frames.into()));
+            self.instances.push_front(instance.into_frames(frames.into()));
         }
     }
 }
 
-/// An object, with the permit for the memory that it and its images take.
+/// An object in memory, with the permit for the memory of the object and its images.
 pub(super) struct OpenObject {
     permit: RenderPermit,
     file: Bytes,
@@ -124,13 +127,13 @@ pub(super) struct OpenObject {
 }
 
 impl OpenObject {
-    /// The number of its frames.
-    pub(super) fn frames(&self) -> u32 {
+    /// Returns the number of frames.
+    pub(super) fn frame_count(&self) -> u32 {
         self.image.frame_count()
     }
 
-    /// Fetches the instance that `objects` names or belongs to.
-    pub(super) async fn read(
+    /// Fetches the instance `objects`, or the instance of the frames `objects`.
+    pub(super) async fn fetch(
         archive: &Archive,
         pool: &RenderPool,
         request: &ProxyRequest,
@@ -138,20 +141,21 @@ impl OpenObject {
     ) -> Result<Self, DicomwebError> {
         let instance = InstanceReference::from_resource(objects).ok_or(PathError::Unknown)?;
         let mut permit = pool.acquire().await?;
-        let file = fetch_object(archive, &mut permit, &request.for_object(instance.objects())).await?;
+        let file = fetch_file(archive, &mut permit, &request.for_object(instance.to_resource())).await?;
         loop {
             let (file, limit) = (file.clone(), permit.limit());
-            let open = permit.run({
+            let opening = permit.run({
                 let file = file.clone();
                 move || Image::open(&file, limit)
             });
-            match open.await {
+            match opening.await {
                 Err(DicomwebError::Render(RenderError::TooLarge)) if permit.widen().await? => {}
                 image => return Ok(Self { image: Arc::new(image?), permit, file, instance }),
             }
         }
     }
 
+    /// Renders a frame, whose number begins with 1.
     pub(super) async fn render(
         &mut self,
         frame: u32,
@@ -172,8 +176,8 @@ impl OpenObject {
     }
 }
 
-/// The whole object, if its size is within the permit.
-async fn fetch_object(
+/// Fetches the file of a whole object; an error if it exceeds the memory of the permit.
+async fn fetch_file(
     archive: &Archive,
     permit: &mut RenderPermit,
     request: &ProxyRequest,
@@ -182,7 +186,7 @@ async fn fetch_object(
     let mut file = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|error| body_error(archive, &error))?.into_data() else { continue };
-        // A buffer that grows is copied at times, and then exists twice.
+        // While a buffer grows, the old and the new buffer are both in memory.
         while 2 * (file.len() + chunk.len()) > permit.limit() {
             if !permit.widen().await? {
                 return Err(RenderError::TooLarge.into());
@@ -193,6 +197,7 @@ async fn fetch_object(
     Ok(file.freeze())
 }
 
+/// Converts the error of the body of a response.
 fn body_error(archive: &Archive, error: &BoxError) -> DicomwebError {
     if let Some(StreamError::Archive(error)) = error.downcast_ref() {
         return error.clone().into();

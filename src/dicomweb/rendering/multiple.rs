@@ -1,8 +1,8 @@
-//! Several images in one response, as parts (RFC 2387) or as the frames of a GIF: each is rendered when the client has read the
-//! one before.
+//! Streams several images in one response, as parts (RFC 2387) or as the frames of a GIF. An image is rendered when the client
+//! has read the previous one.
 //!
-//! A slow client occupies neither the memory of an object nor a slot of the pool: both are released, and the object is fetched
-//! again when the client continues to read.
+//! While a client does not read, the memory of the object and the permit of the pool are released. The object is fetched again
+//! when the client continues.
 
 use std::time::Duration;
 
@@ -21,26 +21,29 @@ use dicom_render::{Animation, Format};
 use http_messages::body::{self, Body};
 use http_messages::multipart::writer::PartWriter;
 
-/// A client that reads takes an image within this time; fetching an object again costs about as much.
+/// Maximum time for which the object remains in memory while the client does not read. Fetching the object again takes about as
+/// long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A piece of the body.
 enum ImagePiece {
     Image(Bytes),
-    /// What follows the last image.
+    /// The bytes after the last image.
     End(Bytes),
 }
 
 type ImageResult = Result<ImagePiece, DicomwebError>;
 
-/// How several images are combined.
+/// The layout of a body with several images.
 pub(super) enum ImageLayout {
+    /// A multipart body with an image in `format` in each part.
     Parts { writer: PartWriter, format: Format },
+    /// An animated GIF.
     Animation,
 }
 
 impl ImageLayout {
-    /// One part per image, in `format`.
+    /// Creates a multipart layout for images in `format`.
     pub(super) fn parts(format: Format) -> Self {
         Self::Parts { writer: PartWriter::new(), format }
     }
@@ -60,12 +63,12 @@ impl ImageLayout {
         }
     }
 
-    /// An image as a part, or as frames of the animation.
+    /// Returns the bytes of an image as a part, or as a frame of the animation.
     fn append(&mut self, RenderedImage { location, bytes }: &RenderedImage, is_first: bool) -> Bytes {
         match self {
             Self::Parts { writer, format } => {
-                // An empty preamble (RFC 2046 5.1.1): so a line break is before every delimiter, for clients that look for
-                // both.
+                // The line break of an empty preamble (RFC 2046 5.1.1), for clients that require a line break before every
+                // delimiter.
                 let preamble = if is_first { "\r\n" } else { "" };
                 let headers = writer.begin_part(format.media_type(), Some(location));
                 [preamble.as_bytes(), headers.as_bytes(), bytes].concat().into()
@@ -75,7 +78,7 @@ impl ImageLayout {
         }
     }
 
-    /// The bytes after the last image.
+    /// Returns the bytes after the last image.
     fn end(self) -> Bytes {
         match self {
             Self::Parts { writer, .. } => writer.end().into(),
@@ -84,12 +87,16 @@ impl ImageLayout {
     }
 }
 
-/// A response of `first` and all further images of `images`.
-pub(super) fn streamed(first: RenderedImage, images: ImageSequence, layout: ImageLayout) -> Response<Body> {
+/// Returns a response with `first_image` and the remaining images of `images`.
+pub(super) fn stream_images(
+    first_image: RenderedImage,
+    images: ImageSequence,
+    layout: ImageLayout,
+) -> Response<Body> {
     let content_type = layout.content_type();
     let (sender, receiver) = mpsc::channel(1);
-    // The task ends when the body is dropped, because its receiver is dropped too.
-    tokio::spawn(feed(sender, first, images, layout));
+    // The task ends when the body is dropped, because the receiver is dropped with it.
+    tokio::spawn(feed(sender, first_image, images, layout));
     let pieces = stream::try_unfold(Some(receiver), receive).map_ok(Frame::data);
     let mut response = Response::new(body::streamed(StreamBody::new(pieces)));
     set_common_headers(response.headers_mut());
@@ -99,7 +106,7 @@ pub(super) fn streamed(first: RenderedImage, images: ImageSequence, layout: Imag
     response
 }
 
-/// The next piece, and the receiver of those after it.
+/// Receives the next piece, and returns it with the receiver for the following pieces.
 async fn receive(
     receiver: Option<Receiver<ImageResult>>,
 ) -> Result<Option<(Bytes, Option<Receiver<ImageResult>>)>, DicomwebError> {
@@ -113,14 +120,14 @@ async fn receive(
     }
 }
 
-/// Renders images as fast as the client reads them.
+/// Renders the images one after the other, and sends each before the next one is rendered.
 async fn feed(
     sender: Sender<ImageResult>,
-    first: RenderedImage,
+    first_image: RenderedImage,
     mut images: ImageSequence,
     mut layout: ImageLayout,
 ) {
-    let (mut next, mut is_first) = (Ok(Some(first)), true);
+    let (mut next, mut is_first) = (Ok(Some(first_image)), true);
     while let Ok(Some(image)) = &next {
         let piece = layout.append(image, is_first);
         is_first = false;

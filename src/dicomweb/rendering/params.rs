@@ -1,6 +1,6 @@
-//! The rendering parameters that the gateway supports: those of PS3.18 8.3.5.1, and the formats of 8.7.4.
+//! The rendering parameters that the gateway supports (PS3.18 8.3.5.1), and the formats that the client accepts (8.7.4).
 //!
-//! A window applies to grayscale images; it is ignored for color images, for which it has no meaning.
+//! A window applies only to grayscale images, and is ignored for color images.
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::request::{ProxyRequest, THUMBNAIL_SIZE};
@@ -13,11 +13,11 @@ use dicom_render::{Annotation, Appearance, Format, Viewport};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RenderParameters {
     pub(super) appearance: Appearance,
-    /// The format of a single image, if the client accepts one.
-    pub(super) single: Option<Format>,
-    /// The format of images as parts, if the client accepts a multipart body.
-    pub(super) parts: Option<Format>,
-    /// Whether the client prefers several frames as one animated image to parts.
+    /// The format of a single image, if the client accepts a single image.
+    pub(super) single_format: Option<Format>,
+    /// The format of the images in a multipart body, if the client accepts a multipart body.
+    pub(super) part_format: Option<Format>,
+    /// Whether the client prefers an animated GIF for several frames to a multipart body.
     pub(super) is_animated: bool,
 }
 
@@ -27,10 +27,10 @@ impl RenderParameters {
         if matches!(request.resource, Resource::Thumbnail(_)) {
             appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL_SIZE, THUMBNAIL_SIZE));
         }
-        let (single, parts, is_animated) = formats(&request.accepted.ranges);
-        match (single, parts) {
+        let (single_format, part_format, is_animated) = accepted_formats(&request.accepted.ranges);
+        match (single_format, part_format) {
             (None, None) => Err(DicomwebError::NotAcceptable),
-            _ => Ok(Self { appearance, single, parts, is_animated }),
+            _ => Ok(Self { appearance, single_format, part_format, is_animated }),
         }
     }
 }
@@ -52,29 +52,30 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
     })
 }
 
-/// The formats that a client accepts for a single image and for images as parts, and whether it prefers several frames as a GIF
-/// to parts. It does if it asks for images, but not if it accepts anything.
-fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
-    let single = preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
-    let of_parts = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
+/// Returns the formats that a client accepts for a single image and for the parts of a multipart body, and whether it prefers a
+/// GIF for several frames. It prefers a GIF if it accepts `image/gif` or `image/*`, but not if it accepts only `*/*`.
+fn accepted_formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
+    let single_format =
+        preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
+    let part_format_of = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
         _ if range.quality <= 0.0 => None,
-        // A client that accepts anything accepts parts too.
-        ("*/*", _) => single,
+        // `*/*` includes multipart bodies.
+        ("*/*", _) => single_format,
         ("multipart/related", None | Some("*/*" | "image/*")) => Some(Format::Jpeg),
         ("multipart/related", Some(inner)) => {
             Format::ALL.into_iter().find(|format| format.media_type() == inner)
         }
         _ => None,
     };
-    let mut parts: Vec<_> =
-        ranges.iter().filter_map(|range| Some((range.quality, of_parts(range)?))).collect();
-    parts.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    let parts = parts.first().copied();
-    let of_gif = |essence: &str| ranges.iter().find(|range| range.essence == essence);
-    let gif =
-        of_gif(Format::Gif.media_type()).or_else(|| of_gif("image/*")).map_or(0.0, |range| range.quality);
-    let is_animated = gif > 0.0 && parts.is_none_or(|(quality, _)| gif >= quality);
-    (single, parts.map(|(_, format)| format), is_animated)
+    let mut part_formats: Vec<_> =
+        ranges.iter().filter_map(|range| Some((range.quality, part_format_of(range)?))).collect();
+    part_formats.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    let part_format = part_formats.first().copied();
+    let range_of = |essence: &str| ranges.iter().find(|range| range.essence == essence);
+    let gif_range = range_of(Format::Gif.media_type()).or_else(|| range_of("image/*"));
+    let gif_weight = gif_range.map_or(0.0, |range| range.quality);
+    let is_animated = gif_weight > 0.0 && part_format.is_none_or(|(weight, _)| gif_weight >= weight);
+    (single_format, part_format.map(|(_, format)| format), is_animated)
 }
 
 #[cfg(test)]
@@ -83,40 +84,40 @@ mod tests {
     use crate::http::negotiation;
     use http::{HeaderMap, HeaderValue, header};
 
-    fn accepted(accept: &str) -> (Option<Format>, Option<Format>) {
-        let (single, parts, _) = accepted_with_animation(accept);
-        (single, parts)
+    fn formats(accept: &str) -> (Option<Format>, Option<Format>) {
+        let (single_format, part_format, _) = formats_and_animation(accept);
+        (single_format, part_format)
     }
 
-    fn accepted_with_animation(accept: &str) -> (Option<Format>, Option<Format>, bool) {
+    fn formats_and_animation(accept: &str) -> (Option<Format>, Option<Format>, bool) {
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
-        formats(&negotiation::ranges(&headers))
+        accepted_formats(&negotiation::ranges(&headers))
     }
 
     #[test]
     fn the_client_chooses_the_format_and_jpeg_is_the_default() {
         let (jpeg, png) = (Some(Format::Jpeg), Some(Format::Png));
-        assert_eq!(formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg, false));
-        assert_eq!(accepted("image/png"), (png, None));
-        assert_eq!(accepted("image/*"), (jpeg, None));
-        assert_eq!(accepted("image/png, image/jpeg;q=0.9"), (png, None));
-        assert_eq!(accepted("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
-        assert_eq!(accepted("image/gif;q=0.5, video/mp4"), (Some(Format::Gif), None));
-        assert_eq!(accepted("image/webp, video/mp4"), (None, None));
-        assert_eq!(accepted("multipart/related; type=\"image/png\""), (None, png));
+        assert_eq!(accepted_formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg, false));
+        assert_eq!(formats("image/png"), (png, None));
+        assert_eq!(formats("image/*"), (jpeg, None));
+        assert_eq!(formats("image/png, image/jpeg;q=0.9"), (png, None));
+        assert_eq!(formats("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
+        assert_eq!(formats("image/gif;q=0.5, video/mp4"), (Some(Format::Gif), None));
+        assert_eq!(formats("image/webp, video/mp4"), (None, None));
+        assert_eq!(formats("multipart/related; type=\"image/png\""), (None, png));
         assert_eq!(
-            accepted("multipart/related; type=image/jp2, multipart/related;q=0.1, image/jpeg"),
+            formats("multipart/related; type=image/jp2, multipart/related;q=0.1, image/jpeg"),
             (jpeg, jpeg)
         );
-        assert_eq!(accepted("*/*, image/jpeg;q=0"), (png, png));
+        assert_eq!(formats("*/*, image/jpeg;q=0"), (png, png));
     }
 
     #[test]
-    fn several_frames_are_one_animation_for_clients_that_ask_for_images() {
+    fn several_frames_are_a_gif_for_clients_that_accept_images() {
         for (accept, is_animated) in [
             ("image/gif", true),
             ("image/*", true),
-            // What browsers send for an image of a page.
+            // The header that browsers send for an image of a page.
             ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", true),
             ("multipart/related; type=image/jpeg, image/gif", true),
             ("multipart/related; type=image/jpeg, image/gif;q=0.9", false),
@@ -124,21 +125,21 @@ mod tests {
             ("image/png", false),
             ("*/*", false),
         ] {
-            assert_eq!(accepted_with_animation(accept).2, is_animated, "{accept}");
+            assert_eq!(formats_and_animation(accept).2, is_animated, "{accept}");
         }
     }
 
     #[test]
     fn unsupported_parameters_are_rejected_and_never_ignored() {
-        let with = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
-        assert!(matches!(with("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
-        assert_eq!(with("iccprofile", "no").unwrap(), Appearance::default());
-        let both = Annotation { patient: true, technique: true };
-        assert_eq!(with("annotation", "technique,patient").unwrap().annotation, both);
+        let parse = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
+        assert!(matches!(parse("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
+        assert_eq!(parse("iccprofile", "no").unwrap(), Appearance::default());
+        let full_annotation = Annotation { patient: true, technique: true };
+        assert_eq!(parse("annotation", "technique,patient").unwrap().annotation, full_annotation);
         assert_eq!(
-            with("annotation", "patient").unwrap().annotation,
-            Annotation { technique: false, ..both }
+            parse("annotation", "patient").unwrap().annotation,
+            Annotation { technique: false, ..full_annotation }
         );
-        assert_eq!(with("quality", "7").unwrap().quality, Some(7));
+        assert_eq!(parse("quality", "7").unwrap().quality, Some(7));
     }
 }

@@ -1,8 +1,7 @@
-//! Limits how many images are rendered at once, and how much memory they take together.
+//! Limits the number of images that are rendered at the same time, and the memory for all of them together.
 //!
-//! Half of the memory is divided into equal shares, one per permit. The other half is for one permit at a time that needs more
-//! than its share. Its holder waits for no other permit, so there is no deadlock, and all permits together never exceed the
-//! memory.
+//! Half of the memory is divided into equal shares, one per permit. The other half is available to one permit at a time that
+//! needs more than its share. The owner of this half does not wait for another permit, so there is no deadlock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,36 +11,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::dicomweb::error::DicomwebError;
 use dicom_render::RenderError;
 
-/// As long as a request waits for the permit of an archive.
+/// Maximum time that a request waits for a permit: the same time as for a permit of an archive.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// The permits; clones share them.
+/// A pool of permits for rendering. Clones share the same permits.
 #[derive(Debug, Clone)]
 pub struct RenderPool {
     permits: Arc<Semaphore>,
-    wide_permit: Arc<Semaphore>,
-    share: usize,
-    half: usize,
+    /// The permit for the half of the memory that is not divided.
+    extra_permit: Arc<Semaphore>,
+    /// The memory of one permit in bytes.
+    share_size: usize,
+    /// The memory of the extra permit in bytes.
+    extra_size: usize,
     max_wait: Duration,
 }
 
 impl RenderPool {
-    /// A pool of `parallelism` permits, at least 1, for `memory` bytes.
+    /// Creates a pool of `parallelism` permits, at least one, for `memory` bytes.
     pub fn new(memory: u64, parallelism: usize) -> Self {
         let permits = parallelism.clamp(1, Semaphore::MAX_PERMITS);
         let half = usize::try_from(memory / 2).unwrap_or(usize::MAX);
         Self {
             permits: Arc::new(Semaphore::new(permits)),
-            wide_permit: Arc::new(Semaphore::new(1)),
-            share: half / permits,
-            half,
+            extra_permit: Arc::new(Semaphore::new(1)),
+            share_size: half / permits,
+            extra_size: half,
             max_wait: MAX_WAIT,
         }
     }
 
-    /// A permit, as soon as one is free.
+    /// Waits for a permit.
     pub(super) async fn acquire(&self) -> Result<RenderPermit, DicomwebError> {
-        Ok(RenderPermit { pool: self.clone(), _permit: self.acquire_from(&self.permits).await?, wide: None })
+        Ok(RenderPermit { pool: self.clone(), _permit: self.acquire_from(&self.permits).await?, extra: None })
     }
 
     async fn acquire_from(
@@ -55,30 +57,31 @@ impl RenderPool {
     }
 }
 
-/// The permission to render; it is released when the last of its clones is dropped.
+/// A permit for rendering, which is released when its last clone is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct RenderPermit {
     pool: RenderPool,
     _permit: Arc<OwnedSemaphorePermit>,
-    wide: Option<Arc<OwnedSemaphorePermit>>,
+    extra: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl RenderPermit {
-    /// Bytes that the holder may use.
+    /// Returns the size in bytes of the memory that the owner may use.
     pub(super) fn limit(&self) -> usize {
-        if self.wide.is_some() { self.pool.share + self.pool.half } else { self.pool.share }
+        let extra_size = if self.extra.is_some() { self.pool.extra_size } else { 0 };
+        self.pool.share_size + extra_size
     }
 
-    /// Waits for more memory; returns whether the limit is higher than before.
+    /// Waits for more memory. Returns whether the limit has increased.
     pub(super) async fn widen(&mut self) -> Result<bool, DicomwebError> {
-        if self.wide.is_some() {
+        if self.extra.is_some() {
             return Ok(false);
         }
-        self.wide = Some(self.pool.acquire_from(&self.pool.wide_permit).await?);
+        self.extra = Some(self.pool.acquire_from(&self.pool.extra_permit).await?);
         Ok(true)
     }
 
-    /// Runs `work` on a blocking thread. The permit is held until it ends, also if the caller is canceled.
+    /// Runs `work` on a blocking thread. The permit is not released before `work` ends, even if the caller is canceled.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, RenderError> + Send + 'static,
@@ -125,25 +128,24 @@ mod tests {
     async fn a_decoder_that_panics_releases_its_permit() {
         let pool = RenderPool::new(1000, 1);
         let permit = pool.acquire().await.unwrap();
-        let broken = permit.run(|| -> Result<(), _> { panic!("a hostile stream") }).await;
-        assert!(matches!(broken, Err(DicomwebError::Render(RenderError::Malformed(_)))));
+        let result = permit.run(|| -> Result<(), _> { panic!("a malformed stream") }).await;
+        assert!(matches!(result, Err(DicomwebError::Render(RenderError::Malformed(_)))));
         drop(permit);
         assert!(pool.acquire().await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_permit_is_held_until_its_work_ends() {
+    async fn a_permit_is_not_released_before_its_work_ends() {
         let pool = RenderPool::new(1000, 1);
-        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (end_sender, end_receiver) = std::sync::mpsc::channel::<()>();
         let permit = pool.acquire().await.unwrap();
-        let work =
-            tokio::spawn(
-                async move { permit.run(move || wait.recv().map_err(|_| RenderError::NoImage)).await },
-            );
+        let work = tokio::spawn(async move {
+            permit.run(move || end_receiver.recv().map_err(|_| RenderError::NoImage)).await
+        });
         tokio::task::yield_now().await;
         work.abort();
         assert_eq!(pool.permits.available_permits(), 0);
-        go.send(()).unwrap();
+        end_sender.send(()).unwrap();
         assert!(pool.acquire().await.is_ok());
     }
 }

@@ -1,9 +1,8 @@
-//! The media types that a client accepts (PS3.18 8.7), and those that an archive is asked for.
+//! The media ranges that a client accepts (PS3.18 8.7), and those that are requested from an archive.
 //!
-//! Clients write media types in many ways: unquoted, in single quotes, with the transfer syntax inside the quotes, several with
-//! q values. Archives understand fewer: many accept only a single range and reject a list, or an alternative spelling. So each
-//! range is parsed and serialized in the form of the standard, and if an archive rejects the list, its ranges are requested one
-//! by one, the most preferred first.
+//! Clients write media ranges in many forms: without quotes, in single quotes, with the transfer syntax inside the quotes, as
+//! lists with weights. Archives support fewer forms, and many reject lists. Therefore each range is parsed and serialized in
+//! the form of the standard. If an archive rejects the list, its ranges are requested one by one, in the order of preference.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -12,7 +11,7 @@ use crate::http::negotiation::{self, MediaRange};
 use crate::upstream::DicomResource;
 use dicom_model::Uid;
 
-/// Maximum requests to an archive for one resource: enough for the image types that a browser lists.
+/// Maximum number of requests to an archive for one resource, which is sufficient for the image types that a browser lists.
 const MAX_ATTEMPTS: usize = 6;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
@@ -27,12 +26,12 @@ pub(crate) enum Format {
     Xml,
 }
 
-/// One attempt: the media types that an archive is asked for.
+/// The media types of one request to an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestedTypes {
-    /// The `Accept` header; if it is not set, the archive chooses.
+    /// The `Accept` header. If it is `None`, the archive chooses the media type.
     pub(crate) media_types: Option<HeaderValue>,
-    /// The archive is asked for a multipart body with a single part; the client gets the content of the part, with this type.
+    /// The media type of the only part of a multipart body. If it is not `None`, the client receives the content of this part.
     pub(crate) only_part: Option<&'static str>,
 }
 
@@ -45,26 +44,26 @@ impl RequestedTypes {
 /// The media types that a client accepts for one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Accepted {
-    /// The media types to request, in this order, until the archive accepts one of the requests.
+    /// The media types of the requests to the archive, which are sent in this order until the archive accepts one.
     attempts: Vec<RequestedTypes>,
-    /// For rows and metadata: the accepted formats, the most preferred first.
+    /// The accepted formats of rows and metadata, the most preferred one first.
     formats: Vec<Format>,
-    /// HTML is one of the ranges.
-    pub(crate) html: bool,
-    /// The ranges of the client in their order, including those with quality 0.
+    /// Whether one of the ranges is HTML.
+    pub(crate) accepts_html: bool,
+    /// The ranges of the client in their order, including those with weight 0.
     pub(crate) ranges: Vec<MediaRange>,
 }
 
 impl Accepted {
-    /// Reads the `Accept` headers of a request for `resource`; `None` if nothing that they list is available.
+    /// Parses the `Accept` headers of a request for `resource`; `None` if no accepted media type is available.
     pub(crate) fn read(headers: &HeaderMap, resource: &Resource) -> Option<Self> {
-        let accepts_anything = !headers.contains_key(http::header::ACCEPT);
-        let listed = negotiation::ranges(headers);
-        let ranges = negotiation::by_preference(listed.clone());
-        let html = ranges.iter().any(|range| range.essence == "text/html");
+        let has_no_accept = !headers.contains_key(http::header::ACCEPT);
+        let unsorted_ranges = negotiation::ranges(headers);
+        let ranges = negotiation::by_preference(unsorted_ranges.clone());
+        let accepts_html = ranges.iter().any(|range| range.essence == "text/html");
         if resource.is_text() {
             let mut formats = Vec::new();
-            for format in ranges.iter().filter_map(|range| format_of(range, &listed)) {
+            for format in ranges.iter().filter_map(|range| accepted_format(range, &unsorted_ranges)) {
                 if !formats.contains(&format) {
                     formats.push(format);
                 }
@@ -84,45 +83,52 @@ impl Accepted {
                 .into_iter()
                 .map(|format| RequestedTypes::from_media_types(Some(format)))
                 .collect();
-            return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges: listed });
+            return (!attempts.is_empty()).then_some(Self {
+                attempts,
+                formats,
+                accepts_html,
+                ranges: unsorted_ranges,
+            });
         }
-        if accepts_anything {
+        if has_no_accept {
             return Some(Self {
                 attempts: vec![RequestedTypes::from_media_types(None)],
                 formats: Vec::new(),
-                html,
-                ranges: listed,
+                accepts_html,
+                ranges: unsorted_ranges,
             });
         }
-        let serialized: Vec<_> =
-            ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
-        let (first, _) = serialized.first()?;
-        let mut attempts = vec![list_of(&serialized)];
+        let serialized: Vec<_> = ranges
+            .iter()
+            .filter_map(|range| Some((to_standard_form(range, resource)?, range.quality)))
+            .collect();
+        let (first_range, _) = serialized.first()?;
+        let mut accept_values = vec![join_ranges(&serialized)];
         if serialized.len() > 1 {
-            attempts.push(first.clone());
-            attempts.extend(serialized.iter().skip(1).map(|(range, _)| range.clone()));
-            attempts.dedup();
+            accept_values.push(first_range.clone());
+            accept_values.extend(serialized.iter().skip(1).map(|(range, _)| range.clone()));
+            accept_values.dedup();
         }
         let media_types =
-            attempts.iter().take(MAX_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
+            accept_values.iter().take(MAX_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
         let mut attempts: Vec<_> =
             media_types.map(|media_types| RequestedTypes::from_media_types(Some(media_types))).collect();
-        attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
-        Some(Self { attempts, formats: Vec::new(), html, ranges: listed })
+        attempts.extend(ranges.iter().find_map(|range| request_as_only_part(range, resource)));
+        Some(Self { attempts, formats: Vec::new(), accepts_html, ranges: unsorted_ranges })
     }
 
-    /// Rows or metadata in DICOM JSON, for responses that the gateway composes of several requests.
+    /// Returns DICOM JSON, for rows or metadata that the gateway processes.
     pub(crate) fn rows() -> Self {
         Self {
             attempts: vec![RequestedTypes::from_media_types(Some(JSON))],
             formats: vec![Format::Json],
-            html: false,
+            accepts_html: false,
             ranges: Vec::new(),
         }
     }
 
-    /// A whole object in its stored transfer syntax, without a multipart body. Every archive supports multipart; some do not
-    /// know `*`, and choose the transfer syntax on their own if none is given.
+    /// Returns the media types of a whole object in its stored transfer syntax. Every archive supports multipart bodies. Some
+    /// archives do not support `transfer-syntax=*`, so the last request has no transfer syntax.
     pub(crate) fn object() -> Self {
         let attempt = |media_types| RequestedTypes {
             media_types: Some(HeaderValue::from_static(media_types)),
@@ -136,23 +142,22 @@ impl Accepted {
         Self {
             attempts: attempts.map(attempt).to_vec(),
             formats: Vec::new(),
-            html: false,
+            accepts_html: false,
             ranges: Vec::new(),
         }
     }
 
-    /// For requests to the archive without an `Accept` header: the media types are in the query, or the archive chooses one. `html` is
-    /// whether the query lists HTML.
-    pub(crate) fn in_query(html: bool) -> Self {
+    /// Returns no media types, for a request whose query contains them. `accepts_html` is whether one of them is HTML.
+    pub(crate) fn in_query(accepts_html: bool) -> Self {
         Self {
             attempts: vec![RequestedTypes::from_media_types(None)],
             formats: Vec::new(),
-            html,
+            accepts_html,
             ranges: Vec::new(),
         }
     }
 
-    /// The media types to request from the archive, in this order.
+    /// Returns the media types of the requests to the archive, in the order in which they are sent.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = RequestedTypes> + use<> {
         self.attempts.clone().into_iter()
     }
@@ -162,41 +167,43 @@ impl Accepted {
         self.formats.contains(&format)
     }
 
-    /// Whether the client excludes `content_type`: the most specific range that matches it has quality 0.
+    /// Whether the client excludes `content_type`: the most specific range that matches it has weight 0.
     pub(crate) fn excludes(&self, content_type: &str) -> bool {
         excludes(&self.ranges, content_type)
     }
 
-    /// The preferred format of rows or metadata.
+    /// Returns the preferred format of rows or metadata.
     pub(crate) fn preferred_format(&self) -> Format {
         self.formats.first().copied().unwrap_or(Format::Json)
     }
 }
 
-/// Whether the most specific of `ranges` that matches `content_type` has quality 0 (RFC 9110 12.4.2, 12.5.1). A range with a
-/// `type` or `transfer-syntax` parameter matches only content with the same value, and is more specific than one without. `*/*;q=0`
-/// is treated as if it were absent. A type is not excluded merely because it is not listed: clients expect DICOM JSON for
+/// Whether the most specific of `ranges` that matches `content_type` has weight 0 (RFC 9110 12.4.2, 12.5.1). A range with a
+/// `type` or `transfer-syntax` parameter matches only content with the same value, and is more specific than a range without.
+/// `*/*;q=0` has no effect. A type that no range matches is not excluded, because clients expect DICOM JSON for
 /// `application/json`.
 fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
-    let Some(sent) = MediaRange::parse(content_type) else { return false };
-    let agrees = |of_range: Option<&str>, of_sent: Option<&str>| of_range.is_none() || of_range == of_sent;
+    let Some(content) = MediaRange::parse(content_type) else { return false };
+    let is_match =
+        |in_range: Option<&str>, in_content: Option<&str>| in_range.is_none() || in_range == in_content;
     let matching = ranges.iter().filter(|range| {
         range.essence != "*/*"
-            && range.covers(&sent.essence)
-            && agrees(inner_type(range).as_deref(), inner_type(&sent).as_deref())
-            && agrees(transfer_syntax(range), transfer_syntax(&sent))
+            && range.covers(&content.essence)
+            && is_match(inner_type(range).as_deref(), inner_type(&content).as_deref())
+            && is_match(transfer_syntax(range), transfer_syntax(&content))
     });
     let specificity = |range: &&MediaRange| {
         (range.specificity(), inner_type(range).is_some(), transfer_syntax(range).is_some())
     };
-    // Of equally specific ranges the first applies; `max_by_key` returns the last.
+    // The first of equally specific ranges applies, but `max_by_key` returns the last.
     matching.rev().max_by_key(specificity).is_some_and(|range| range.quality <= 0.0)
 }
 
-/// The format of rows and metadata that a range accepts. For a wildcard, this is the first format that no range in `listed` excludes.
-fn format_of(range: &MediaRange, listed: &[MediaRange]) -> Option<Format> {
-    let accepts_json = || !excludes(listed, "application/dicom+json");
-    let accepts_xml = || !excludes(listed, "multipart/related; type=\"application/dicom+xml\"");
+/// Returns the format of rows and metadata that `range` accepts and `all_ranges` do not exclude. For `*/*`, this is the first
+/// format that is not excluded.
+fn accepted_format(range: &MediaRange, all_ranges: &[MediaRange]) -> Option<Format> {
+    let accepts_json = || !excludes(all_ranges, "application/dicom+json");
+    let accepts_xml = || !excludes(all_ranges, "multipart/related; type=\"application/dicom+xml\"");
     named_format(range)
         .filter(|format| match format {
             Format::Json => accepts_json(),
@@ -205,7 +212,7 @@ fn format_of(range: &MediaRange, listed: &[MediaRange]) -> Option<Format> {
         .or_else(|| (range.essence == "*/*" && accepts_xml()).then_some(Format::Xml))
 }
 
-/// The format of rows and metadata that a range names, or that `*/*` means.
+/// Returns the format of rows and metadata that a range names; JSON for a wildcard.
 fn named_format(range: &MediaRange) -> Option<Format> {
     match range.essence.as_str() {
         "multipart/related" => match inner_type(range).as_deref() {
@@ -221,14 +228,14 @@ fn named_format(range: &MediaRange) -> Option<Format> {
     }
 }
 
-/// The `type` of a multipart range, in lower case and without the parameters that older viewers append to it.
+/// Returns the `type` of a multipart range, in lower case and without the parameters that some viewers append to it.
 pub(crate) fn inner_type(range: &MediaRange) -> Option<String> {
     let text = range.parameter("type")?.trim_matches('\'');
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// A range in the form of PS3.18 8.7.4, without its quality; `None` if it is not a media type.
-fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
+/// Returns a range in the form of PS3.18 8.7.4, without its weight; `None` if the range is invalid.
+fn to_standard_form(range: &MediaRange, resource: &Resource) -> Option<String> {
     if !is_media_range(&range.essence) {
         return None;
     }
@@ -253,9 +260,9 @@ fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
     Some(text)
 }
 
-/// For a range that accepts a single object: the same object as the only part of a multipart body, which every archive
-/// supports.
-fn only_part(range: &MediaRange, resource: &Resource) -> Option<RequestedTypes> {
+/// Returns the media types that request the object of a single part range as the only part of a multipart body, which every
+/// archive supports; `None` for any other range.
+fn request_as_only_part(range: &MediaRange, resource: &Resource) -> Option<RequestedTypes> {
     let media_type = match resource {
         Resource::Whole(DicomResource::Instance(..)) => "application/dicom",
         Resource::Whole(DicomResource::Frames(.., frames)) if frames.len() == 1 => "application/octet-stream",
@@ -275,17 +282,17 @@ fn only_part(range: &MediaRange, resource: &Resource) -> Option<RequestedTypes> 
     Some(RequestedTypes { media_types: HeaderValue::from_str(&parts).ok(), only_part: Some(media_type) })
 }
 
-/// The transfer syntax of a range: a parameter of its own, or inside the quotes of `type`.
+/// Returns the transfer syntax of a range, which is a parameter of the range or inside the quotes of `type`.
 pub(crate) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
-    let inside = || {
+    let in_type = || {
         let mut parameters = range.parameter("type")?.split(';').skip(1);
         parameters.find_map(|part| part.trim().strip_prefix("transfer-syntax="))
     };
-    Some(range.parameter("transfer-syntax").or_else(inside)?.trim_matches(['\'', '"', ' ']))
+    Some(range.parameter("transfer-syntax").or_else(in_type)?.trim_matches(['\'', '"', ' ']))
 }
 
-/// The media type that replaces `*/*` in the `type` parameter (PS3.18 table 8.7.3-1: the default of each resource), because
-/// archives do not know `*/*`.
+/// Returns the media type that replaces `*/*` in the `type` parameter, because archives do not support `*/*`: the default of the
+/// resource (PS3.18 table 8.7.3-1).
 fn default_type(resource: &Resource) -> &'static str {
     match resource {
         Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => "application/octet-stream",
@@ -293,23 +300,25 @@ fn default_type(resource: &Resource) -> &'static str {
     }
 }
 
-fn list_of(ranges: &[(String, f32)]) -> String {
-    let weighted = |(range, quality): &(String, f32)| {
-        if *quality < 1.0 { format!("{range};q={quality:.3}") } else { range.clone() }
+/// Joins ranges and their weights into a list. A single range needs no weight.
+fn join_ranges(ranges: &[(String, f32)]) -> String {
+    let with_weight = |(range, weight): &(String, f32)| {
+        if *weight < 1.0 { format!("{range};q={weight:.3}") } else { range.clone() }
     };
     match ranges {
-        [(only, _)] => only.clone(),
-        ranges => ranges.iter().map(weighted).collect::<Vec<_>>().join(", "),
+        [(range, _)] => range.clone(),
+        ranges => ranges.iter().map(with_weight).collect::<Vec<_>>().join(", "),
     }
 }
 
-/// `type/subtype` of RFC 9110 8.3.1.
+/// Whether the text is a media range without parameters (RFC 9110 12.5.1).
 fn is_media_range(text: &str) -> bool {
-    let token = |part: &str| {
+    let is_token = |part: &str| {
         !part.is_empty()
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-*".contains(&byte))
     };
-    text.len() <= 128 && text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+    text.len() <= 128
+        && text.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 #[cfg(test)]

@@ -1,31 +1,31 @@
 //! Parses paths of the search and retrieve resources (PS3.18 tables 10.4.1-1 to 10.4.1-6 and 10.6.1-1) and of the URI service
-//! (chapter 9), from the path after `/dicom-web/{archive}/` or `/dicom-web/`, whose safe escapes are decoded.
+//! (chapter 9). The input is the path after `/dicom-web/{archive}/` or `/dicom-web/`, in which safe escapes are decoded.
 //!
-//! Nothing else is decoded and nothing is normalized: archives resolve `..`, `//` and escapes each in their own way, so that a path
-//! which is forwarded without being parsed leads to another patient's study or to the archive's own administration. The result
-//! is a [`Target`]; the upstream path is built from it.
+//! No other escapes are decoded, and the path is not normalized. Archives resolve `..`, `//` and escapes differently, so a path
+//! that is forwarded without parsing could lead to the study of another patient or to the administration of the archive. The
+//! result is a [`Target`], from which the upstream path is built.
 
 use crate::upstream::{DicomResource, PathSegment, Rendering, Retrieval, SearchLevel};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
 
-/// Maximum frames in a list; a request without a list returns all frames.
+/// Maximum number of frames in a list. A request without a list returns all frames.
 const MAX_FRAMES: usize = 1000;
 
-/// No bulkdata path of any archive is as deep.
+/// Maximum number of segments of a bulk data path. The paths of all known archives are shorter.
 const MAX_BULKDATA_DEPTH: usize = 16;
 
-/// The first segments under which archives keep large values: the standard's two, and Orthanc's.
-const BULKDATA: [&str; 3] = ["bulkdata", "bulk", "pixeldata"];
+/// The first segments of bulk data paths: `bulkdata` and `pixeldata` of the standard, and `bulk` of Orthanc.
+const BULKDATA_SEGMENTS: [&str; 3] = ["bulkdata", "bulk", "pixeldata"];
 
 /// The path of the URI service after `/dicom-web/{archive}/` and after `/dicom-web/`.
 const URI_SERVICE: &str = "wado";
 
-/// What a request is for, according to its path.
+/// The target of a request, according to its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A resource of the Studies Service (PS3.18 chapter 10).
     Resource(Resource),
-    /// The URI Service (PS3.18 chapter 9), whose query names the object.
+    /// The URI Service (PS3.18 chapter 9), whose query identifies the object.
     UriService,
 }
 
@@ -39,24 +39,24 @@ impl Target {
 /// A resource of the Studies Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
-    /// Something to search in.
+    /// The objects of a level, which are searched.
     Search(SearchLevel),
-    /// Objects, frames or large values.
+    /// Whole objects, or their frames.
     Whole(DicomResource),
-    /// Attributes of objects.
+    /// The metadata of objects.
     Metadata(DicomResource),
-    /// Images or documents for people.
+    /// Rendered images or documents.
     Rendered(DicomResource),
-    /// Small images for people.
+    /// Small rendered images.
     Thumbnail(DicomResource),
-    /// A large value, where the archive keeps it.
+    /// Bulk data of objects, and the path of the value below them.
     Bulkdata(DicomResource, Vec<PathSegment>),
 }
 
-/// Why a path is not a resource.
+/// Why a path does not identify a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// The path contains a byte or a segment that no DICOMweb path has.
+    /// The path contains a byte or a segment that does not occur in DICOMweb paths.
     #[error(
         "the path contains something that no DICOMweb path has: an escape, a dot segment, an empty segment, or a character other than letters, digits and . , _ -"
     )]
@@ -81,10 +81,12 @@ pub enum PathError {
 impl Resource {
     /// Parses the path after `/dicom-web/{archive}/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-');
-        let dots = |segment: &&str| segment.bytes().all(|byte| byte == b'.');
+        let is_legal =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b',' | b'_' | b'-');
+        // The segment is empty, a dot segment, or consists of more dots.
+        let has_only_dots = |segment: &&str| segment.bytes().all(|byte| byte == b'.');
         let segments: Vec<&str> = path.split('/').collect();
-        if !path.bytes().all(|byte| byte == b'/' || legal(byte)) || segments.iter().any(dots) {
+        if !path.bytes().all(is_legal) || segments.iter().any(has_only_dots) {
             return Err(PathError::Illegal);
         }
         match segments.as_slice() {
@@ -93,15 +95,15 @@ impl Resource {
             ["instances"] => Ok(Self::Search(SearchLevel::AllInstances)),
             ["studies", study, rest @ ..] => {
                 let study = StudyUid::parse(study).map_err(|_| PathError::InvalidUid("studies"))?;
-                below_study(study, rest)
+                parse_below_study(study, rest)
             }
             _ => Err(PathError::Unknown),
         }
     }
 
-    /// Whether `path` names a study, a series or an instance, as RetrieveURL does in every row. Ten times as fast as
-    /// [`parse`](Self::parse).
-    pub(crate) fn is_of_objects(path: &str) -> bool {
+    /// Whether `path` identifies a study, a series or an instance, like the RetrieveURL of every row. This is ten times as fast
+    /// as [`parse`](Self::parse).
+    pub(crate) fn is_objects_path(path: &str) -> bool {
         let mut segments = path.split('/').peekable();
         for level in ["studies", "series", "instances"] {
             if segments.next() != Some(level) || !segments.next().is_some_and(Uid::is_legal) {
@@ -114,7 +116,7 @@ impl Resource {
         false
     }
 
-    /// Its retrieval, with the parameters `rendering` if it is a rendered resource; `None` for a search.
+    /// Returns the retrieval of the resource, with the parameters `rendering` if the resource is rendered; `None` for a search.
     pub fn retrieval(self, rendering: Rendering) -> Option<Retrieval> {
         match self {
             Self::Search(_) => None,
@@ -126,7 +128,7 @@ impl Resource {
         }
     }
 
-    /// Its study; `None` for a search across studies.
+    /// Returns the study of the resource; `None` for a search across studies.
     pub fn study(&self) -> Option<&StudyUid> {
         match self {
             Self::Search(SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances) => None,
@@ -154,30 +156,30 @@ impl Resource {
     }
 }
 
-fn below_study(study: StudyUid, rest: &[&str]) -> Result<Resource, PathError> {
+fn parse_below_study(study: StudyUid, rest: &[&str]) -> Result<Resource, PathError> {
     match rest {
         ["series"] => Ok(Resource::Search(SearchLevel::Series { study })),
         ["instances"] => Ok(Resource::Search(SearchLevel::Instances { study })),
         ["series", series, rest @ ..] => {
             let series = SeriesUid::parse(series).map_err(|_| PathError::InvalidUid("series"))?;
-            below_series(study, series, rest)
+            parse_below_series(study, series, rest)
         }
-        rest => of_objects(DicomResource::Study(study), rest),
+        rest => objects_resource(DicomResource::Study(study), rest),
     }
 }
 
-fn below_series(study: StudyUid, series: SeriesUid, rest: &[&str]) -> Result<Resource, PathError> {
+fn parse_below_series(study: StudyUid, series: SeriesUid, rest: &[&str]) -> Result<Resource, PathError> {
     match rest {
         ["instances"] => Ok(Resource::Search(SearchLevel::SeriesInstances { study, series })),
         ["instances", instance, rest @ ..] => {
             let instance = SopInstanceUid::parse(instance).map_err(|_| PathError::InvalidUid("instances"))?;
-            below_instance(study, series, instance, rest)
+            parse_below_instance(study, series, instance, rest)
         }
-        rest => of_objects(DicomResource::Series(study, series), rest),
+        rest => objects_resource(DicomResource::Series(study, series), rest),
     }
 }
 
-fn below_instance(
+fn parse_below_instance(
     study: StudyUid,
     series: SeriesUid,
     instance: SopInstanceUid,
@@ -186,23 +188,23 @@ fn below_instance(
     match rest {
         ["frames"] => Ok(Resource::Whole(DicomResource::Frames(study, series, instance, Vec::new()))),
         ["frames", list, rest @ ..] => {
-            let frames = DicomResource::Frames(study, series, instance, frame_list(list)?);
+            let frames = DicomResource::Frames(study, series, instance, parse_frame_list(list)?);
             match rest {
-                [] | ["rendered" | "thumbnail"] => of_objects(frames, rest),
+                [] | ["rendered" | "thumbnail"] => objects_resource(frames, rest),
                 _ => Err(PathError::Unknown),
             }
         }
-        rest => of_objects(DicomResource::Instance(study, series, instance), rest),
+        rest => objects_resource(DicomResource::Instance(study, series, instance), rest),
     }
 }
 
-fn of_objects(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathError> {
+fn objects_resource(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathError> {
     match rest {
         [] => Ok(Resource::Whole(objects)),
         ["metadata"] => Ok(Resource::Metadata(objects)),
         ["rendered"] => Ok(Resource::Rendered(objects)),
         ["thumbnail"] => Ok(Resource::Thumbnail(objects)),
-        [first, ..] if BULKDATA.contains(first) && rest.len() <= MAX_BULKDATA_DEPTH => {
+        [first, ..] if BULKDATA_SEGMENTS.contains(first) && rest.len() <= MAX_BULKDATA_DEPTH => {
             let segments = rest.iter().map(|segment| PathSegment::parse(segment)).collect::<Option<_>>();
             Ok(Resource::Bulkdata(objects, segments.ok_or(PathError::Illegal)?))
         }
@@ -210,7 +212,7 @@ fn of_objects(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathErr
     }
 }
 
-fn frame_list(list: &str) -> Result<Vec<u32>, PathError> {
+fn parse_frame_list(list: &str) -> Result<Vec<u32>, PathError> {
     let number = |text: &str| {
         let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|number: &u32| is_decimal && *number > 0).ok_or(PathError::FrameList)
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_an_archive_could_resolve_otherwise_are_rejected() {
+    fn paths_that_archives_could_resolve_differently_are_rejected() {
         for path in [
             "",
             "/studies",
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn other_services_of_the_archive_are_not_reachable() {
+    fn paths_of_other_services_of_an_archive_are_rejected() {
         for path in [
             "patients",
             "system",
@@ -348,12 +350,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_parser_does_not_panic_at_any_path(path in "\\PC{0,60}") {
+        fn the_parser_does_not_panic(path in "\\PC{0,60}") {
             let _ = Resource::parse(&path);
         }
 
         #[test]
-        fn a_path_that_parses_has_nothing_to_decode(
+        fn an_accepted_path_contains_no_escapes_and_no_dot_segments(
             segments in prop::collection::vec("studies|series|instances|frames|metadata|bulk|1\\.2|[.]{1,2}|1%2e2|1,2|", 0..9),
         ) {
             let path = segments.join("/");
@@ -361,9 +363,11 @@ mod tests {
                 prop_assert!(!path.contains(['%', '\\', ';', '?', '#']));
                 prop_assert!(!path.split('/').any(|segment| matches!(segment, "" | "." | "..")));
             }
-            let objects = |objects: &DicomResource| !matches!(objects, DicomResource::Frames(..));
-            let is_of_objects = matches!(Resource::parse(&path), Ok(Resource::Whole(named)) if objects(&named));
-            prop_assert_eq!(Resource::is_of_objects(&path), is_of_objects);
+            let is_objects_path = matches!(
+                Resource::parse(&path),
+                Ok(Resource::Whole(objects)) if !matches!(objects, DicomResource::Frames(..))
+            );
+            prop_assert_eq!(Resource::is_objects_path(&path), is_objects_path);
         }
     }
 }

@@ -1,25 +1,24 @@
-//! How octets or frames that are assembled here are packed (PS3.18 8.7.3): as parts of a multipart body, or as a single part
-//! body.
+//! The layout of a body with bulk data or frames that the gateway assembles (PS3.18 8.6.1): multipart or single part.
 
 use super::accept::{inner_type, transfer_syntax};
 use crate::http::negotiation::MediaRange;
 
-/// The media type of data without another one.
+/// The media type of data without a more specific one.
 pub(crate) const OCTETS: &str = "application/octet-stream";
 
-/// How a response is packed.
+/// The layout of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PayloadLayout {
-    /// As `multipart/related`.
+    /// A body of type `multipart/related`.
     Parts,
-    /// As the only content of the body.
+    /// A body that contains only the data.
     Single,
 }
 
-/// Data to be packed.
+/// The data of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Payload<'a> {
-    /// The media type of a part.
+    /// The media type of each part.
     pub(crate) media_type: &'a str,
     /// The transfer syntax of the data.
     pub(crate) transfer_syntax: &'a str,
@@ -27,13 +26,14 @@ pub(crate) struct Payload<'a> {
     pub(crate) is_single: bool,
 }
 
-/// The layout for `payload` in the most preferred of `ranges` that allow one; `None` if none does.
+/// Returns the layout of `payload` that the first of `ranges` with a layout accepts; `None` if no range accepts the payload.
+/// `ranges` are sorted by preference.
 ///
-/// A range without a transfer syntax accepts the stored one, as archives implement it and viewers expect: by PS3.18 8.7.3.5.2
-/// it would be Explicit VR Little Endian. Octets in any transfer syntax accept compressed frames too, because viewers request
-/// them that way and read the media type of the part.
-pub(crate) fn layout(ranges: &[MediaRange], payload: Payload<'_>) -> Option<PayloadLayout> {
-    let of_range = |range: &MediaRange| {
+/// A range without a transfer syntax accepts the stored transfer syntax, as archives implement it and viewers expect, although
+/// its default is Explicit VR Little Endian (PS3.18 8.7.3.5.2). Octets in any transfer syntax accept compressed frames too,
+/// because viewers request compressed frames that way and read the media type of the part.
+pub(crate) fn choose_layout(ranges: &[MediaRange], payload: Payload<'_>) -> Option<PayloadLayout> {
+    let layout_of = |range: &MediaRange| {
         let syntax = transfer_syntax(range).filter(|syntax| !syntax.is_empty());
         if syntax.is_some_and(|syntax| syntax != "*" && syntax != payload.transfer_syntax) {
             return None;
@@ -49,7 +49,7 @@ pub(crate) fn layout(ranges: &[MediaRange], payload: Payload<'_>) -> Option<Payl
         (payload.is_single && range.covers(&payload.media_type.to_ascii_lowercase()))
             .then_some(PayloadLayout::Single)
     };
-    ranges.iter().find_map(of_range)
+    ranges.iter().find_map(layout_of)
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layout_is_multipart_or_single_as_the_client_accepts() {
+    fn the_layout_is_the_one_that_the_client_accepts() {
         let native = Payload { media_type: OCTETS, transfer_syntax: "1.2.840.10008.1.2.1", is_single: true };
         let jpeg =
             Payload { media_type: "image/jpeg", transfer_syntax: "1.2.840.10008.1.2.4.50", is_single: false };
@@ -79,7 +79,7 @@ mod tests {
             ("image/jpeg", jpeg, None),
             ("image/jpeg", Payload { is_single: true, ..jpeg }, Some(PayloadLayout::Single)),
         ] {
-            assert_eq!(layout(&[MediaRange::parse(range).unwrap()], payload), expected, "{range}");
+            assert_eq!(choose_layout(&[MediaRange::parse(range).unwrap()], payload), expected, "{range}");
         }
     }
 }

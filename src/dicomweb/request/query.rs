@@ -1,8 +1,9 @@
-//! Query parameters of searches (PS3.18 8.3.4, 10.6.1.2) and retrievals (8.3.3, 8.3.5, 10.4.1.2), read into typed parts.
+//! Parses the query parameters of searches (PS3.18 8.3.4, 10.6.1.2) and retrievals (8.3.3, 8.3.5, 10.4.1.2).
 //!
-//! Archives ignore an unknown key and return every patient, use the last of two equal keys, and read an alias as another key.
-//! So only attributes of PS3.6 may be matched, each once, and unknown keys of a search are rejected, although PS3.18 8.3.4 would
-//! have them ignored. Unknown keys of a retrieval are omitted: they cannot widen it.
+//! An archive that ignores an unknown key returns every patient. If an attribute occurs twice, or once as keyword and once as
+//! tag, archives use only one of the values. Therefore a search may contain only attributes of PS3.6, without duplicates, and
+//! unknown keys are rejected, although PS3.18 8.3.4 requires servers to ignore them. Unknown keys of a retrieval are omitted,
+//! because they do not widen it.
 
 use std::collections::BTreeSet;
 
@@ -15,19 +16,19 @@ use super::path::Resource;
 use crate::upstream::{DicomResource, MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
 use dicom_model::{Tag, tag};
 
-/// No archive returns more rows at once; a larger limit means this one (PS3.18 8.3.4.4).
+/// Maximum number of rows of one response. It replaces a larger limit (PS3.18 8.3.4.4).
 const MAX_ROWS: u32 = 50_000;
 
-/// No archive supports a larger offset.
+/// Maximum offset of a search.
 const MAX_OFFSET: u32 = 1_000_000;
 
-/// For more attributes there is `includefield=all`.
-const MAX_INCLUDED: usize = 256;
+/// Maximum number of attributes in `includefield`. Clients that need more can request `includefield=all`.
+const MAX_INCLUDED_FIELDS: usize = 256;
 
-/// Maximum pixels of all frames of a list that one request has rendered in a given size: 1000 frames of 1024 by 1024.
+/// Maximum number of pixels of all images together that one request renders: 1000 frames of 1024 by 1024 pixels.
 const MAX_RENDERED_AREA: u64 = 1 << 30;
 
-/// The length of a list of a few hundred UIDs.
+/// Maximum length of a value in bytes: the length of a list of a few hundred UIDs.
 const MAX_VALUE_LEN: usize = 32 * 1024;
 
 /// Why a query is rejected.
@@ -43,16 +44,16 @@ pub enum QueryError {
         "\"{0}\": matching inside sequences is not supported, as archives ignore it and return everything"
     )]
     InsideSequence(String),
-    /// The key is given twice, perhaps once as a keyword and once as a tag.
+    /// The key occurs more than once, possibly as a keyword and as a tag.
     #[error("\"{0}\" is given more than once, as keyword or as tag")]
-    Twice(String),
-    /// The key requires another one.
+    Repeated(String),
+    /// The key requires another key.
     #[error("\"{0}\" requires \"{1}\"")]
-    Alone(String, &'static str),
-    /// The key is required.
+    RequiresOther(String, &'static str),
+    /// A required key is missing.
     #[error("\"{0}\" is missing")]
     Missing(&'static str),
-    /// Only UTF-8 is available.
+    /// The client accepts only character sets other than UTF-8.
     #[error("the only charset is utf-8")]
     Charset,
     /// The value is not valid for the parameter.
@@ -66,25 +67,26 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// `key` as errors show it: at most 64 printable characters.
-    pub(crate) fn shown(key: &str) -> String {
+    /// Returns at most 64 printable characters of `key`, for the text of an error.
+    pub(crate) fn printable(key: &str) -> String {
         key.chars().filter(char::is_ascii_graphic).take(64).collect()
     }
 
-    pub(crate) fn value(key: &str, expected: &'static str) -> Self {
-        Self::Value { key: Self::shown(key), expected }
+    /// Creates the error of a value that is not `expected`.
+    pub(crate) fn invalid_value(key: &str, expected: &'static str) -> Self {
+        Self::Value { key: Self::printable(key), expected }
     }
 }
 
-/// The parameters that every resource has.
+/// The parameters that all resources support.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CommonParameters {
-    /// Media types that replace the `Accept` header (PS3.18 8.3.3.1).
+    /// The media types that replace the `Accept` header (PS3.18 8.3.3.1).
     pub accept: Option<String>,
 }
 
 impl CommonParameters {
-    /// The request's headers, with the parameters of the query that replace them.
+    /// Returns the headers of the request, in which parameters of the query replace `Accept`.
     pub(crate) fn headers_of(&self, request: &DicomwebRequest<'_>) -> HeaderMap {
         let mut headers = request.headers.clone();
         if let Some(accept) = self.accept.as_ref().and_then(|accept| HeaderValue::from_str(accept).ok()) {
@@ -93,20 +95,20 @@ impl CommonParameters {
         headers
     }
 
-    /// Reads `key` if it is such a parameter; returns whether it is.
-    fn take(&mut self, key: &str, value: &str) -> Result<bool, QueryError> {
+    /// Parses the value if `key` is one of these parameters. Returns whether it is.
+    fn parse(&mut self, key: &str, value: &str) -> Result<bool, QueryError> {
         match key {
             "accept" => {
-                let legal = |byte: u8| matches!(byte, b' '..=b'~');
-                if value.is_empty() || value.len() > 1024 || !value.bytes().all(legal) {
-                    return Err(QueryError::value(key, "a list of media types"));
+                let is_printable = |byte: u8| matches!(byte, b' '..=b'~');
+                if value.is_empty() || value.len() > 1024 || !value.bytes().all(is_printable) {
+                    return Err(QueryError::invalid_value(key, "a list of media types"));
                 }
                 if self.accept.replace(with_plus_signs(value)).is_some() {
-                    return Err(QueryError::Twice(key.to_owned()));
+                    return Err(QueryError::Repeated(key.to_owned()));
                 }
                 Ok(true)
             }
-            // DICOM JSON is UTF-8, and so is everything that the gateway requests.
+            // All texts that the gateway requests and returns are UTF-8.
             "charset" if value.split(',').any(accepts_utf_8) => Ok(true),
             "charset" => Err(QueryError::Charset),
             _ => Ok(false),
@@ -114,45 +116,49 @@ impl CommonParameters {
     }
 }
 
-/// Media types in which a `+` was not escaped: in a query it means a blank, which no media type has inside a name.
+/// Restores `+` in media types. An unescaped `+` is decoded as a space, but the name of a media type contains no space.
 fn with_plus_signs(media_types: &str) -> String {
     let mut text = String::with_capacity(media_types.len());
     let mut rest = media_types.chars().peekable();
     while let Some(character) = rest.next() {
-        let is_inside = text.ends_with(|last: char| last.is_ascii_alphanumeric())
+        let is_in_name = text.ends_with(|last: char| last.is_ascii_alphanumeric())
             && rest.peek().is_some_and(char::is_ascii_alphanumeric);
-        text.push(if character == ' ' && is_inside { '+' } else { character });
+        text.push(if character == ' ' && is_in_name { '+' } else { character });
     }
     text
 }
 
-/// Whether one item of an `Accept-Charset` accepts UTF-8 (RFC 9110 12.5.2).
+/// Whether one item of a list of character sets accepts UTF-8 (RFC 9110 12.5.2).
 fn accepts_utf_8(item: &str) -> bool {
-    let (name, weight) = item.split_once(';').unwrap_or((item, "q=1"));
-    let quality = weight.trim().strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok());
+    let (name, parameter) = item.split_once(';').unwrap_or((item, "q=1"));
+    let weight = parameter.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
     let name = name.trim();
-    (name == "*" || name.eq_ignore_ascii_case("utf-8")) && quality.is_some_and(|quality| quality > 0.0)
+    (name == "*" || name.eq_ignore_ascii_case("utf-8")) && weight.is_some_and(|weight| weight > 0.0)
 }
 
-/// A search as requested by a client.
+/// The parameters of a search.
 #[derive(Debug)]
 pub(crate) struct SearchParameters {
     pub(crate) query: QidoQuery,
     pub(crate) common: CommonParameters,
-    /// The client's limit exceeds [`MAX_ROWS`], which replaces it.
+    /// Whether the requested limit exceeds [`MAX_ROWS`], which replaces it.
     pub(crate) is_limit_reduced: bool,
 }
 
-/// Reads the decoded query of a search at `level`.
-pub(crate) fn search(level: SearchLevel, pairs: &[(String, String)]) -> Result<SearchParameters, QueryError> {
+/// Parses the decoded query of a search at `level`.
+pub(crate) fn parse_search(
+    level: SearchLevel,
+    pairs: &[(String, String)],
+) -> Result<SearchParameters, QueryError> {
     let mut query = QidoQuery::new(level);
     let mut common = CommonParameters::default();
     let mut is_limit_reduced = false;
-    let takes_lists = pairs.iter().any(|(key, value)| key == "multiplevaluematching" && value == "true");
-    let mut included = BTreeSet::new();
+    let allows_value_lists =
+        pairs.iter().any(|(key, value)| key == "multiplevaluematching" && value == "true");
+    let mut included_tags = BTreeSet::new();
     let mut keys = BTreeSet::new();
     for (key, value) in pairs {
-        if common.take(key, value)? {
+        if common.parse(key, value)? {
             continue;
         }
         if key == "includefield" {
@@ -160,53 +166,53 @@ pub(crate) fn search(level: SearchLevel, pairs: &[(String, String)]) -> Result<S
                 if field == "all" {
                     query = query.include_all();
                 } else {
-                    included.insert(field_named(field)?);
+                    included_tags.insert(parse_field(field)?);
                 }
             }
-            if included.len() > MAX_INCLUDED {
-                return Err(QueryError::value(key, "at most 256 attributes, or \"all\""));
+            if included_tags.len() > MAX_INCLUDED_FIELDS {
+                return Err(QueryError::invalid_value(key, "at most 256 attributes, or \"all\""));
             }
             continue;
         }
-        let name = SearchKey::parse(key)?;
-        if !keys.insert(name) {
-            return Err(QueryError::Twice(QueryError::shown(key)));
+        let search_key = SearchKey::parse(key)?;
+        if !keys.insert(search_key) {
+            return Err(QueryError::Repeated(QueryError::printable(key)));
         }
-        query = match name {
+        query = match search_key {
             SearchKey::Limit => {
                 let is_decimal = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
                 if !is_decimal {
-                    return Err(QueryError::value(key, "a number of rows"));
+                    return Err(QueryError::invalid_value(key, "a number of rows"));
                 }
-                // A number with too many digits is a large one.
+                // A number that does not fit 32 bits exceeds the maximum too.
                 let limit: u32 = value.parse().unwrap_or(u32::MAX);
                 is_limit_reduced = limit > MAX_ROWS;
                 query.limit(limit.min(MAX_ROWS))
             }
             SearchKey::Offset => {
-                query.offset(number(key, value, 0, MAX_OFFSET, "a number from 0 to 1000000")?)
+                query.offset(parse_number(key, value, 0, MAX_OFFSET, "a number from 0 to 1000000")?)
             }
             SearchKey::Option(option) => match value.as_str() {
                 "true" => query.option(option, true),
                 "false" => query.option(option, false),
-                _ => return Err(QueryError::value(key, "\"true\" or \"false\"")),
+                _ => return Err(QueryError::invalid_value(key, "\"true\" or \"false\"")),
             },
-            // A key without a value matches everything and asks for the attribute (PS3.4 C.2.2.2.3). Sent as it is, some
-            // archives would match only what is empty.
+            // A key without a value matches everything and requests the attribute (PS3.4 C.2.2.2.3). It is sent as
+            // `includefield`, because some archives match only empty values by such a key.
             SearchKey::Attribute(tag) if value.is_empty() => {
-                included.insert(tag);
+                included_tags.insert(tag);
                 query
             }
             SearchKey::Attribute(_) if value.len() > MAX_VALUE_LEN || value.chars().any(char::is_control) => {
-                return Err(QueryError::value(key, "text without control characters, at most 32 kB"));
+                return Err(QueryError::invalid_value(key, "text without control characters, at most 32 kB"));
             }
-            // PS3.18 8.3.4.1: a list of UIDs is separated by commas or backslashes; archives know commas only.
+            // The UIDs of a list are separated by commas or backslashes (PS3.18 8.3.4.1), but archives support only commas.
             SearchKey::Attribute(tag) if tag::value_representation(tag) == Some(VR::UI) => {
                 query.matching(tag, MatchValue::raw(&value.replace('\\', ",")))
             }
-            // A backslash separates values, so that no single value can match it: archives would return an empty list.
-            SearchKey::Attribute(_) if value.contains('\\') && !takes_lists => {
-                return Err(QueryError::value(
+            // A backslash separates values, so no single value contains one, and archives would return an empty list.
+            SearchKey::Attribute(_) if value.contains('\\') && !allows_value_lists => {
+                return Err(QueryError::invalid_value(
                     key,
                     "one value without a backslash; search for the values one by one, or with multiplevaluematching=true if the archive supports it",
                 ));
@@ -214,12 +220,12 @@ pub(crate) fn search(level: SearchLevel, pairs: &[(String, String)]) -> Result<S
             SearchKey::Attribute(tag) => query.matching(tag, MatchValue::raw(value)),
         };
     }
-    let included: Vec<Tag> = included.into_iter().collect();
-    Ok(SearchParameters { query: query.include(&included), common, is_limit_reduced })
+    let included_tags: Vec<Tag> = included_tags.into_iter().collect();
+    Ok(SearchParameters { query: query.include(&included_tags), common, is_limit_reduced })
 }
 
-/// Reads the decoded query of a retrieval of `resource`. Only a rendered resource has parameters of its own; others are omitted.
-pub(crate) fn retrieval(
+/// Parses the decoded query of a retrieval of `resource`. Rendering parameters of other resources are omitted.
+pub(crate) fn parse_retrieval(
     resource: &Resource,
     pairs: &[(String, String)],
 ) -> Result<(Rendering, CommonParameters), QueryError> {
@@ -228,38 +234,40 @@ pub(crate) fn retrieval(
     let mut common = CommonParameters::default();
     let mut keys = BTreeSet::new();
     for (key, value) in pairs {
-        if common.take(key, value)? {
+        if common.parse(key, value)? {
             continue;
         }
         if !is_rendered || !Rendering::PARAMETERS.contains(&key.as_str()) {
             continue;
         }
         if !keys.insert(key.as_str()) {
-            return Err(QueryError::Twice(key.clone()));
+            return Err(QueryError::Repeated(key.clone()));
         }
-        rendering = rendering.with(key, value).ok_or_else(|| QueryError::value(key, rendering_value(key)))?;
+        rendering = rendering
+            .with(key, value)
+            .ok_or_else(|| QueryError::invalid_value(key, expected_rendering_value(key)))?;
     }
-    let frames = match resource {
+    let frame_count = match resource {
         Resource::Rendered(DicomResource::Frames(.., frames)) => frames.len() as u64,
         _ => 1,
     };
-    if rendering.viewport().is_some_and(|viewport| frames * viewport.area() > MAX_RENDERED_AREA) {
+    if rendering.viewport().is_some_and(|viewport| frame_count * viewport.area() > MAX_RENDERED_AREA) {
         let expected = "smaller for so many frames: all images together may have 1073741824 pixels";
-        return Err(QueryError::value("viewport", expected));
+        return Err(QueryError::invalid_value("viewport", expected));
     }
     Ok((rendering, common))
 }
 
-/// Checks the decoded query of a request for `resource`, before anything is requested.
+/// Checks the decoded query of a request for `resource`, before a request is sent to an archive.
 pub(crate) fn check(resource: &Resource, pairs: &[(String, String)]) -> Result<(), QueryError> {
     match resource {
-        Resource::Search(level) => search(level.clone(), pairs).map(drop),
-        retrieved => retrieval(retrieved, pairs).map(drop),
+        Resource::Search(level) => parse_search(level.clone(), pairs).map(drop),
+        resource => parse_retrieval(resource, pairs).map(drop),
     }
 }
 
-/// The values of a rendering parameter (PS3.18 8.3.5.1), in words.
-fn rendering_value(key: &str) -> &'static str {
+/// Describes the valid values of a rendering parameter (PS3.18 8.3.5.1).
+fn expected_rendering_value(key: &str) -> &'static str {
     match key {
         "viewport" => {
             "width,height in whole pixels, each at most 8192 and 33554432 pixels together, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)"
@@ -292,26 +300,33 @@ impl SearchKey {
             "multiplevaluematching" => Ok(Self::Option(MatchingOption::MultipleValue)),
             _ => match tag::parse(key) {
                 Some(tag) if tag::keyword(tag).is_some() => Ok(Self::Attribute(tag)),
-                None if key.split_once('.').is_some_and(|(first, _)| tag::parse(first).is_some()) => {
-                    Err(QueryError::InsideSequence(QueryError::shown(key)))
+                None if key.split_once('.').is_some_and(|(sequence, _)| tag::parse(sequence).is_some()) => {
+                    Err(QueryError::InsideSequence(QueryError::printable(key)))
                 }
-                _ => Err(QueryError::UnknownKey(QueryError::shown(key))),
+                _ => Err(QueryError::UnknownKey(QueryError::printable(key))),
             },
         }
     }
 }
 
-/// The attribute that `field` names; for a path into a sequence, the sequence with everything inside.
-fn field_named(field: &str) -> Result<Tag, QueryError> {
-    let outermost = field.split('.').next().unwrap_or_default();
-    tag::parse(outermost)
-        .ok_or_else(|| QueryError::value("includefield", "keywords or tags of attributes, or \"all\""))
+/// Parses an item of `includefield`. An attribute in a sequence is replaced by the whole sequence.
+fn parse_field(field: &str) -> Result<Tag, QueryError> {
+    let root_attribute = field.split('.').next().unwrap_or_default();
+    tag::parse(root_attribute).ok_or_else(|| {
+        QueryError::invalid_value("includefield", "keywords or tags of attributes, or \"all\"")
+    })
 }
 
-fn number(key: &str, value: &str, min: u32, max: u32, expected: &'static str) -> Result<u32, QueryError> {
+fn parse_number(
+    key: &str,
+    value: &str,
+    min: u32,
+    max: u32,
+    expected: &'static str,
+) -> Result<u32, QueryError> {
     let is_decimal = value.bytes().all(|byte| byte.is_ascii_digit());
     let number = value.parse().ok().filter(|number| is_decimal && (min..=max).contains(number));
-    number.ok_or_else(|| QueryError::value(key, expected))
+    number.ok_or_else(|| QueryError::invalid_value(key, expected))
 }
 
 #[cfg(test)]
@@ -324,7 +339,7 @@ mod tests {
     }
 
     fn canonical(query: &[(&str, &str)]) -> Result<String, QueryError> {
-        search(SearchLevel::Studies, &pairs(query)).map(|search| search.query.canonical())
+        parse_search(SearchLevel::Studies, &pairs(query)).map(|search| search.query.canonical())
     }
 
     #[test]
@@ -350,24 +365,24 @@ mod tests {
         for key in ["patientid", "NoSuchAttr", "00091001", "_id", "", "PatientID ", "limit\u{0}"] {
             assert!(matches!(canonical(&[(key, "x")]), Err(QueryError::UnknownKey(_))), "{key:?}");
         }
-        let inside = canonical(&[("ProcedureCodeSequence.CodeValue", "x")]);
-        assert!(matches!(inside, Err(QueryError::InsideSequence(_))));
+        let nested = canonical(&[("ProcedureCodeSequence.CodeValue", "x")]);
+        assert!(matches!(nested, Err(QueryError::InsideSequence(_))));
     }
 
     #[test]
     fn a_second_value_under_an_alias_is_rejected() {
-        for twice in [
+        for query in [
             [("PatientID", "P1"), ("PatientID", "P2")],
             [("PatientID", "P1"), ("00100020", "*")],
             [("limit", "1"), ("limit", "2")],
             [("PatientID", "P1"), ("00100020", "")],
         ] {
-            assert!(matches!(canonical(&twice), Err(QueryError::Twice(_))), "{twice:?}");
+            assert!(matches!(canonical(&query), Err(QueryError::Repeated(_))), "{query:?}");
         }
     }
 
     #[test]
-    fn numbers_and_flags_are_read_strictly() {
+    fn invalid_values_are_rejected() {
         for (key, value) in [
             ("limit", "-1"),
             ("limit", "+1"),
@@ -400,7 +415,7 @@ mod tests {
             ("4294967296", "50000", true),
             ("99999999999999999999999", "50000", true),
         ] {
-            let search = search(SearchLevel::Studies, &pairs(&[("limit", limit)])).unwrap();
+            let search = parse_search(SearchLevel::Studies, &pairs(&[("limit", limit)])).unwrap();
             assert_eq!(search.query.canonical(), format!("studies?limit={sent}"));
             assert_eq!(search.is_limit_reduced, is_limit_reduced, "{limit}");
         }
@@ -408,12 +423,12 @@ mod tests {
 
     #[test]
     fn a_list_of_uids_is_sent_with_commas() {
-        for (key, level) in [("StudyInstanceUID", "0020000D"), ("SOPClassUID", "00080016")] {
-            let expected = format!("studies?{key}=1.2,1.3,1.4");
-            assert_eq!(canonical(&[(level, "1.2\\1.3,1.4")]).unwrap(), expected);
+        for (keyword, tag) in [("StudyInstanceUID", "0020000D"), ("SOPClassUID", "00080016")] {
+            let expected = format!("studies?{keyword}=1.2,1.3,1.4");
+            assert_eq!(canonical(&[(tag, "1.2\\1.3,1.4")]).unwrap(), expected);
         }
-        let listed = [("ModalitiesInStudy", "CT\\MR"), ("multiplevaluematching", "true")];
-        assert!(canonical(&listed).unwrap().contains("ModalitiesInStudy=CT%5CMR"));
+        let modalities = [("ModalitiesInStudy", "CT\\MR"), ("multiplevaluematching", "true")];
+        assert!(canonical(&modalities).unwrap().contains("ModalitiesInStudy=CT%5CMR"));
     }
 
     #[test]
@@ -427,8 +442,8 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_inside_a_media_type_is_a_plus_sign() {
-        for (given, expected) in [
+    fn a_space_in_a_media_type_is_a_plus_sign() {
+        for (text, expected) in [
             ("application/dicom json", "application/dicom+json"),
             ("application/dicom+json", "application/dicom+json"),
             (
@@ -437,7 +452,7 @@ mod tests {
             ),
             ("image/png , image/svg xml; q=0.5, */*", "image/png , image/svg+xml; q=0.5, */*"),
         ] {
-            assert_eq!(with_plus_signs(given), expected);
+            assert_eq!(with_plus_signs(text), expected);
         }
     }
 
@@ -450,23 +465,26 @@ mod tests {
     fn only_rendered_resources_have_rendering_parameters() {
         let window = pairs(&[("window", "40,400,linear"), ("accept", "image/png")]);
         let rendered = Resource::parse("studies/1.2/rendered").unwrap();
-        let (_, common) = retrieval(&rendered, &window).unwrap();
+        let (_, common) = parse_retrieval(&rendered, &window).unwrap();
         assert_eq!(common.accept.as_deref(), Some("image/png"));
         let whole = Resource::parse("studies/1.2").unwrap();
-        assert_eq!(retrieval(&whole, &window).unwrap().0, Rendering::default());
-        assert_eq!(retrieval(&rendered, &pairs(&[("token", "x")])).unwrap().0, Rendering::default());
-        assert!(matches!(retrieval(&rendered, &pairs(&[("quality", "0")])), Err(QueryError::Value { .. })));
+        assert_eq!(parse_retrieval(&whole, &window).unwrap().0, Rendering::default());
+        assert_eq!(parse_retrieval(&rendered, &pairs(&[("token", "x")])).unwrap().0, Rendering::default());
+        assert!(matches!(
+            parse_retrieval(&rendered, &pairs(&[("quality", "0")])),
+            Err(QueryError::Value { .. })
+        ));
         let twice = pairs(&[("quality", "1"), ("quality", "2")]);
-        assert!(matches!(retrieval(&rendered, &twice), Err(QueryError::Twice(_))));
+        assert!(matches!(parse_retrieval(&rendered, &twice), Err(QueryError::Repeated(_))));
     }
 
     proptest! {
         #[test]
-        fn the_query_that_is_sent_has_a_strict_grammar(
+        fn the_query_to_the_archive_follows_a_strict_grammar(
             query in prop::collection::vec(("PatientID|00100020|StudyDate|limit|offset|includefield|\\PC{0,8}", "\\PC{0,20}|[0-9]{1,4}|00100010"), 0..5),
         ) {
             let query: Vec<_> = query.into_iter().collect();
-            if let Ok(search) = search(SearchLevel::Studies, &query) {
+            if let Ok(search) = parse_search(SearchLevel::Studies, &query) {
                 let text = search.query.canonical();
                 let text = text.strip_prefix("studies?").unwrap();
                 for pair in text.split('&').filter(|pair| !pair.is_empty()) {

@@ -17,7 +17,7 @@ use crate::dicomweb::proxy::first_rows::MAX_LIST_LEN;
 use crate::dicomweb::proxy::request::ProxyRequest;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::request::accept::Format;
-use crate::dicomweb::request::computed_attributes::computed;
+use crate::dicomweb::request::computed_attributes::computed_attributes;
 use crate::dicomweb::request::path::Resource;
 use crate::upstream::{Archive, SearchLevel, Synthesized};
 use dicom_model::Attributes;
@@ -35,8 +35,8 @@ fn completion<'a>(
         _ => return None,
     };
     let parents = if synthesized.contains(Synthesized::Parents) { parents } else { Parents::default() };
-    let level =
-        level.filter(|level| synthesized.contains(Synthesized::Counts) && !computed(level).is_empty());
+    let level = level
+        .filter(|level| synthesized.contains(Synthesized::Counts) && !computed_attributes(level).is_empty());
     (!parents.is_empty() || level.is_some()).then_some((parents, level))
 }
 

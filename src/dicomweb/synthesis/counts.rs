@@ -15,7 +15,7 @@ use super::row::{Element, add_missing, has_value};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::first_rows::read_first_rows;
-use crate::dicomweb::request::computed_attributes::computed;
+use crate::dicomweb::request::computed_attributes::computed_attributes;
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
 
@@ -57,7 +57,8 @@ fn incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSet<Par
             patients.entry(parent).or_default().insert(attributes.text(tags::PATIENT_ID).unwrap_or_default());
         }
     }
-    let lacks = |attributes: &Attributes| computed(level).iter().any(|tag| !has_value(attributes, *tag));
+    let lacks =
+        |attributes: &Attributes| computed_attributes(level).iter().any(|tag| !has_value(attributes, *tag));
     let parents = rows.iter().filter(|(_, attributes)| lacks(attributes));
     let parents = parents.filter_map(|(_, attributes)| parent_of(attributes, level));
     parents.filter(|parent| patients.get(parent).is_some_and(|patients| patients.len() == 1)).collect()

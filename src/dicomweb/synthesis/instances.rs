@@ -67,10 +67,10 @@ pub(super) async fn retrieve(
             StatusCode::PARTIAL_CONTENT => {
                 return Err(archive.unreadable("only some of the instances").into());
             }
-            StatusCode::NO_CONTENT => DicomwebError::not_held(archive),
+            StatusCode::NO_CONTENT => DicomwebError::not_found_at(archive),
             status => DicomwebError::refused(archive, status, &upstream.headers),
         };
-        if !error.leaves_other_media_types() {
+        if !error.is_specific_to_media_type() {
             return Err(error);
         }
         rejection.get_or_insert(error);

@@ -32,7 +32,7 @@ pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Resul
     match rows.next().await {
         Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
         Some(Err(error)) => Err(error.before_response(archive)),
-        None => Err(DicomwebError::not_held(archive)),
+        None => Err(DicomwebError::not_found_at(archive)),
     }
 }
 

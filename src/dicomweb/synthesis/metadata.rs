@@ -68,7 +68,7 @@ impl MetadataSynthesizer {
     }
 
     fn not_found(&self) -> DicomwebError {
-        DicomwebError::not_held(&self.archive)
+        DicomwebError::not_found_at(&self.archive)
     }
 
     /// Returns the metadata of each of `instances` that belongs to `objects`.

@@ -16,7 +16,7 @@ use super::metadata::to_stream_error;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::assembled;
 use crate::dicomweb::proxy::stream_error::StreamError;
-use crate::dicomweb::request::payload::{OCTETS, Payload, PayloadLayout, layout};
+use crate::dicomweb::request::payload::{OCTETS, Payload, PayloadLayout, choose_layout};
 use crate::http::negotiation::MediaRange;
 use crate::upstream::{Archive, DicomResource};
 use dicom_model::data_set::swap_words;
@@ -55,7 +55,7 @@ pub(super) async fn respond(
             Ok(response)
         }
         Ok(ValueLookup::NotAccepted) => Err(DicomwebError::NotAcceptable),
-        Ok(ValueLookup::NotFound) => Err(DicomwebError::not_held(archive)),
+        Ok(ValueLookup::NotFound) => Err(DicomwebError::not_found_at(archive)),
         Err(_) => Err(match chunks.next().await {
             Some(Err(error)) => error.before_response(archive),
             _ => DicomwebError::Interrupted,
@@ -123,7 +123,7 @@ impl ValueSearch {
         let Some(length) = length else { return self.send_frames(header, object, output, sender) };
         let payload =
             Payload { media_type: OCTETS, transfer_syntax: EXPLICIT_VR_LITTLE_ENDIAN, is_single: true };
-        match layout(&self.ranges, payload) {
+        match choose_layout(&self.ranges, payload) {
             Some(PayloadLayout::Single) => {
                 report(sender, ValueLookup::Value { content_type: OCTETS.to_owned(), length: Some(length) });
                 copy(object, length, swap, output)
@@ -160,7 +160,7 @@ impl ValueSearch {
             Stream::open(object, frames, transfer_syntax, extended).map_err(|error| frame_error(&error))?;
         // If the first frame cannot be located, the response is an error.
         let mut next = stream.next(object).map_err(|error| frame_error(&error))?;
-        let mut parts = match layout(&self.ranges, payload) {
+        let mut parts = match choose_layout(&self.ranges, payload) {
             Some(PayloadLayout::Single) => {
                 report(sender, ValueLookup::Value { content_type: part_type.clone(), length: None });
                 None

@@ -130,7 +130,7 @@ impl UrlMap {
         self.is_public_unescaped
             && resource.is_some_and(|path| {
                 let is_valid = || path.starts_with("studies") && Resource::parse(path).is_ok();
-                Resource::is_of_objects(path) || is_valid()
+                Resource::is_objects_path(path) || is_valid()
             })
     }
 

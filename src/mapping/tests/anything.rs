@@ -193,12 +193,12 @@ proptest! {
     }
 
     #[test]
-    fn instance_facts_equal_the_attributes_of_the_object(object in data_set()) {
-        let facts: MappedInstance = serde_json::from_value(object.clone()).unwrap();
+    fn a_mapped_instance_has_the_attributes_of_the_object(object in data_set()) {
+        let instance: MappedInstance = serde_json::from_value(object.clone()).unwrap();
         let attributes = row(object);
-        let legal = |uid: &&str| dicom_model::Uid::is_legal(uid);
-        if let Some(uid) = facts.uid.as_deref().filter(legal) {
-            prop_assert_eq!(Some(uid), attributes.text(dicom_model::tags::SOP_INSTANCE_UID).filter(legal));
+        let is_legal = |uid: &&str| dicom_model::Uid::is_legal(uid);
+        if let Some(uid) = instance.uid.as_deref().filter(is_legal) {
+            prop_assert_eq!(Some(uid), attributes.text(dicom_model::tags::SOP_INSTANCE_UID).filter(is_legal));
         }
     }
 }

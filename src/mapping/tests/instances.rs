@@ -2,7 +2,7 @@ use super::*;
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 
-fn facts(json: &str) -> MappedInstance {
+fn parse(json: &str) -> MappedInstance {
     serde_json::from_str(json).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn the_title_is_the_concept_name_or_label_or_document_title_or_image_type() {
     let document = r#""00420010":{"Value":["Letter"]}"#;
     let label = r#""00700080":{"Value":["KEY"]}"#;
     let concept = r#""0040A043":{"vr":"SQ","Value":[{"00080104":{"vr":"LO","Value":["Of Interest"]}}]}"#;
-    let title = |members: &[&str]| facts(&format!("{{{}}}", members.join(","))).title;
+    let title = |members: &[&str]| parse(&format!("{{{}}}", members.join(","))).title;
     assert_eq!(title(&[image, document, label, concept]).as_deref(), Some("Of Interest"));
     assert_eq!(title(&[image, label, document]).as_deref(), Some("KEY"));
     assert_eq!(title(&[image, document]).as_deref(), Some("Letter"));
@@ -56,14 +56,14 @@ fn the_title_is_the_concept_name_or_label_or_document_title_or_image_type() {
 #[test]
 fn rows_are_read_in_all_forms_that_archives_write() {
     let expected =
-        facts(r#"{"00080018":{"Value":["1.2"]},"0020000E":{"Value":["1"]},"00200013":{"Value":[3]}}"#);
+        parse(r#"{"00080018":{"Value":["1.2"]},"0020000E":{"Value":["1"]},"00200013":{"Value":[3]}}"#);
     for row in [
         r#"{"SOPInstanceUID":{"Value":["1.2"]},"SeriesInstanceUID":"1","InstanceNumber":"3"}"#,
         r#"{"00080018":{"vr":"UI","Value":["1.2 "]},"0020000e":{"Value":[null,"1"]},"00200013":{"Value":["3.0"]}}"#,
         r#"{"00080018":["1.2"],"0020000E":{"x":{},"Value":"1"},"00200013":{"Value":[3.0]},"00091001":{"InlineBinary":"AA=="}}"#,
         r#"{"00080018":{"Value":["\u0031.2"]},"0020000E":{"Value":["1\u0000"]},"00200013":3,"7FE00010":{"BulkDataURI":"x"}}"#,
     ] {
-        assert_eq!(facts(row), expected, "{row}");
+        assert_eq!(parse(row), expected, "{row}");
     }
 }
 
@@ -76,22 +76,22 @@ fn unreadable_values_are_omitted() {
         r#"{"00080018":{"Value":[" "]},"00080016":true,"00200013":{"Value":["x"]},"00080008":{"Value":[{}]}}"#,
         r#"{"00200013":{"Value":[-4]},"0040A043":{"Value":[{"00080104":{"Value":[" "]}}]},"00420010":7}"#,
     ] {
-        assert_eq!(facts(row), empty, "{row}");
+        assert_eq!(parse(row), empty, "{row}");
     }
 }
 
 #[test]
 fn an_instance_without_a_legal_uid_has_no_resource() {
     for uid in ["1..2", "1.2-3", "abc"] {
-        let facts = facts(&format!(r#"{{"00080018":{{"Value":["{uid}"]}}}}"#));
-        assert_eq!(facts.uid.as_deref(), Some(uid));
-        assert_eq!(facts.into_resource(false), None, "{uid}");
+        let instance = parse(&format!(r#"{{"00080018":{{"Value":["{uid}"]}}}}"#));
+        assert_eq!(instance.uid.as_deref(), Some(uid));
+        assert_eq!(instance.into_resource(false), None, "{uid}");
     }
 }
 
 #[test]
 fn standard_sop_classes_are_static_strings() {
-    let class = |uid: &str| facts(&format!(r#"{{"00080016":{{"Value":["{uid}"]}}}}"#)).sop_class.unwrap();
+    let class = |uid: &str| parse(&format!(r#"{{"00080016":{{"Value":["{uid}"]}}}}"#)).sop_class.unwrap();
     assert!(matches!(class(CT), std::borrow::Cow::Borrowed(CT)));
     assert!(matches!(class("1.3.12.2.1107.5.9.1"), std::borrow::Cow::Owned(_)));
 }
