@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for MappedInstance {
                             instance.series = first_uid(&mut members)?.map(Into::into);
                         }
                         Some(tags::SOP_CLASS_UID) => {
-                            instance.sop_class = first_uid(&mut members)?.map(intern)
+                            instance.sop_class = first_uid(&mut members)?.map(intern);
                         }
                         Some(tags::INSTANCE_NUMBER) => {
                             instance.number = members.next_value::<FirstValue<'de>>()?.number();

@@ -83,7 +83,7 @@ pub enum StudiesError {
     SeveralPatients {
         /// The UID of the study.
         study: StudyUid,
-        /// The archives that hold a study with this UID.
+        /// The archives that contain a study with this UID.
         archives: BTreeSet<ArchiveId>,
     },
     /// The resource could not be serialized.

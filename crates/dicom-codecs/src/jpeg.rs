@@ -50,9 +50,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
 
 fn codec_error(error: &jpeg_decoder::Error) -> CodecError {
     match error {
-        jpeg_decoder::Error::Unsupported(_) => {
-            CodecError::Unsupported("its JPEG process, such as arithmetic coding,")
-        }
+        jpeg_decoder::Error::Unsupported(_) => CodecError::Unsupported("the JPEG process of its stream"),
         _ => MALFORMED,
     }
 }

@@ -8,7 +8,7 @@ use crate::{CodecError, DecodedFrame, FrameLayout, PhotometricInterpretation, Sa
 
 const MALFORMED: CodecError = CodecError::Malformed("JPEG 2000");
 
-/// The maximum number of tiles: an image of 16,384 by 16,384 pixels in tiles of 256 by 256.
+/// The maximum number of tiles, which suffices for an image of 16,384 by 16,384 pixels in tiles of 256 by 256.
 const MAX_TILES: u64 = 4096;
 
 /// The markers SOC and SIZ, with which every codestream begins.
@@ -25,7 +25,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
         return Err(CodecError::SizeMismatch("JPEG 2000"));
     }
     if size.tiles > MAX_TILES || size.bits > 16 {
-        return Err(CodecError::Unsupported("its JPEG 2000 variant, such as more than 16 bits,"));
+        return Err(CodecError::Unsupported("JPEG 2000 with more than 16 bits or more than 4096 tiles"));
     }
     blocks::check(stream)?;
     let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };

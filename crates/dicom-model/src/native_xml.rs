@@ -33,17 +33,18 @@ const END: &str = "</NativeDicomModel>";
 
 /// Why an object cannot be converted. Never contains text of the object, which may be PHI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotNative {
+pub enum NativeXmlError {
     /// The input is not an object of the DICOM JSON Model.
     #[error("an object does not follow the DICOM JSON Model")]
-    Json,
-    /// A value has a JSON type that its value representation does not permit, or an element has more than one of Value, BulkDataURI and InlineBinary.
+    NotDicomJson,
+    /// A value has a JSON type that its value representation does not permit, or an element has more than one of Value, BulkDataURI
+    /// and InlineBinary.
     #[error(
-        "a value of an attribute does not fit its value representation or another value of the attribute"
+        "an attribute has a value of a JSON type that its value representation does not permit, or has more than one of Value, BulkDataURI and InlineBinary"
     )]
-    Value,
-    /// Sequences are nested too deep.
-    #[error("sequences are nested more than {MAX_DEPTH} deep")]
+    InvalidValue,
+    /// Sequences are nested too deeply.
+    #[error("sequences are nested in more than {MAX_DEPTH} levels")]
     TooDeep,
 }
 
@@ -54,9 +55,9 @@ pub enum NotNative {
 /// let mut xml = String::new();
 /// write_native_model(r#"{"00100020":{"vr":"LO","Value":["P1"]}}"#, &mut xml)?;
 /// assert!(xml.contains(r#"<DicomAttribute tag="00100020" vr="LO" keyword="PatientID"><Value number="1">P1</Value>"#));
-/// # Ok::<(), dicom_model::native_xml::NotNative>(())
+/// # Ok::<(), dicom_model::native_xml::NativeXmlError>(())
 /// ```
-pub fn write_native_model(object: &str, xml: &mut String) -> Result<(), NotNative> {
+pub fn write_native_model(object: &str, xml: &mut String) -> Result<(), NativeXmlError> {
     xml.push_str(BEGINNING);
     XmlWriter { xml, depth: 0 }.write_data_set(object)?;
     xml.push_str(END);
@@ -183,8 +184,8 @@ struct XmlWriter<'a> {
 }
 
 impl XmlWriter<'_> {
-    fn write_data_set(&mut self, object: &str) -> Result<(), NotNative> {
-        let set: JsonDataSet<'_> = serde_json::from_str(object).map_err(|_| NotNative::Json)?;
+    fn write_data_set(&mut self, object: &str) -> Result<(), NativeXmlError> {
+        let set: JsonDataSet<'_> = serde_json::from_str(object).map_err(|_| NativeXmlError::NotDicomJson)?;
         set.0.iter().filter(|(tag, _)| !set.is_omitted(**tag)).try_for_each(|(tag, element)| {
             let creator = set.creator_of(*tag);
             self.begin_attribute(*tag, element, creator.as_deref());
@@ -206,7 +207,7 @@ impl XmlWriter<'_> {
     }
 
     /// Completes an attribute after the XML attributes of its start tag.
-    fn complete_attribute(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NotNative> {
+    fn complete_attribute(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NativeXmlError> {
         let values = element.values.as_deref().unwrap_or_default();
         match (values, &element.bulk_data, &element.inline_binary) {
             ([], None, None) => {
@@ -230,14 +231,19 @@ impl XmlWriter<'_> {
                     self.write_numbered(kind, index + 1, value)?;
                 }
             }
-            _ => return Err(NotNative::Value),
+            _ => return Err(NativeXmlError::InvalidValue),
         }
         self.xml.push_str("</DicomAttribute>");
         Ok(())
     }
 
     /// Writes one value with its number. A null value becomes an empty element (PS3.19 table A.1.5-2).
-    fn write_numbered(&mut self, kind: ValueKind, number: usize, value: &RawValue) -> Result<(), NotNative> {
+    fn write_numbered(
+        &mut self,
+        kind: ValueKind,
+        number: usize,
+        value: &RawValue,
+    ) -> Result<(), NativeXmlError> {
         let element = kind.element_name();
         self.xml.push('<');
         self.xml.push_str(element);
@@ -247,8 +253,8 @@ impl XmlWriter<'_> {
             _ if is_null(value) => {}
             ValueKind::Value => self.write_value(value)?,
             ValueKind::PersonName => self.write_name(value)?,
-            ValueKind::Item if !is_object(value) => return Err(NotNative::Value),
-            ValueKind::Item if self.depth == MAX_DEPTH => return Err(NotNative::TooDeep),
+            ValueKind::Item if !is_object(value) => return Err(NativeXmlError::InvalidValue),
+            ValueKind::Item if self.depth == MAX_DEPTH => return Err(NativeXmlError::TooDeep),
             ValueKind::Item => {
                 XmlWriter { xml: self.xml, depth: self.depth + 1 }.write_data_set(value.get())?;
             }
@@ -259,19 +265,20 @@ impl XmlWriter<'_> {
         Ok(())
     }
 
-    fn write_value(&mut self, value: &RawValue) -> Result<(), NotNative> {
+    fn write_value(&mut self, value: &RawValue) -> Result<(), NativeXmlError> {
         match value.get().as_bytes().first() {
             Some(b'"') => self.write_text(&text_of(value)?),
             Some(b'0'..=b'9' | b'-') => self.xml.push_str(value.get()),
-            _ => return Err(NotNative::Value),
+            _ => return Err(NativeXmlError::InvalidValue),
         }
         Ok(())
     }
 
-    fn write_name(&mut self, value: &RawValue) -> Result<(), NotNative> {
+    fn write_name(&mut self, value: &RawValue) -> Result<(), NativeXmlError> {
         const GROUPS: [&str; 3] = ["Alphabetic", "Ideographic", "Phonetic"];
         if is_object(value) {
-            let name: Name<'_> = serde_json::from_str(value.get()).map_err(|_| NotNative::Value)?;
+            let name: Name<'_> =
+                serde_json::from_str(value.get()).map_err(|_| NativeXmlError::InvalidValue)?;
             for (group, written) in GROUPS.into_iter().zip([name.alphabetic, name.ideographic, name.phonetic])
             {
                 self.write_name_group(group, written.as_ref().map_or("", |Text(written)| written));
@@ -335,8 +342,8 @@ fn vr_of<'e>(tag: Tag, element: &'e JsonElement<'_>) -> Cow<'e, str> {
     }
 }
 
-fn text_of(value: &RawValue) -> Result<Cow<'_, str>, NotNative> {
-    serde_json::from_str(value.get()).map(|Text(text)| text).map_err(|_| NotNative::Value)
+fn text_of(value: &RawValue) -> Result<Cow<'_, str>, NativeXmlError> {
+    serde_json::from_str(value.get()).map(|Text(text)| text).map_err(|_| NativeXmlError::InvalidValue)
 }
 
 fn is_null(value: &RawValue) -> bool {

@@ -7,7 +7,7 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::url_rewrite::text::RewriteError;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind};
 use dicom_model::json::reader::RowError;
-use dicom_model::native_xml::NotNative;
+use dicom_model::native_xml::NativeXmlError;
 use http_messages::gzip::GunzipError;
 use http_messages::multipart::MultipartError;
 
@@ -49,7 +49,7 @@ pub enum StreamError {
     Interrupted,
     /// An object of the body cannot be represented in XML.
     #[error("the archive's response cannot be written as XML: {0}")]
-    NoXml(NotNative),
+    NoXml(NativeXmlError),
 }
 
 impl StreamError {

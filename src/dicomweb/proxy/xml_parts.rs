@@ -140,7 +140,7 @@ mod tests {
     fn an_object_that_xml_cannot_represent_is_an_error() {
         assert_eq!(
             convert(br#"[{"x":1}]"#, 3),
-            Err(StreamError::NoXml(dicom_model::native_xml::NotNative::Json))
+            Err(StreamError::NoXml(dicom_model::native_xml::NativeXmlError::NotDicomJson))
         );
         assert_eq!(convert(b"[1]", 3), Err(StreamError::NotAList(RowError::NotAnObject { row: 1 })));
         assert!(convert(b"[{}]x", 3).is_err());

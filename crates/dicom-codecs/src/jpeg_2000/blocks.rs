@@ -74,9 +74,7 @@ fn check_style(segment: &[u8], offset: usize) -> Result<(), CodecError> {
             .iter()
             .any(|size| size & 0xF < MIN_PRECINCT_EXPONENT || size >> 4 < MIN_PRECINCT_EXPONENT);
     if is_small {
-        return Err(CodecError::Unsupported(
-            "JPEG 2000 with code-blocks or precincts smaller than any in use",
-        ));
+        return Err(CodecError::Unsupported("JPEG 2000 with unusually small code-blocks or precincts"));
     }
     Ok(())
 }

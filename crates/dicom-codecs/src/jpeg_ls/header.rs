@@ -3,7 +3,7 @@
 use super::MALFORMED;
 use crate::CodecError;
 
-const UNSUPPORTED: CodecError = CodecError::Unsupported("its JPEG-LS variant, such as mapping tables,");
+const UNSUPPORTED: CodecError = CodecError::Unsupported("a feature of its JPEG-LS stream");
 
 /// The header of a stream, and the current position in the stream.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn convert(object: &Value) -> Result<String, NotNative> {
+fn convert(object: &Value) -> Result<String, NativeXmlError> {
     let mut xml = String::new();
     write_native_model(&object.to_string(), &mut xml).map(|()| xml)
 }
@@ -93,17 +93,20 @@ fn missing_representation_is_taken_from_the_dictionary() {
 #[test]
 fn invalid_dicom_json_is_rejected() {
     for (object, error) in [
-        (json!({"nonsense": {"vr": "LO"}}), NotNative::Json),
-        (json!({"00100020": "P1"}), NotNative::Json),
-        (json!({"00100020": {"Value": "P1"}}), NotNative::Json),
-        (json!({"00100020": {}, "PatientID": {}}), NotNative::Json),
-        (json!({"00100020": {"vr": "LO", "Value": [["P1"]]}}), NotNative::Value),
-        (json!({"00100020": {"vr": "LO", "Value": [true]}}), NotNative::Value),
-        (json!({"00100020": {"vr": "LO", "Value": ["P1", {}]}}), NotNative::Value),
-        (json!({"00400275": {"vr": "SQ", "Value": ["x"]}}), NotNative::Value),
-        (json!({"00100010": {"vr": "PN", "Value": [1]}}), NotNative::Value),
-        (json!({"7FE00010": {"vr": "OW", "Value": [1], "BulkDataURI": "x"}}), NotNative::Value),
-        (json!({"7FE00010": {"vr": "OW", "InlineBinary": "", "BulkDataURI": "x"}}), NotNative::Value),
+        (json!({"nonsense": {"vr": "LO"}}), NativeXmlError::NotDicomJson),
+        (json!({"00100020": "P1"}), NativeXmlError::NotDicomJson),
+        (json!({"00100020": {"Value": "P1"}}), NativeXmlError::NotDicomJson),
+        (json!({"00100020": {}, "PatientID": {}}), NativeXmlError::NotDicomJson),
+        (json!({"00100020": {"vr": "LO", "Value": [["P1"]]}}), NativeXmlError::InvalidValue),
+        (json!({"00100020": {"vr": "LO", "Value": [true]}}), NativeXmlError::InvalidValue),
+        (json!({"00100020": {"vr": "LO", "Value": ["P1", {}]}}), NativeXmlError::InvalidValue),
+        (json!({"00400275": {"vr": "SQ", "Value": ["x"]}}), NativeXmlError::InvalidValue),
+        (json!({"00100010": {"vr": "PN", "Value": [1]}}), NativeXmlError::InvalidValue),
+        (json!({"7FE00010": {"vr": "OW", "Value": [1], "BulkDataURI": "x"}}), NativeXmlError::InvalidValue),
+        (
+            json!({"7FE00010": {"vr": "OW", "InlineBinary": "", "BulkDataURI": "x"}}),
+            NativeXmlError::InvalidValue,
+        ),
     ] {
         assert_eq!(convert(&object), Err(error), "{object}");
     }
@@ -119,8 +122,8 @@ fn nesting_is_limited() {
         write_native_model(&object, &mut String::new())
     };
     assert_eq!(convert_nested(MAX_DEPTH), Ok(()));
-    assert_eq!(convert_nested(MAX_DEPTH + 1), Err(NotNative::TooDeep));
-    assert_eq!(convert_nested(20_000), Err(NotNative::TooDeep));
+    assert_eq!(convert_nested(MAX_DEPTH + 1), Err(NativeXmlError::TooDeep));
+    assert_eq!(convert_nested(20_000), Err(NativeXmlError::TooDeep));
 }
 
 /// Returns the values in the XML of a data set, by tag.
