@@ -14,6 +14,6 @@ pub struct DicomwebContext {
     pub limits: DicomwebLimits,
     /// The permits for rendering images.
     pub render_pool: RenderPool,
-    /// The comparison of the patients to whom archives assign one study.
+    /// The comparison of the patients of studies with the same UID.
     pub patients: PatientComparison,
 }

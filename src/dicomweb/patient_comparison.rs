@@ -8,7 +8,7 @@ use crate::mapping::{MappingContext, PatientKey};
 use crate::upstream::ArchiveId;
 use dicom_model::Attributes;
 
-/// Compares the patients of rows, according to the configured issuers and identifier systems of each archive.
+/// A comparison of the patients of rows, with the configured issuers and identifier systems of each archive.
 #[derive(Debug, Clone)]
 pub struct PatientComparison {
     contexts: Arc<BTreeMap<ArchiveId, MappingContext>>,
@@ -23,7 +23,7 @@ pub(super) struct RowPatient {
 }
 
 impl PatientComparison {
-    /// Creates a comparison for archives with these contexts.
+    /// Creates a comparison for archives with these mapping contexts.
     pub fn new(contexts: impl IntoIterator<Item = (ArchiveId, MappingContext)>) -> Self {
         Self { contexts: Arc::new(contexts.into_iter().collect()) }
     }
