@@ -1,5 +1,5 @@
 //! Compares the patients of rows with the same Study Instance UID: one UID may be assigned to different patients, in two archives
-//! or in one. Does not know which rows are compared, nor what follows from a difference.
+//! or in one. This module does not select the rows to compare; `merged_search` and `federation` do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct PatientComparison {
 #[derive(Debug, Clone)]
 pub(super) struct RowPatient {
     archive: ArchiveId,
-    /// `None` if the row is unreadable.
+    /// The patient; `None` if the row is malformed.
     key: Option<PatientKey>,
 }
 
