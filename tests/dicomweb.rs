@@ -12,6 +12,7 @@ mod limits;
 mod negotiation;
 mod patient_conflicts;
 mod rendering;
+mod requested_rows;
 mod requests;
 mod response_cache;
 mod streams;

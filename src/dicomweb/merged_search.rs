@@ -20,6 +20,7 @@ use super::patient_comparison::PatientComparison;
 use super::proxy::assembled;
 use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_first_rows};
 use super::proxy::request::reject_computed_keys;
+use super::proxy::response::ROWS_OMITTED;
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
@@ -64,6 +65,8 @@ struct MergedPage {
     has_more: bool,
     /// Whether fuzzy matching was requested, but matching was literal.
     is_literal_only: bool,
+    /// Rows that do not match the search were omitted.
+    has_omitted_rows: bool,
 }
 
 /// Responds to a search in all of `archives`. `public_url` is the public URL of their root.
@@ -80,10 +83,15 @@ pub(super) async fn respond(
     // The texts of PS3.18 8.3.4.4 and 8.3.4.2.
     let more_results = "299 dicomweb-gateway \"There are additional results that can be requested\"";
     let literal_matching = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
-    for (applies, warning) in [(page.has_more, more_results), (page.is_literal_only, literal_matching)] {
-        if applies {
-            response.headers_mut().append(header::WARNING, HeaderValue::from_static(warning));
-        }
+    let (more_results, literal_matching) =
+        (HeaderValue::from_static(more_results), HeaderValue::from_static(literal_matching));
+    let warnings = [
+        (page.has_more, more_results),
+        (page.is_literal_only, literal_matching),
+        (page.has_omitted_rows, ROWS_OMITTED),
+    ];
+    for (_, warning) in warnings.into_iter().filter(|(applies, _)| *applies) {
+        response.headers_mut().append(header::WARNING, warning);
     }
     Ok(response)
 }
@@ -150,7 +158,8 @@ async fn merge(
     }
     text.push(']');
     let is_literal_only = lists.iter().any(|list| list.is_literal_only);
-    Ok(MergedPage { text, has_more: limit.is_some() && has_more, is_literal_only })
+    let has_omitted_rows = lists.iter().any(|list| list.omitted_count > 0);
+    Ok(MergedPage { text, has_more: limit.is_some() && has_more, is_literal_only, has_omitted_rows })
 }
 
 /// Converts the error of an archive. A status that concerns the query of the client is returned as if the response of the archive

@@ -45,6 +45,11 @@ struct UpstreamClass {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ArchiveLabels {
+    archive: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     outcome: &'static str,
 }
@@ -96,6 +101,7 @@ struct MetricFamilies {
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
     change_log_failures: Counter,
+    omitted_rows: Family<ArchiveLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -125,6 +131,7 @@ impl Default for Metrics {
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
             change_log_failures: Counter::default(),
+            omitted_rows: Family::default(),
         };
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut inner.registry;
@@ -167,6 +174,11 @@ impl Default for Metrics {
             "change_log_failures",
             "Failures of the change log, after each of which it continued in memory",
             inner.change_log_failures.clone(),
+        );
+        registry.register(
+            "upstream_rows_omitted",
+            "Rows that archives returned although they do not match the search, and that were omitted",
+            inner.omitted_rows.clone(),
         );
         Self(Arc::new(inner))
     }
@@ -235,6 +247,11 @@ impl Metrics {
         self.0.upstream_requests.get_or_create(&labels).inc();
         let labels = UpstreamClass { archive: archive.to_owned(), class };
         self.0.upstream_seconds.get_or_create(&labels).observe(duration.as_secs_f64());
+    }
+
+    /// Counts rows of an archive that do not match the search and are omitted.
+    pub fn rows_omitted(&self, archive: &str, count: u64) {
+        self.0.omitted_rows.get_or_create(&ArchiveLabels { archive: archive.to_owned() }).inc_by(count);
     }
 
     /// Counts a cache lookup of a study.

@@ -137,6 +137,14 @@ impl Archive {
         response
     }
 
+    /// Logs and counts rows that the archive returned although they do not match the search, if there are any.
+    pub fn report_omitted_rows(&self, count: usize) {
+        if count > 0 {
+            tracing::warn!(archive = %self.id(), count, "The archive returned rows that do not match the search; they are omitted.");
+            self.inner.metrics.rows_omitted(self.id().as_str(), count as u64);
+        }
+    }
+
     async fn send_within_deadline(
         &self,
         body_use: BodyUse,

@@ -3,9 +3,11 @@
 //! - [`value`]: match values of characters that every archive interprets in the same way
 //! - [`query`]: builds a search and its query string
 //! - [`rows`]: reads the rows of one response
+//! - [`exact_keys`]: compares rows with the keys of their search
 //! - [`narrowing`]: widens the query and filters the rows, for archives that do not decode percent-escapes
 //! - [`pager`]: reads a whole list page by page
 
+mod exact_keys;
 mod narrowing;
 mod pager;
 mod query;
@@ -14,6 +16,7 @@ mod value;
 
 use dicom_model::{SeriesUid, StudyUid};
 
+pub use exact_keys::ExactKeys;
 pub use narrowing::{NarrowedQuery, RowFilter, UnsearchableValue};
 pub use pager::{PageEnd, Pager, RowIdentity};
 pub use query::{IncludeStyle, MatchingOption, QidoQuery};

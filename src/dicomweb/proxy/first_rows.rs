@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::{
-    Archive, ArchiveError, ArchiveErrorKind, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
-    RowIdentity, UnsearchableValue,
+    Archive, ArchiveError, ArchiveErrorKind, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
+    RowIdentity, Synthesized, UnsearchableValue,
 };
 use dicom_model::Attributes;
 
@@ -39,6 +39,8 @@ pub(crate) struct FirstRows {
     pub(crate) has_more: bool,
     /// Whether fuzzy matching was requested, but matching was literal.
     pub(crate) is_literal_only: bool,
+    /// The number of rows that do not match the search.
+    pub(crate) omitted_count: usize,
 }
 
 /// Returns the rows of the first `max_uids` UIDs that match `query` in `archive`, without duplicates. If the gateway must filter
@@ -57,11 +59,15 @@ pub(crate) async fn read_first_rows(
     });
     let mut first_rows = FirstRows { is_literal_only, ..FirstRows::default() };
     let (mut uids, mut total_len, mut row_count) = (HashSet::new(), 0, 0);
+    // The rows of an archive that returns those of other studies, without their UIDs, are compared when they are completed.
+    let is_completed = archive.profile().synthesized.contains(Synthesized::Parents);
+    let keys = if is_completed { ExactKeys::default() } else { ExactKeys::from_query(&query) };
+    let is_filtered = |first_rows: &FirstRows| !filter.is_empty() || first_rows.omitted_count > 0;
     loop {
-        let page_size = if filter.is_empty() {
-            max_uids.saturating_sub(uids.len()).clamp(1, PAGE_SIZE)
-        } else {
+        let page_size = if is_filtered(&first_rows) {
             PAGE_SIZE
+        } else {
+            max_uids.saturating_sub(uids.len()).clamp(1, PAGE_SIZE)
         };
         let (mut is_uid_missing, mut unsearchable) = (false, None);
         let add_row = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
@@ -70,6 +76,10 @@ pub(crate) async fn read_first_rows(
                 return ControlFlow::Break(());
             };
             row_count += 1;
+            if !keys.is_empty() && !keys.match_row(text.get()) {
+                first_rows.omitted_count += 1;
+                return continue_unless(row_count > max_scan + PAGE_SIZE);
+            }
             match is_match(&filter, &text) {
                 Ok(true) if uids.len() >= max_uids && !uids.contains(identity.uid()) => {
                     first_rows.has_more = true;
@@ -86,10 +96,9 @@ pub(crate) async fn read_first_rows(
             let is_sufficient =
                 filter.is_empty() && first_rows.has_more && row_count > 2 * max_uids + PAGE_SIZE;
             let is_too_costly = !filter.is_empty() && row_count > max_scan + PAGE_SIZE;
-            if is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+            continue_unless(
+                is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN,
+            )
         };
         let end = pager
             .next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row)
@@ -108,20 +117,27 @@ pub(crate) async fn read_first_rows(
             PageEnd::Restart => {
                 first_rows.rows.clear();
                 first_rows.has_more = false;
+                first_rows.omitted_count = 0;
                 uids.clear();
                 (total_len, row_count) = (0, 0);
             }
-            PageEnd::Stopped if !filter.is_empty() => {
+            PageEnd::Stopped if is_filtered(&first_rows) && row_count > max_scan => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
-            PageEnd::Last | PageEnd::Stopped => return Ok(first_rows),
-            PageEnd::More if uids.len() >= max_uids => return Ok(first_rows),
-            PageEnd::More if !filter.is_empty() && row_count > max_scan => {
+            PageEnd::Last | PageEnd::Stopped => break,
+            PageEnd::More if uids.len() >= max_uids => break,
+            PageEnd::More if is_filtered(&first_rows) && row_count > max_scan => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
             PageEnd::More => {}
         }
     }
+    archive.report_omitted_rows(first_rows.omitted_count);
+    Ok(first_rows)
+}
+
+fn continue_unless(is_end: bool) -> ControlFlow<()> {
+    if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Whether the row `text` passes the filter.

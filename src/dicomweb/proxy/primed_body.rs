@@ -54,6 +54,11 @@ impl PrimedBody {
         }
         Ok(Self { read, rest: body })
     }
+
+    /// Whether rows that do not match the search have been read and omitted.
+    pub(crate) fn has_omitted_rows(&self) -> bool {
+        self.rest.has_omitted_rows()
+    }
 }
 
 impl Body for PrimedBody {

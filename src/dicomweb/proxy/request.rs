@@ -15,7 +15,7 @@ use crate::dicomweb::url_rewrite::url_map::UrlMap;
 use crate::http::negotiation;
 use crate::http::query::decode;
 use crate::upstream::{
-    Archive, DicomResource, QidoQuery, Rendering, Retrieval, Synthesized, UpstreamRequest,
+    Archive, DicomResource, ExactKeys, QidoQuery, Rendering, Retrieval, Synthesized, UpstreamRequest,
 };
 use dicom_model::{SopInstanceUid, tag};
 
@@ -44,6 +44,8 @@ pub(crate) struct ProxyRequest {
     pub(crate) accepted: Accepted,
     /// The rendering parameters of the client.
     pub(crate) rendering: Rendering,
+    /// The keys that the rows of a search are compared with.
+    pub(crate) exact_keys: ExactKeys,
     /// Whether the client requested more rows than the gateway may request from an archive.
     pub(crate) is_limit_reduced: bool,
     /// The SOP Instance UID of the original, which the requested anonymized object must not have.
@@ -65,12 +67,13 @@ impl ProxyRequest {
             Target::Resource(resource) => resource.clone(),
         };
         let pairs = decode(request.query.unwrap_or_default())?;
-        let mut is_limit_reduced = false;
+        let (mut is_limit_reduced, mut exact_keys) = (false, ExactKeys::default());
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
                 let search = query::parse_search(level, &pairs)?;
                 reject_computed_keys(archive, &search.query)?;
                 is_limit_reduced = search.is_limit_reduced;
+                exact_keys = ExactKeys::from_query(&search.query);
                 (UpstreamRequest::search(search.query), None, Rendering::default(), search.common)
             }
             retrieved => {
@@ -92,6 +95,7 @@ impl ProxyRequest {
             url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
+            exact_keys,
             is_limit_reduced,
             anonymous: None,
             upstream: upstream.with_forwarded_headers(&headers),
@@ -118,6 +122,7 @@ impl ProxyRequest {
             accepts_gzip: false,
             accepted: Accepted::rows(),
             rendering: Rendering::default(),
+            exact_keys: ExactKeys::default(),
             is_limit_reduced: false,
             anonymous: None,
             upstream: UpstreamRequest::retrieve(retrieval),
@@ -146,6 +151,7 @@ impl ProxyRequest {
             // The beginning of the object, which a range may not contain, is inspected.
             upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
             anonymous,
+            exact_keys: ExactKeys::default(),
             is_limit_reduced: false,
             rendering: Rendering::default(),
             thumbnail_substitute: None,

@@ -14,6 +14,7 @@ use super::json_completeness::JsonCompleteness;
 use super::primed_body::PrimedBody;
 use super::read_ahead::{next_piece, read_start_of_anonymized, read_to_first_row};
 use super::request::{Attempt, ProxyRequest};
+use super::requested_rows::{RequestedObjects, RequestedRows};
 use super::response_headers::{content_type_of, essence, forwarded_headers};
 use super::stream::{ByteSource, Filter, StreamedBody};
 use super::xml_completeness::XmlCompleteness;
@@ -25,10 +26,16 @@ use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls, may_have
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
-use crate::upstream::{Archive, ContentCoding, DicomResource, UpstreamResponse};
+use crate::upstream::{Archive, ContentCoding, DicomResource, Synthesized, UpstreamResponse};
 use http_messages::body::{self, Body};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
+
+/// The warning of a search of which the archive returned rows that do not match. It is sent if such a row is among those that are
+/// read before the response begins.
+pub(crate) const ROWS_OMITTED: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"The archive returned results that do not match the search. They have been omitted\"",
+);
 
 /// Forwards the archive's response to `attempt` of `request`.
 pub(crate) async fn forward(
@@ -190,10 +197,17 @@ async fn forward_body(
     }
     let streamed = StreamedBody::new(archive, read_ahead, source, filters, length);
     let primed = PrimedBody::read(archive, streamed, upstream_length).await?;
-    let mut response = Response::new(body::streamed(primed));
+    Ok(response_of(status, response_headers, primed))
+}
+
+fn response_of(status: StatusCode, mut headers: HeaderMap, body: PrimedBody) -> Response<Body> {
+    if body.has_omitted_rows() {
+        headers.append(header::WARNING, ROWS_OMITTED);
+    }
+    let mut response = Response::new(body::streamed(body));
     *response.status_mut() = status;
-    *response.headers_mut() = response_headers;
-    Ok(response)
+    *response.headers_mut() = headers;
+    response
 }
 
 /// Determines the kind of a text by its first bytes. `declared_kind` is the kind by the Content-Type.
@@ -270,6 +284,23 @@ fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
     declared.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
+/// The comparison of rows or metadata in JSON with what was requested. Where rows are completed with the UIDs of their parents, others
+/// are omitted there.
+fn comparison(archive: &Archive, request: &ProxyRequest, needs_row: bool) -> Option<Filter> {
+    match &request.resource {
+        _ if archive.profile().synthesized.contains(Synthesized::Parents) => None,
+        Resource::Search(_) if request.exact_keys.is_empty() => None,
+        Resource::Search(_) => {
+            let rows = RequestedRows::new(request.exact_keys.clone(), needs_row);
+            Some(Filter::RequestedRows(Box::new(rows)))
+        }
+        Resource::Metadata(objects) => {
+            Some(Filter::RequestedObjects(Box::new(RequestedObjects::new(objects))))
+        }
+        _ => None,
+    }
+}
+
 /// Returns the filter that checks whether a single object, image or page is complete, if only the structure of its content shows it.
 fn content_filter(kind: BodyKind, headers: &HeaderMap) -> Option<Filter> {
     let content =
@@ -296,8 +327,16 @@ fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, conten
         Filter::Parts(Box::new(PartHeaders::new(urls, boundary_of(content_type), may_lack_closing_delimiter)))
     };
     match kind {
-        BodyKind::Json => vec![Filter::JsonCompleteness(JsonCompleteness::default()), rewriter(Syntax::Json)],
-        BodyKind::JsonToXml => vec![rewriter(Syntax::Json), Filter::XmlParts(Box::default())],
+        BodyKind::Json => [comparison(archive, request, false)]
+            .into_iter()
+            .flatten()
+            .chain([Filter::JsonCompleteness(JsonCompleteness::default()), rewriter(Syntax::Json)])
+            .collect(),
+        BodyKind::JsonToXml => [comparison(archive, request, true)]
+            .into_iter()
+            .flatten()
+            .chain([rewriter(Syntax::Json), Filter::XmlParts(Box::default())])
+            .collect(),
         BodyKind::Xml => vec![Filter::XmlCompleteness(XmlCompleteness::default()), rewriter(Syntax::Xml)],
         BodyKind::Text => vec![rewriter(Syntax::Xml)],
         BodyKind::Multipart => vec![parts()],

@@ -13,12 +13,13 @@ use http_body::{Body, Frame, SizeHint};
 use super::content_completeness::ContentCompleteness;
 use super::empty_modalities::EmptyModalities;
 use super::json_completeness::JsonCompleteness;
+use super::requested_rows::{RequestedObjects, RequestedRows};
 use super::stream_error::StreamError;
 use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::XmlParts;
 use crate::dicomweb::url_rewrite::part_headers::PartHeaders;
 use crate::dicomweb::url_rewrite::text::Rewriter;
-use crate::upstream::{Archive, ArchiveId, UpstreamBody};
+use crate::upstream::{Archive, UpstreamBody};
 use http_messages::gzip::Gunzip;
 use http_messages::multipart::only_part::SinglePart;
 
@@ -31,6 +32,10 @@ pub(crate) enum Filter {
     Parts(Box<PartHeaders>),
     /// Extracts the only part of a multipart body.
     SinglePart(Box<SinglePart>),
+    /// Omits rows that were not requested.
+    RequestedRows(Box<RequestedRows>),
+    /// Checks that metadata is that of the requested objects.
+    RequestedObjects(Box<RequestedObjects>),
     /// Checks that a JSON text is complete.
     JsonCompleteness(JsonCompleteness),
     /// Checks that an XML text is complete.
@@ -62,6 +67,8 @@ impl Filter {
                 content.read(&chunk);
                 Ok(chunk)
             }
+            Self::RequestedRows(rows) => rows.push(&chunk),
+            Self::RequestedObjects(objects) => objects.read(&chunk).map(|()| chunk),
             Self::EmptyModalities(rows) => Ok(rows.push(chunk)),
             Self::XmlParts(parts) => parts.push(&chunk),
         }
@@ -73,6 +80,8 @@ impl Filter {
             Self::Urls(rewriter) => Ok(rewriter.finish()?),
             Self::Parts(parts) => Ok(parts.finish()?),
             Self::SinglePart(part) => Ok(part.finish()?),
+            Self::RequestedRows(rows) => rows.finish(),
+            Self::RequestedObjects(objects) => objects.finish().map(|()| Bytes::new()),
             Self::EmptyModalities(rows) => Ok(rows.finish()),
             Self::XmlParts(parts) => parts.finish(),
             Self::JsonCompleteness(json) if !json.is_complete() => Err(StreamError::Incomplete),
@@ -82,6 +91,12 @@ impl Filter {
                 Ok(Bytes::new())
             }
         }
+    }
+}
+
+impl Drop for StreamedBody {
+    fn drop(&mut self) {
+        self.archive.report_omitted_rows(self.omitted_row_count());
     }
 }
 
@@ -159,7 +174,7 @@ pub(crate) fn poll_data(
 #[derive(Debug)]
 pub(crate) struct StreamedBody {
     /// The archive that sends the body.
-    archive: ArchiveId,
+    archive: Archive,
     /// The bytes that were read ahead to identify the body.
     read_ahead: Option<Bytes>,
     source: ByteSource,
@@ -183,7 +198,7 @@ impl StreamedBody {
         length: Option<u64>,
     ) -> Self {
         Self {
-            archive: archive.id().clone(),
+            archive: archive.clone(),
             read_ahead,
             source,
             filters,
@@ -191,6 +206,19 @@ impl StreamedBody {
             last_bytes: None,
             is_finished: false,
         }
+    }
+
+    /// Whether rows that do not match the search have been read and omitted.
+    pub(crate) fn has_omitted_rows(&self) -> bool {
+        self.omitted_row_count() > 0
+    }
+
+    fn omitted_row_count(&self) -> usize {
+        let count = |filter: &Filter| match filter {
+            Filter::RequestedRows(rows) => rows.omitted_count(),
+            _ => 0,
+        };
+        self.filters.iter().map(count).sum()
     }
 
     /// Passes a chunk through all filters.
@@ -268,7 +296,7 @@ impl Body for StreamedBody {
         let body = self.get_mut();
         let next = ready!(body.poll_next(context));
         if let Some(Err(error)) = &next {
-            tracing::warn!(archive = %body.archive, %error, "The response of the archive failed; the client's transfer was aborted.");
+            tracing::warn!(archive = %body.archive.id(), %error, "The response of the archive failed; the client's transfer was aborted.");
         }
         Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }

@@ -14,32 +14,45 @@ const PADDING: [char; 2] = [' ', '\0'];
 
 impl<'de> Deserialize<'de> for Attributes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AttributesVisitor;
+        deserializer.deserialize_map(AttributesVisitor { tags: None })
+    }
+}
 
-        impl<'de> Visitor<'de> for AttributesVisitor {
-            type Value = Attributes;
+impl Attributes {
+    /// Reads the elements `tags` of `text`, a JSON object, and skips the others. A text that is not a JSON object is an error.
+    pub fn read_elements(text: &str, tags: &[Tag]) -> Result<Self, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let attributes = deserializer.deserialize_map(AttributesVisitor { tags: Some(tags) })?;
+        deserializer.end().map(|()| attributes)
+    }
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object of the DICOM JSON model")
-            }
+/// Reads the elements `tags` of an object, or all of its elements.
+struct AttributesVisitor<'a> {
+    tags: Option<&'a [Tag]>,
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Attributes, A::Error> {
-                let mut attributes = Attributes::default();
-                while let Some(key) = members.next_key::<Key<'de>>()? {
-                    match tag::parse(key.as_str()) {
-                        Some(tag) => {
-                            attributes.insert(tag, members.next_value::<RawElement>()?.into_element(tag));
-                        }
-                        None => drop(members.next_value::<IgnoredAny>()?),
-                    }
+impl<'de> Visitor<'de> for AttributesVisitor<'_> {
+    type Value = Attributes;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of the DICOM JSON model")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Attributes, A::Error> {
+        let mut attributes = Attributes::default();
+        let is_read = |tag: &Tag| self.tags.is_none_or(|tags| tags.contains(tag));
+        while let Some(key) = members.next_key::<Key<'de>>()? {
+            match tag::parse(key.as_str()).filter(is_read) {
+                Some(tag) => {
+                    attributes.insert(tag, members.next_value::<RawElement>()?.into_element(tag));
                 }
-                // Rows are cached, and their memory is counted without spare capacity.
-                attributes.elements.shrink_to_fit();
-                Ok(attributes)
+                None => drop(members.next_value::<IgnoredAny>()?),
             }
         }
-
-        deserializer.deserialize_map(AttributesVisitor)
+        // Rows are cached, and their memory is counted without spare capacity.
+        attributes.elements.shrink_to_fit();
+        Ok(attributes)
     }
 }
 

@@ -1,0 +1,157 @@
+//! The keys of a search that every row of its response can be compared with exactly: UIDs, dates, and single values without
+//! matching operators (PS3.4 C.2.2.2.1, C.2.2.2.2, C.2.2.2.5).
+//!
+//! Some archives ignore a key, or a UID in the path, and return the objects of other patients. A row that lacks an attribute is
+//! not compared by it; names, patterns and lists of other values are not compared, because archives match them in their own ways.
+
+use super::{QidoQuery, SearchLevel};
+use dicom_core::VR;
+use dicom_model::{Attributes, DicomDate, Tag, Uid, tag, tags};
+
+/// The keys that rows are compared with. Without keys every row matches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExactKeys {
+    keys: Vec<(Tag, ExactKey)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ExactKey {
+    /// One of these values.
+    AnyOf(Vec<String>),
+    /// From the first to the last day, inclusive.
+    Days(Option<DicomDate>, Option<DicomDate>),
+}
+
+/// Attributes whose single values are compared; they have one meaning in every archive.
+const TEXTS: [Tag; 4] = [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::MODALITY, tags::MODALITIES_IN_STUDY];
+
+impl ExactKeys {
+    /// Returns the keys of `query` and the UIDs in its path.
+    pub fn from_query(query: &QidoQuery) -> Self {
+        let below = |tag: Tag, uid: &Uid| (tag, ExactKey::AnyOf(vec![uid.as_str().to_owned()]));
+        let mut keys = match query.level() {
+            SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => Vec::new(),
+            SearchLevel::Series { study } | SearchLevel::Instances { study } => {
+                vec![below(tags::STUDY_INSTANCE_UID, study.uid())]
+            }
+            SearchLevel::SeriesInstances { study, series } => vec![
+                below(tags::STUDY_INSTANCE_UID, study.uid()),
+                below(tags::SERIES_INSTANCE_UID, series.uid()),
+            ],
+        };
+        let matches = query.matches.iter();
+        keys.extend(matches.filter_map(|(tag, value)| Some((*tag, ExactKey::read(*tag, &value.0)?))));
+        Self { keys }
+    }
+
+    /// Whether every row matches.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether the attributes of `row`, an object in DICOM JSON, match the keys. A missing attribute is not compared. A row that is
+    /// unreadable cannot be compared, and is not omitted.
+    pub fn match_row(&self, row: &str) -> bool {
+        let tags: Vec<_> = self.keys.iter().map(|(tag, _)| *tag).collect();
+        Attributes::read_elements(row, &tags).map_or(true, |row| self.match_attributes(&row))
+    }
+
+    fn match_attributes(&self, row: &Attributes) -> bool {
+        self.keys.iter().all(|(tag, key)| row.text(*tag).is_none() || key.matches(row.texts(*tag)))
+    }
+}
+
+impl ExactKey {
+    fn read(tag: Tag, value: &str) -> Option<Self> {
+        match tag::value_representation(tag)? {
+            VR::UI => {
+                let uids: Vec<_> = value.split(',').map(|uid| uid.trim().to_owned()).collect();
+                uids.iter().all(|uid| Uid::is_legal(uid)).then_some(Self::AnyOf(uids))
+            }
+            VR::DA => {
+                let (first, last) = value.split_once('-').unwrap_or((value, value));
+                let day = |text: &str| match text.trim() {
+                    "" => Some(None),
+                    text => DicomDate::parse(text).map(Some),
+                };
+                Some(Self::Days(day(first)?, day(last)?))
+            }
+            _ if TEXTS.contains(&tag) => {
+                let value = value.trim_matches(' ');
+                let is_single = !value.is_empty() && !value.contains(['*', '?', ',', '\\', '"']);
+                is_single.then(|| Self::AnyOf(vec![value.to_owned()]))
+            }
+            _ => None,
+        }
+    }
+
+    fn matches<'a>(&self, mut values: impl Iterator<Item = &'a str>) -> bool {
+        match self {
+            Self::AnyOf(requested) => {
+                values.any(|value| requested.iter().any(|one| one == value.trim_matches(' ')))
+            }
+            // A date that cannot be read cannot be compared.
+            Self::Days(first, last) => values.any(|value| {
+                DicomDate::parse(value).is_none_or(|date| {
+                    first.is_none_or(|first| first <= date) && last.is_none_or(|last| date <= last)
+                })
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::MatchValue;
+
+    fn matches(tag: Tag, value: &str, row: &str) -> bool {
+        let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
+        ExactKeys::from_query(&query).match_row(row)
+    }
+
+    fn row(tag: Tag, values: &[&str]) -> String {
+        format!("{{\"{}\":{{\"Value\":{values:?}}}}}", tag::hex(tag))
+    }
+
+    #[test]
+    fn single_values_uids_and_dates_are_compared() {
+        for (tag, value, row_value, expected) in [
+            (tags::PATIENT_ID, "P1", "P1", true),
+            (tags::PATIENT_ID, "P1 ", "P1", true),
+            (tags::PATIENT_ID, "P1", "P2", false),
+            (tags::PATIENT_ID, "P1", "p1", false),
+            (tags::ACCESSION_NUMBER, "7", "07", false),
+            (tags::STUDY_INSTANCE_UID, "1.2,1.3", "1.3", true),
+            (tags::STUDY_INSTANCE_UID, "1.2,1.3", "1.4", false),
+            (tags::STUDY_DATE, "20240131", "20240131", true),
+            (tags::STUDY_DATE, "20240131", "20240201", false),
+            (tags::STUDY_DATE, "20240101-20240131", "20240115", true),
+            (tags::STUDY_DATE, "20240101-", "20231231", false),
+            (tags::STUDY_DATE, "-20240101", "20240102", false),
+            (tags::STUDY_DATE, "20240101", "unknown", true),
+            (tags::MODALITIES_IN_STUDY, "CT", "MR", false),
+        ] {
+            assert_eq!(matches(tag, value, &row(tag, &[row_value])), expected, "{value} {row_value}");
+            assert!(matches(tag, value, "{}"), "a row without the attribute");
+        }
+        assert!(matches(tags::MODALITIES_IN_STUDY, "CT", &row(tags::MODALITIES_IN_STUDY, &["SR", "CT"])));
+    }
+
+    #[test]
+    fn patterns_names_and_lists_are_not_compared() {
+        for (tag, value) in [
+            (tags::PATIENT_ID, "P*"),
+            (tags::PATIENT_ID, "P?"),
+            (tags::PATIENT_ID, "P1,P2"),
+            (tags::PATIENT_ID, "\"\""),
+            (tags::PATIENT_NAME, "Doe^Jane"),
+            (tags::STUDY_DESCRIPTION, "CT"),
+            (tags::STUDY_INSTANCE_UID, "1.2.*"),
+            (tags::STUDY_DATE, "2024"),
+        ] {
+            let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
+            assert!(ExactKeys::from_query(&query).is_empty(), "{value}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Rows and metadata that an archive returns although they were not requested: a viewer would show another patient.
+
+use serde_json::Value;
+
+use crate::support::archive_root::ArchiveRoot;
+use crate::support::client;
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{CannedResponse, Pacs, Study};
+
+/// An archive that responses every search for studies with all of them.
+fn without_filters() -> Pacs {
+    Pacs::new()
+        .with_study(
+            Study::new("1.1")
+                .patient("P1", "Doe^Jane")
+                .study_date("20240131")
+                .accession_number("A1")
+                .series("1.1.1", "CT", 1),
+        )
+        .with_study(
+            Study::new("1.2")
+                .patient("P2", "Roe^Rick")
+                .study_date("20240201")
+                .accession_number("A2")
+                .series("1.2.1", "MR", 1),
+        )
+        .with_study(
+            Study::new("1.3")
+                .patient("P1", "Doe^Jane")
+                .study_date("20240301")
+                .accession_number("A3")
+                .series("1.3.1", "MR", 1),
+        )
+        .ignore_matching_keys()
+}
+
+fn uids(rows: &Value) -> Vec<&str> {
+    rows.as_array().unwrap().iter().map(|row| row["0020000D"]["Value"][0].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn rows_of_studies_that_do_not_match_the_query_are_omitted() {
+    let pacs = without_filters().start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    for (query, expected) in [
+        ("PatientID=P1", &["1.1", "1.3"][..]),
+        ("PatientID=P9", &[]),
+        ("StudyInstanceUID=1.2", &["1.2"]),
+        ("StudyInstanceUID=1.2,1.3", &["1.2", "1.3"]),
+        ("AccessionNumber=A1", &["1.1"]),
+        ("StudyDate=20240131-20240210", &["1.1", "1.2"]),
+        ("ModalitiesInStudy=MR", &["1.2", "1.3"]),
+        ("PatientID=P1&ModalitiesInStudy=MR", &["1.3"]),
+        ("PatientID=P*", &["1.1", "1.2", "1.3"]),
+        ("", &["1.1", "1.2", "1.3"]),
+    ] {
+        for root in ["/dicom-web/main", "/dicom-web"] {
+            let response = gateway.get(&format!("{root}/studies?{query}")).await;
+            assert_eq!(uids(&response.json()), expected, "{root} {query}");
+            let is_complete = expected.len() == 3;
+            assert_eq!(response.header("warning").is_none(), is_complete, "{root} {query}");
+        }
+    }
+    let omitted = gateway.metrics().lines().any(|line| {
+        line.strip_prefix("gateway_upstream_rows_omitted_total{archive=\"main\"} ")
+            .is_some_and(|count| count.parse::<u64>().unwrap() >= 20)
+    });
+    assert!(omitted, "{}", gateway.metrics());
+}
+
+#[tokio::test]
+async fn pages_of_the_aggregate_root_count_only_rows_that_match() {
+    let pacs = without_filters().start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    for (query, expected) in [
+        ("limit=1", &["1.1"][..]),
+        ("limit=1&offset=1", &["1.3"]),
+        ("limit=1&offset=2", &[]),
+        ("limit=2", &["1.1", "1.3"]),
+    ] {
+        let rows = gateway.get_json(&format!("/dicom-web/studies?PatientID=P1&{query}")).await;
+        assert_eq!(uids(&rows), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_ignores_the_key_is_read_no_further_than_max_scan() {
+    let studies = (0..40).map(|number| Study::new(&format!("1.{number}")).patient("P2", "Roe^Rick"));
+    let pacs = studies.fold(Pacs::new(), Pacs::with_study).ignore_matching_keys().start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 20").await;
+    let response = gateway.get("/dicom-web/studies?PatientID=P1&limit=1").await;
+    assert_eq!(response.status, 413, "{}", response.text());
+}
+
+#[tokio::test]
+async fn rows_below_a_study_that_belong_to_another_one_are_omitted() {
+    let row = |study: &str, series: &str| {
+        format!(
+            r#"{{"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["{series}"]}},"00080018":{{"vr":"UI","Value":["{series}.1"]}}}}"#
+        )
+    };
+    let list = CannedResponse::json(format!(
+        "[{},{},{}]",
+        row("9.9", "9.9.1"),
+        row("1.2", "1.2.1"),
+        row("1.2", "1.2.2")
+    ));
+    let pacs = Pacs::new().with_fallback(list).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
+    for (target, expected) in [
+        ("studies/1.2/series", 2),
+        ("studies/1.2/instances", 2),
+        ("studies/1.2/series/1.2.1/instances", 1),
+        ("studies/1.7/series", 0),
+        ("series?StudyInstanceUID=9.9", 1),
+        ("instances", 3),
+    ] {
+        let response = client::get(&root.url(target)).await;
+        assert_eq!((response.status, response.is_complete), (200, true));
+        assert_eq!(response.json().as_array().unwrap().len(), expected, "{target}");
+    }
+    let none =
+        client::get_with_headers(&root.url("studies/1.7/series"), &[("Accept", "application/dicom+xml")])
+            .await;
+    assert_eq!(none.status, 502, "{}", none.text());
+}
+
+#[tokio::test]
+async fn metadata_of_another_study_is_never_complete() {
+    let object = |study: &str, series: &str, instance: &str| {
+        format!(
+            r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}},"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["{series}"]}}}}"#
+        )
+    };
+    let own = object("1.2", "1.2.1", "1.2.1.1");
+    let foreign = object("9.9", "9.9.1", "9.9.1.1");
+    let series = "studies/1.2/series/1.2.1/metadata";
+    let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
+    for (target, objects) in [
+        ("studies/1.2/metadata", vec![foreign.clone()]),
+        ("studies/1.2/metadata", vec![own.clone(), foreign.clone()]),
+        (series, vec![object("1.2", "1.2.2", "1.2.2.1")]),
+        (series, vec![own.clone(), foreign]),
+        (instance, vec![object("1.2", "1.2.1", "1.2.1.2")]),
+    ] {
+        let response = CannedResponse::json(format!("[{}]", objects.join(",")));
+        let pacs = Pacs::new().with_response(&format!("/{target}"), response).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
+        for accept in ["application/dicom+json", "application/dicom+xml"] {
+            for _ in 0..2 {
+                let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+                assert_eq!(response.status, 502, "{target}: {}", response.text());
+            }
+        }
+    }
+    let filler = vec![own.as_str(); 2000].join(",");
+    let late = format!("[{filler},{}]", object("9.9", "9.9.1", "9.9.1.1"));
+    let pacs = Pacs::new()
+        .with_response("/studies/1.2/metadata", CannedResponse::json(late))
+        .with_response(&format!("/{series}"), CannedResponse::json(format!("[{own}]")))
+        .start()
+        .await;
+    let root = ArchiveRoot::start(&pacs).await;
+    let response = client::get(&root.url("studies/1.2/metadata")).await;
+    assert!(!response.is_complete, "a foreign object after the beginning was sent");
+    let own = client::get(&root.url(series)).await;
+    assert_eq!((own.status, own.is_complete), (200, true), "{}", own.text());
+}
