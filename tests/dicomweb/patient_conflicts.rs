@@ -7,33 +7,29 @@ use serde_json::Value;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
-/// A gateway in front of `archives`, and the archives, whose ids are main, archive-1, archive-2, ...
-async fn in_front_of(archives: Vec<Pacs>, archive_keys: &str) -> (RunningGateway, Vec<RunningPacs>) {
-    let mut running = Vec::new();
+/// Starts `archives`, whose ids are main, archive-1, archive-2, …, and a gateway in front of them.
+async fn start(archives: Vec<Pacs>, archive_keys: &str) -> (RunningGateway, Vec<RunningPacs>) {
+    let mut started = Vec::new();
     for archive in archives {
-        running.push(archive.start().await);
+        started.push(archive.start().await);
     }
-    let mut settings = format!("{archive_keys}\n");
-    for (number, pacs) in running.iter().enumerate().skip(1) {
-        write!(
-            settings,
-            "[[archive]]\nid = \"archive-{number}\"\nurl = \"{}\"\n{archive_keys}\n",
-            pacs.url()
-        )
-        .unwrap();
+    let mut config = format!("{archive_keys}\n");
+    for (number, pacs) in started.iter().enumerate().skip(1) {
+        write!(config, "[[archive]]\nid = \"archive-{number}\"\nurl = \"{}\"\n{archive_keys}\n", pacs.url())
+            .unwrap();
     }
-    (RunningGateway::start(&running[0].url(), &settings).await, running)
+    (RunningGateway::start(&started[0].url(), &config).await, started)
 }
 
 fn study_of(patient_id: &str) -> Study {
     Study::new("1.2.1").patient(patient_id, "Doe^Jane").series("1.2.1.1", "CT", 1)
 }
 
-fn archive_with(patient_ids: &[&str]) -> Pacs {
+fn pacs_with_patients(patient_ids: &[&str]) -> Pacs {
     patient_ids.iter().fold(Pacs::new(), |pacs, patient_id| pacs.with_study(study_of(patient_id)))
 }
 
-fn without_patient_id() -> Pacs {
+fn pacs_without_patient_id() -> Pacs {
     Pacs::new().with_study(study_of("").attribute("00100020", serde_json::json!({"vr": "LO"})))
 }
 
@@ -61,13 +57,16 @@ const RESOURCES: [&str; 9] = [
 #[tokio::test]
 async fn a_study_that_archives_assign_to_different_patients_is_not_retrieved_from_any_of_them() {
     for (archives, archive_keys) in [
-        (vec![archive_with(&["P1"]), archive_with(&["P2"])], ""),
-        (vec![archive_with(&["P1"]), archive_with(&["p1"])], ""),
-        (vec![archive_with(&["1"]), archive_with(&["01"])], "patient_id_system = \"urn:oid:1.2.3\""),
-        (vec![archive_with(&["P1"]), without_patient_id(), archive_with(&["P2"])], ""),
-        (vec![archive_with(&["P1", "P2"]), archive_with(&["P1"])], ""),
+        (vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P2"])], ""),
+        (vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["p1"])], ""),
+        (
+            vec![pacs_with_patients(&["1"]), pacs_with_patients(&["01"])],
+            "patient_id_system = \"urn:oid:1.2.3\"",
+        ),
+        (vec![pacs_with_patients(&["P1"]), pacs_without_patient_id(), pacs_with_patients(&["P2"])], ""),
+        (vec![pacs_with_patients(&["P1", "P2"]), pacs_with_patients(&["P1"])], ""),
     ] {
-        let (gateway, _archives) = in_front_of(archives, archive_keys).await;
+        let (gateway, _archives) = start(archives, archive_keys).await;
         for resource in RESOURCES {
             let response = gateway.get(&format!("/dicom-web/{resource}")).await;
             assert_eq!(response.status, 502, "{resource}: {}", response.text());
@@ -85,13 +84,22 @@ async fn a_study_that_archives_assign_to_different_patients_is_not_retrieved_fro
 #[tokio::test]
 async fn a_search_lists_a_study_once_for_each_patient_to_whom_archives_assign_it() {
     for (archives, expected) in [
-        (vec![archive_with(&["P1"]), archive_with(&["P2"])], vec!["P1", "P2"]),
-        (vec![archive_with(&["P1"]), archive_with(&["P2"]), archive_with(&["P1"])], vec!["P1", "P2"]),
-        (vec![archive_with(&["P1"]), archive_with(&["P2"]), archive_with(&["P2"])], vec!["P1", "P2"]),
-        (vec![archive_with(&["P1"]), without_patient_id(), archive_with(&["P2"])], vec!["P1", "P2"]),
-        (vec![archive_with(&["P1"]), archive_with(&["P1"])], vec!["P1"]),
+        (vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P2"])], vec!["P1", "P2"]),
+        (
+            vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P2"]), pacs_with_patients(&["P1"])],
+            vec!["P1", "P2"],
+        ),
+        (
+            vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P2"]), pacs_with_patients(&["P2"])],
+            vec!["P1", "P2"],
+        ),
+        (
+            vec![pacs_with_patients(&["P1"]), pacs_without_patient_id(), pacs_with_patients(&["P2"])],
+            vec!["P1", "P2"],
+        ),
+        (vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P1"])], vec!["P1"]),
     ] {
-        let (gateway, _archives) = in_front_of(archives, "").await;
+        let (gateway, _archives) = start(archives, "").await;
         let rows = gateway.get_json("/dicom-web/studies").await;
         assert_eq!(patient_ids(&rows), expected);
         let pages = ["/dicom-web/studies?limit=1", "/dicom-web/studies?limit=1&offset=1"];
@@ -106,25 +114,28 @@ async fn a_search_lists_a_study_once_for_each_patient_to_whom_archives_assign_it
 #[tokio::test]
 async fn a_study_of_one_patient_in_several_archives_is_retrieved() {
     for (archives, archive_keys) in [
-        (vec![archive_with(&["P1"]), archive_with(&["P1"])], ""),
-        (vec![archive_with(&["P1"]), archive_with(&["P1"])], "patient_id_system = \"urn:oid:1.2.3\""),
-        (vec![archive_with(&["P1"]), without_patient_id()], ""),
-        (vec![archive_with(&["P1", "P2"])], ""),
+        (vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P1"])], ""),
+        (
+            vec![pacs_with_patients(&["P1"]), pacs_with_patients(&["P1"])],
+            "patient_id_system = \"urn:oid:1.2.3\"",
+        ),
+        (vec![pacs_with_patients(&["P1"]), pacs_without_patient_id()], ""),
+        (vec![pacs_with_patients(&["P1", "P2"])], ""),
     ] {
-        let (gateway, _archives) = in_front_of(archives, archive_keys).await;
+        let (gateway, _archives) = start(archives, archive_keys).await;
         let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
         assert_eq!(response.status, 200, "{}", response.text());
     }
 }
 
-/// Without its rows of studies it is unknown whether an archive's study is the same patient's.
+/// If an archive does not return its rows of studies, the patient of its study is unknown.
 #[tokio::test]
 async fn a_study_whose_patients_cannot_be_compared_is_not_retrieved() {
     let archives = vec![
-        archive_with(&["P1"]),
-        archive_with(&["P1"]).with_response("/studies", CannedResponse::status(500)),
+        pacs_with_patients(&["P1"]),
+        pacs_with_patients(&["P1"]).with_response("/studies", CannedResponse::status(500)),
     ];
-    let (gateway, _archives) = in_front_of(archives, "").await;
+    let (gateway, _archives) = start(archives, "").await;
     let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
     assert_eq!(response.status, 502, "{}", response.text());
     assert!(response.text().contains("archive-1"), "{}", response.text());
