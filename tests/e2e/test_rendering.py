@@ -72,7 +72,7 @@ def is_requestable_image(dataset: Dataset) -> bool:
     return "Rows" in dataset and any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
 
 
-def tested_frames(dataset: Dataset) -> list[int]:
+def frames_to_compare(dataset: Dataset) -> list[int]:
     """Returns the numbers of the first, the middle and the last frame."""
     try:
         count = int(dataset.get("NumberOfFrames") or 1)
@@ -95,7 +95,7 @@ def test_every_image_matches_another_renderer(rendering, images):
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(io.BytesIO(content), force=True)
             outcomes = []
-            for frame in tested_frames(dataset):
+            for frame in frames_to_compare(dataset):
                 response = requests.get(f"{rendering.dicomweb}{instance_path(dataset)}/frames/{frame}/rendered", headers=PNG, timeout=300)
                 try:
                     expected = rendered_images.render(dataset, frame)
