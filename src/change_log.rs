@@ -123,10 +123,17 @@ impl ChangeLog {
     }
 
     /// Records the complete list that a search by `_lastUpdated` found. A study that was in the previous list of the same search
-    /// and is missing now counts as deleted. If it is seen again, this is a change for the clients of the list.
-    pub async fn observe_listing(&self, listing: ListingKey, studies: impl Iterator<Item = ResourceKey>) {
+    /// and is missing now counts as deleted. If it is seen again, this is a change for the clients of the list, as is a study that
+    /// the previous list did not contain. `changed_since` is the time in the search of the client, if there is one; it decides
+    /// which studies may be new to the client if there is no previous list.
+    pub async fn observe_listing(
+        &self,
+        listing: ListingKey,
+        changed_since: Option<Timestamp>,
+        studies: impl Iterator<Item = ResourceKey>,
+    ) {
         let present: BTreeSet<_> = studies.map(|study| study.0).collect();
-        self.run_blocking(move |log| log.observe_listing(listing, &present)).await;
+        self.run_blocking(move |log| log.observe_listing(listing, changed_since, &present)).await;
         self.schedule_flush();
     }
 
@@ -252,8 +259,18 @@ impl Log {
         }
     }
 
-    fn observe_listing(&self, listing: ListingKey, present: &BTreeSet<[u8; 16]>) {
-        self.attempt(|records| self.write(|_, now| records.replace_listing(listing, present, now)));
+    fn observe_listing(
+        &self,
+        listing: ListingKey,
+        changed_since: Option<Timestamp>,
+        present: &BTreeSet<[u8; 16]>,
+    ) {
+        let changed_since = changed_since.map(Timestamp::as_millisecond);
+        self.attempt(|records| {
+            self.write(|times, now| {
+                records.replace_listing(listing, present, changed_since, now.max(times.latest))
+            })
+        });
     }
 
     fn mark_deleted(&self, resource: ResourceKey) -> bool {

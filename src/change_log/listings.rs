@@ -1,8 +1,8 @@
-//! The lists of searches for changes. For a client of such a list, a study that is missing from it has been deleted, so the
-//! return of the study is a change.
+//! The lists of searches for changes. For a client of such a list, a study that is missing from it does not exist, so its
+//! appearance in a later list is a change, even if the study was first seen by another search before the first list.
 //!
 //! For each search by `_lastUpdated` the store contains the hashes of the studies in the latest list. Only lists of all matches
-//! are stored.
+//! are stored. If there is no earlier list of a search, every study that the client's time excludes may be new to the client.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -20,8 +20,8 @@ const LISTINGS_BY_TIME: StoreTable = StoreTable::new("change_log.listings_by_tim
 const LISTING_FACTS: StoreTable = StoreTable::new("change_log.listing_facts.1");
 const STUDY_COUNT: &[u8] = b"study_count";
 
-/// Maximum number of studies in all lists together, which take 16 MB. The list that has not changed for the longest time is
-/// evicted first. The return of a study that leaves an evicted list is not reported to the clients of that list.
+/// Maximum number of studies in all lists together, which take 16 MB. The list that has not been requested for the longest time is
+/// evicted first; the next search for changes by the same criteria returns all of its matches.
 const MAX_LISTED_STUDIES: usize = 1_000_000;
 
 /// The key of a list: a hash of the criteria of the search without `_lastUpdated`.
@@ -37,37 +37,51 @@ impl ListingKey {
 }
 
 impl Records {
-    /// Replaces the list of `listing` by `present`, and marks the studies that are missing from it as deleted.
+    /// Replaces the list of `listing` by `present` at `now`, and marks the studies that are missing from it as deleted. Studies
+    /// that the previous list did not contain are marked, too, unless they were first seen after it: their next observation is a
+    /// change. Without a previous list, the same applies to all studies that were first seen until `changed_since`, the time of the
+    /// client.
     pub(super) fn replace_listing(
         &self,
         listing: ListingKey,
         present: &BTreeSet<[u8; 16]>,
+        changed_since: Option<i64>,
         now: i64,
     ) -> Result<(), StoreError> {
-        let known = self.store().read()?.table(LISTINGS)?.get(&listing.0)?;
+        let to_number = |bytes: Option<Vec<u8>>| {
+            let bytes = bytes.as_deref().and_then(|bytes| bytes.first_chunk::<8>());
+            bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes))
+        };
+        let read = self.store().read()?;
+        let known = read.table(LISTINGS)?.get(&listing.0)?;
+        let seen_until = match &known {
+            Some(_) => Some(to_number(read.table(LISTING_FACTS)?.get(&listing.0)?)),
+            None => changed_since,
+        };
+        drop(read);
         let bytes: Vec<u8> = present.iter().flatten().copied().collect();
-        if known.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
         let known = known.unwrap_or_default();
         let (earlier, _) = known.as_chunks::<16>();
         let absent: Vec<_> =
             earlier.iter().filter(|key| !present.contains(*key)).map(|key| ResourceKey(*key)).collect();
+        let earlier_keys: BTreeSet<_> = earlier.iter().collect();
+        let entered = present.iter().filter(|key| !earlier_keys.contains(key)).map(|key| ResourceKey(*key));
         // The return of a study must be reported to a client that has received the shorter list, even after a crash.
         let durability = if absent.is_empty() { Durability::Eventual } else { Durability::Immediate };
         let write = self.store().write(durability)?;
         {
             let mut records = write.table(super::stored_records::RECORDS)?;
             for resource in absent {
-                Self::write_deleted(&mut *records, resource)?;
+                Self::write_deleted(&mut *records, resource, i64::MAX)?;
+            }
+            if let Some(seen_until) = seen_until {
+                for resource in entered {
+                    Self::write_deleted(&mut *records, resource, seen_until)?;
+                }
             }
             let mut listings = write.table(LISTINGS)?;
             let mut by_time = write.table(LISTINGS_BY_TIME)?;
             let mut facts = write.table(LISTING_FACTS)?;
-            let to_number = |bytes: Option<Vec<u8>>| {
-                let bytes = bytes.as_deref().and_then(|bytes| bytes.first_chunk::<8>());
-                bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes))
-            };
             let mut count =
                 to_number(facts.get(STUDY_COUNT)?) + to_i64(present.len()) - to_i64(earlier.len());
             by_time.remove(&time_key(to_number(facts.get(&listing.0)?), ResourceKey(listing.0)))?;

@@ -130,19 +130,22 @@ impl Records {
         let Some(known) = find(&*self.store.read()?.table(RECORDS)?, resource)? else { return Ok(false) };
         if !known.is_deleted {
             let write = self.store.write(Durability::Immediate)?;
-            Self::write_deleted(&mut *write.table(RECORDS)?, resource)?;
+            Self::write_deleted(&mut *write.table(RECORDS)?, resource, i64::MAX)?;
             write.commit()?;
         }
         Ok(true)
     }
 
-    /// Marks the record of the resource as deleted, if there is one.
+    /// Marks the record of the resource as deleted, if there is one whose content was first seen until `seen_until`.
     pub(super) fn write_deleted(
         records: &mut (impl WriteTable + ?Sized),
         resource: ResourceKey,
+        seen_until: i64,
     ) -> Result<(), StoreError> {
         match find(records, resource)? {
-            Some(known) if !known.is_deleted => records.put(&resource.0, &known.into_deleted().to_bytes()),
+            Some(known) if !known.is_deleted && known.since <= seen_until => {
+                records.put(&resource.0, &known.into_deleted().to_bytes())
+            }
             _ => Ok(()),
         }
     }

@@ -5,15 +5,20 @@
 //! queried. A client that next requests changes since this time misses no change. Changes that the search itself detects have
 //! this time too, so the client does not receive them again, unless another request has used or received this time meanwhile.
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::search::UnreadStudy;
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::auth::Access;
 use crate::change_log::{ListingKey, Observation, ResourceKey};
 use crate::fingerprint::Fingerprint;
-use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey};
+use fhir_r4::date::{FhirDate, Prefix};
+use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey, Test};
 use fhir_r4::types::ImagingStudy;
+
+/// The maximum offset of local time from UTC.
+const MAX_UTC_OFFSET: SignedDuration = SignedDuration::from_hours(14);
 
 /// Whether a criterion compares `meta.lastUpdated`, the time of the version.
 pub(super) fn is_by_last_updated(criterion: &Criterion<ImagingStudy>) -> bool {
@@ -34,6 +39,22 @@ fn listing_key(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
     (!time_criteria.is_empty()).then(|| ListingKey::from_criteria(others.into_iter().map(to_text).collect()))
 }
 
+/// Returns a time that is not earlier than the one since which a search by `_lastUpdated` requests changes; `None` if it requests
+/// none since a time.
+fn changed_since(criteria: &[Criterion<ImagingStudy>]) -> Option<Timestamp> {
+    let last_moment = |date: &FhirDate| {
+        let offset = if date.has_zone() { SignedDuration::ZERO } else { MAX_UTC_OFFSET };
+        date.last_moment(&TimeZone::UTC).checked_add(offset).unwrap_or(Timestamp::MAX)
+    };
+    let latest = |criterion: &Criterion<ImagingStudy>| {
+        let Test::Date(values) = &criterion.test else { return None };
+        let requests_later =
+            |prefix: Prefix| !matches!(prefix, Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore);
+        values.iter().filter(|(prefix, _)| requests_later(*prefix)).map(|(_, date)| last_moment(date)).max()
+    };
+    criteria.iter().filter(|criterion| is_by_last_updated(criterion)).filter_map(latest).max()
+}
+
 impl Studies {
     /// Records in the change log which studies the list of a search by `_lastUpdated` contains. `found` are all candidates of the
     /// search, without their versions. Nothing is recorded if the caller may see only some studies, because the others are
@@ -48,7 +69,7 @@ impl Studies {
         let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
         let studies = found.studies.iter().chain(&found.patient_conflicts).filter(may_match);
         let present: Vec<_> = studies.map(|study| ResourceKey::study(study.uid())).collect();
-        self.change_log.observe_listing(listing, present.into_iter()).await;
+        self.change_log.observe_listing(listing, changed_since(criteria), present.into_iter()).await;
     }
 
     /// Records the studies in the change log, and stores the version of each in `found`. `requested_at` is the time that the

@@ -82,6 +82,11 @@ impl FhirDate {
         self.interval(zone).low
     }
 
+    /// Returns the last moment, read in `zone` if the date has no offset.
+    pub fn last_moment(&self, zone: &TimeZone) -> Timestamp {
+        self.interval(zone).high
+    }
+
     /// Whether the date has a time of day.
     pub fn has_time(&self) -> bool {
         self.precision >= Precision::Minute
