@@ -103,7 +103,10 @@ fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
                 pixels.value.length.is_none() || pixels.tag != tags::PIXEL_DATA || is_deflated
             });
             let is_too_large = is_deflated && matches!(error, ReadError::TooLarge);
-            assert!(in_place_reads_more || is_too_large, "only the streaming reader accepts the file: {error}");
+            assert!(
+                in_place_reads_more || is_too_large,
+                "only the streaming reader accepts the file: {error}"
+            );
         }
         (Err(_), Err(_)) => {}
     }
