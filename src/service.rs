@@ -277,11 +277,11 @@ impl Service {
 
 /// Decodes the query.
 fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, Failure> {
-    query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| undecodable(&error))
+    query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| query_failure(&error))
 }
 
-/// Creates the failure for a query or form that cannot be decoded, with the name of the parameter if it is known.
-fn undecodable(error: &QueryStringError) -> Failure {
+/// Returns the failure for a query or form that cannot be decoded, with the name of the parameter if it is known.
+fn query_failure(error: &QueryStringError) -> Failure {
     let failure = Failure::bad_request("invalid", error::to_sentence(&error.to_string()));
     match error.parameter() {
         Some(name) => failure.with_expression(format!("http.{name}")),

@@ -26,7 +26,7 @@ pub use qido::{
     ExactKeys, IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
     RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue,
 };
-pub use request::{Class, FORWARDED_HEADERS, UpstreamRequest};
+pub use request::{FORWARDED_HEADERS, RequestClass, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};
 pub use settings::{Credentials, Settings, SettingsError};
 pub use transport::is_forbidden_address;

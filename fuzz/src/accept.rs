@@ -1,7 +1,7 @@
 //! `Accept` and `Accept-Encoding` (RFC 9110 12.5.1, 12.5.3): the selected media type is acceptable and has the highest weight
 //! according to a second, naive parser. The memory for parsed media ranges is proportional to the length of the header.
 
-use dicomweb_gateway::http::negotiation::{accepted, coding_quality, preferred, ranges};
+use dicomweb_gateway::http::negotiation::{accepted, coding_weight, preferred, ranges};
 use http::{HeaderMap, HeaderValue, header};
 
 /// The media types in which a FHIR resource, a rendered image and metadata are available.
@@ -27,11 +27,11 @@ pub fn check(lines: &[u8]) {
     let ranges = ranges(&headers);
     let accepted = accepted(&headers);
     assert!(
-        accepted.windows(2).all(|pair| pair[0].quality >= pair[1].quality),
+        accepted.windows(2).all(|pair| pair[0].weight >= pair[1].weight),
         "the ranges are not in the order of their weights"
     );
     assert!(
-        accepted.iter().all(|range| range.quality > 0.0 && ranges.contains(range)),
+        accepted.iter().all(|range| range.weight > 0.0 && ranges.contains(range)),
         "an accepted range is not in the header"
     );
     let header_length: usize = headers.get_all(header::ACCEPT).iter().map(HeaderValue::len).sum();
@@ -67,7 +67,7 @@ pub fn check(lines: &[u8]) {
         }
     }
     for coding in ["gzip", "br", "zstd"] {
-        let quality = coding_quality(&headers, coding);
+        let quality = coding_weight(&headers, coding);
         assert!((0.0..=1.0).contains(&quality), "{quality} is not a weight");
         if let Some(naive) = naive_coding(&headers, coding) {
             assert_eq!(quality.to_bits(), naive.to_bits(), "the weight of {coding}");

@@ -5,7 +5,7 @@ use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataSet, DataValue};
 use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::json::writer::{BulkDataLinks, Step, write_data_set};
-use dicom_model::{Attributes, Element, NameGroup, PersonName, Value};
+use dicom_model::{Attributes, ComponentGroup, Element, PersonName, Value};
 
 use crate::chunks::chunkings;
 
@@ -101,7 +101,7 @@ fn data_element(element: &Element) -> Option<DataElement> {
 
 /// Returns `Family^Given=…`; `None` if a component contains a separator.
 fn join_name(name: &PersonName) -> Option<Box<str>> {
-    let group = |group: &Option<NameGroup>| {
+    let group = |group: &Option<ComponentGroup>| {
         let Some(group) = group else { return String::new() };
         [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix]
             .map(AsRef::as_ref)

@@ -1,4 +1,4 @@
-//! The record of one resource, and how an observation changes it. It determines `meta.lastUpdated` (R4 resource.html#Meta).
+//! The record of one resource, and how an observation changes it. It determines `meta.lastUpdated` (R4 resource#Meta).
 
 use super::version::{Version, VersionId, timestamp};
 use super::{ContentDigest, Observation};

@@ -1,4 +1,4 @@
-//! Versions (R4 resource.html#Meta): an id for each content of a resource, and the time at which that content was first seen,
+//! Versions (R4 resource#Meta): an id for each content of a resource, and the time at which that content was first seen,
 //! which `last_updated` determines.
 
 use std::fmt;

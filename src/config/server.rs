@@ -26,8 +26,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 /// reverse proxies.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The default of `max_connections`. Each connection uses a file descriptor, and another one for the connection to an archive;
-/// 1,024 connections are within the usual limit of a process.
+/// The default of `max_connections`. Each connection uses a file descriptor, and during a retrieval another one for the connection
+/// to an archive, so the limit of the process must be above twice this number.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// The listeners, their limits, and the public URL of the gateway.

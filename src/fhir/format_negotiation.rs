@@ -150,7 +150,7 @@ fn select(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirForma
 fn require_supported_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let body_type = content_type.and_then(MediaRange::parse);
-    let acceptable = ranges.iter().filter(|range| range.quality > 0.0);
+    let acceptable = ranges.iter().filter(|range| range.weight > 0.0);
     let mut versions = acceptable.chain(&body_type).filter_map(fhir_version);
     let Some(version) = versions.next() else { return Ok(()) };
     if versions.any(|other| other != version) {

@@ -1,4 +1,4 @@
-//! Parses the parameters of an operation that is invoked by POST: a Parameters resource in JSON (R4 operations.html#request).
+//! Parses the parameters of an operation that is invoked by POST: a Parameters resource in JSON (R4 operations#request).
 //! The result is the pairs that the query has if the same operation is invoked by GET. The module does not know which
 //! operations exist.
 

@@ -211,7 +211,7 @@ fn warn_of_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
     warn_omitted(pages, &conflicts, &studies.missing_uid, &studies.unread);
 }
 
-/// Warns about omitted matches, which are not included in the total (R4 bundle-definitions.html#Bundle.total).
+/// Warns about omitted matches, which are not included in the total (R4 bundle-definitions#Bundle.total).
 fn warn_omitted(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],

@@ -180,7 +180,7 @@ fn outermost<T>(
     entries.iter().rev().find(|entry| !sender(entry).is_some_and(&trusted)).or_else(|| entries.first())
 }
 
-/// Parses the elements of `Forwarded` (RFC 7239 §4). An element that violates the grammar is empty.
+/// Parses the elements of `Forwarded` (RFC 7239 4). An element that violates the grammar is empty.
 fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     list_entries(headers, &FORWARDED).into_iter().map(read_hop).collect()
 }
@@ -210,7 +210,7 @@ fn list_entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     entries
 }
 
-/// Parses an address with or without a port; an IPv6 address with a port is in brackets (RFC 7239 §6).
+/// Parses an address with or without a port; an IPv6 address with a port is in brackets (RFC 7239 6).
 fn node_address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);

@@ -27,22 +27,22 @@ pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange> {
 
 /// Whether the client accepts a gzip body.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    coding_quality(headers, "gzip") > 0.0
+    coding_weight(headers, "gzip") > 0.0
 }
 
 /// Returns the weight of `coding`; 0 if it is not accepted.
-pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
+pub fn coding_weight(headers: &HeaderMap, coding: &str) -> f32 {
     let mut wildcard = None;
     for element in elements_of(headers, &header::ACCEPT_ENCODING) {
         let mut parts = element.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts.find_map(|part| part.strip_prefix("q="));
-        let quality = quality.map_or(1.0, |quality| parse_weight(quality).unwrap_or(0.0));
+        let weight = parts.find_map(|part| part.strip_prefix("q="));
+        let weight = weight.map_or(1.0, |weight| parse_weight(weight).unwrap_or(0.0));
         if name.strip_prefix("x-").unwrap_or(&name) == coding {
-            return quality;
+            return weight;
         }
         if name == "*" {
-            wildcard = Some(quality);
+            wildcard = Some(weight);
         }
     }
     wildcard.unwrap_or(0.0)
@@ -130,15 +130,15 @@ mod tests {
             }
             let ranges = accepted(&headers);
             prop_assert!(ranges.len() <= MAX_ELEMENTS);
-            prop_assert!(ranges.windows(2).all(|pair| pair[0].quality >= pair[1].quality));
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].weight >= pair[1].weight));
             let text = |range: &MediaRange| {
                 range.essence.len() + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             };
             // The ranges contain no part of the header twice, so parsing is linear in the length of the header.
             let header_length: usize = lines.iter().map(HeaderValue::len).sum();
             prop_assert!(ranges.iter().map(text).sum::<usize>() <= header_length.max("*/*".len()));
-            let quality = coding_quality(&headers, "gzip");
-            prop_assert!((0.0..=1.0).contains(&quality), "{}", quality);
+            let weight = coding_weight(&headers, "gzip");
+            prop_assert!((0.0..=1.0).contains(&weight), "{}", weight);
             preferred(&ranges, &["image/png", "a/b"]);
         }
     }

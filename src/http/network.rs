@@ -1,4 +1,4 @@
-//! IP networks in CIDR notation (RFC 4632, RFC 4291 §2.3).
+//! IP networks in CIDR notation (RFC 4632, RFC 4291 2.3).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

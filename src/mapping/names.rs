@@ -1,6 +1,6 @@
 //! Maps person names (PS3.5 6.2.1) to FHIR names (R4 datatypes#HumanName) and to display text.
 
-use dicom_model::{NameGroup, PersonName};
+use dicom_model::{ComponentGroup, PersonName};
 use fhir_r4::types::{Extension, HumanName, clean};
 
 /// The representation of a name (R4 extension iso21090-EN-representation).
@@ -24,13 +24,13 @@ pub(super) fn human_names(name: &PersonName) -> Vec<HumanName> {
 }
 
 /// Returns the component groups that are present, each with its code in the extension: alphabetic, ideographic, syllabic.
-fn representations(name: &PersonName) -> impl Iterator<Item = (&NameGroup, &'static str)> {
+fn representations(name: &PersonName) -> impl Iterator<Item = (&ComponentGroup, &'static str)> {
     [(&name.alphabetic, "ABC"), (&name.ideographic, "IDE"), (&name.phonetic, "SYL")]
         .into_iter()
         .filter_map(|(group, representation)| Some((group.as_ref()?, representation)))
 }
 
-fn human_name(group: &NameGroup, representation: &str) -> Option<HumanName> {
+fn human_name(group: &ComponentGroup, representation: &str) -> Option<HumanName> {
     let list = |text: &str| clean(text).into_iter().collect::<Vec<_>>();
     let given: Vec<_> = [&group.given, &group.middle].into_iter().filter_map(|text| clean(text)).collect();
     Some(HumanName {
@@ -50,7 +50,7 @@ pub(super) fn display(name: &PersonName) -> Option<String> {
 
 /// Joins the components: prefix, given, middle, family, suffix; in ideographic and syllabic names the family name precedes the
 /// given name.
-fn display_text(group: &NameGroup, representation: &str) -> Option<String> {
+fn display_text(group: &ComponentGroup, representation: &str) -> Option<String> {
     let order = match representation {
         "ABC" => [&group.prefix, &group.given, &group.middle, &group.family, &group.suffix],
         _ => [&group.prefix, &group.family, &group.given, &group.middle, &group.suffix],

@@ -1,5 +1,5 @@
 //! The requirements of implementation guides beyond R4, each enabled by configuration, and the profiles that a resource claims
-//! (R4 profiling.html, resource.html#Meta). A resource claims the profiles of the enabled guides if it conforms to every
+//! (R4 profiling.html, resource#Meta). A resource claims the profiles of the enabled guides if it conforms to every
 //! cardinality, pattern and invariant.
 //!
 //! | guide | change |

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as HttpBody, SizeHint};
 
-use super::undecodable;
+use super::query_failure;
 use crate::error::{Failure, to_sentence};
 use crate::http::bounded::{self, ReadError};
 use crate::http::{negotiation, query};
@@ -21,8 +21,8 @@ use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 /// of hundreds of UIDs is within the limit.
 const MAX_FORM_SIZE: usize = 64 * 1024;
 
-/// Maximum length of a batch in bytes. An entry takes a few hundred bytes, so the configurable maximum of entries is within the
-/// limit.
+/// Maximum length of a batch in bytes. An entry takes a few hundred bytes, so the limit is above the length of thousands of
+/// entries; the default of `max_batch` is 100.
 const MAX_BUNDLE_SIZE: usize = 1024 * 1024;
 
 /// Timeout of a request body. A client usually has the whole body when it sends the request.
@@ -45,29 +45,29 @@ pub(super) async fn read_form<B: HttpBody>(
     }
     if !is_form {
         return Err(Failure::unsupported_media_type(
-            "The parameters of a search are sent as application/x-www-form-urlencoded, in UTF-8.",
+            "The parameters of a search must be sent as application/x-www-form-urlencoded, in UTF-8.",
         ));
     }
     let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Failure::bad_request("invalid", "The body is not in UTF-8."))?;
-    query::decode(text).map_err(|error| undecodable(&error))
+        .map_err(|_| Failure::bad_request("invalid", "The body is not valid UTF-8."))?;
+    query::decode(text).map_err(|error| query_failure(&error))
 }
 
-/// Reads a Parameters resource in JSON (R4 operations.html#request). An empty body needs no Content-Type.
+/// Reads a Parameters resource in JSON (R4 operations#request). An empty body needs no Content-Type.
 pub(super) async fn read_parameters<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
     let bytes = read_whole(body, MAX_FORM_SIZE).await?;
     if bytes.is_empty() || is_json(headers) {
         return Ok(bytes);
     }
     let diagnostics =
-        "The parameters of an operation are sent as a Parameters resource in application/fhir+json.";
+        "The parameters of an operation must be sent as a Parameters resource in application/fhir+json.";
     Err(Failure::unsupported_media_type(diagnostics).with_expression("http.content-type"))
 }
 
 /// Reads a Bundle in JSON (R4 http#transaction).
 pub(super) async fn read_bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
     if !is_json(headers) {
-        return Err(Failure::unsupported_media_type("A batch is sent as application/fhir+json.")
+        return Err(Failure::unsupported_media_type("A batch must be sent as application/fhir+json.")
             .with_expression("http.content-type"));
     }
     read_whole(body, MAX_BUNDLE_SIZE).await
@@ -114,7 +114,7 @@ impl From<Body> for MeteredBody {
     }
 }
 
-/// The log entry and the metric of a request, which are completed when they are dropped.
+/// The log entry and the metric of a request in flight. When they are dropped, the entry is written and the metric is decreased.
 #[derive(Debug)]
 struct Meter {
     log_entry: Option<AccessLogEntry>,
@@ -176,6 +176,6 @@ mod tests {
         let body = body::empty();
         assert!(body.is_end_stream());
         meter.observe(&Poll::Ready(Some(Err("truncated".into()))), &body);
-        assert!(meter.log_entry.is_none(), "the entry is written before the body ends");
+        assert!(meter.log_entry.is_none(), "the entry must be written when the body fails");
     }
 }

@@ -116,7 +116,7 @@ fn sort_value<R: Searched>(key: &SortKey<R>, resource: &R, zone: &TimeZone) -> O
 fn to_sort_value(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
     match value {
         Value::Date(text) => {
-            FhirDate::parse(text).map(|date| SortValue::Moment(date.first_moment(zone).as_nanosecond()))
+            FhirDate::parse(text).map(|date| SortValue::Moment(date.first_instant(zone).as_nanosecond()))
         }
         Value::Text(text) | Value::Words(text) => Some(sort_text(&normalize(text))),
         Value::Uri(text) | Value::Oid(text) => Some(sort_text(text)),

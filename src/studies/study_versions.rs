@@ -42,15 +42,15 @@ fn listing_key(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
 /// Returns a time that is not earlier than the one since which a search by `_lastUpdated` requests changes; `None` if it requests
 /// none since a time.
 fn changed_since(criteria: &[Criterion<ImagingStudy>]) -> Option<Timestamp> {
-    let last_moment = |date: &FhirDate| {
+    let last_instant = |date: &FhirDate| {
         let offset = if date.has_zone() { SignedDuration::ZERO } else { MAX_UTC_OFFSET };
-        date.last_moment(&TimeZone::UTC).checked_add(offset).unwrap_or(Timestamp::MAX)
+        date.last_instant(&TimeZone::UTC).checked_add(offset).unwrap_or(Timestamp::MAX)
     };
     let latest = |criterion: &Criterion<ImagingStudy>| {
         let Test::Date(values) = &criterion.test else { return None };
         let requests_later =
             |prefix: Prefix| !matches!(prefix, Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore);
-        values.iter().filter(|(prefix, _)| requests_later(*prefix)).map(|(_, date)| last_moment(date)).max()
+        values.iter().filter(|(prefix, _)| requests_later(*prefix)).map(|(_, date)| last_instant(date)).max()
     };
     criteria.iter().filter(|criterion| is_by_last_updated(criterion)).filter_map(latest).max()
 }

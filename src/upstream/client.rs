@@ -8,9 +8,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::circuit_breaker::CircuitBreaker;
-use super::request::{Class, UpstreamRequest};
+use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
-use super::transport::{BodyUse, Incoming, Outgoing, Transport, TransportError};
+use super::transport::{BodyUse, IncomingBody, OutgoingRequest, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::Metrics;
@@ -151,9 +151,9 @@ impl Archive {
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let limits = match request.class() {
-            Class::Search => &self.inner.searches,
-            Class::Metadata => &self.inner.metadata,
-            Class::Retrieve => &self.inner.retrievals,
+            RequestClass::Search => &self.inner.searches,
+            RequestClass::Metadata => &self.inner.metadata,
+            RequestClass::Retrieve => &self.inner.retrievals,
         };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&limits.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
@@ -201,22 +201,22 @@ impl Archive {
         &self,
         body_use: BodyUse,
         request: &UpstreamRequest,
-    ) -> Result<Response<Incoming>, TransportError> {
+    ) -> Result<Response<IncomingBody>, TransportError> {
         match self.inner.transport.send(body_use, self.to_outgoing(request)).await {
-            Err(TransportError::Disconnected) if request.is_repeatable() => {
+            Err(TransportError::Disconnected) if request.is_retryable() => {
                 self.inner.transport.send(body_use, self.to_outgoing(request)).await
             }
             response => response,
         }
     }
 
-    fn to_outgoing(&self, request: &UpstreamRequest) -> Outgoing {
+    fn to_outgoing(&self, request: &UpstreamRequest) -> OutgoingRequest {
         let url = request.url(&self.inner.settings);
         let mut headers = request.headers.clone();
         if let Some((name, value)) = &self.inner.credentials {
             headers.insert(name, value.clone());
         }
-        Outgoing { method: request.method.clone(), url, headers }
+        OutgoingRequest { url, headers }
     }
 
     fn transport_error(&self, error: TransportError) -> ArchiveError {

@@ -1,7 +1,7 @@
-//! A request to an archive, built from typed parts. No other request is sent to an archive, and it cannot contain a raw path,
-//! query or header of a caller.
+//! A request to an archive, built from typed parts. No other request is sent to an archive. It cannot contain a raw path or query
+//! of a caller, and of the caller's headers only [`FORWARDED_HEADERS`].
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 use super::qido::{QidoQuery, SearchLevel};
@@ -13,7 +13,6 @@ use super::wado::uri::WadoUri;
 #[derive(Debug, Clone)]
 pub struct UpstreamRequest {
     pub(super) service: ArchiveService,
-    pub(super) method: Method,
     pub(super) headers: HeaderMap,
 }
 
@@ -22,13 +21,13 @@ pub struct UpstreamRequest {
 pub(super) enum ArchiveService {
     Search(QidoQuery),
     Retrieve(Retrieval),
-    /// The URI service, with its URL.
+    /// The URI service, with its URL and its parameters.
     Uri(Url, WadoUri),
 }
 
-/// The class of a request. Each class has its own permits and metrics.
+/// The class of a request. Each class of an archive has separate permits, a separate circuit breaker, and a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum RequestClass {
     /// QIDO-RS.
     Search,
     /// WADO-RS metadata.
@@ -37,7 +36,7 @@ pub enum Class {
     Retrieve,
 }
 
-impl Class {
+impl RequestClass {
     /// Returns the label of the class in metrics.
     pub fn label(self) -> &'static str {
         match self {
@@ -52,34 +51,27 @@ impl Class {
 pub const FORWARDED_HEADERS: [header::HeaderName; 4] =
     [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
-/// The `Accept` of requests whose DICOM JSON the gateway reads itself.
+/// The `Accept` of requests whose DICOM JSON response the gateway parses.
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
 
 impl UpstreamRequest {
-    /// Creates a search whose rows the gateway reads.
+    /// Creates a search whose rows the gateway parses.
     pub fn search(query: QidoQuery) -> Self {
-        Self::get(ArchiveService::Search(query)).with_accept(DICOM_JSON)
+        Self::new(ArchiveService::Search(query)).with_accept(DICOM_JSON)
     }
 
-    /// Creates a retrieval. The gateway reads the response of a [`Retrieval::metadata`]; other responses are forwarded.
+    /// Creates a retrieval. For metadata, `Accept` is DICOM JSON, which the gateway parses.
     pub fn retrieve(retrieval: Retrieval) -> Self {
-        let request = Self::get(ArchiveService::Retrieve(retrieval));
+        let request = Self::new(ArchiveService::Retrieve(retrieval));
         match request.class() {
-            Class::Metadata => request.with_accept(DICOM_JSON),
+            RequestClass::Metadata => request.with_accept(DICOM_JSON),
             _ => request,
         }
     }
 
     /// Creates a retrieval of one object by the URI service; `None` if the archive has no URI service.
-    pub fn wado_uri(settings: &Settings, object: WadoUri) -> Option<Self> {
-        settings.wado_uri_url.clone().map(|url| Self::get(ArchiveService::Uri(url, object)))
-    }
-
-    /// Uses `HEAD` instead of `GET`.
-    #[must_use]
-    pub fn head_only(mut self) -> Self {
-        self.method = Method::HEAD;
-        self
+    pub fn wado_uri(settings: &Settings, parameters: WadoUri) -> Option<Self> {
+        settings.wado_uri_url.clone().map(|url| Self::new(ArchiveService::Uri(url, parameters)))
     }
 
     /// Adds the [`FORWARDED_HEADERS`] of a caller's request.
@@ -90,7 +82,8 @@ impl UpstreamRequest {
                 self.headers.insert(name, value.clone());
             }
         }
-        // The response to several ranges is multipart/byteranges, and many small ranges are an attack (RFC 9110 14.2, 17.15).
+        // The response to several ranges is multipart/byteranges, and many small ranges can be a denial-of-service attack
+        // (RFC 9110 14.2, 17.15).
         if self.headers.get(header::RANGE).is_some_and(|range| !is_single_range(range)) {
             return self.without_range();
         }
@@ -113,21 +106,21 @@ impl UpstreamRequest {
     }
 
     /// Returns the class of the request.
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> RequestClass {
         match &self.service {
-            ArchiveService::Search(_) => Class::Search,
-            ArchiveService::Retrieve(retrieval) if retrieval.is_metadata() => Class::Metadata,
-            ArchiveService::Retrieve(_) | ArchiveService::Uri(..) => Class::Retrieve,
+            ArchiveService::Search(_) => RequestClass::Search,
+            ArchiveService::Retrieve(retrieval) if retrieval.is_metadata() => RequestClass::Metadata,
+            ArchiveService::Retrieve(_) | ArchiveService::Uri(..) => RequestClass::Retrieve,
         }
     }
 
     /// Whether the request may be sent again if the connection was closed before the response arrived. Rendering is expensive,
     /// and an archive that failed while rendering should not receive the same request again.
-    pub(super) fn is_repeatable(&self) -> bool {
+    pub(super) fn is_retryable(&self) -> bool {
         match &self.service {
             ArchiveService::Search(_) => true,
             ArchiveService::Retrieve(retrieval) => !retrieval.is_rendered(),
-            ArchiveService::Uri(_, object) => !object.is_rendered(),
+            ArchiveService::Uri(_, parameters) => !parameters.is_rendered(),
         }
     }
 
@@ -136,7 +129,7 @@ impl UpstreamRequest {
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| self.headers.contains_key(name))
     }
 
-    /// Whether the request searches for studies, so that 404 can only mean a wrong URL.
+    /// Whether the request searches for studies. Such a search has no parent resource that a 404 could refer to.
     pub(super) fn is_study_search(&self) -> bool {
         matches!(&self.service, ArchiveService::Search(query) if *query.level() == SearchLevel::Studies)
     }
@@ -151,7 +144,7 @@ impl UpstreamRequest {
             ArchiveService::Retrieve(retrieval) => {
                 (&settings.wado_url, Some(retrieval.path()), retrieval.query_string())
             }
-            ArchiveService::Uri(url, object) => (url, None, object.query_string()),
+            ArchiveService::Uri(url, parameters) => (url, None, parameters.query_string()),
         };
         let mut url = root.clone();
         if let Some(path) = path {
@@ -161,17 +154,18 @@ impl UpstreamRequest {
         url
     }
 
-    fn get(service: ArchiveService) -> Self {
-        Self { service, method: Method::GET, headers: HeaderMap::new() }
+    fn new(service: ArchiveService) -> Self {
+        Self { service, headers: HeaderMap::new() }
     }
 }
 
 /// Whether `value` is one byte range: `bytes=0-99`, `bytes=100-` or `bytes=-100` (RFC 9110 14.1.2).
 fn is_single_range(value: &HeaderValue) -> bool {
-    let is_position = |text: &str| text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
+    // A number of at most 19 digits fits in 64 bits.
+    let is_optional_integer = |text: &str| text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
     let range = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
     range.is_some_and(|(first, last)| {
-        is_position(first) && is_position(last) && !(first.is_empty() && last.is_empty())
+        is_optional_integer(first) && is_optional_integer(last) && !(first.is_empty() && last.is_empty())
     })
 }
 
@@ -213,8 +207,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_forwarded_range_always_matches_the_grammar(range in prop::collection::vec(any::<u8>(), 0..60), digits in "bytes=[0-9,-]{0,60}") {
-            for range in [range.as_slice(), digits.as_bytes()] {
+        fn every_forwarded_range_is_one_byte_range(
+            header_value in prop::collection::vec(any::<u8>(), 0..60),
+            similar_to_range in "bytes=[0-9,-]{0,60}",
+        ) {
+            for range in [header_value.as_slice(), similar_to_range.as_bytes()] {
                 if let Some(forwarded) = HeaderValue::from_bytes(range).ok().and_then(|range| forwarded_range(&range)) {
                     let text = forwarded.to_str().unwrap().strip_prefix("bytes=").unwrap();
                     prop_assert!(text.len() <= 39 && text.matches('-').count() == 1);

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::transport::{Incoming, TransportError};
+use super::transport::{IncomingBody, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
 
@@ -33,7 +33,7 @@ pub(super) type CallPermits = (OwnedSemaphorePermit, InFlight);
 pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
-    inner: Incoming,
+    inner: IncomingBody,
     /// A chunk that `is_empty` has read.
     read_ahead: Option<Bytes>,
     _call_permits: CallPermits,
@@ -54,7 +54,7 @@ impl UpstreamBody {
     pub(super) fn new(
         archive: ArchiveId,
         timeout: Duration,
-        inner: Incoming,
+        inner: IncomingBody,
         call_permits: CallPermits,
     ) -> Self {
         Self { archive, timeout, inner, read_ahead: None, _call_permits: call_permits }

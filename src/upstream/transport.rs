@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
@@ -44,10 +44,9 @@ const USER_AGENT: &str = concat!("dicomweb-gateway/", env!("CARGO_PKG_VERSION"))
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request to send; it has no body.
+/// A GET request to send. It has no body.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) method: Method,
+pub(super) struct OutgoingRequest {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
 }
@@ -96,23 +95,23 @@ impl Transport {
     pub(super) async fn send(
         &self,
         body_use: BodyUse,
-        outgoing: Outgoing,
-    ) -> Result<Response<Incoming>, TransportError> {
+        outgoing: OutgoingRequest,
+    ) -> Result<Response<IncomingBody>, TransportError> {
         match body_use {
-            BodyUse::Read => Ok(self.buffered_client.send(outgoing).await?.map(Incoming::Decoded)),
-            BodyUse::Forward => Ok(self.streaming_client.send(outgoing).await?.map(Incoming::Streamed)),
+            BodyUse::Read => Ok(self.buffered_client.send(outgoing).await?.map(IncomingBody::Decoded)),
+            BodyUse::Forward => Ok(self.streaming_client.send(outgoing).await?.map(IncomingBody::Streamed)),
         }
     }
 }
 
 /// The body of a response, as a stream.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(super) enum IncomingBody {
     Decoded(DecodedBody),
     Streamed(TimedBody),
 }
 
-impl Body for Incoming {
+impl Body for IncomingBody {
     type Data = Bytes;
     type Error = TransportError;
 

@@ -8,7 +8,7 @@ use crate::support::pacs::{CannedResponse, Framing, Pacs};
 #[tokio::test]
 async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
     let body = "java.lang.Exception: P1 Doe^Jane at http://inner:8042/secret";
-    for (upstream, status) in [
+    for (archive_status, status) in [
         (400, 400),
         (404, 404),
         (406, 406),
@@ -28,17 +28,18 @@ async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
         (202, 502),
         (429, 503),
     ] {
-        let response = CannedResponse::bytes("text/plain", if upstream == 204 { "" } else { body })
-            .with_status(upstream);
-        let pacs =
-            Pacs::new().with_response("/studies/1.2", response.header("Retry-After", "7")).start().await;
+        let archive_response =
+            CannedResponse::bytes("text/plain", if archive_status == 204 { "" } else { body })
+                .with_status(archive_status)
+                .header("Retry-After", "7");
+        let pacs = Pacs::new().with_response("/studies/1.2", archive_response).start().await;
         let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2")).await;
-        assert_eq!(response.status, status, "{upstream}");
+        assert_eq!(response.status, status, "{archive_status}");
         assert!(response.text().contains("Archive main"), "{}", response.text());
         for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
             assert!(!response.text().contains(secret), "{}", response.text());
         }
-        assert_eq!(response.header("retry-after"), (status == 503).then_some("7"), "{upstream}");
+        assert_eq!(response.header("retry-after"), (status == 503).then_some("7"), "{archive_status}");
     }
 }
 
@@ -56,12 +57,16 @@ async fn every_form_of_a_response_without_matches_becomes_an_empty_list() {
         assert_eq!((response.status, response.text().as_str()), (200, "[]"), "{target}");
         assert_eq!(response.header("content-type"), Some("application/dicom+json"));
     }
+}
+
+#[tokio::test]
+async fn a_404_to_a_study_search_is_an_error_unless_the_profile_says_otherwise() {
     let pacs = Pacs::new().with_response("/studies", CannedResponse::status(404)).start().await;
     assert_eq!(client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await.status, 404);
 }
 
 #[tokio::test]
-async fn invalid_responses_of_the_archive_are_a_502() {
+async fn invalid_responses_of_the_archive_are_reported_as_502() {
     for upstream_response in [
         CannedResponse::bytes("application/json", "500"),
         CannedResponse::json("null"),
@@ -85,7 +90,7 @@ async fn invalid_responses_of_the_archive_are_a_502() {
 }
 
 #[tokio::test]
-async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
+async fn html_is_forwarded_only_for_requests_for_rendered_resources_that_accept_it() {
     let report = CannedResponse::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>")
         .with_framing(Framing::Chunked);
     let pacs = Pacs::new()
@@ -112,7 +117,7 @@ async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
 }
 
 #[tokio::test]
-async fn an_unreachable_archive_is_a_503_with_retry_after() {
+async fn an_unreachable_archive_is_reported_as_503_with_retry_after() {
     let root = ArchiveRoot::start_with_config("http://127.0.0.1:9/dicom-web", "").await;
     let response = client::get(&root.url("studies")).await;
     assert_eq!(response.status, 503);
@@ -136,28 +141,29 @@ async fn redirections_are_never_followed() {
     assert_eq!(redirection_target.targets(), [""; 0]);
 }
 
-/// Returns the seconds of `Retry-After`.
+/// Returns the `Retry-After` of `response` in seconds.
 fn retry_after(response: &client::ReceivedResponse) -> u64 {
     response.header("retry-after").unwrap().parse().unwrap()
 }
 
+/// The time for which the circuit breaker stays open, in seconds.
+const OPEN_SECONDS: u64 = 5;
+
 #[tokio::test]
 async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker() {
     let gateway = RunningGateway::start("http://127.0.0.1:9/dicom-web", "").await;
-    // Each request is different, because equal requests in flight share one upstream request.
-    let get_fhir =
-        async |id: u32| gateway.get(&format!("/fhir/ImagingStudy?identifier=urn:oid:1.2.{id}")).await;
-    let get_dicomweb =
-        async |id: u32| gateway.get(&format!("/dicom-web/main/studies?StudyInstanceUID=1.2.{id}")).await;
-    for id in 0..8 {
-        assert_eq!(get_dicomweb(id).await.status, 503);
+    let get_fhir = async || gateway.get("/fhir/ImagingStudy?identifier=urn:oid:1.2").await;
+    let get_dicomweb = async || gateway.get("/dicom-web/main/studies?StudyInstanceUID=1.2").await;
+    for _ in 0..8 {
+        assert_eq!(get_dicomweb().await.status, 503);
     }
-    // Repeats until the circuit breaker has been open for a while and all three requests fall into one open period.
-    for id in 8..400 {
-        let responses = [get_fhir(id).await, get_dicomweb(id).await, get_fhir(id).await];
+    // Repeats until less than the initial time remains, so that a constant would be noticed, and the circuit breaker has not been
+    // opened again between the three requests.
+    for _ in 0..400 {
+        let responses = [get_fhir().await, get_dicomweb().await, get_fhir().await];
         assert_eq!(responses.each_ref().map(|response| response.status), [503; 3]);
         let [before, between, after] = responses.each_ref().map(retry_after);
-        if before < 5 && after <= before {
+        if before < OPEN_SECONDS && after <= before {
             assert!((after..=before).contains(&between), "{before} s, {between} s, {after} s");
             assert!(
                 responses.iter().all(|response| response.text().contains("failed several times in a row"))
@@ -166,27 +172,28 @@ async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("the circuit breaker did not stay open");
+    panic!("no three requests were sent while the circuit breaker was open");
 }
 
 #[tokio::test]
 async fn content_codings_of_an_archive_are_decoded_alike_for_fhir_and_dicomweb() {
     let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#;
-    for (coding, diagnosis) in [
+    for (coding, expected_diagnostics) in [
         ("GZIP", None),
         ("X-Gzip", None),
         ("deflate", Some("a content encoding that was not requested")),
         ("gzip, gzip", Some("a content encoding that was not requested")),
     ] {
-        let rows = CannedResponse::json(row).undeclared_gzip().header("Content-Encoding", coding);
-        let pacs = Pacs::new().with_response("/studies", rows).start().await;
+        // The body is gzip for every name of the coding.
+        let archive_response = CannedResponse::json(row).undeclared_gzip().header("Content-Encoding", coding);
+        let pacs = Pacs::new().with_response("/studies", archive_response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?_summary=count"] {
             let response = gateway.get(path).await;
-            let status = if diagnosis.is_some() { 502 } else { 200 };
+            let status = if expected_diagnostics.is_some() { 502 } else { 200 };
             assert_eq!(response.status, status, "{coding} {path}: {}", response.text());
             assert!(
-                response.text().contains(diagnosis.unwrap_or_default()),
+                response.text().contains(expected_diagnostics.unwrap_or_default()),
                 "{coding} {path}: {}",
                 response.text()
             );
@@ -195,7 +202,7 @@ async fn content_codings_of_an_archive_are_decoded_alike_for_fhir_and_dicomweb()
 }
 
 #[tokio::test]
-async fn not_modified_from_the_archive_without_a_condition_is_a_502() {
+async fn a_304_to_an_unconditional_request_is_reported_as_502() {
     let object = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
     let pacs = Pacs::new().with_fallback(CannedResponse::status(304).header("ETag", "\"1\"")).start().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;

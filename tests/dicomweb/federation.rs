@@ -271,7 +271,7 @@ async fn a_query_that_an_archive_rejects_has_the_same_status_at_the_root_of_the_
 }
 
 #[tokio::test]
-async fn a_rejected_search_that_the_gateway_itself_needs_is_a_502() {
+async fn a_rejected_search_that_the_gateway_itself_needs_is_reported_as_502() {
     let (first, _) = two_archives().await;
     let second = Pacs::new().with_response("/studies/9.9/series", CannedResponse::status(400)).start().await;
     let gateway = start_gateway(&[&first, &second]).await;

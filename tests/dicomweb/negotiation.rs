@@ -199,7 +199,7 @@ async fn statuses_that_do_not_depend_on_the_media_type_are_not_retried() {
 }
 
 #[tokio::test]
-async fn rejected_media_types_are_a_406_for_every_rejection_status_of_the_archive() {
+async fn rejected_media_types_are_reported_as_406_for_every_rejection_status_of_the_archive() {
     for status in [400, 406, 415] {
         for accept in ["application/zip", "text/plain", "image/jphc", JPEG] {
             let pacs =

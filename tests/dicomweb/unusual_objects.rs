@@ -26,8 +26,8 @@ const NATIVE: [u8; 4] = [10, 60, 120, 250];
 /// What every reader must return for an object.
 #[derive(Debug, Clone)]
 enum Expectation {
-    /// An error: the object cannot be read.
-    Unreadable,
+    /// An error: the object is invalid.
+    Rejected,
     /// Native frames, which are the value of Pixel Data.
     Native(Vec<Vec<u8>>),
     /// Native frames whose bytes differ from the value of Pixel Data. An object without such frames cannot be rendered.
@@ -98,9 +98,9 @@ impl Corpus {
 
 fn corpus() -> Vec<Case> {
     let mut corpus = Corpus::default();
-    elements::add_unknown_sequences(&mut corpus);
-    elements::add_unusual_elements(&mut corpus);
-    elements::add_unreadable_objects(&mut corpus);
+    elements::add_sequences_with_vr_un(&mut corpus);
+    elements::add_readable_objects(&mut corpus);
+    elements::add_rejected_objects(&mut corpus);
     encapsulated::add_fragments(&mut corpus);
     encapsulated::add_videos(&mut corpus);
     native::add_frames(&mut corpus);

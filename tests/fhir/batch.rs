@@ -1,4 +1,4 @@
-//! Batches (R4 http.html#batch): the response contains one response per entry, in the order of the entries.
+//! Batches (R4 http#batch): the response contains one response per entry, in the order of the entries.
 
 use serde_json::{Value, json};
 

@@ -81,6 +81,6 @@ def members(path: str, depth: int) -> dict:
 
 for resource in ["ImagingStudy", "Patient", "Endpoint"]:
     text = json.dumps(members(resource, 0), separators=(",", ":"))
-    # The precision of a decimal is significant (R4 json.html#primitive).
+    # The precision of a decimal is significant (R4 json#primitive).
     text = text.replace('"valueDecimal":1.5', '"valueDecimal":1.50')
     (HERE / "every-element" / f"{resource}.json").write_text(text + "\n")

@@ -160,9 +160,10 @@ impl RawObject {
         self.with_element(tag, element)
     }
 
-    /// Sets the encoded element at the position of `tag`, which may be invalid.
-    pub fn with_element(mut self, tag: u32, element: Vec<u8>) -> Self {
-        self.elements.insert(tag, element);
+    /// Sets the bytes at `position`, which is the tag that orders them among the elements. The bytes may be an element with another
+    /// tag or an invalid element.
+    pub fn with_element(mut self, position: u32, element: Vec<u8>) -> Self {
+        self.elements.insert(position, element);
         self
     }
 

@@ -1,13 +1,13 @@
 //! One object of the DICOM JSON model (PS3.18 F.2), read tolerantly.
 //!
-//! Real archives deviate from the model. The reader accepts tags in lower case and keywords in place of tags;
-//! numbers as strings and strings as numbers; padding; `null` members; a missing or wrong `vr`; members that the
-//! standard does not define; values without the `Value` array; person names as one string with `=`; several values in
-//! one string. Does not know about FHIR or HTTP.
+//! Real archives deviate from the model. The reader accepts tags in lower case and keywords in place of tags; numbers as strings
+//! and strings as numbers; padding; `null` members; a missing or wrong `vr`; members that the standard does not define; values
+//! without the `Value` array; person names as one string with `=`; several values in one string. This module does not know about
+//! FHIR or HTTP.
 
 mod reading;
 
-use super::{NameGroup, PersonName, Tag};
+use super::{ComponentGroup, PersonName, Tag};
 
 /// A value of an element: text (numbers are stored as their text), a person name, or an item of a sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,8 +129,8 @@ impl Attributes {
 
     /// Returns the estimated size in memory in bytes, for the size limit of a cache.
     pub fn size(&self) -> usize {
-        let text = |group: &NameGroup| {
-            group.components().map(|text| allocated(text.len())).sum::<usize>() + size_of::<NameGroup>()
+        let text = |group: &ComponentGroup| {
+            group.components().map(|text| allocated(text.len())).sum::<usize>() + size_of::<ComponentGroup>()
         };
         let value = |value: &Value| match value {
             Value::Text(text) => allocated(text.len()),

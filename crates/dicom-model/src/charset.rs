@@ -1,10 +1,10 @@
 //! Specific Character Set (PS3.5 6.1, PS3.3 C.12.1.1.2): converts text of DICOM files to and from Unicode, including
 //! code extensions (ISO 2022 escape sequences).
 //!
-//! `dicom-encoding` reads only the first value of (0008,0005) and does not support escape sequences, so it decodes Japanese
-//! and Korean names wrongly. This module reads the bytes once: escape sequences designate the G0 and G1 sets, and delimiters
-//! restore the initial sets (PS3.5 6.1.2.5.3). Decoding never fails: an invalid byte becomes U+FFFD. Does not know about
-//! files or attributes.
+//! `dicom-encoding` reads only the first value of (0008,0005) and does not support escape sequences, so it decodes Japanese and
+//! Korean names wrongly. This module reads the bytes once: escape sequences designate the G0 and G1 sets, and delimiters restore
+//! the initial sets (PS3.5 6.1.2.5.3). Decoding never fails: an invalid byte becomes U+FFFD. This module does not know about files
+//! or attributes.
 
 mod decode;
 mod encode;

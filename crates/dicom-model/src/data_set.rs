@@ -1,5 +1,5 @@
 //! A data set after reading (PS3.5 7): texts are decoded to Unicode, numbers are in little-endian order, and large values are byte
-//! ranges of the object. Does not know how data sets are read or sent to clients.
+//! ranges of the object. This module does not know how data sets are read or sent to clients.
 
 use dicom_core::{Tag, VR};
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Dates, times and offsets from UTC (PS3.5 6.2: DA, TM; PS3.3 C.12.1.1.8), including the ACR-NEMA formats that
-//! archives still contain. Does not know about time zones or FHIR dates.
+//! Dates, times and offsets from UTC (PS3.5 6.2: DA, TM; PS3.3 C.12.1.1.8), including the ACR-NEMA formats that archives still
+//! contain. This module does not know about time zones or FHIR dates.
 
 use jiff::civil::Date;
 

@@ -1,5 +1,5 @@
-//! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links instead of pixel data and other
-//! large values. Does not know which URLs the server has: the caller passes the URL of the instance.
+//! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links instead of pixel data and other large
+//! values. This module does not know which URLs the server has: the caller passes the URL of the instance.
 
 use super::data_set::{ByteRange, DataElement, DataValue};
 use super::json::writer::{self, BulkDataLinks, Step};

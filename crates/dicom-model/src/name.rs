@@ -1,9 +1,9 @@
-//! Person names (PS3.5 6.2.1): up to three component groups, each with up to five components. Does not know about
+//! Person names (PS3.5 6.2.1): up to three component groups, each with up to five components. This module does not know about
 //! character sets.
 
 /// One component group, in the order of PS3.5 6.2.1.1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct NameGroup {
+pub struct ComponentGroup {
     /// Family name complex.
     pub family: Box<str>,
     /// Given name complex.
@@ -16,7 +16,7 @@ pub struct NameGroup {
     pub suffix: Box<str>,
 }
 
-impl NameGroup {
+impl ComponentGroup {
     /// Reads `Family^Given^Middle^Prefix^Suffix`; `None` if every component is empty (`^^^^`).
     pub fn parse(text: &str) -> Option<Self> {
         let mut components = text.splitn(5, '^').map(trim_component);
@@ -48,24 +48,24 @@ fn is_padding(character: char) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PersonName {
     /// Alphabetic representation.
-    pub alphabetic: Option<NameGroup>,
+    pub alphabetic: Option<ComponentGroup>,
     /// Ideographic representation.
-    pub ideographic: Option<NameGroup>,
+    pub ideographic: Option<ComponentGroup>,
     /// Phonetic representation.
-    pub phonetic: Option<NameGroup>,
+    pub phonetic: Option<ComponentGroup>,
 }
 
 impl PersonName {
     /// Reads `Yamada^Tarou=山田^太郎=やまだ^たろう`; `None` if every component is empty.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut groups = text.splitn(3, '=').map(NameGroup::parse);
+        let mut groups = text.splitn(3, '=').map(ComponentGroup::parse);
         let mut next = || groups.next().flatten();
         let name = Self { alphabetic: next(), ideographic: next(), phonetic: next() };
         (name != Self::default()).then_some(name)
     }
 
     /// Returns the groups that are not empty.
-    pub fn groups(&self) -> impl Iterator<Item = &NameGroup> {
+    pub fn groups(&self) -> impl Iterator<Item = &ComponentGroup> {
         [&self.alphabetic, &self.ideographic, &self.phonetic].into_iter().flatten()
     }
 }
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn five_components_are_read_in_the_order_of_the_standard() {
-        let group = NameGroup::parse("Doe ^Jane^Q.^Dr.^MD^extra").unwrap();
+        let group = ComponentGroup::parse("Doe ^Jane^Q.^Dr.^MD^extra").unwrap();
         assert_eq!(group.components().collect::<Vec<_>>(), ["Doe", "Jane", "Q.", "Dr.", "MD"]);
     }
 

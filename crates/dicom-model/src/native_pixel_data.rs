@@ -1,5 +1,5 @@
-//! Native pixel data (PS3.5 8.1.1, 8.2): locates each frame in the value. Does not decode frames and does not know about
-//! files.
+//! Native pixel data (PS3.5 8.1.1, 8.2): locates each frame in the value. This module does not decode frames and does not know
+//! about files.
 //!
 //! Frames follow each other without padding, so a frame with one bit per pixel can begin inside a byte. The value must be long
 //! enough for all frames: otherwise one of the attributes is wrong, and no frame can be located reliably.

@@ -1,9 +1,8 @@
 //! Converts one object of the DICOM JSON Model (PS3.18 Annex F) to the Native DICOM Model (PS3.19 A.1).
 //!
-//! Both models have the same content, so values are not interpreted: numbers keep their digits, and an invalid date is
-//! written unchanged. Attributes are in the order of their tags. As PS3.19 requires, private creators become XML
-//! attributes of the elements in their block; Private Creator elements and group lengths are omitted. Does not read bulk
-//! data.
+//! Both models have the same content, so values are not interpreted: numbers keep their digits, and an invalid date is written
+//! unchanged. Attributes are in the order of their tags. As PS3.19 requires, private creators become XML attributes of the elements
+//! in their block; Private Creator elements and group lengths are omitted. This module does not read bulk data.
 //!
 //! The document contains no line breaks: they are written as character references, which XML readers do not normalize (XML
 //! 1.0 2.11). Therefore the document cannot contain a delimiter of a multipart body.

@@ -4,9 +4,9 @@
 //! accept the same objects: one reads a [`Header`], the attributes up to the pixel data, from any stream; the other reads an
 //! [`InPlace`](in_place::InPlace), whose values are slices of a file in memory.
 //!
-//! An object that ends too early or contradicts itself is an error, never a panic. A declared length never causes an
-//! allocation before the bytes are read. Elements after the pixel data are not read. Does not know about frames or the
-//! meaning of attributes.
+//! An object that ends too early or contradicts itself is an error, never a panic. A declared length never causes an allocation
+//! before the bytes are read. Elements after the pixel data are not read. This module does not know about frames or the meaning of
+//! attributes.
 //!
 //! `dicom-object` is not used here: it allocates the declared length of values, accepts an object that ends inside an
 //! element, and decodes text with only one character set.

@@ -1,4 +1,4 @@
-//! Reads and writes data element tags: eight hexadecimal digits or the keyword of PS3.6. Does not know about values.
+//! Reads and writes data element tags: eight hexadecimal digits or the keyword of PS3.6. This module does not know about values.
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};

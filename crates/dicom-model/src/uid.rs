@@ -1,5 +1,5 @@
-//! Unique identifiers (PS3.5 9.1), with one type per level of the information model, so that a series UID cannot be
-//! passed as a study UID. Does not know about registered UIDs.
+//! Unique identifiers (PS3.5 9.1), with one type per level of the information model, so that a series UID cannot be passed as a
+//! study UID. This module does not know about registered UIDs.
 
 use std::fmt;
 use std::sync::Arc;

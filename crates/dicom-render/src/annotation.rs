@@ -1,8 +1,8 @@
 //! Burns the annotation of PS3.18 8.3.5.1.1 into a rendered image: patient and technique.
 //!
 //! The glyphs are those of GNU Unifont, for scripts that are written character by character from left to right. Text in other
-//! scripts (Arabic, Hebrew, Thai, scripts of India) would be displayed wrongly and is rejected. Text that does not fit is
-//! rejected too, because a truncated name could be the name of another patient. Does not know about text layout.
+//! scripts (Arabic, Hebrew, Thai, scripts of India) would be displayed wrongly and is rejected. Text that does not fit is rejected
+//! too, because a truncated name could be the name of another patient. This module does not know about text layout.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;

@@ -1,4 +1,4 @@
-//! Converts color samples to RGB values of 8 bits (PS3.3 C.7.6.3.1.2). Does not know about windows.
+//! Converts color samples to RGB values of 8 bits (PS3.3 C.7.6.3.1.2). This module does not know about windows.
 
 use dicom_codecs::{DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 use dicom_core::Tag;

@@ -1,5 +1,5 @@
 //! Encodes GIF (GIF89a), the only rendered format other than video that can contain several frames (PS3.18 table 8.7.4-1). Gray
-//! levels are lossless; colors are reduced to a palette of 256. Does not know about DICOM pixel data.
+//! levels are lossless; colors are reduced to a palette of 256. This module does not know about DICOM pixel data.
 
 use std::borrow::Cow;
 

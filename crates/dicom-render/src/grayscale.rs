@@ -1,7 +1,7 @@
 //! Converts stored values to gray levels (PS3.4 N.2): Modality LUT or rescale, VOI LUT or window, Presentation LUT.
 //!
-//! If neither the object nor the request contains a VOI LUT or window, the minimum value of the frame is black and the maximum
-//! is white; padding values are ignored. Does not know about color images.
+//! If neither the object nor the request contains a VOI LUT or window, the minimum value of the frame is black and the maximum is
+//! white; padding values are ignored. This module does not know about color images.
 
 use dicom_codecs::{FrameLayout, PhotometricInterpretation, Samples};
 use dicom_dictionary_std::tags;

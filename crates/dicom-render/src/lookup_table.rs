@@ -1,5 +1,5 @@
-//! Lookup tables (PS3.3 C.11.1.1, C.11.2.1.1, C.7.6.3.1.5): a descriptor and the entries. Does not know the purpose of a
-//! table.
+//! Lookup tables (PS3.3 C.11.1.1, C.11.2.1.1, C.7.6.3.1.5): a descriptor and the entries. This module does not know the purpose of
+//! a table.
 
 mod segments;
 

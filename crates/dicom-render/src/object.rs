@@ -1,5 +1,5 @@
-//! Reads the parts of an object that rendering needs: the attributes that determine the appearance of its pixels, and
-//! the pixel data. Does not interpret them.
+//! Reads the parts of an object that rendering needs: the attributes that determine the appearance of its pixels, and the pixel
+//! data. This module does not interpret them.
 
 use bytes::Bytes;
 use dicom_core::Tag;

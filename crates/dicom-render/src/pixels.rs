@@ -1,4 +1,4 @@
-//! Reads the Image Pixel Module (PS3.3 C.7.6.3) and locates the bytes of frames (PS3.5 8). Does not decode frames.
+//! Reads the Image Pixel Module (PS3.3 C.7.6.3) and locates the bytes of frames (PS3.5 8). This module does not decode frames.
 
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
@@ -7,7 +7,7 @@ use super::RenderError;
 use super::object::{DataSet, Object, Pixels};
 use dicom_codecs::{ByteOrder, EncodedFrame, FrameLayout, ImagePixel, PhotometricInterpretation};
 use dicom_core::VR;
-use dicom_model::encapsulated::{Locator, number_of_frames};
+use dicom_model::encapsulated_pixel_data::{Locator, number_of_frames};
 use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames, pixel_word_size};
 
 /// The Image Pixel Module and the number of frames.

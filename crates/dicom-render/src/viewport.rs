@@ -1,4 +1,4 @@
-//! The viewport: crops, flips and scales an image (PS3.18 8.3.5.1.3). Does not know about gray levels.
+//! The viewport: crops, flips and scales an image (PS3.18 8.3.5.1.3). This module does not know about gray levels.
 //!
 //! The limits apply to every renderer, because some archives allocate the requested size without a limit and crash.
 

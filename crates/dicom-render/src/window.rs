@@ -1,5 +1,5 @@
-//! VOI windows, which map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). Does not know about lookup
-//! tables.
+//! VOI windows, which map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). This module does not know about
+//! lookup tables.
 
 use super::number::decimal;
 

@@ -1,8 +1,8 @@
 //! The embedded archive: a read-only DICOMweb server for a directory of DICOM files. It allows users to try and test the gateway
 //! without a PACS: the gateway accesses it by HTTP, like any other archive.
 //!
-//! Searches (QIDO-RS, PS3.18 10.6) use an [`Index`] in memory; retrieval (WADO-RS, PS3.18 10.4) reads the files. Does not know
-//! about the gateway, FHIR, configuration or users.
+//! Searches (QIDO-RS, PS3.18 10.6) use an [`Index`] in memory; retrieval (WADO-RS, PS3.18 10.4) reads the files. This module does
+//! not know about the gateway, FHIR, configuration or users.
 
 mod body;
 mod content_negotiation;

@@ -1,4 +1,4 @@
-//! The embedded archive of the commands `demo` and `archive` and of tests, with sample studies. Does not know about the
+//! The embedded archive of the commands `demo` and `archive` and of tests, with sample studies. This crate does not know about the
 //! gateway, which accesses archives only by their URLs.
 
 pub mod archive;

@@ -1,4 +1,4 @@
-//! A temporary directory, which is removed when its owner drops it. Does not know its content.
+//! A temporary directory, which is removed when its owner drops it. This module does not know its content.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};

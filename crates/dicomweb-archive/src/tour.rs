@@ -1,4 +1,4 @@
-//! The list of URLs to try, which `demo` prints after the start. Does not know the responses of the gateway.
+//! The list of URLs to try, which `demo` prints after the start. This module does not know the responses of the gateway.
 
 use super::archive::{Index, Instance, Series, Study};
 use dicom_model::tags;

@@ -1,10 +1,10 @@
 //! FHIR dates (R4 datatypes#dateTime) and their comparison in a search (R4 search#date, search#prefix).
 //!
-//! A date is the interval from its first to its last moment at its precision. The date of a resource is a point in time if it
-//! has seconds: R4 requires them of every time of day, so writers fill them with zeros, and programs write the same moment with
-//! as many digits as they are made for. So a search finds it with fewer digits, and with more that are zeros. If one side of a comparison has no time
-//! zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the study; if neither
-//! has one, both are read in the zone that the caller passes. Does not know about DICOM dates or the clock.
+//! A date is the interval from its first to its last instant at its precision. The date of a resource is a point in time if it has
+//! seconds: R4 requires them of every time of day, so writers fill them with zeros, and programs write the same instant with as
+//! many digits as they are made for. So a search finds it with fewer digits, and with more that are zeros. If one side of a
+//! comparison has no time zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the study;
+//! if neither has one, both are read in the zone that the caller passes. This module does not know about DICOM dates or the clock.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
@@ -77,13 +77,13 @@ impl FhirDate {
         self.offset.is_some()
     }
 
-    /// Returns the first moment, read in `zone` if the date has no offset.
-    pub fn first_moment(&self, zone: &TimeZone) -> Timestamp {
+    /// Returns the first instant, read in `zone` if the date has no offset.
+    pub fn first_instant(&self, zone: &TimeZone) -> Timestamp {
         self.interval(zone).low
     }
 
-    /// Returns the last moment, read in `zone` if the date has no offset.
-    pub fn last_moment(&self, zone: &TimeZone) -> Timestamp {
+    /// Returns the last instant, read in `zone` if the date has no offset.
+    pub fn last_instant(&self, zone: &TimeZone) -> Timestamp {
         self.interval(zone).high
     }
 
@@ -104,13 +104,13 @@ impl FhirDate {
         }
     }
 
-    /// Returns the last moment in local time.
+    /// Returns the last instant in local time.
     fn last(&self) -> DateTime {
         let next = self.first.checked_add(self.unit());
         next.and_then(|next| next.checked_sub(1.nanosecond())).unwrap_or(DateTime::MAX)
     }
 
-    /// Returns the first and the last moment. If clocks are set back, both occurrences of the repeated hour belong to the
+    /// Returns the first and the last instant. If clocks are set back, both occurrences of the repeated hour belong to the
     /// interval; a skipped hour is read as if clocks had not been changed.
     fn interval(&self, zone: &TimeZone) -> Interval {
         let (first, last) = match self.offset {

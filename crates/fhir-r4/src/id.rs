@@ -1,4 +1,4 @@
-//! Resource ids (R4 datatypes#id). Does not know which resources exist.
+//! Resource ids (R4 datatypes#id). This module does not know which resources exist.
 
 /// Whether `text` is a valid id: 1 to 64 letters, digits, hyphens and dots.
 pub fn is_id(text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Parses JSON without loss: members keep their order, and numbers keep their digits, because `1.0` and `1` differ in FHIR (R4
-//! json#decimal). Used to convert serialized resources. Does not know about resource types: the types are read with serde.
+//! json#decimal). Serialized resources are converted with it. This module does not know about resource types: the types are read
+//! with serde.
 
 mod pretty;
 

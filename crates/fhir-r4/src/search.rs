@@ -1,8 +1,8 @@
 //! The grammar of FHIR search (R4 search.html): converts the pairs of a query string to typed criteria.
 //!
-//! One table per resource type ([`Searched`]) declares every parameter and how its values are read from a resource.
-//! Parsing and comparison use it, and the CapabilityStatement is generated from it. Does not know about archives or how
-//! a criterion is evaluated there. No message contains a value, because values can be identifiers of patients.
+//! One table per resource type ([`Searched`]) declares every parameter and how its values are read from a resource. Parsing and
+//! comparison use it, and the CapabilityStatement is generated from it. This module does not know about archives or how a criterion
+//! is evaluated there. No message contains a value, because values can be identifiers of patients.
 
 mod alternatives;
 mod criterion;

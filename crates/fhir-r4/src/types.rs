@@ -1,6 +1,6 @@
 //! The resource types that the gateway writes, according to R4 (4.0.1). Elements are in the order of the specification. Empty
 //! elements are omitted, because FHIR has no empty strings, arrays or objects (R4 json.html). ImagingStudy, Patient and Endpoint
-//! are also read, without loss. Does not know the origin of the content.
+//! are also read, without loss. This module does not know the origin of the content.
 
 mod capability_statement;
 mod datatypes;

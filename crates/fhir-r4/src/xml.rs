@@ -3,8 +3,8 @@
 //!
 //! The formats differ: the `id` of an element, the `url` of an extension and the value of a primitive are members in JSON and
 //! attributes in XML; the id and the extensions of a primitive are in a sibling member (`_birthDate`) in JSON and inside the
-//! element in XML; the resource type is a member in JSON and an element name in XML. The XHTML of a narrative is copied
-//! unchanged. Does not know about resource types.
+//! element in XML; the resource type is a member in JSON and an element name in XML. The XHTML of a narrative is copied unchanged.
+//! This module does not know about resource types.
 
 use std::borrow::Cow;
 

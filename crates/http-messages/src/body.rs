@@ -1,4 +1,4 @@
-//! The body type of every response: complete bytes or a stream. Does not know about headers or content.
+//! The body type of every response: complete bytes or a stream. This module does not know about headers or content.
 
 use std::fmt;
 use std::pin::Pin;

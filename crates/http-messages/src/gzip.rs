@@ -1,8 +1,8 @@
 //! gzip (RFC 1952): detection by the first bytes, a streaming decoder, and compression of bodies that are sent many
 //! times.
 //!
-//! Some archives send gzip although the request does not accept it, and some do not declare it. Decoding stops if the decoded
-//! size is far above that of any real body (decompression bomb). Does not know about HTTP bodies or headers: it converts
+//! Some archives send gzip although the request does not accept it, and some do not declare it. Decoding stops if the decoded size
+//! is far above that of any real body (decompression bomb). This module does not know about HTTP bodies or headers: it converts
 //! bytes.
 
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Validates `host[:port]` (RFC 3986 §3.2) without user information, percent-encoding or characters that a URL parser
-//! could interpret as the start of a path. Does not resolve names.
+//! Validates `host[:port]` (RFC 3986 3.2) without user information, percent-encoding or characters that a URL parser could
+//! interpret as the start of a path. This module does not resolve names.
 
 use std::net::Ipv6Addr;
 

@@ -1,8 +1,8 @@
 //! Parses media types and media ranges (RFC 9110 8.3.1, 12.5.1), for all protocols and servers of this program.
 //!
-//! Deviations from the grammar with only one possible meaning are accepted: whitespace around `=`, parameters without a
-//! value, values with characters that are not allowed in tokens. A range with an invalid weight is ignored, because the
-//! weight could mean "not acceptable". Does not know which media types are offered, or the meaning of parameters.
+//! Deviations from the grammar with only one possible meaning are accepted: whitespace around `=`, parameters without a value,
+//! values with characters that are not allowed in tokens. A range with an invalid weight is ignored, because the weight could mean
+//! "not acceptable". This module does not know which media types are offered, or the meaning of parameters.
 
 use std::cmp::Reverse;
 
@@ -14,7 +14,7 @@ pub struct MediaRange {
     /// The parameters except `q`; names in lower case, values without quotes and escapes.
     pub parameters: Vec<(String, String)>,
     /// The weight, 0 (not acceptable) to 1.
-    pub quality: f32,
+    pub weight: f32,
 }
 
 /// The specificity of a range, in ascending order.
@@ -31,7 +31,7 @@ pub enum Specificity {
 impl MediaRange {
     /// Returns `*/*`, the meaning of a missing header.
     pub fn anything() -> Self {
-        Self { essence: "*/*".to_owned(), parameters: Vec::new(), quality: 1.0 }
+        Self { essence: "*/*".to_owned(), parameters: Vec::new(), weight: 1.0 }
     }
 
     /// Parses one media type or range; `None` if it is invalid.
@@ -42,12 +42,12 @@ impl MediaRange {
         if kind.is_empty() || subtype.is_empty() || essence.contains(char::is_whitespace) {
             return None;
         }
-        let mut range = Self { essence, parameters: Vec::new(), quality: 1.0 };
+        let mut range = Self { essence, parameters: Vec::new(), weight: 1.0 };
         for part in parts {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (name, value) = (name.trim().to_ascii_lowercase(), unquote(value.trim()));
             if name == "q" {
-                range.quality = parse_weight(&value)?;
+                range.weight = parse_weight(&value)?;
             } else if !name.is_empty() {
                 range.parameters.push((name, value));
             }
@@ -90,33 +90,33 @@ pub fn covers(range: &str, essence: &str) -> bool {
 }
 
 /// Returns the range that applies to `essence`, with its index in `ranges`: the first of the most specific ranges that match
-/// (RFC 9110 12.5.1). Its quality can be 0.
+/// (RFC 9110 12.5.1). Its weight can be 0.
 pub fn applicable_range<'a>(ranges: &'a [MediaRange], essence: &str) -> Option<(usize, &'a MediaRange)> {
     let covering = ranges.iter().enumerate().filter(|(_, range)| range.covers(essence));
     covering.min_by_key(|(index, range)| (Reverse(range.specificity()), *index))
 }
 
-/// Sorts `ranges` by descending quality, without changing the order of equal ones, and removes those that are not acceptable
-/// (quality 0).
+/// Sorts `ranges` by descending weight, without changing the order of equal ones, and removes those that are not acceptable
+/// (weight 0).
 pub fn by_preference(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
-    ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
-    ranges.retain(|range| range.quality > 0.0);
+    ranges.sort_by(|one, other| other.weight.total_cmp(&one.weight));
+    ranges.retain(|range| range.weight > 0.0);
     ranges
 }
 
-/// Returns the index of the preferred media type in `offered`, which is in the order of the server. For equal quality, a type
+/// Returns the index of the preferred media type in `offered`, which is in the order of the server. For equal weight, a type
 /// that is listed precedes one that a wildcard matches, then the one listed first, then the one offered first.
 pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
     let mut best: Option<(usize, (f32, Specificity, usize))> = None;
     for (index, essence) in offered.iter().enumerate() {
-        let decision = applicable_range(ranges, essence).filter(|(_, range)| range.quality > 0.0);
+        let decision = applicable_range(ranges, essence).filter(|(_, range)| range.weight > 0.0);
         let Some((position, range)) = decision else { continue };
-        let is_better = best.is_none_or(|(_, (quality, specificity, best_position))| {
-            let by_quality = range.quality.total_cmp(&quality);
-            by_quality.then(range.specificity().cmp(&specificity)).then(best_position.cmp(&position)).is_gt()
+        let is_better = best.is_none_or(|(_, (weight, specificity, best_position))| {
+            let by_weight = range.weight.total_cmp(&weight);
+            by_weight.then(range.specificity().cmp(&specificity)).then(best_position.cmp(&position)).is_gt()
         });
         if is_better {
-            best = Some((index, (range.quality, range.specificity(), position)));
+            best = Some((index, (range.weight, range.specificity(), position)));
         }
     }
     best.map(|(index, _)| index)
@@ -131,7 +131,7 @@ pub fn elements(text: &str) -> impl Iterator<Item = &str> {
 /// rejected.
 pub fn parse_weight(text: &str) -> Option<f32> {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.parse().ok().filter(|quality| is_decimal && (0.0..=1.0).contains(quality))
+    text.parse().ok().filter(|weight| is_decimal && (0.0..=1.0).contains(weight))
 }
 
 /// Returns the text of a quoted-string (RFC 9110 5.6.4), or the token itself.
@@ -180,14 +180,14 @@ mod tests {
         let list: Vec<_> = MediaRange::parse_list(r#"a/b; x="\"; q=0, c/d\\", e/f; y=" z ""#).collect();
         assert_eq!(list.len(), 2);
         assert_eq!(list[0].parameter("x"), Some(r#""; q=0, c/d\"#));
-        assert_eq!((list[0].quality, list[1].parameter("y")), (1.0, Some(" z ")));
+        assert_eq!((list[0].weight, list[1].parameter("y")), (1.0, Some(" z ")));
     }
 
     #[test]
     fn weight_is_a_decimal_between_0_and_1() {
-        for (text, quality) in [("0", 0.0), ("0.5", 0.5), ("1.000", 1.0), ("1", 1.0), ("0.0001", 0.0001)] {
-            assert_eq!(range(&format!("a/b;q={text}")).quality.to_bits(), f32::to_bits(quality));
-            assert_eq!(range(&format!("a/b; Q = \"{text}\"")).quality.to_bits(), f32::to_bits(quality));
+        for (text, weight) in [("0", 0.0), ("0.5", 0.5), ("1.000", 1.0), ("1", 1.0), ("0.0001", 0.0001)] {
+            assert_eq!(range(&format!("a/b;q={text}")).weight.to_bits(), f32::to_bits(weight));
+            assert_eq!(range(&format!("a/b; Q = \"{text}\"")).weight.to_bits(), f32::to_bits(weight));
         }
         for text in ["2", "1.1", "-0", "+1", "1e-1", "NaN", "inf", "", "x", "0.5.0"] {
             let read: Vec<_> = MediaRange::parse_list(&format!("a/b;q={text}")).collect();
@@ -199,7 +199,7 @@ mod tests {
     fn most_specific_range_applies_at_any_position_in_the_list() {
         let decides = |list: &str, essence: &str| {
             let ranges: Vec<_> = MediaRange::parse_list(list).collect();
-            applicable_range(&ranges, essence).map(|(_, range)| range.quality)
+            applicable_range(&ranges, essence).map(|(_, range)| range.weight)
         };
         assert_eq!(decides("*/*, application/dicom+json;q=0", "application/dicom+json"), Some(0.0));
         assert_eq!(decides("application/*;q=0.3, */*;q=0.9", "application/json"), Some(0.3));
@@ -219,14 +219,14 @@ mod tests {
         let essence = "[a-z]{1,4}/[a-z+.-]{1,4}|[a-z]{1,4}/\\*|\\*/\\*";
         let parameters = prop::collection::vec(("[a-pr-z]{1,5}", "[ -~]{0,8}"), 0..3);
         (essence, parameters, 0_u16..=1000).prop_map(|(essence, parameters, thousandths)| {
-            let quality = f32::from(thousandths) / 1000.0;
+            let weight = f32::from(thousandths) / 1000.0;
             let mut text = essence.to_uppercase();
             for (name, value) in &parameters {
                 let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
                 text = format!("{text}; {name}=\"{escaped}\"");
             }
-            let text = format!("{text};q={quality:.3}");
-            (text, MediaRange { essence, parameters, quality })
+            let text = format!("{text};q={weight:.3}");
+            (text, MediaRange { essence, parameters, weight })
         })
     }
 
@@ -238,14 +238,14 @@ mod tests {
             prop_assert_eq!(read.len(), list.len());
             for (read, (_, expected)) in read.iter().zip(&list) {
                 prop_assert_eq!((&read.essence, &read.parameters), (&expected.essence, &expected.parameters));
-                prop_assert!((read.quality - expected.quality).abs() < 0.0005);
+                prop_assert!((read.weight - expected.weight).abs() < 0.0005);
             }
         }
 
         #[test]
         fn parsed_ranges_never_contain_more_than_the_text(text in "[ -~]{0,80}|([a-z/;=\",\\\\]|q=|\\*){0,40}") {
             for range in MediaRange::parse_list(&text) {
-                prop_assert!((0.0..=1.0).contains(&range.quality));
+                prop_assert!((0.0..=1.0).contains(&range.weight));
                 let length: usize = range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum();
                 prop_assert!(range.essence.len() + length <= text.len());
             }

@@ -1,7 +1,7 @@
 //! Multipart bodies (RFC 2046 5.1, RFC 2387): one grammar for reading, rewriting and writing.
 //!
-//! Delimiters are found in linear time, at most the headers of one part are buffered, and a body that ends before its
-//! last delimiter is an error. Does not know the meaning of parts and their headers.
+//! Delimiters are found in linear time, at most the headers of one part are buffered, and a body that ends before its last
+//! delimiter is an error. This module does not know the meaning of parts and their headers.
 
 mod delimiter;
 pub mod header_rewriter;

@@ -1,5 +1,5 @@
-//! A body with an observer of its frames, its end and its errors. It returns the frames of the inner body unchanged and
-//! without delay, and allocates no memory. Does not know the purpose of observers.
+//! A body with an observer of its frames, its end and its errors. It returns the frames of the inner body unchanged and without
+//! delay, and allocates no memory. This module does not know the purpose of observers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,5 +1,5 @@
 //! Percent-encoding in paths (RFC 3986 2.3 and 6.2.2.2): a path with an encoded character that has the same meaning unencoded is
-//! equivalent to the path with the character. Does not know which paths a server has.
+//! equivalent to the path with the character. This module does not know which paths a server has.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! The accept loop: a permit for each connection, backoff if the system has no more file descriptors, and the drain at
-//! shutdown. Does not know about requests.
+//! The accept loop: a permit for each connection, backoff if the system has no more file descriptors, and the drain at shutdown.
+//! This module does not know about requests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Counters of the requests and responses of one connection. The service updates them, and the timers read them. Does not know
-//! about bytes on the wire.
+//! Counters of the requests and responses of one connection. The service updates them, and the timers read them. This module does
+//! not know about bytes on the wire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! The service of the admin listener: liveness, readiness and metrics. The public listener never serves these routes.
-//! Does not know how readiness and metrics are determined.
+//! The service of the admin listener: liveness, readiness and metrics. The public listener never serves these routes. This module
+//! does not know how readiness and metrics are determined.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};

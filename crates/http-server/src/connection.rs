@@ -1,5 +1,5 @@
-//! Serves one connection from its first byte to its end: detects the protocol version, serves requests, and enforces timeouts
-//! and the drain. Does not know about routes.
+//! Serves one connection from its first byte to its end: detects the protocol version, serves requests, and enforces timeouts and
+//! the drain. This module does not know about routes.
 
 use std::convert::Infallible;
 use std::future::ready;

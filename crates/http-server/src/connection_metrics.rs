@@ -1,4 +1,4 @@
-//! Reports opened and closed connections of a listener to a counter of the caller. Does not know about metric names.
+//! Reports opened and closed connections of a listener to a counter of the caller. This module does not know about metric names.
 
 use std::sync::Arc;
 

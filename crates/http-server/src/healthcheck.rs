@@ -1,5 +1,5 @@
-//! A client of `/readyz`: checks whether a running gateway is ready, for container images without shell and curl. Does not use
-//! TLS, because the admin listener does not use it.
+//! A client of `/readyz`: checks whether a running gateway is ready, for container images without shell and curl. This module does
+//! not use TLS, because the admin listener does not use it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

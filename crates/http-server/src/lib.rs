@@ -2,7 +2,7 @@
 //!
 //! A connection uses resources before it sends a request. Therefore the number of connections is limited, the size of a request
 //! head, and the time for the first byte, for a head, between requests, and while a client does not read. Malformed or ambiguous
-//! requests (RFC 9112 §3.2, RFC 9113 §8.3.1) are rejected before they reach the [`Service`]. Does not know about routes or
+//! requests (RFC 9112 3.2, RFC 9113 8.3.1) are rejected before they reach the [`Service`]. This crate does not know about routes or
 //! the meaning of requests.
 
 mod accept_loop;

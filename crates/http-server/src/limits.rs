@@ -1,15 +1,17 @@
-//! The limits of connections and their defaults: number, timeouts and the drain. Does not know about the configuration.
+//! The limits of a listener's connections, with their defaults: the number of connections, the timeouts of a connection, and the
+//! timeout of the drain. This module does not know about the configuration.
 
 use std::time::Duration;
 
-/// Each connection needs a file descriptor and up to two buffers of 64 KiB. With 1,024 connections, an equal number of connections
-/// to archives is possible below the default limit of file descriptors of a process.
+/// Each connection needs a file descriptor and up to two buffers of 64 KiB, so 1,024 connections have up to 128 MiB of buffers. The
+/// service may need another file descriptor per connection, so the limit of the process must be above twice this number. If no file
+/// descriptor is left, new connections wait.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// Clients send a request as soon as the connection is open. Ten seconds tolerate one or two lost packets.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A head fits in a few packets; a client that needs longer occupies the connection without using it.
+/// A request head fits in a few packets; a client that needs longer occupies the connection without using it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longer than the 60 seconds after which common proxies close idle connections. Therefore the proxy closes a connection first, and
@@ -27,14 +29,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct ConnectionLimits {
     /// Maximum number of connections. Further connections wait in the accept queue of the system.
     pub max_connections: usize,
-    /// Timeout from the connection to its first byte, and to the end of the HTTP/2 preface or the TLS handshake.
+    /// Timeout from accepting the connection to its first bytes, which show the HTTP version, or to the end of the TLS handshake.
     pub first_byte: Duration,
-    /// Timeout from the first to the last byte of a head, and for reading the rest of a body that the service did not
-    /// read (HTTP/1).
+    /// Timeout from the first to the last byte of a request head, and for reading the rest of a request body that the service
+    /// did not read (HTTP/1).
     pub head: Duration,
-    /// Timeout between requests; on HTTP/2 also while the client does not read responses.
+    /// Timeout between requests. Over HTTP/2 it also applies while flow control windows of the client block every response; then no
+    /// byte waits in the socket, so `stall` does not apply.
     pub idle: Duration,
-    /// Timeout while the client reads no byte of a response from the socket.
+    /// Timeout while bytes of a response wait in the socket and the client reads none.
     pub stall: Duration,
     /// Maximum time from the shutdown signal to the end of the requests in flight.
     pub drain: Duration,

@@ -1,4 +1,4 @@
-//! Detects the HTTP version of a connection from its first bytes (RFC 9113 §3.3, §3.4). Does not parse requests.
+//! Detects the HTTP version of a connection from its first bytes (RFC 9113 3.3, 3.4). This module does not parse requests.
 
 use std::io;
 

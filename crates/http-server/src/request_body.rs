@@ -1,9 +1,9 @@
 //! Reads the part of a request body that the service did not read.
 //!
-//! An HTTP/1 connection can be reused only if every byte of the request is read (RFC 9112 §9.3). Otherwise the connection must be
-//! closed, and the next request of the client can be lost. Therefore the service gets the body in a wrapper that returns it
-//! on drop, and the rest is read within limits. If that is not possible, the response announces the end of the connection.
-//! HTTP/2 does not need this, because each stream is reset separately. Does not know about the content of the body.
+//! An HTTP/1 connection can be reused only if every byte of the request is read (RFC 9112 9.3). Otherwise the connection must be
+//! closed, and the next request of the client can be lost. Therefore the service gets the body in a wrapper that returns it on
+//! drop, and the rest is read within limits. If that is not possible, the response announces the end of the connection. HTTP/2 does
+//! not need this, because each stream is reset separately. This module does not know about the content of the body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -70,7 +70,7 @@ impl Body for RequestBody {
 /// Receives the body after the service has dropped it.
 pub(super) struct UnreadBody {
     returned: oneshot::Receiver<Incoming>,
-    /// Whether the client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1).
+    /// Whether the client waits for 100 Continue before it sends the body (RFC 9110 10.1.1).
     expects_continue: bool,
 }
 

@@ -1,12 +1,12 @@
-//! Validates request heads before routing: rejects heads that are too large, unsupported methods, and requests whose
-//! target is ambiguous (RFC 9112 §3.2, RFC 9113 §8.3.1). Does not know about routes.
+//! Validates request heads before routing: rejects heads that are too large, unsupported methods, and requests whose target is
+//! ambiguous (RFC 9112 3.2, RFC 9113 8.3.1). This module does not know about routes.
 
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 
-/// Maximum length of the request target in bytes, enough for a search by a long list of identifiers. RFC 9110 §4.1
+/// Maximum length of the request target in bytes, enough for a search by a long list of identifiers. RFC 9110 4.1
 /// recommends at least 8,000.
 const MAX_TARGET_LEN: usize = 8 * 1024;
 
@@ -122,7 +122,7 @@ fn validate_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
             Err(InvalidRequest::DifferentHosts)
         }
         (None, None) if request.version() > Version::HTTP_10 => Err(InvalidRequest::Host),
-        // Host is required with an absolute target too (RFC 9112 §3.2).
+        // Host is required with an absolute target too (RFC 9112 3.2).
         (None, Some(_)) if request.version() == Version::HTTP_11 => Err(InvalidRequest::Host),
         _ => Ok(()),
     }

@@ -1,9 +1,9 @@
 //! A stream with two timers that hyper does not have: one for request heads, one for stalled writes.
 //!
-//! hyper's header timer starts at the end of the previous response, so it also limits the idle time. In this module the head
-//! timer starts with the first byte of a head, independently of the idle timeout. The stall timer runs while the client
-//! does not read the response. Bytes of a head that arrive in the same read as the end of the previous request do not
-//! start the head timer. Does not know about HTTP syntax.
+//! hyper's header timer starts at the end of the previous response, so it also limits the idle time. In this module the head timer
+//! starts with the first byte of a head, independently of the idle timeout. The stall timer runs while the client does not read the
+//! response. Bytes of a head that arrive in the same read as the end of the previous request do not start the head timer. This
+//! module does not know about HTTP syntax.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! TLS of the public listener (RFC 8446) with rustls. The client chooses HTTP/2 or HTTP/1.1 in the handshake (ALPN, RFC
-//! 7301). Does not know about files: the caller reads them.
+//! TLS of the public listener (RFC 8446) with rustls. The client chooses HTTP/2 or HTTP/1.1 in the handshake (ALPN, RFC 7301). This
+//! module does not know about files: the caller reads them.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-/// The ALPN identifier of HTTP/2 (RFC 9113 §3.2).
+/// The ALPN identifier of HTTP/2 (RFC 9113 3.2).
 const HTTP2: &[u8] = b"h2";
 
 /// The TLS configuration with certificate chain and private key.

@@ -1,7 +1,7 @@
-//! The members of a JSON object in their order, with their values as raw text (RFC 8259 §4). Used to change a few members of an
-//! object and to copy all others unchanged.
+//! The members of a JSON object in their order, with their values as raw text (RFC 8259 4). Callers use it to change a
+//! few members of an object and to copy all others unchanged.
 //!
-//! Does not know about DICOM, FHIR or the meaning of members.
+//! This crate does not know about DICOM, FHIR or the meaning of members.
 
 use std::borrow::Cow;
 use std::fmt;

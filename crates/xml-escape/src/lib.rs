@@ -5,7 +5,7 @@
 //! everywhere (2.11). Characters that are not allowed in XML (production 2) become U+FFFD. They are not removed, because the
 //! shorter text would look complete.
 //!
-//! Does not know about the structure of documents.
+//! This crate does not know about the structure of documents.
 
 use std::borrow::Cow;
 

@@ -203,7 +203,7 @@ impl ProxyRequest {
     /// gateway selects the media types.
     pub(crate) fn specifies_media_types(&self) -> bool {
         let ranges = &self.accepted.ranges;
-        let accepts_anything = ranges.iter().any(|range| range.essence == "*/*" && range.quality > 0.0);
+        let accepts_anything = ranges.iter().any(|range| range.essence == "*/*" && range.weight > 0.0);
         !self.resource.is_text() && !ranges.is_empty() && !accepts_anything
     }
 

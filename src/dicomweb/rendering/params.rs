@@ -58,7 +58,7 @@ fn accepted_formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, b
     let single_format =
         preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
     let part_format_of = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
-        _ if range.quality <= 0.0 => None,
+        _ if range.weight <= 0.0 => None,
         // `*/*` includes multipart bodies.
         ("*/*", _) => single_format,
         ("multipart/related", None | Some("*/*" | "image/*")) => Some(Format::Jpeg),
@@ -68,12 +68,12 @@ fn accepted_formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, b
         _ => None,
     };
     let mut part_formats: Vec<_> =
-        ranges.iter().filter_map(|range| Some((range.quality, part_format_of(range)?))).collect();
+        ranges.iter().filter_map(|range| Some((range.weight, part_format_of(range)?))).collect();
     part_formats.sort_by(|(left, _), (right, _)| right.total_cmp(left));
     let part_format = part_formats.first().copied();
     let range_of = |essence: &str| ranges.iter().find(|range| range.essence == essence);
     let gif_range = range_of(Format::Gif.media_type()).or_else(|| range_of("image/*"));
-    let gif_weight = gif_range.map_or(0.0, |range| range.quality);
+    let gif_weight = gif_range.map_or(0.0, |range| range.weight);
     let is_animated = gif_weight > 0.0 && part_format.is_none_or(|(weight, _)| gif_weight >= weight);
     (single_format, part_format.map(|(_, format)| format), is_animated)
 }

@@ -100,7 +100,7 @@ impl Accepted {
         }
         let serialized: Vec<_> = ranges
             .iter()
-            .filter_map(|range| Some((to_standard_form(range, resource)?, range.quality)))
+            .filter_map(|range| Some((to_standard_form(range, resource)?, range.weight)))
             .collect();
         let (first_range, _) = serialized.first()?;
         let mut accept_values = vec![join_ranges(&serialized)];
@@ -196,7 +196,7 @@ fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
         (range.specificity(), inner_type(range).is_some(), transfer_syntax(range).is_some())
     };
     // The first of equally specific ranges applies, but `max_by_key` returns the last.
-    matching.rev().max_by_key(specificity).is_some_and(|range| range.quality <= 0.0)
+    matching.rev().max_by_key(specificity).is_some_and(|range| range.weight <= 0.0)
 }
 
 /// Returns the format of rows and metadata that `range` accepts and `all_ranges` do not exclude. For `*/*`, this is the first

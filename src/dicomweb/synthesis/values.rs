@@ -20,7 +20,7 @@ use crate::dicomweb::request::payload::{OCTETS, Payload, PayloadLayout, choose_l
 use crate::http::negotiation::MediaRange;
 use crate::upstream::{Archive, DicomResource};
 use dicom_model::data_set::swap_words;
-use dicom_model::encapsulated::{self, Stream, is_video, media_type, number_of_frames};
+use dicom_model::encapsulated_pixel_data::{self, Stream, is_video, media_type, number_of_frames};
 use dicom_model::json::writer::Step;
 use dicom_model::part10::{Header, Object, StoredValue};
 use dicom_model::tags;
@@ -217,9 +217,9 @@ fn copy(
     Ok(())
 }
 
-fn frame_error(error: &encapsulated::StreamError) -> StreamError {
+fn frame_error(error: &encapsulated_pixel_data::StreamError) -> StreamError {
     StreamError::Unreadable(match error {
-        encapsulated::StreamError::Io(_) => "an instance that is truncated",
+        encapsulated_pixel_data::StreamError::Io(_) => "an instance that is truncated",
         _ => "an image whose frames cannot be distinguished",
     })
 }

@@ -12,7 +12,7 @@ use super::QidoQuery;
 use super::query::MatchingOption;
 use super::value::{MatchValue, is_unescaped};
 use crate::upstream::Profile;
-use dicom_model::{Attributes, NameGroup, Tag, Value, tag, tags};
+use dicom_model::{Attributes, ComponentGroup, Tag, Value, tag, tags};
 
 /// The reason why neither an archive can be searched for a value nor its rows be compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -169,7 +169,7 @@ fn can_contain(row: &Attributes, value: &str) -> bool {
     }
 }
 
-fn group_text(group: &NameGroup) -> String {
+fn group_text(group: &ComponentGroup) -> String {
     let components = [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix];
     components.map(AsRef::as_ref).join("^").trim_end_matches('^').to_owned()
 }

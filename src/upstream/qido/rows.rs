@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use crate::upstream::request::{Class, UpstreamRequest};
+use crate::upstream::request::{RequestClass, UpstreamRequest};
 use crate::upstream::response::{UpstreamBody, UpstreamResponse};
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, retry_after};
 use dicom_model::json::reader::RowReader;
@@ -68,7 +68,7 @@ impl Archive {
         let coding =
             ContentCoding::from_headers(&response.headers).map_err(|content| self.unreadable(content))?;
         let max_row_len =
-            if request.class() == Class::Search { MAX_SEARCH_ROW_LEN } else { MAX_METADATA_ROW_LEN };
+            if request.class() == RequestClass::Search { MAX_SEARCH_ROW_LEN } else { MAX_METADATA_ROW_LEN };
         let row_count = self.read_rows(response.body, coding, max_row_len, &mut add).await?;
         Ok(RowsOutcome { row_count, has_more })
     }
@@ -80,7 +80,7 @@ impl Archive {
         request: &UpstreamRequest,
         mut response: UpstreamResponse,
     ) -> Result<Option<UpstreamResponse>, ArchiveError> {
-        if request.class() != Class::Search {
+        if request.class() != RequestClass::Search {
             return Ok(Some(response));
         }
         let is_no_match = match response.status {

@@ -1,4 +1,4 @@
-//! The client for responses that the gateway reads itself. It is replaced before HTTP/2 closes its connection.
+//! The HTTP client for responses that the gateway reads itself. It is replaced before HTTP/2 closes its connection.
 //!
 //! Over HTTP/2 all calls share one connection. Each canceled call resets a stream, and when a thousand frames have arrived for
 //! reset streams, the library closes the connection and aborts every call on it. A new client replaces the old one long before
@@ -17,16 +17,17 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::resolver::Resolver;
 use super::{
-    CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT, connect_error,
+    CONNECT_TIMEOUT, MAX_HEADERS, OutgoingRequest, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
+    connect_error,
 };
-use crate::upstream::{Settings, SettingsError};
+use crate::upstream::{ConnectFailure, Settings, SettingsError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// Maximum number of canceled calls per client, below the 50 recently reset streams whose frames h2 ignores. h2 counts every
 /// frame for other reset streams as an error of the connection, and one canceled call can leave a hundred frames in flight.
 const MAX_CANCELED_CALLS: usize = 40;
 
-/// The client of one archive.
+/// The HTTP client of one archive.
 #[derive(Debug)]
 pub(super) struct BufferedTransport(Arc<ReplaceableClient>);
 
@@ -59,10 +60,13 @@ impl BufferedTransport {
         })))
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<DecodedBody>, TransportError> {
+    pub(super) async fn send(
+        &self,
+        outgoing: OutgoingRequest,
+    ) -> Result<Response<DecodedBody>, TransportError> {
         let client = self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut call = self.start_call();
-        let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
+        let mut request = reqwest::Request::new(reqwest::Method::GET, outgoing.url);
         *request.headers_mut() = outgoing.headers;
         let response = client.execute(request).await.map_err(|error| transport_error(&error))?;
         call.shares_connection = response.version() == Version::HTTP_2;
@@ -116,7 +120,8 @@ fn build_client(
 
 fn transport_error(error: &reqwest::Error) -> TransportError {
     if error.is_connect() {
-        connect_error(error, error.is_timeout())
+        let timed_out = ConnectFailure::TimedOut(CONNECT_TIMEOUT);
+        connect_error(error, if error.is_timeout() { timed_out } else { ConnectFailure::Other })
     } else if error.is_timeout() {
         TransportError::TimedOut
     } else {

@@ -11,18 +11,18 @@ use super::resolver::{ForbiddenAddress, LookupFailed};
 use super::{CONNECT_TIMEOUT, TransportError};
 use crate::upstream::ConnectFailure;
 
-/// Converts `error` to its innermost known cause. `timed_out` is set if the timer of the client expired.
-pub(super) fn connect_error(error: &(dyn Error + 'static), timed_out: bool) -> TransportError {
-    let mut failure = timed_out.then_some(ConnectFailure::TimedOut(CONNECT_TIMEOUT));
+/// Converts `error` to its innermost known cause, or to `fallback` if no cause is known.
+pub(super) fn connect_error(error: &(dyn Error + 'static), fallback: ConnectFailure) -> TransportError {
+    let mut failure = fallback;
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<ForbiddenAddress>() {
             return TransportError::ForbiddenAddress;
         }
-        failure = classify(error).or(failure);
+        failure = classify(error).unwrap_or(failure);
         cause = source(error);
     }
-    TransportError::Unreachable(failure.unwrap_or(ConnectFailure::Other))
+    TransportError::Unreachable(failure)
 }
 
 /// Returns the error that `error` wraps. `io::Error::source` skips the wrapped error and returns the source of that error.

@@ -1,7 +1,9 @@
-//! The client for forwarded responses. It uses hyper directly, because `reqwest` cannot limit how much of a body is buffered.
+//! The HTTP client for responses that the gateway forwards. It uses hyper directly, because `reqwest` cannot limit how much of a
+//! body is buffered.
 //!
-//! While a client of the gateway does not read, the gateway buffers a part of the body: over HTTP/1 the chunk that is being
-//! sent and a few queued chunks, over HTTP/2 a flow control window. [`Settings::stream_buffer`] sets the size of both.
+//! While the caller of the gateway does not read, the gateway buffers a part of the body: over HTTP/1 the chunk that is being
+//! sent and a few queued chunks, over HTTP/2 a flow control window of the stream. [`Settings::stream_buffer`] limits the size of a
+//! chunk and is the size of the window.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,12 +23,13 @@ use tower_service::Service;
 use super::resolver::Resolver;
 use super::timed_body::TimedBody;
 use super::{
-    BoxError, CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
+    BoxError, CONNECT_TIMEOUT, MAX_HEADERS, OutgoingRequest, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
     connect_error,
 };
 use crate::upstream::{ConnectFailure, Settings};
 
-/// Number of stream windows in the window of a connection: this number of streams that are not read cannot block other streams.
+/// Maximum number of stream windows in the window of a connection: fewer streams that are not read cannot block other streams. If
+/// a stream window has more than 2 MiB, [`MAX_WINDOW_SIZE`] allows fewer stream windows.
 const WINDOWS_PER_CONNECTION: u32 = 1024;
 
 /// Maximum size of a flow control window, in bytes (RFC 9113 6.9.1).
@@ -35,7 +38,7 @@ const MAX_WINDOW_SIZE: u32 = i32::MAX.cast_unsigned();
 /// Idle time before TCP keepalive probes, which detect a peer that disappeared without closing the connection.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 
-/// The client of one archive; connections are pooled between calls.
+/// The HTTP client of one archive. Connections are pooled between calls.
 #[derive(Debug)]
 pub(super) struct StreamingTransport {
     client: Client<Connector, Empty<Bytes>>,
@@ -72,20 +75,27 @@ impl StreamingTransport {
         Self { client, idle_timeout: settings.timeout }
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<TimedBody>, TransportError> {
+    pub(super) async fn send(
+        &self,
+        outgoing: OutgoingRequest,
+    ) -> Result<Response<TimedBody>, TransportError> {
         let response = self.client.request(http_request(outgoing)?).await.map_err(|error| {
-            if error.is_connect() { connect_error(&error, false) } else { TransportError::Disconnected }
+            if error.is_connect() {
+                connect_error(&error, ConnectFailure::Other)
+            } else {
+                TransportError::Disconnected
+            }
         })?;
         Ok(response.map(|body| TimedBody::new(body, self.idle_timeout)))
     }
 }
 
 fn http_request(
-    Outgoing { method, url, headers }: Outgoing,
+    OutgoingRequest { url, headers }: OutgoingRequest,
 ) -> Result<Request<Empty<Bytes>>, TransportError> {
     let mut request = Request::new(Empty::new());
-    *request.method_mut() = method;
-    // Does not fail, because every URL is a URI.
+    // Fails only if the URL has more than 65,534 bytes, the maximum of `Uri`. URLs are shorter, because a request target of a client
+    // has at most 8 KiB, and a FHIR search has at most 4 KiB per value and few matching keys.
     *request.uri_mut() =
         Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable(ConnectFailure::Other))?;
     *request.headers_mut() = headers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -63,8 +63,7 @@ fn resolver_with(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mu
 }
 
 async fn get(transport: &Transport, body_use: BodyUse, settings: &Settings) -> Result<Bytes, TransportError> {
-    let outgoing =
-        Outgoing { method: Method::GET, url: settings.qido_url.clone(), headers: HeaderMap::new() };
+    let outgoing = OutgoingRequest { url: settings.qido_url.clone(), headers: HeaderMap::new() };
     let response = transport.send(body_use, outgoing).await?;
     Ok(response.into_body().collect().await?.to_bytes())
 }

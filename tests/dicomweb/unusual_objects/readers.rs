@@ -77,7 +77,7 @@ impl Readers {
         let synthesized = client::get(&self.synthesized.url(&format!("{instance}/metadata"))).await;
         let embedded = client::get(&self.embedded.url(&format!("{instance}/metadata"))).await;
         let mut report = String::new();
-        let expects_metadata = !matches!(case.expectation, Expectation::Unreadable);
+        let expects_metadata = !matches!(case.expectation, Expectation::Rejected);
         if (is_readable(&synthesized), is_readable(&embedded)) != (expects_metadata, expects_metadata) {
             let _ = writeln!(
                 report,
@@ -116,7 +116,7 @@ impl ExpectedResponses {
             can_be_rendered: !frames.is_empty(),
         };
         match expectation {
-            Expectation::Unreadable => Self::default(),
+            Expectation::Rejected => Self::default(),
             Expectation::Native(frames) => native(frames.concat(), frames),
             Expectation::NativeValue { value, frames } => native(value.clone(), frames),
             Expectation::Compressed { frames, .. } if frames.is_empty() => Self::default(),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Attributes, Element, Value};
-use crate::{NameGroup, PersonName, Tag, tag};
+use crate::{ComponentGroup, PersonName, Tag, tag};
 use dicom_core::VR;
 
 /// Characters that pad values (PS3.5 6.2).
@@ -275,12 +275,13 @@ impl<'de> Visitor<'de> for MaybeValueVisitor {
                 }
                 "Ideographic" | "ideographic" => {
                     let text = next_text(&mut members)?;
-                    let group = text.and_then(|text| NameGroup::parse(&text));
+                    let group = text.and_then(|text| ComponentGroup::parse(&text));
                     name.get_or_insert_default().ideographic = group;
                 }
                 "Phonetic" | "phonetic" => {
                     let text = next_text(&mut members)?;
-                    name.get_or_insert_default().phonetic = text.and_then(|text| NameGroup::parse(&text));
+                    name.get_or_insert_default().phonetic =
+                        text.and_then(|text| ComponentGroup::parse(&text));
                 }
                 key => match tag::parse(key) {
                     Some(tag) => item.insert(tag, members.next_value::<RawElement>()?.into_element(tag)),

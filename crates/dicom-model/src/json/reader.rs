@@ -1,6 +1,6 @@
-//! Reads the body of a search or metadata response, a JSON array of objects (PS3.18 F.2.1), object by object while it
-//! arrives, so that large metadata (29 MB and more) is never buffered completely. Does not know about HTTP or the content of
-//! the objects.
+//! Reads the body of a search or metadata response, a JSON array of objects (PS3.18 F.2.1), object by object while it arrives, so
+//! that large metadata (29 MB and more) is never buffered completely. This module does not know about HTTP or the content of the
+//! objects.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,5 @@
-//! Writes the DICOM JSON Model (PS3.18 Annex F). Does not know the URLs of bulk data: the caller passes [`BulkDataLinks`].
+//! Writes the DICOM JSON Model (PS3.18 Annex F). This module does not know the URLs of bulk data: the caller passes
+//! [`BulkDataLinks`].
 //!
 //! `dicom-json` is not used: it enables `serde_json/preserve_order` for the whole binary and does not support bulk
 //! data.

@@ -1,5 +1,6 @@
 //! Reads the object of a file in memory without copying (PS3.10 7): values are slices of the file, except for big-endian numbers,
-//! which are converted to little-endian order. Items of sequences are parsed only on request. Does not decode text or pixel data.
+//! which are converted to little-endian order. Items of sequences are parsed only on request. This module does not decode text or
+//! pixel data.
 
 use super::inflate::Inflated;
 use super::source::{InMemory, Source};
@@ -7,7 +8,7 @@ use super::syntax::{Syntax, is_deflated};
 use super::walk::{Event, Walk};
 use super::{ReadError, is_pixel_data, meta};
 use crate::data_set::{is_text, swap_words, word_size, words};
-use crate::encapsulated::Fragment;
+use crate::encapsulated_pixel_data::Fragment;
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;

@@ -1,5 +1,5 @@
-//! Inflates a deflated data set while it is read (PS3.5 A.5, RFC 1951). A truncated stream is an error, not the end of
-//! the data set. Does not limit the inflated size: the caller does.
+//! Inflates a deflated data set while it is read (PS3.5 A.5, RFC 1951). A truncated stream is an error, not the end of the data
+//! set. This module does not limit the inflated size: the caller does.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Reads the preamble and the File Meta Information (PS3.10 7.1), which is always in Explicit VR Little Endian. Does
+//! Reads the preamble and the File Meta Information (PS3.10 7.1), which is always in Explicit VR Little Endian. This module does
 //! not know about the data set after it.
 
 use super::ReadError;

@@ -1,6 +1,6 @@
-//! The source of an object's bytes: a file in memory, whose values are slices of it, or any reader, of which only the
-//! requested bytes are in memory. A declared length never causes an allocation before the bytes arrive. Does not know
-//! the encoding of elements.
+//! The source of an object's bytes: a file in memory, whose values are slices of it, or any reader, of which only the requested
+//! bytes are in memory. A declared length never causes an allocation before the bytes arrive. This module does not know the
+//! encoding of elements.
 
 use super::ReadError;
 use bytes::Bytes;

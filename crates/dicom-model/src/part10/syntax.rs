@@ -1,4 +1,4 @@
-//! The encoding of a data set (PS3.5 7.1 and Annex A): the transfer syntax and the header of one element. Does not read
+//! The encoding of a data set (PS3.5 7.1 and Annex A): the transfer syntax and the header of one element. This module does not read
 //! values and does not know how elements are nested.
 
 use crate::data_set::is_text;

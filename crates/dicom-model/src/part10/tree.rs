@@ -1,5 +1,5 @@
-//! Builds a data set from the events of a walk: open sequences and items, and the character sets of each (PS3.3
-//! C.12.1.1.2). Does not read bytes.
+//! Builds a data set from the events of a walk: open sequences and items, and the character sets of each (PS3.3 C.12.1.1.2). This
+//! module does not read bytes.
 
 use super::super::data_set::{DataElement, DataSet, DataValue, is_text, swap_words, word_size};
 use super::super::json::writer::Step;

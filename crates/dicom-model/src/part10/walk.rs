@@ -1,6 +1,6 @@
 //! Reads a data set element by element (PS3.5 7): values, sequences and their items, in every encoding.
 //!
-//! This is the only parser of data sets. Its state is only the open sequences and items. Does not know about values.
+//! This is the only parser of data sets. Its state is only the open sequences and items. This module does not know about values.
 
 use super::ReadError;
 use super::source::Source;

@@ -1,4 +1,4 @@
-//! Expands segmented lookup tables (PS3.3 C.7.9.2): discrete, linear and indirect segments. Does not know about
+//! Expands segmented lookup tables (PS3.3 C.7.9.2): discrete, linear and indirect segments. This module does not know about
 //! descriptors.
 
 use super::INVALID;

@@ -1,6 +1,6 @@
 //! Response bodies. A body is an iterator of chunks that may read files. Each step runs on the blocking thread pool when the
-//! connection needs the next chunk, so a slow client occupies the memory of one chunk and no thread. Does not know about media
-//! types.
+//! connection needs the next chunk, so a slow client occupies the memory of one chunk and no thread. This module does not know
+//! about media types.
 
 use bytes::Bytes;
 use futures_util::stream;

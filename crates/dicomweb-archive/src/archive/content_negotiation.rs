@@ -1,5 +1,5 @@
-//! Content negotiation: the media ranges of `Accept`, with the parameters that DICOMweb defines (PS3.18 8.7). Does not know which
-//! resources exist.
+//! Content negotiation: the media ranges of `Accept`, with the parameters that DICOMweb defines (PS3.18 8.7). This module does not
+//! know which resources exist.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -19,13 +19,13 @@ pub(super) fn parse_accept(headers: &HeaderMap, parameter: Option<&str>) -> Vec<
     if ranges.is_empty() && fields.iter().all(|field| field.trim().is_empty()) {
         ranges.push(MediaRange::anything());
     }
-    ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+    ranges.sort_by(|one, other| other.weight.total_cmp(&one.weight));
     ranges
 }
 
 /// Returns the ranges with a quality above 0, in their order.
 pub(super) fn acceptable(ranges: &[MediaRange]) -> impl Iterator<Item = &MediaRange> {
-    ranges.iter().filter(|range| range.quality > 0.0)
+    ranges.iter().filter(|range| range.weight > 0.0)
 }
 
 /// Returns the media type of JSON responses; `None` if the client accepts none.
@@ -43,7 +43,7 @@ pub(super) fn accepts_multipart(range: &MediaRange, media: &str) -> bool {
 pub(super) fn accepts_single_part(range: &MediaRange, ranges: &[MediaRange], media: &str) -> bool {
     range.essence != "*/*"
         && range.covers(media)
-        && media_range::applicable_range(ranges, media).is_some_and(|(_, range)| range.quality > 0.0)
+        && media_range::applicable_range(ranges, media).is_some_and(|(_, range)| range.weight > 0.0)
 }
 
 /// Returns the requested transfer syntax, a separate parameter or, in older viewers, inside the quotes of `type`.

@@ -1,11 +1,11 @@
-//! Serves the frames of an image from its file. `dicom_model` locates them in native and in encapsulated pixel data (PS3.5
-//! 8.1.1 and A.4). Native frames are in little-endian order and start at a byte boundary. Does not decode pixel data.
+//! Serves the frames of an image from its file. `dicom_model` locates them in native and in encapsulated pixel data (PS3.5 8.1.1
+//! and A.4). Native frames are in little-endian order and start at a byte boundary. This module does not decode pixel data.
 
 use super::body::{self, Chunks, FileRange};
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use dicom_model::data_set::{ByteRange, DataSet};
-use dicom_model::encapsulated::{
+use dicom_model::encapsulated_pixel_data::{
     Fragment, Inconsistent, Locator, MARKER_LENGTH, StreamError, media_type, number_of_frames,
     read_item_header,
 };

@@ -1,7 +1,7 @@
 //! The index of a directory: its studies, series and instances with the attributes that searches need.
 //!
-//! The directory is read once, in parallel. Files that are not DICOM, DICOMDIRs, invalid files and duplicate files are counted
-//! and skipped. Pixel data is not read into memory: the index stores the path and a few attributes of an instance. Does not
+//! The directory is read once, in parallel. Files that are not DICOM, DICOMDIRs, invalid files and duplicate files are counted and
+//! skipped. Pixel data is not read into memory: the index stores the path and a few attributes of an instance. This module does not
 //! know about queries.
 
 use super::body;

@@ -1,6 +1,6 @@
-//! The levels of attributes in the study information model (PS3.4 C.6.2.1, PS3.18 tables 10.6.3-3 to 10.6.3-5), and the
-//! attributes that a search returns by default. The index stores the listed attributes for every study, series and instance; other
-//! attributes are read from the file if a search requests them. Does not know about values.
+//! The levels of attributes in the study information model (PS3.4 C.6.2.1, PS3.18 tables 10.6.3-3 to 10.6.3-5), and the attributes
+//! that a search returns by default. The index stores the listed attributes for every study, series and instance; other attributes
+//! are read from the file if a search requests them. This module does not know about values.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;

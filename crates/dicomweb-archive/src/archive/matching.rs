@@ -1,5 +1,6 @@
 //! Attribute matching (PS3.4 C.2.2.2): single value, list of UID, universal, wildcard and range matching. A condition is parsed
-//! according to the value representation of its attribute. A value that cannot be matched is rejected, never ignored. Does not know about levels.
+//! according to the value representation of its attribute. A value that cannot be matched is rejected, never ignored. This module
+//! does not know about levels.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataValue};

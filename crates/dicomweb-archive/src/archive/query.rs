@@ -1,4 +1,4 @@
-//! Parses the query of a search transaction (PS3.18 8.3.4 and 10.6.1.2). Unknown keys are rejected. Does not evaluate
+//! Parses the query of a search transaction (PS3.18 8.3.4 and 10.6.1.2). Unknown keys are rejected. This module does not evaluate
 //! the query.
 
 use super::matching::{Condition, ConditionError};

@@ -1,5 +1,5 @@
-//! WADO-RS (PS3.18 10.4): instances, frames and bulk data as stored. Does not transcode: the status for an object that is not
-//! stored in an accepted transfer syntax is 406.
+//! WADO-RS (PS3.18 10.4): instances, frames and bulk data as stored. This module does not transcode: the status for an object that
+//! is not stored in an accepted transfer syntax is 406.
 
 use super::body::{self, Chunks, FileRange};
 use super::content_negotiation::{self, accepts_multipart, accepts_single_part, transfer_syntax};

@@ -1,5 +1,5 @@
-//! Parses the paths of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1). The caller decodes safe escapes; paths with other
-//! escapes, dot segments or double slashes are rejected. Does not know which resources exist.
+//! Parses the paths of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1). The caller decodes safe escapes; paths with
+//! other escapes, dot segments or double slashes are rejected. This module does not know which resources exist.
 
 use super::levels::Level;
 use dicom_model::json::writer::Step;

@@ -1,5 +1,5 @@
-//! QIDO-RS (PS3.18 10.6): finds the studies, series or instances that match a query, and writes a row for each of them. Does not
-//! parse queries.
+//! QIDO-RS (PS3.18 10.6): finds the studies, series or instances that match a query, and writes a row for each of them. This module
+//! does not parse queries.
 
 use super::body;
 use super::index::{Index, Instance, Series, Study};

@@ -1,5 +1,5 @@
 //! The types that declare sample patients, studies and series. Omitted fields have the defaults of [`Patient::PLAIN`],
-//! [`StudyDeclaration::PLAIN`] and [`SeriesDeclaration::PLAIN`]. Does not know how files are written.
+//! [`StudyDeclaration::PLAIN`] and [`SeriesDeclaration::PLAIN`]. This module does not know how files are written.
 
 /// An attribute that can be missing, present without a value, or present with a value (type 2 and 3 attributes, PS3.5
 /// 7.4).

@@ -1,5 +1,5 @@
-//! The location of an object in the declarations, its UIDs, and the attributes of all objects of a patient, study and series
-//! (PS3.3 C.7). Does not know about pixel data.
+//! The location of an object in the declarations, its UIDs, and the attributes of all objects of a patient, study and series (PS3.3
+//! C.7). This module does not know about pixel data.
 
 use super::declaration::{Given, Kind, Patient, SeriesDeclaration, StudyDeclaration};
 use super::object::Object;

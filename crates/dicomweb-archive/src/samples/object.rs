@@ -1,5 +1,5 @@
 //! Builds a DICOM object, with the value representations of the dictionary and with text in the character sets of the object, and
-//! writes it to a file (PS3.10 7.1). Does not know about kinds of objects.
+//! writes it to a file (PS3.10 7.1). This module does not know about kinds of objects.
 
 use super::declaration::{Code, Given, Issuer, Syntax};
 use super::location::ROOT;

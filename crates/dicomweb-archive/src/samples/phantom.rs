@@ -1,5 +1,5 @@
-//! Computes phantom images for each modality. Uses only integers, basic floating-point arithmetic and square roots, so that
-//! every machine computes the same bytes. Does not know about DICOM objects.
+//! Computes phantom images for each modality. This module uses only integers, basic floating-point arithmetic and square roots, so
+//! that every machine computes the same bytes. This module does not know about DICOM objects.
 
 use super::declaration::{Given, Kind, SeriesDeclaration};
 

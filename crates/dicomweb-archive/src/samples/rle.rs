@@ -1,5 +1,5 @@
 //! Compresses monochrome frames with 8 bits per pixel in RLE Lossless (PS3.5 Annex G): one segment, in which each row is encoded
-//! separately. Does not decompress.
+//! separately. This module does not decompress.
 
 /// Compresses one frame with rows of `width` pixels.
 pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {

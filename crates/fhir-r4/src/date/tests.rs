@@ -166,7 +166,7 @@ fn instant_is_compared_at_its_original_precision() {
 }
 
 #[test]
-fn the_moment_of_a_resource_is_found_with_any_number_of_digits_and_is_neither_before_nor_after_itself() {
+fn the_instant_of_a_resource_is_found_with_any_number_of_digits_and_is_neither_before_nor_after_itself() {
     for (shown, spellings) in [
         ("2024-01-01T12:00:00.25+01:00", ["11:00:00.25Z", "11:00:00.250Z", "11:00:00.250000000Z"]),
         ("2024-01-01T11:00:00.250000Z", ["11:00:00.25Z", "11:00:00.250Z", "11:00:00Z"]),

@@ -1,4 +1,4 @@
-//! Indents JSON for people: the same tokens, with one line per member and item. Does not parse values.
+//! Indents JSON for people: the same tokens, with one line per member and item. This module does not parse values.
 
 use super::string_end;
 

@@ -1,5 +1,5 @@
-//! Splits values into alternatives and removes escapes (R4 search#escaping): a comma separates alternatives, unless a
-//! backslash precedes it. Does not know about types of parameters.
+//! Splits values into alternatives and removes escapes (R4 search#escaping): a comma separates alternatives, unless a backslash
+//! precedes it. This module does not know about types of parameters.
 
 /// Maximum number of alternatives in one value; clients send fewer.
 const MAX_ALTERNATIVES: usize = 100;

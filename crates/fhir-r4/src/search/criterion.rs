@@ -1,5 +1,5 @@
-//! One criterion of a search: parses a parameter with its modifier or chain (R4 search#modifiers, search#chaining), and
-//! evaluates it on a resource. Does not know about archives.
+//! One criterion of a search: parses a parameter with its modifier or chain (R4 search#modifiers, search#chaining), and evaluates
+//! it on a resource. This module does not know about archives.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -1,4 +1,4 @@
-//! Parses dates with prefixes (R4 search#date). Does not compare them.
+//! Parses dates with prefixes (R4 search#date). This module does not compare them.
 
 use super::alternatives;
 use crate::date::{FhirDate, Prefix};

@@ -1,4 +1,4 @@
-//! Validates ids (R4 datatypes#id) as values of `_id` (R4 search#id): exact, case-sensitive, without a system. Does not
+//! Validates ids (R4 datatypes#id) as values of `_id` (R4 search#id): exact, case-sensitive, without a system. This module does not
 //! know which resources exist.
 
 use super::Context;

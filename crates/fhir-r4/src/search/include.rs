@@ -1,5 +1,5 @@
 //! Parses `_include` and `_revinclude` (R4 search#include, search#revinclude), which request resources that matches refer to, or
-//! that refer to matches. Does not retrieve resources.
+//! that refer to matches. This module does not retrieve resources.
 
 use super::{ImagingStudyParam as Param, Parameter, ParameterType, ResourceType, Searched};
 use crate::types::{Endpoint, ImagingStudy, Patient};

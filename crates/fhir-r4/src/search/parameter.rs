@@ -1,5 +1,5 @@
-//! A row of a parameter table: name, type and forms of a search parameter, and how its values are read from a resource.
-//! Does not know about queries.
+//! A row of a parameter table: name, type and forms of a search parameter, and how its values are read from a resource. This module
+//! does not know about queries.
 
 use super::token::Token;
 use super::value::Value;

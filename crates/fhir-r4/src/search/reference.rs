@@ -1,5 +1,5 @@
-//! Parses and compares references (R4 search#reference): `id`, `Type/id`, or an absolute URL. URLs below the base URL
-//! of this server are local. Does not resolve references.
+//! Parses and compares references (R4 search#reference): `id`, `Type/id`, or an absolute URL. URLs below the base URL of this
+//! server are local. This module does not resolve references.
 
 use super::alternatives::{self, unescape};
 use super::{Context, ResourceType};

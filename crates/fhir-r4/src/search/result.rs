@@ -1,5 +1,5 @@
-//! Parses the search result parameters (R4 search#return): number and subset of the matches, and included
-//! resources. Does not know about criteria.
+//! Parses the search result parameters (R4 search#return): number and subset of the matches, and included resources. This module
+//! does not know about criteria.
 
 use super::include::Include;
 use super::{Context, SearchError, Searched, SortKey};

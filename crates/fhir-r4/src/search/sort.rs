@@ -1,4 +1,4 @@
-//! Parses `_sort` (R4 search#sort). Does not compare resources.
+//! Parses `_sort` (R4 search#sort). This module does not compare resources.
 
 use std::fmt;
 

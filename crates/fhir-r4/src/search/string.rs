@@ -1,5 +1,5 @@
-//! Compares strings (R4 search#string) with the beginning of a value, ignoring case and accents; with `:exact`; with
-//! `:contains`; and, for names, phonetically. Does not know about name components.
+//! Compares strings (R4 search#string) with the beginning of a value, ignoring case and accents; with `:exact`; with `:contains`;
+//! and, for names, phonetically. This module does not know about name components.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;

@@ -1,4 +1,4 @@
-//! Parses and compares tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`. Does not know about code
+//! Parses and compares tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`. This module does not know about code
 //! systems.
 
 use super::alternatives::{self, split_unescaped, unescape};

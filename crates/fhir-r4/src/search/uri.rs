@@ -1,5 +1,5 @@
-//! Parses URIs and compares them (R4 search#uri): equal, or above or below in the hierarchy of URL paths. Does not resolve
-//! URIs.
+//! Parses URIs and compares them (R4 search#uri): equal, or above or below in the hierarchy of URL paths. This module does not
+//! resolve URIs.
 
 use super::alternatives::{self, unescape};
 

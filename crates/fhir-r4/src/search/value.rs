@@ -1,4 +1,4 @@
-//! The values of a resource for a search parameter, in the forms that R4 search compares. Does not know about
+//! The values of a resource for a search parameter, in the forms that R4 search compares. This module does not know about
 //! parameters.
 
 use crate::types::{CodeableConcept, Coding, Identifier, Reference};

@@ -1,4 +1,5 @@
-//! The CapabilityStatement (R4 capabilitystatement.html) of a read-only server. Does not know the capabilities of the server.
+//! The CapabilityStatement (R4 capabilitystatement.html) of a read-only server. This module does not know the capabilities of the
+//! server.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! Data types (R4 datatypes.html, references.html, resource.html#Meta, narrative.html). Does not know about the
-//! resources that use them.
+//! Data types (R4 datatypes.html, references.html, resource#Meta, narrative.html). This module does not know about the resources
+//! that use them.
 
 use std::borrow::Cow;
 
@@ -53,7 +53,7 @@ impl Coding {
         Self { display: Some(display.into()), ..Self::default() }
     }
 
-    /// Returns the tag of a resource that lacks some of its content (R4 resource.html#simple-tags).
+    /// Returns the tag of a resource that lacks some of its content (R4 resource#simple-tags).
     pub fn subsetted() -> Self {
         Self::new("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED", None)
     }
@@ -121,7 +121,7 @@ impl Reference {
 }
 
 element! {
-    /// R4 resource.html#Meta.
+    /// R4 resource#Meta.
     pub struct Meta {
         /// Version of the content.
         version_id: Option<String> = "versionId" + "_versionId",

@@ -1,9 +1,9 @@
-//! The parts that every R4 element has (element.html, backboneelement.html, json.html#primitive), and the macros that
+//! The parts that every R4 element has (element.html, backboneelement.html, json#primitive), and the macros that
 //! declare types, so that a resource is read and written without loss.
 //!
-//! A type is declared once, by [`element!`] or [`resource!`]: its elements in the order of the specification, each with
-//! its JSON name and, for a primitive, the name of its sibling member with id and extensions. Members that a type does
-//! not declare are rejected. Does not know about the meaning of elements.
+//! A type is declared once, by [`element!`] or [`resource!`]: its elements in the order of the specification, each with its JSON
+//! name and, for a primitive, the name of its sibling member with id and extensions. Members that a type does not declare are
+//! rejected. This module does not know about the meaning of elements.
 
 use std::borrow::Cow;
 
@@ -163,7 +163,7 @@ pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Reads and writes an element as a JSON member, depending on its cardinality.
 ///
-/// FHIR has no empty strings (R4 datatypes.html#string), so an empty string represents a missing value: of a required
+/// FHIR has no empty strings (R4 datatypes#string), so an empty string represents a missing value: of a required
 /// primitive element, or of an item of a list that has only extensions.
 pub(super) trait Member: Sized {
     const IS_LIST: bool = false;

@@ -1,4 +1,4 @@
-//! Extensions (R4 extensibility.html). Does not know about the meaning of extensions, except data-absent-reason.
+//! Extensions (R4 extensibility.html). This module does not know about the meaning of extensions, except data-absent-reason.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
 //! Generates the narrative of resources (R4 narrative.html): XHTML with the values of their elements, for people without FHIR
-//! software. Every value is escaped. Does not know when a narrative is requested.
+//! software. Every value is escaped. This module does not know when a narrative is requested.
 
 use serde::Serialize;
 

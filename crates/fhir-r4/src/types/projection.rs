@@ -1,4 +1,4 @@
-//! Writes a subset of a resource (R4 search#summary, search#elements). Does not know about search requests.
+//! Writes a subset of a resource (R4 search#summary, search#elements). This module does not know about search requests.
 
 use std::borrow::Cow;
 

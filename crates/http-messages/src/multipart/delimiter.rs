@@ -1,4 +1,4 @@
-//! Finds delimiters of multipart bodies (RFC 2046 5.1.1) and parses what follows them. Does not know about headers or
+//! Finds delimiters of multipart bodies (RFC 2046 5.1.1) and parses what follows them. This module does not know about headers or
 //! content of parts.
 
 use memchr::memmem;

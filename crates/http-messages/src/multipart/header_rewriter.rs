@@ -1,5 +1,5 @@
-//! Rewrites the headers of parts while a multipart body is forwarded (RFC 2046 5.1). The content of parts is forwarded
-//! unchanged, and a body that ends without its last delimiter is an error. Does not know what the headers mean.
+//! Rewrites the headers of parts while a multipart body is forwarded (RFC 2046 5.1). The content of parts is forwarded unchanged,
+//! and a body that ends without its last delimiter is an error. This module does not know what the headers mean.
 
 use std::sync::Arc;
 

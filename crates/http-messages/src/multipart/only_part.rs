@@ -1,7 +1,7 @@
 //! Extracts the only part of a multipart body, without delimiters and headers (RFC 2046 5.1).
 //!
-//! The part is streamed. A body with several parts is an error, because its first part would look like the complete
-//! content. Does not know about headers.
+//! The part is streamed. A body with several parts is an error, because its first part would look like the complete content. This
+//! module does not know about headers.
 
 use bytes::{Bytes, BytesMut};
 

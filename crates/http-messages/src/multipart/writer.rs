@@ -1,6 +1,6 @@
 //! Writes the delimiters and headers of multipart bodies (RFC 2387; PS3.18 8.6.1.2.1).
 //!
-//! Does not know about the content of parts: the caller writes it.
+//! This module does not know about the content of parts: the caller writes it.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};

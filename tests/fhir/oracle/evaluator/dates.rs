@@ -1,4 +1,4 @@
-//! The comparison of dates as intervals of nanoseconds (R4 search.html#date and the table in search.html#prefix).
+//! The comparison of dates as intervals of nanoseconds (R4 search#date and the table in search#prefix).
 
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};

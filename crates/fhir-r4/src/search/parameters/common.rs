@@ -1,4 +1,4 @@
-//! The search parameters of every resource (R4 resource.html#search).
+//! The search parameters of every resource (R4 resource#search).
 
 use super::super::{Parameter, Searched, Value, id as ids};
 

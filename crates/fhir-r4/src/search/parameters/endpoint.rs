@@ -1,4 +1,4 @@
-//! The search parameters of Endpoint (R4 endpoint.html#search).
+//! The search parameters of Endpoint (R4 endpoint#search).
 
 use super::{Parameter, Searched, common};
 use crate::search::{ResourceType, Value};

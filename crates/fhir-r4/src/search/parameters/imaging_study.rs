@@ -1,4 +1,4 @@
-//! The search parameters of ImagingStudy (R4 imagingstudy.html#search).
+//! The search parameters of ImagingStudy (R4 imagingstudy#search).
 
 use super::{Parameter, Searched, common};
 use crate::search::{

@@ -1,4 +1,4 @@
-//! The search parameters of Patient (R4 patient.html#search).
+//! The search parameters of Patient (R4 patient#search).
 
 use super::{Parameter, Searched, common};
 use crate::search::{ResourceType, Value};
@@ -212,7 +212,7 @@ impl Searched for Patient {
     }
 }
 
-/// Passes each searched part of a name to `each` (R4 patient.html#search: family, given, prefix, suffix, text).
+/// Passes each searched part of a name to `each` (R4 patient#search: family, given, prefix, suffix, text).
 fn for_each_part<'a>(name: &'a HumanName, each: &mut dyn FnMut(Value<'a>)) {
     let lists = [&name.given, &name.prefix, &name.suffix];
     let parts = lists.into_iter().flatten().chain(&name.family).chain(&name.text);

@@ -1,4 +1,4 @@
-//! Encapsulated pixel data (PS3.5 A.4): assigns fragments to frames. Does not decode frames and does not know about
+//! Encapsulated pixel data (PS3.5 A.4): assigns fragments to frames. This module does not decode frames and does not know about
 //! files.
 //!
 //! A [`Locator`] receives the fragments in their order. Three rules can determine where frames begin. They are tried in
