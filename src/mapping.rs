@@ -12,6 +12,7 @@ mod equipment;
 mod identifiers;
 mod instance;
 mod location;
+mod merge;
 mod names;
 mod notes;
 mod patient;
@@ -36,6 +37,7 @@ pub use attributes::{
 };
 pub use endpoint::endpoint;
 pub use instance::MappedInstance;
+pub use merge::merge_studies;
 pub use patient::{PatientKey, patient};
 pub use profiles::{Guide, Profiled, supported_profiles};
 pub use record::SeriesRecord;

@@ -22,6 +22,7 @@ mod row;
 mod scan;
 mod search;
 mod sort;
+mod study_copies;
 mod study_versions;
 mod unsorted_page;
 

@@ -11,6 +11,7 @@ mod errors;
 mod faulty_archives;
 mod formats;
 mod incomplete_studies;
+mod merged_studies;
 mod narrative;
 mod operations;
 mod oracle;

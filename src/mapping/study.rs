@@ -54,9 +54,14 @@ pub fn imaging_study(
         series: series.into_iter().map(|source| map_series(context, row, source)).collect(),
         ..ImagingStudy::default()
     };
-    study.meta.profile = profiles_of(&context.guides, &study);
-    study.text = context.narrative_of(&study);
+    complete(context, &mut study);
     study
+}
+
+/// Sets the elements that depend on the other elements: the profiles that the resource conforms to, and its narrative.
+pub(super) fn complete(context: &MappingContext, study: &mut ImagingStudy) {
+    study.meta.profile = profiles_of(&context.guides, study);
+    study.text = context.narrative_of(study);
 }
 
 /// Maps the availability to R4 imagingstudy-status. A study that cannot be retrieved now may be canceled, lost or on tape, so

@@ -8,19 +8,20 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::fetch::StudySeries;
-use super::filter::resource_from_row;
+use super::filter::resource_from_rows;
 use super::row::StudyRow;
+use super::study_copies::{StudyCopy, fetch_copies};
 use super::{
-    ArchiveSource, DetailLimits, FoundStudy, Freshness, LoadResult, OmittedRows, Representation, Studies,
-    StudiesError, fetch,
+    DetailLimits, FoundStudy, Freshness, LoadResult, OmittedRows, Representation, Studies, StudiesError,
+    fetch, study_copies,
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
-use crate::mapping;
 use crate::telemetry::CacheOutcome;
+use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 use fhir_r4::types::Coding;
 
@@ -132,7 +133,12 @@ impl Studies {
             .iter()
             .map(|study| {
                 let version = versions.remove(study.uid());
-                self.assemble_one(study, representation, freshness, version, series.remove(study.uid()))
+                let copies = study.rows_of_archives().filter_map(|row| {
+                    let series = series.get_mut(&row.archive).and_then(|series| series.remove(&row.uid));
+                    Some(StudyCopy { source: self.source(&row.archive)?.clone(), row: row.clone(), series })
+                });
+                let copies = copies.collect();
+                self.assemble_one(study, representation, freshness, version, copies)
             })
             .collect();
         let separate_errors = |result: LoadResult| match result {
@@ -149,8 +155,7 @@ impl Studies {
         study: &FoundStudy,
         representation: &Representation,
     ) -> Result<Vec<u8>, StudiesError> {
-        let source = self.source(&study.first_row().archive).ok_or(StudiesError::Unwritable)?;
-        let mut resource = resource_from_row(study, source);
+        let mut resource = resource_from_rows(study, &self.sources).ok_or(StudiesError::Unwritable)?;
         resource.meta.tag.push(Coding::subsetted());
         representation.project(&resource).map_err(|_| StudiesError::Unwritable)
     }
@@ -186,15 +191,18 @@ impl Studies {
         studies: &[FoundStudy],
         representation: &Representation,
         freshness: Freshness,
-    ) -> HashMap<StudyUid, StudySeries> {
+    ) -> HashMap<ArchiveId, HashMap<StudyUid, StudySeries>> {
         let mut series = HashMap::new();
-        if representation.depth() == Depth::Study {
-            return series;
-        }
         let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
         for study in studies {
+            let rows: Vec<_> = study.rows_of_archives().collect();
+            if study_copies::required_depth(representation.depth(), rows.len()) == Depth::Study {
+                continue;
+            }
             if freshness == Freshness::Reload || self.cached_if_current(study, representation).is_none() {
-                missing.entry(study.first_row().archive.clone()).or_default().push(study.first_row());
+                for row in rows {
+                    missing.entry(row.archive.clone()).or_default().push(row);
+                }
             }
         }
         for (archive, rows) in missing.into_iter().filter(|(_, rows)| rows.len() > 1) {
@@ -206,7 +214,7 @@ impl Studies {
             if let Ok(found) =
                 fetch::series_of_many(source, &rows, representation.depth(), self.limits.detail).await
             {
-                series.extend(found);
+                series.insert(archive, found);
             }
         }
         series
@@ -223,15 +231,15 @@ impl Studies {
         (entry.fingerprint == study.fingerprint()).then_some(entry)
     }
 
-    /// Returns the study from the cache if it is current, or fetches it. `version` is the version of the study, and `series`
-    /// are its series, if they are already known.
+    /// Returns the study from the cache if it is current, or fetches it. `version` is the version of the study, and `copies` are
+    /// its rows in all archives, with the series that are already known.
     async fn assemble_one(
         &self,
         study: &FoundStudy,
         representation: &Representation,
         freshness: Freshness,
         version: Option<Version>,
-        series: Option<StudySeries>,
+        copies: Vec<StudyCopy>,
     ) -> LoadResult {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
@@ -252,9 +260,6 @@ impl Studies {
             return Ok(entry);
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Miss);
-        let Some(source) = self.source(&study.first_row().archive).cloned() else {
-            return Err(StudiesError::Unwritable);
-        };
         let observation = self.observation(study);
         let (study, representation) = (study.clone(), representation.clone());
         let (cache, change_log) = (self.cache.clone(), self.change_log.clone());
@@ -262,7 +267,7 @@ impl Studies {
         let limits = self.limits;
         let load = || async move {
             let confirmed_at = cache.elapsed();
-            let serialization = fetch_and_serialize(&source, &study, &representation, series, limits.detail);
+            let serialization = fetch_and_serialize(copies, &representation, limits.detail);
             let timeout = limits.load_timeout;
             let SerializedStudy { json, content, omitted } = tokio::time::timeout(timeout, serialization)
                 .await
@@ -322,22 +327,18 @@ struct SerializedStudy {
     omitted: OmittedRows,
 }
 
-/// Fetches a study and serializes it. `series` are its series, if they are already known.
+/// Fetches a study from the archives that contain it, and serializes it.
 async fn fetch_and_serialize(
-    source: &ArchiveSource,
-    study: &FoundStudy,
+    copies: Vec<StudyCopy>,
     representation: &Representation,
-    series: Option<StudySeries>,
     limits: DetailLimits,
 ) -> Result<SerializedStudy, StudiesError> {
-    let record = fetch::record(source, study.first_row(), representation.depth(), series, limits).await?;
-    let omitted = record.omitted;
-    let context = source.context.clone();
-    let (study, representation) = (study.clone(), representation.clone());
+    let records = fetch_copies(copies, representation.depth(), limits).await?;
+    let representation = representation.clone();
     // This takes milliseconds for a study of thousands of instances.
     let serialization = tokio::task::spawn_blocking(move || {
-        let endpoints: Vec<_> = study.endpoints().collect();
-        let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
+        let omitted = records.iter().fold(OmittedRows::default(), |sum, (_, record)| sum + record.omitted);
+        let mut resource = study_copies::merge(records).ok_or(StudiesError::Unwritable)?;
         resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
         resource.meta.last_updated = Some(Version::UNKNOWN.instant());
         if !omitted.is_empty() {

@@ -1,8 +1,8 @@
 //! Finds the candidates: the studies that may match, from the rows of all planned queries.
 //!
-//! The copies of a study in several archives are one candidate. Its resource is made from the first of these archives, in the
-//! order of the configuration, and refers to the endpoints of all of them. Therefore the studies that were found in only some
-//! archives are searched for in the other archives too.
+//! The copies of a study in several archives are one candidate, whose resource is the union of what these archives contain
+//! ([`study_copies`](super::study_copies)). Therefore the studies that were found in only some archives are searched for in the
+//! other archives too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -46,6 +46,14 @@ pub struct OmittedRows {
     pub instances: usize,
 }
 
+impl std::ops::Add for OmittedRows {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { series: self.series + other.series, instances: self.instances + other.instances }
+    }
+}
+
 impl OmittedRows {
     /// Whether the resource contains all series and instances that the archive lists.
     pub fn is_empty(&self) -> bool {

@@ -109,9 +109,13 @@ impl Studies {
     ) -> Option<Depth> {
         let source = self.source(&study.first_row().archive)?;
         let row = &study.first_row().attributes;
-        let depth = |criterion: &Criterion<ImagingStudy>| required_depth(criterion, row);
+        let depth = |criterion: &Criterion<ImagingStudy>| {
+            let depths = study.rows_of_archives().map(|row| required_depth(criterion, &row.attributes));
+            depths.max().unwrap_or(Depth::Study)
+        };
         let max_depth = criteria.iter().map(depth).max().unwrap_or(Depth::Study);
-        let (resource, match_context) = (resource_from_row(study, source), self.match_context(source, study));
+        let (resource, match_context) =
+            (resource_from_rows(study, &self.sources)?, self.match_context(source, study));
         // If the version is not known, the study may have changed at any time.
         let has_value =
             |criterion: &&Criterion<ImagingStudy>| study.version.is_some() || !is_by_last_updated(criterion);
@@ -236,13 +240,20 @@ fn divide_by_patient(study: FoundStudy) -> Vec<FoundStudy> {
         .collect()
 }
 
-/// Maps the first row of a study to a resource without series.
-pub(super) fn resource_from_row(study: &FoundStudy, source: &ArchiveSource) -> ImagingStudy {
-    let endpoints: Vec<_> = study.endpoints().collect();
-    let mut resource =
-        mapping::imaging_study(&source.context, &study.first_row().attributes, &endpoints, None);
+/// Maps the rows of a study to a resource without series, which refers to the Endpoints of all archives that contain a part of the
+/// study; `None` if no archive is configured.
+pub(super) fn resource_from_rows(study: &FoundStudy, sources: &[ArchiveSource]) -> Option<ImagingStudy> {
+    let find = |row: &StudyRow| sources.iter().find(|source| source.archive.id() == &row.archive);
+    let map = |row: &StudyRow| {
+        let context = &find(row)?.context;
+        Some(mapping::imaging_study(context, &row.attributes, &[row.archive.as_str()], None))
+    };
+    let resources: Vec<_> = study.rows_of_archives().filter_map(map).collect();
+    let endpoint: Vec<_> = resources.iter().flat_map(|resource| resource.endpoint.iter().cloned()).collect();
+    let mut resource = mapping::merge_studies(&find(study.first_row())?.context, resources)?;
+    resource.endpoint = endpoint;
     resource.meta.last_updated = study.version.map(|version| version.instant());
-    resource
+    Some(resource)
 }
 
 /// Returns the time zone of dates without a time zone.
@@ -321,8 +332,9 @@ fn required_depth_for_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> D
 /// the system.
 fn requires_issuer(test: &Test, row: &Attributes) -> bool {
     let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
-    let compares_system =
-        |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
+    let compares_system = |token: &Token| {
+        token.system != System::Any && token.code.as_deref().is_none_or(|code| code == number)
+    };
     row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()
         && match test {
             Test::Token(tokens) | Test::NotToken(tokens) => tokens.iter().any(compares_system),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::filter::{resource_from_row, time_zone_of};
+use super::filter::{resource_from_rows, time_zone_of};
 use super::row::StudyRow;
 use super::sort::{self, SortPosition};
 use super::study_versions::needs_versions;
@@ -42,7 +42,7 @@ impl FoundStudy {
         &self.first_row().uid
     }
 
-    /// Returns the row from which the resource is made: the row of the first archive that contains the study.
+    /// Returns the row of the first archive that contains the study. Its patient is the subject of the resource.
     pub fn first_row(&self) -> &StudyRow {
         // A `FoundStudy` is made from at least one row.
         &self.rows[0]
@@ -57,6 +57,15 @@ impl FoundStudy {
     /// Returns the Endpoint ids of the archives that contain the study.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().map(|row| row.archive.as_str())
+    }
+
+    /// Returns the rows from which the resource is made, one for each archive that contains the study, in the order of the
+    /// configuration.
+    pub(super) fn rows_of_archives(&self) -> impl Iterator<Item = &StudyRow> {
+        let is_first = |index: usize, row: &StudyRow| {
+            self.rows.iter().take(index).all(|other| other.archive != row.archive)
+        };
+        self.rows.iter().enumerate().filter(move |(index, row)| is_first(*index, row)).map(|(_, row)| row)
     }
 
     fn archives(&self) -> impl Iterator<Item = ArchiveId> {
@@ -285,10 +294,9 @@ impl Studies {
 
     /// Returns the position of a study in a sort order.
     pub fn sort_position(&self, study: &FoundStudy, keys: &[SortKey<ImagingStudy>]) -> SortPosition {
-        match self.source(&study.first_row().archive) {
-            Some(source) => {
-                SortPosition::from_resource(keys, &resource_from_row(study, source), &time_zone_of(source))
-            }
+        let source = self.source(&study.first_row().archive);
+        match source.zip(resource_from_rows(study, &self.sources)) {
+            Some((source, resource)) => SortPosition::from_resource(keys, &resource, &time_zone_of(source)),
             // This does not happen, because rows are only from configured archives.
             None => SortPosition::default(),
         }

@@ -237,10 +237,14 @@ impl Studies {
             self.add_versions(&mut found, None).await;
         }
         let mut filtered = self.filter(found, search.criteria, freshness).await?;
+        // An earlier archive returned the study only if its own row matches.
         let is_in_earlier_archive = |study: &FoundStudy| {
-            let ids = self.sources.iter().map(|source| source.archive.id());
-            let mut earlier_ids = ids.take_while(|id| *id != source.archive.id());
-            earlier_ids.any(|id| *id == study.first_row().archive)
+            let mut earlier =
+                self.sources.iter().take_while(|other| other.archive.id() != source.archive.id());
+            earlier.any(|earlier| {
+                let mut rows = study.rows_of_archives().filter(|row| &row.archive == earlier.archive.id());
+                rows.any(|row| self.row_may_match(earlier, &row.attributes, search))
+            })
         };
         filtered.studies.retain(|study| !is_in_earlier_archive(study));
         filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));

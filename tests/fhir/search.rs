@@ -405,3 +405,29 @@ async fn the_tag_of_a_summary_is_not_compared_as_a_tag_of_the_study() {
         assert_eq!(bundle["total"], total, "{criterion}: {bundle}");
     }
 }
+
+/// Rows have no sequences in many archives, so only the objects show the issuer of an accession number.
+#[tokio::test]
+async fn a_system_without_a_value_matches_accession_numbers_whose_issuer_only_the_objects_contain() {
+    let object = |issuer: &str| {
+        format!(
+            r#"[{{"00080016":{{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]}},"00080018":{{"vr":"UI","Value":["1.2.1.1.1"]}},"0020000E":{{"vr":"UI","Value":["1.2.1.1"]}},"00080050":{{"vr":"SH","Value":["A1"]}},"00080051":{{"vr":"SQ","Value":[{{"00400032":{{"vr":"UT","Value":["{issuer}"]}},"00400033":{{"vr":"CS","Value":["ISO"]}}}}]}}}}]"#
+        )
+    };
+    for (issuer, is_match) in [("1.2.3.903", true), ("1.2.3.904", false)] {
+        let pacs = Pacs::new()
+            .with_study(Study::new("1.2.1").accession_number("A1").series("1.2.1.1", "CT", 1))
+            .with_response("/studies/1.2.1/series/1.2.1.1/metadata", CannedResponse::json(object(issuer)))
+            .start()
+            .await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        for (query, expected) in [
+            ("identifier=urn:oid:1.2.3.903|", is_match),
+            ("identifier=urn:oid:1.2.3.903|A1", is_match),
+            ("identifier:not=urn:oid:1.2.3.903|", !is_match),
+        ] {
+            let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
+            assert_eq!(bundle["total"], usize::from(expected), "{query} {issuer}: {bundle}");
+        }
+    }
+}

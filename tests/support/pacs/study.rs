@@ -18,7 +18,8 @@ pub struct Study {
 struct Series {
     uid: String,
     modality: String,
-    instance_count: usize,
+    /// The last components of the SOP Instance UIDs.
+    instance_numbers: Vec<usize>,
 }
 
 impl Study {
@@ -46,8 +47,19 @@ impl Study {
     }
 
     /// Adds a series with `instance_count` instances. Their UIDs are the UID of the series with the suffixes `.1`, `.2`, ...
-    pub fn series(mut self, uid: &str, modality: &str, instance_count: usize) -> Self {
-        self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instance_count });
+    pub fn series(self, uid: &str, modality: &str, instance_count: usize) -> Self {
+        self.series_with_instances(uid, modality, 1..=instance_count)
+    }
+
+    /// Adds a series with the instances whose UIDs are the UID of the series with these numbers as suffixes.
+    pub fn series_with_instances(
+        mut self,
+        uid: &str,
+        modality: &str,
+        instance_numbers: impl IntoIterator<Item = usize>,
+    ) -> Self {
+        let instance_numbers = instance_numbers.into_iter().collect();
+        self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instance_numbers });
         self
     }
 
@@ -64,7 +76,7 @@ impl Study {
     fn row(&self, base_url: &str) -> Value {
         let mut row = self.attributes.clone();
         let modalities: Vec<_> = self.series.iter().map(|series| series.modality.clone()).collect();
-        let instance_count: usize = self.series.iter().map(|series| series.instance_count).sum();
+        let instance_count: usize = self.series.iter().map(|series| series.instance_numbers.len()).sum();
         let url = format!("{base_url}{ROOT}/studies/{}", self.uid);
         let mut insert = |tag: &str, element| {
             row.entry(tag).or_insert(element);
@@ -85,7 +97,7 @@ impl Study {
                 "0020000D": {"vr": "UI", "Value": [self.uid]},
                 "0020000E": {"vr": "UI", "Value": [series.uid]},
                 "00200011": {"vr": "IS", "Value": [index + 1]},
-                "00201209": {"vr": "IS", "Value": [series.instance_count]},
+                "00201209": {"vr": "IS", "Value": [series.instance_numbers.len()]},
             })
         })
     }
@@ -97,7 +109,7 @@ impl Study {
     ) -> impl Iterator<Item = Value> + 'a {
         let series = self.series.iter().filter(move |series| series_uid.is_none_or(|uid| series.uid == uid));
         series.flat_map(move |series| {
-            (1..=series.instance_count).map(move |number| {
+            series.instance_numbers.iter().map(move |number| {
                 let path = format!(
                     "{ROOT}/studies/{}/series/{}/instances/{}.{number}",
                     self.uid, series.uid, series.uid

@@ -116,7 +116,10 @@ impl Searched for ImagingStudy {
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-endpoint",
             "The archive of the study. Only the named archives are queried.",
             &["Endpoint"],
-            |study, each| study.endpoint.iter().for_each(|endpoint| each(Value::Reference(endpoint))),
+            |study, each| {
+                let of_series = study.series.iter().flat_map(|series| &series.endpoint);
+                study.endpoint.iter().chain(of_series).for_each(|endpoint| each(Value::Reference(endpoint)));
+            },
         )
         .chained(ResourceType::Endpoint),
         Parameter::<Self>::token(

@@ -1,0 +1,184 @@
+//! Merges the resources of one study from several archives into one ImagingStudy: the union of its series and instances by UID.
+//!
+//! The archives may contain the same objects, or different parts of the study. Identifiers and codes of all of them are kept; other
+//! elements are those of the first archive that has them. An Endpoint of the study serves all of it; if no archive contains all of
+//! the study, each series has the Endpoints that serve it (R4 imagingstudy-definitions.html#ImagingStudy.series.endpoint). Does not
+//! know which archives are queried, nor how deep.
+
+use std::collections::HashSet;
+
+use super::{MappingContext, study};
+use fhir_r4::types::{ImagingStudy, Reference, Series};
+
+/// Merges `studies`, the resources of one study from several archives in the order of the configuration, each with the Endpoint of
+/// its archive. They must have the same depth. `context` is that of the first archive. `None` if there are none.
+pub fn merge_studies(context: &MappingContext, studies: Vec<ImagingStudy>) -> Option<ImagingStudy> {
+    let holdings: Vec<Holding> = studies.iter().map(Holding::new).collect();
+    let mut studies = studies.into_iter();
+    let mut merged = studies.next()?;
+    if holdings.len() == 1 {
+        return Some(merged);
+    }
+    for other in studies {
+        merge_elements(&mut merged, other);
+    }
+    merged.number_of_series = merged_count(
+        &holdings.iter().map(|holding| (holding.series_count, holding.series.len())).collect::<Vec<_>>(),
+        merged.series.len(),
+    );
+    for series in &mut merged.series {
+        let counts: Vec<_> =
+            holdings.iter().filter_map(|holding| holding.series_counts(&series.uid)).collect();
+        series.number_of_instances = merged_count(&counts, series.instance.len());
+    }
+    merged.number_of_instances = study_instance_count(&holdings, &merged);
+    set_endpoints(&mut merged, &holdings);
+    study::complete(context, &mut merged);
+    Some(merged)
+}
+
+/// The part of a study that one archive contains.
+struct Holding {
+    endpoint: Vec<Reference>,
+    series_count: Option<u32>,
+    instance_count: Option<u32>,
+    /// The series, with their reported numbers of instances and the numbers of instances in the resource.
+    series: Vec<(String, Option<u32>, usize)>,
+}
+
+impl Holding {
+    fn new(study: &ImagingStudy) -> Self {
+        let counts_of =
+            |series: &Series| (series.uid.clone(), series.number_of_instances, series.instance.len());
+        Self {
+            endpoint: study.endpoint.clone(),
+            series_count: study.number_of_series,
+            instance_count: study.number_of_instances,
+            series: study.series.iter().map(counts_of).collect(),
+        }
+    }
+
+    /// Returns the reported number of instances of a series, and the number in the resource; `None` without the series.
+    fn series_counts(&self, uid: &str) -> Option<(Option<u32>, usize)> {
+        self.series
+            .iter()
+            .find(|(series, ..)| series == uid)
+            .map(|(_, reported, listed)| (*reported, *listed))
+    }
+
+    /// Whether the archive contains all instances of the series.
+    fn contains(&self, series: &Series) -> bool {
+        self.series_counts(&series.uid).is_some_and(|(reported, listed)| {
+            reported == series.number_of_instances && listed == series.instance.len()
+        })
+    }
+
+    /// Whether the archive contains all of the study.
+    fn contains_all(&self, study: &ImagingStudy) -> bool {
+        let is_equal = |own: Option<u32>, merged: Option<u32>| own.is_none() || own == merged;
+        is_equal(self.series_count, study.number_of_series)
+            && is_equal(self.instance_count, study.number_of_instances)
+            && study.series.iter().all(|series| self.contains(series))
+    }
+}
+
+/// Returns the number of items of which archives report `counts` and list as many as the second number: the `listed` items of the
+/// union, and those that an archive reports but a resource cannot contain.
+fn merged_count(counts: &[(Option<u32>, usize)], listed: usize) -> Option<u32> {
+    let to_count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let unlisted = counts
+        .iter()
+        .filter_map(|(reported, listed)| Some(reported.as_ref()?.saturating_sub(to_count(*listed))))
+        .max()?;
+    Some(to_count(listed).saturating_add(unlisted))
+}
+
+fn study_instance_count(holdings: &[Holding], merged: &ImagingStudy) -> Option<u32> {
+    if merged.series.is_empty() {
+        return holdings.iter().filter_map(|holding| holding.instance_count).max();
+    }
+    let total = |counts: &mut dyn Iterator<Item = Option<u32>>| counts.sum::<Option<u32>>();
+    let Some(merged_total) = total(&mut merged.series.iter().map(|series| series.number_of_instances)) else {
+        let listed_count: usize = holdings.iter().map(|holding| holding.series.len()).sum();
+        // No series is in two archives.
+        let is_partition = listed_count == merged.series.len();
+        return total(&mut holdings.iter().map(|holding| holding.instance_count)).filter(|_| is_partition);
+    };
+    let unlisted = holdings.iter().filter_map(|holding| {
+        let in_series = total(&mut holding.series.iter().map(|(_, reported, _)| *reported))?;
+        Some(holding.instance_count?.saturating_sub(in_series))
+    });
+    Some(merged_total + unlisted.max().unwrap_or(0))
+}
+
+/// Sets the Endpoints of the study, or of its series if no archive contains all of it. A series of which no archive contains all
+/// instances has the Endpoints of all archives that contain some.
+fn set_endpoints(merged: &mut ImagingStudy, holdings: &[Holding]) {
+    let complete = holdings.iter().filter(|holding| holding.contains_all(merged));
+    merged.endpoint = complete.flat_map(|holding| holding.endpoint.iter().cloned()).collect();
+    if !merged.endpoint.is_empty() {
+        return;
+    }
+    for series in &mut merged.series {
+        let some = || holdings.iter().filter(|holding| holding.series_counts(&series.uid).is_some());
+        let mut serving: Vec<_> = some().filter(|holding| holding.contains(series)).collect();
+        if serving.is_empty() {
+            serving = some().collect();
+        }
+        let endpoints = serving.iter().flat_map(|holding| holding.endpoint.iter().cloned()).collect();
+        series.endpoint = endpoints;
+    }
+}
+
+/// Adds what `other` has and `merged` lacks, except counts and Endpoints.
+fn merge_elements(merged: &mut ImagingStudy, other: ImagingStudy) {
+    if merged.status != other.status {
+        // One of the archives can provide the study.
+        merged.status = "available".into();
+    }
+    add_missing(&mut merged.identifier, other.identifier);
+    add_missing(&mut merged.modality, other.modality);
+    add_missing(&mut merged.based_on, other.based_on);
+    add_missing(&mut merged.procedure_code, other.procedure_code);
+    add_missing(&mut merged.reason_code, other.reason_code);
+    merged.encounter = merged.encounter.take().or(other.encounter);
+    merged.started = merged.started.take().or(other.started);
+    merged.referrer = merged.referrer.take().or(other.referrer);
+    merged.procedure_reference = merged.procedure_reference.take().or(other.procedure_reference);
+    merged.location = merged.location.take().or(other.location);
+    merged.description = merged.description.take().or(other.description);
+    if merged.interpreter.is_empty() {
+        merged.interpreter = other.interpreter;
+    }
+    if merged.note.is_empty() {
+        merged.note = other.note;
+    }
+    for series in other.series {
+        match merged.series.iter_mut().find(|known| known.uid == series.uid) {
+            Some(known) => merge_series(known, series),
+            None => merged.series.push(series),
+        }
+    }
+}
+
+fn merge_series(merged: &mut Series, other: Series) {
+    merged.number = merged.number.or(other.number);
+    merged.description = merged.description.take().or(other.description);
+    merged.body_site = merged.body_site.take().or(other.body_site);
+    merged.laterality = merged.laterality.take().or(other.laterality);
+    merged.started = merged.started.take().or(other.started);
+    add_missing(&mut merged.specimen, other.specimen);
+    if merged.performer.is_empty() {
+        merged.performer = other.performer;
+    }
+    let known: HashSet<_> = merged.instance.iter().map(|instance| instance.uid.clone()).collect();
+    merged.instance.extend(other.instance.into_iter().filter(|instance| !known.contains(&instance.uid)));
+}
+
+fn add_missing<T: PartialEq>(merged: &mut Vec<T>, others: Vec<T>) {
+    for other in others {
+        if !merged.contains(&other) {
+            merged.push(other);
+        }
+    }
+}
