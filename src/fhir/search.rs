@@ -64,7 +64,12 @@ pub(super) async fn search_studies(
         };
         context.studies.search_page(&study_search, access, request.freshness()).await?
     };
-    warn_omitted(&mut pages, &study_page.patient_conflicts, &study_page.missing_uid, &study_page.unread);
+    warn_about_omitted_matches(
+        &mut pages,
+        &study_page.patient_conflicts,
+        &study_page.missing_uid,
+        &study_page.unread,
+    );
     if study_page.has_drifted {
         let diagnostics = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", diagnostics.to_owned());
@@ -88,7 +93,7 @@ pub(super) async fn search_patients(
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Patient> = request.parse_search(&context.limits)?;
     let mut pages = Pages::new(&context.cursors, request, "Patient", &search);
-    warn_unsupported_patient_criteria(&mut pages, &search.criteria);
+    warn_about_unsupported_patient_criteria(&mut pages, &search.criteria);
     let matches = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
@@ -197,7 +202,7 @@ async fn write_page(
 }
 
 /// Warns about criteria that no Patient can match.
-fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
+fn warn_about_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
     if criteria.iter().any(|criterion| criterion.parameter.key == PatientParam::LastUpdated) {
         let diagnostics = "Parameter _lastUpdated: the time of a change is unknown for Patients, because archives describe patients \
                         only in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
@@ -206,13 +211,13 @@ fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterio
 }
 
 /// Warns about the matches that a search for studies omits.
-fn warn_of_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
+fn warn_about_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
     let conflicts: Vec<_> = studies.patient_conflicts.iter().map(PatientConflict::from).collect();
-    warn_omitted(pages, &conflicts, &studies.missing_uid, &studies.unread);
+    warn_about_omitted_matches(pages, &conflicts, &studies.missing_uid, &studies.unread);
 }
 
 /// Warns about omitted matches, which are not included in the total (R4 bundle-definitions#Bundle.total).
-fn warn_omitted(
+fn warn_about_omitted_matches(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],
     missing_uid: &BTreeMap<ArchiveId, usize>,

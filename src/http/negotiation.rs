@@ -48,7 +48,7 @@ pub fn coding_weight(headers: &HeaderMap, coding: &str) -> f32 {
     wildcard.unwrap_or(0.0)
 }
 
-/// Returns the elements of the list in all fields `name`.
+/// Returns the elements of the lists in all field lines `name`.
 fn elements_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
     let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(elements).take(MAX_ELEMENTS)
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_used_only_if_accepted() {
+    fn gzip_is_accepted_only_with_a_positive_weight() {
         let accepts = |line| accepts_gzip(&headers(&header::ACCEPT_ENCODING, &[line]));
         assert!(accepts("gzip, deflate, br") && accepts("br, *") && accepts("gzip;q=0.1"));
         assert!(!accepts("gzip;q=0, *") && !accepts("br") && !accepts("identity") && !accepts("*;q=0"));
         assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
-    /// Generates field values of all valid bytes.
+    /// Generates field lines of valid bytes.
     fn lines() -> impl Strategy<Value = Vec<HeaderValue>> {
         let line = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_header_is_read_in_linear_time(lines in lines()) {
+        fn the_media_ranges_of_any_header_are_not_longer_than_the_header(lines in lines()) {
             let mut headers = HeaderMap::new();
             for line in &lines {
                 headers.append(header::ACCEPT, line.clone());
@@ -134,7 +134,7 @@ mod tests {
             let text = |range: &MediaRange| {
                 range.essence.len() + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             };
-            // The ranges contain no part of the header twice, so parsing is linear in the length of the header.
+            // The ranges contain no part of the header twice.
             let header_length: usize = lines.iter().map(HeaderValue::len).sum();
             prop_assert!(ranges.iter().map(text).sum::<usize>() <= header_length.max("*/*".len()));
             let weight = coding_weight(&headers, "gzip");

@@ -1,5 +1,5 @@
-//! The output of `check`: one line per archive, followed by its problems, then the settings to change. Every line of an archive
-//! begins with its id, so that users can search for the id.
+//! The output of `check`: one line per archive, followed by its problems, then the settings to change. Every line that
+//! concerns an archive contains its id, so that users can search for the id.
 
 use std::fmt;
 
@@ -102,12 +102,12 @@ impl Checks {
         }
         let count =
             |predicate: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| predicate(check)).count();
-        let (empty, working) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::works));
-        write!(formatter, "\n{} archives: {} work", self.0.len(), working - empty)?;
-        if empty > 0 {
-            write!(formatter, ", {empty} empty")?;
+        let (empty_count, working_count) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::works));
+        write!(formatter, "\n{} archives: {} work", self.0.len(), working_count - empty_count)?;
+        if empty_count > 0 {
+            write!(formatter, ", {empty_count} empty")?;
         }
-        writeln!(formatter, ", {} with errors", self.0.len() - working)
+        writeln!(formatter, ", {} with errors", self.0.len() - working_count)
     }
 }
 
@@ -155,8 +155,8 @@ mod tests {
         failed(ArchiveErrorKind::Unreachable(ConnectFailure::Refused))
     }
 
-    fn rows(rows: usize) -> Finding {
-        Finding::Rows(rows, Duration::from_millis(12))
+    fn rows(count: usize) -> Finding {
+        Finding::Rows(count, Duration::from_millis(12))
     }
 
     fn check_without_series(id: &str, studies: Finding) -> ArchiveCheck {
@@ -240,9 +240,9 @@ mod tests {
             problem(ArchiveErrorKind::NotFound, true).starts_with("/dicomweb/studies does not exist there")
         );
         assert!(problem(ArchiveErrorKind::Disconnected, true).contains("https://"));
-        let page = ArchiveErrorKind::Malformed(RowError::NotAnArray("markup"));
+        let login_page = ArchiveErrorKind::Malformed(RowError::NotAnArray("markup"));
         assert!(
-            problem(page, true)
+            problem(login_page, true)
                 .ends_with("starts with markup; is it a login page, or is there a proxy in between?")
         );
         let blocked = ArchiveErrorKind::ForbiddenAddress;

@@ -140,8 +140,8 @@ impl ProxyRequest {
         let settings = archive.settings();
         let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
         let resource = wado_uri::resource_of(&object);
-        let accepted = Accepted::in_query(object.names("text/html"));
-        let anonymous = object.is_anonymous().then(|| object.instance().clone());
+        let accepted = Accepted::in_query(object.requests_media_type("text/html"));
+        let anonymous = object.requests_anonymized().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
         let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {

@@ -31,7 +31,7 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
         .iter()
         .filter(|(key, _)| !matches!(key.as_str(), "requestType" | "studyUID" | "seriesUID" | "objectUID"));
     let add = |object: WadoUri, (key, value): &(String, String)| match object.clone().with(key, value) {
-        Err(WadoUriError::Unknown) => Ok(object),
+        Err(WadoUriError::UnknownParameter) => Ok(object),
         object => object.map_err(|error| query_error(key, error)),
     };
     let object = optional_pairs.try_fold(object, add)?;
@@ -41,23 +41,23 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
 /// Returns the resource that `object` requests: a whole object, or a rendered image.
 pub(crate) fn resource_of(object: &WadoUri) -> Resource {
     if object.is_rendered() {
-        Resource::Rendered(object.objects())
+        Resource::Rendered(object.instance_resource())
     } else {
-        Resource::Whole(object.objects())
+        Resource::Whole(object.instance_resource())
     }
 }
 
 fn query_error(key: &str, error: WadoUriError) -> QueryError {
     match error {
-        WadoUriError::Unknown => QueryError::UnknownKey(QueryError::printable(key)),
-        WadoUriError::Twice => QueryError::Repeated(QueryError::printable(key)),
-        WadoUriError::Value => QueryError::invalid_value(key, "as PS3.18 9.4.1.2 defines it"),
-        WadoUriError::OtherPurpose => {
+        WadoUriError::UnknownParameter => QueryError::UnknownKey(QueryError::printable(key)),
+        WadoUriError::Repeated => QueryError::Repeated(QueryError::printable(key)),
+        WadoUriError::InvalidValue => QueryError::invalid_value(key, "as PS3.18 9.4.1.2 defines it"),
+        WadoUriError::OtherContentType => {
             QueryError::invalid_value(key, "omitted, because it does not apply to the requested contentType")
         }
         WadoUriError::TooLarge => {
             QueryError::invalid_value(key, "at most 8192, and at most 33554432 pixels together")
         }
-        WadoUriError::Alone(other) => QueryError::RequiresOther(QueryError::printable(key), other),
+        WadoUriError::RequiresOther(other) => QueryError::RequiresOther(QueryError::printable(key), other),
     }
 }

@@ -61,7 +61,7 @@ pub(in crate::dicomweb) async fn complete_response(
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
-    let rows = add_parents(list::rows_of(body), parents);
+    let rows = add_parents(list::parse_rows(body), parents);
     let rows = match level {
         Some(level) => {
             let rows = collect(archive, limits, rows).await?;
@@ -80,7 +80,7 @@ pub(in crate::dicomweb) async fn complete_response(
         },
         (false, _) => list::require_row(archive, rows).await?,
     };
-    let assembled = assembled::streamed_rows(list::array(archive, rows), format);
+    let assembled = assembled::streamed_rows(list::array_body(archive, rows), format);
     if let Some(content_type) = assembled.headers().get(header::CONTENT_TYPE) {
         head.headers.insert(header::CONTENT_TYPE, content_type.clone());
     }

@@ -1,4 +1,5 @@
-//! Lists that are assembled while they stream.
+//! Lists of DICOM JSON objects as streams: reads the rows of a body, and writes rows as the body of a response. This module does not
+//! know how rows are synthesized.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -18,7 +19,7 @@ pub(super) type RowStream = BoxStream<'static, Result<Bytes, StreamError>>;
 
 /// Creates a body of `chunks`, which are synthesized from data of `archive`. If they end with an error, the transfer to the
 /// client is aborted.
-pub(super) fn body_of(archive: &Archive, chunks: RowStream) -> Body {
+pub(super) fn streamed_body(archive: &Archive, chunks: RowStream) -> Body {
     let archive = archive.id().clone();
     let chunks = chunks.inspect_err(move |error| {
         tracing::warn!(%archive, %error, "Synthesizing a response failed; the client's transfer was aborted.");
@@ -30,14 +31,14 @@ pub(super) fn body_of(archive: &Archive, chunks: RowStream) -> Body {
 /// and a service that the archive lacks is detected before the response begins.
 pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Result<RowStream, DicomwebError> {
     match rows.next().await {
-        Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
+        Some(Ok(first_row)) => Ok(stream::once(async { Ok(first_row) }).chain(rows).boxed()),
         Some(Err(error)) => Err(error.before_response(archive)),
         None => Err(DicomwebError::not_found_at(archive)),
     }
 }
 
 /// Creates a JSON array of `rows` of `archive`, which is written while they arrive.
-pub(super) fn array(archive: &Archive, rows: RowStream) -> Body {
+pub(super) fn array_body(archive: &Archive, rows: RowStream) -> Body {
     let mut separator = "[";
     let end = stream::once(async { Ok(None) });
     let chunks = rows.map_ok(Some).chain(end).map_ok(move |row| match row {
@@ -45,13 +46,13 @@ pub(super) fn array(archive: &Archive, rows: RowStream) -> Body {
         None if separator == "[" => Bytes::from_static(b"[]"),
         None => Bytes::from_static(b"]"),
     });
-    body_of(archive, chunks.boxed())
+    streamed_body(archive, chunks.boxed())
 }
 
 /// Parses the rows of `body`, a JSON array, while it arrives.
-pub(super) fn rows_of(body: Body) -> RowStream {
-    let reading = RowReading { body, reader: Some(RowReader::new()) };
-    let rows = stream::try_unfold(reading, |mut reading| async move {
+pub(super) fn parse_rows(body: Body) -> RowStream {
+    let state = RowReading { body, reader: Some(RowReader::new()) };
+    let rows = stream::try_unfold(state, |mut reading| async move {
         let Some(reader) = &mut reading.reader else { return Ok(None) };
         let mut rows: Vec<Box<RawValue>> = Vec::new();
         match reading.body.frame().await {

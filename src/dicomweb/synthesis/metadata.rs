@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::completion::complete_response;
 use super::instances::{InstanceStream, ObjectReader, OutputSender, retrieve};
-use super::list::{RowStream, require_row, rows_of};
+use super::list::{RowStream, parse_rows, require_row};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::attempts::fetch;
@@ -148,7 +148,7 @@ impl MetadataSynthesizer {
         match fetch(&self.archive, &request).await {
             Ok(response) => {
                 let response = complete_response(&self.archive, self.limits, &request, response).await?;
-                require_row(&self.archive, rows_of(response.into_body())).await
+                require_row(&self.archive, parse_rows(response.into_body())).await
             }
             Err(rejection) if rejection.is_unsupported_by_archive() => self.rows(objects).await,
             Err(error) => Err(error),

@@ -48,7 +48,7 @@ pub(super) async fn respond(
         Ok(ValueLookup::Value { content_type, length }) => {
             let content_type =
                 HeaderValue::from_str(&content_type).map_err(|_| DicomwebError::Interrupted)?;
-            let mut response = assembled::with_type(content_type, list::body_of(archive, chunks));
+            let mut response = assembled::with_type(content_type, list::streamed_body(archive, chunks));
             if let Some(length) = length {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             }

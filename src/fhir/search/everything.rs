@@ -7,7 +7,7 @@ use super::include::find_referenced;
 use super::page::{InterpretedParameters, Pages};
 use super::search_match::{SearchMatch, SortOrder};
 use super::types::NamedType;
-use super::{compartment, warn_of_omitted_studies, write_page};
+use super::{compartment, warn_about_omitted_studies, write_page};
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
@@ -44,7 +44,7 @@ pub(in crate::fhir) async fn read_everything(
     let mut matches = vec![SearchMatch::Patient(Box::new(patient))];
     if parsed.is_requested(ResourceType::ImagingStudy) || parsed.is_requested(ResourceType::Endpoint) {
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
-        warn_of_omitted_studies(&mut pages, &studies);
+        warn_about_omitted_studies(&mut pages, &studies);
         matches.extend(studies.studies.into_iter().map(SearchMatch::Study));
         matches.extend(find_referenced(context, request, &HashSet::from([Edge::StudyToEndpoint]), &matches));
     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::page::Pages;
 use super::search_match::{SearchMatch, write_entries};
-use super::warn_of_omitted_studies;
+use super::warn_about_omitted_studies;
 use crate::auth::Access;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
@@ -107,7 +107,7 @@ async fn find_referring(
         };
         let criterion = Criterion { parameter, test: Test::Reference(references) };
         let studies = context.studies.search(&[criterion], access, request.freshness()).await?;
-        warn_of_omitted_studies(pages, &studies);
+        warn_about_omitted_studies(pages, &studies);
         referring.extend(studies.studies.into_iter().map(SearchMatch::Study));
     }
     Ok(referring)

@@ -92,7 +92,7 @@ fn warn_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
 }
 
 /// Warns about series and instances that no resource can contain.
-fn warn_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
+fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
     if !omitted.is_empty() {
         let OmittedRows { series, instances } = omitted;
         let (uid, archive) = (study.uid().as_str(), &study.first_row().archive);
@@ -131,7 +131,7 @@ pub(super) async fn write_entries(
             SearchMatch::Study(_) => match assembled.next() {
                 Some((study, Ok(entry))) => {
                     warn_other_patients(pages, study);
-                    warn_omitted_rows(pages, study, entry.omitted);
+                    warn_about_omitted_rows(pages, study, entry.omitted);
                     Some(entry.encoded.json.clone())
                 }
                 Some((study, Err(error))) => {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::page::{InterpretedParameters, Pages};
 use super::search_match::{SearchMatch, SortOrder};
 use super::{
-    compartment, find_endpoints, find_patients, warn_of_omitted_studies, warn_unsupported_patient_criteria,
-    write_page,
+    compartment, find_endpoints, find_patients, warn_about_omitted_studies,
+    warn_about_unsupported_patient_criteria, write_page,
 };
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
@@ -155,11 +155,11 @@ impl TypeSearches {
             let sort = &search.sort;
             let found_studies =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
-            warn_of_omitted_studies(pages, &found_studies);
+            warn_about_omitted_studies(pages, &found_studies);
             matches.extend(found_studies.studies.into_iter().map(SearchMatch::Study));
         }
         if let Some(search) = &self.patients {
-            warn_unsupported_patient_criteria(pages, &search.criteria);
+            warn_about_unsupported_patient_criteria(pages, &search.criteria);
         }
         match (&self.patients, focus) {
             (Some(search), Some(focus)) => {

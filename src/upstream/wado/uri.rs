@@ -17,7 +17,7 @@ pub struct WadoUri {
     parameters: Vec<(&'static str, String)>,
 }
 
-/// Which kind of response a parameter applies to.
+/// The kind of response that a parameter applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParameterScope {
     Either,
@@ -52,49 +52,54 @@ const PARAMETERS: [Parameter; 14] = [
     ("presentationSeriesUID", ParameterScope::Rendered, Uid::is_legal),
 ];
 
+/// Maximum length of a value in bytes. Lists of media types and character sets are shorter.
+const MAX_VALUE_LEN: usize = 256;
+
 /// Parameters that require each other.
 const PAIRS: [(&str, &str); 2] =
     [("windowCenter", "windowWidth"), ("presentationUID", "presentationSeriesUID")];
 
-/// Why a request is not a valid retrieval.
+/// The reason why a request is not a valid retrieval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WadoUriError {
     /// The service has no such parameter.
     #[error("the URI service has no such parameter")]
-    Unknown,
+    UnknownParameter,
     /// The parameter was given before.
     #[error("it is given more than once")]
-    Twice,
+    Repeated,
     /// The value is not valid for the parameter.
     #[error("the value is not valid according to PS3.18 9.4.1.2")]
-    Value,
+    InvalidValue,
     /// The parameter does not apply to the requested `contentType`.
     #[error("it does not apply to the requested contentType")]
-    OtherPurpose,
+    OtherContentType,
     /// The parameter requires another one.
     #[error("it requires {0}")]
-    Alone(&'static str),
+    RequiresOther(&'static str),
     /// The rendered image would exceed the bounds of `dicom_render`.
     #[error("the image would be too large")]
     TooLarge,
 }
 
 impl WadoUri {
-    /// The object itself or a rendered form of it, as the archive chooses.
+    /// Creates the retrieval of an object without parameters: the archive chooses whether it returns the object itself or a rendered form.
     pub fn new(study: StudyUid, series: SeriesUid, instance: SopInstanceUid) -> Self {
         Self { study, series, instance, parameters: Vec::new() }
     }
 
-    /// Adds one parameter of the standard.
+    /// Adds one parameter of the standard. The value is not escaped.
     pub fn with(mut self, name: &str, value: &str) -> Result<Self, WadoUriError> {
-        let (name, _, is_legal) =
-            PARAMETERS.into_iter().find(|(known, ..)| *known == name).ok_or(WadoUriError::Unknown)?;
+        let (name, _, is_legal) = PARAMETERS
+            .into_iter()
+            .find(|(known, ..)| *known == name)
+            .ok_or(WadoUriError::UnknownParameter)?;
         if self.parameter(name).is_some() {
-            return Err(WadoUriError::Twice);
+            return Err(WadoUriError::Repeated);
         }
-        if value.len() > 256 || !is_legal(value) {
+        if value.len() > MAX_VALUE_LEN || !is_legal(value) {
             let is_too_large = is_count(value) && matches!(name, "rows" | "columns");
-            return Err(if is_too_large { WadoUriError::TooLarge } else { WadoUriError::Value });
+            return Err(if is_too_large { WadoUriError::TooLarge } else { WadoUriError::InvalidValue });
         }
         self.parameters.push((name, value.to_owned()));
         Ok(self)
@@ -102,16 +107,17 @@ impl WadoUri {
 
     /// Checks that the parameters are compatible; the error names one that is not.
     pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
-        let other = if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
-        for (name, body_use, _) in PARAMETERS {
-            if body_use == other && self.parameter(name).is_some() {
-                return Err((name, WadoUriError::OtherPurpose));
+        let excluded_scope =
+            if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
+        for (name, scope, _) in PARAMETERS {
+            if scope == excluded_scope && self.parameter(name).is_some() {
+                return Err((name, WadoUriError::OtherContentType));
             }
         }
         for (one, other) in PAIRS {
             match (self.parameter(one), self.parameter(other)) {
-                (Some(_), None) => return Err((one, WadoUriError::Alone(other))),
-                (None, Some(_)) => return Err((other, WadoUriError::Alone(one))),
+                (Some(_), None) => return Err((one, WadoUriError::RequiresOther(other))),
+                (None, Some(_)) => return Err((other, WadoUriError::RequiresOther(one))),
                 _ => {}
             }
         }
@@ -122,12 +128,12 @@ impl WadoUri {
         Ok(self)
     }
 
-    /// The object as a WADO-RS resource.
-    pub fn objects(&self) -> DicomResource {
+    /// Returns the object as a WADO-RS resource.
+    pub fn instance_resource(&self) -> DicomResource {
         DicomResource::Instance(self.study.clone(), self.series.clone(), self.instance.clone())
     }
 
-    /// Its SOP Instance UID.
+    /// Returns the SOP Instance UID of the object.
     pub fn instance(&self) -> &SopInstanceUid {
         &self.instance
     }
@@ -138,16 +144,17 @@ impl WadoUri {
     }
 
     /// Whether `contentType` names the media type `essence`.
-    pub fn names(&self, essence: &str) -> bool {
-        self.parameter("contentType").is_some_and(|types| types.split(',').any(|named| named == essence))
+    pub fn requests_media_type(&self, essence: &str) -> bool {
+        self.parameter("contentType")
+            .is_some_and(|types| types.split(',').any(|requested| requested == essence))
     }
 
     /// Whether an anonymized object is requested.
-    pub fn is_anonymous(&self) -> bool {
+    pub fn requests_anonymized(&self) -> bool {
         self.parameter("anonymize").is_some()
     }
 
-    /// The query string. It needs no escapes, which some archives do not decode.
+    /// Returns the query string. It needs no escapes, which some archives do not decode.
     pub(crate) fn query_string(&self) -> String {
         let Self { study, series, instance, parameters } = self;
         let mut query = format!("requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}");
@@ -165,7 +172,7 @@ impl WadoUri {
     }
 }
 
-/// A charset, or the type or subtype of a media type.
+/// Whether `text` is the name of a character set, or the type or subtype of a media type.
 fn is_name(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
     !text.is_empty() && text.bytes().all(legal)
@@ -187,23 +194,23 @@ fn is_count(value: &str) -> bool {
         && value.parse().is_ok_and(|count: u32| count > 0)
 }
 
-/// A height or width of an image that may be requested.
+/// Whether `value` is a height or width of an image that may be requested, in pixels.
 fn is_side(value: &str) -> bool {
     is_count(value) && value.parse().is_ok_and(|side: u32| side <= MAX_VIEWPORT_SIDE)
 }
 
-/// A decimal string (PS3.5 6.2), without the plus sign of an exponent, which would need an escape.
+/// Whether `value` is a decimal string (PS3.5 6.2) without a plus sign, which would need an escape.
 fn is_number(value: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'e' | b'E');
     value.len() <= 16 && value.bytes().all(legal) && value.parse().is_ok_and(f64::is_finite)
 }
 
-/// Left, top, right and bottom, as fractions of the image's width and height.
+/// Whether `value` is the left, top, right and bottom of a region, as fractions of the width and height of the image.
 fn is_region(value: &str) -> bool {
     let parts: Vec<f64> =
         value.split(',').filter(|part| is_number(part)).filter_map(|part| part.parse().ok()).collect();
-    let within = parts.iter().all(|part| (0.0..=1.0).contains(part));
-    within
+    let is_within_image = parts.iter().all(|part| (0.0..=1.0).contains(part));
+    is_within_image
         && value.split(',').count() == 4
         && matches!(parts.as_slice(), [left, top, right, bottom] if left < right && top < bottom)
 }
@@ -289,37 +296,37 @@ mod tests {
             ("imageQuality", "101"),
             ("presentationUID", "x"),
         ] {
-            assert_eq!(query_of(&[(name, value)]), Err(WadoUriError::Value), "{name}={value}");
+            assert_eq!(query_of(&[(name, value)]), Err(WadoUriError::InvalidValue), "{name}={value}");
         }
-        for large in
+        for too_large in
             [&[("rows", "8193")][..], &[("columns", "100000")], &[("rows", "8192"), ("columns", "8192")]]
         {
-            assert_eq!(query_of(large), Err(WadoUriError::TooLarge), "{large:?}");
+            assert_eq!(query_of(too_large), Err(WadoUriError::TooLarge), "{too_large:?}");
         }
         assert!(query_of(&[("rows", "4320"), ("columns", "7680")]).is_ok());
-        assert_eq!(query_of(&[("token", "x")]), Err(WadoUriError::Unknown));
-        assert_eq!(query_of(&[("rows", "1"), ("rows", "1")]), Err(WadoUriError::Twice));
+        assert_eq!(query_of(&[("token", "x")]), Err(WadoUriError::UnknownParameter));
+        assert_eq!(query_of(&[("rows", "1"), ("rows", "1")]), Err(WadoUriError::Repeated));
     }
 
     #[test]
     fn incompatible_parameters_are_rejected() {
         let dicom = ("contentType", "application/dicom");
-        for alone in [
+        for unpaired in [
             ("windowCenter", "1"),
             ("windowWidth", "1"),
             ("presentationUID", "1.2"),
             ("presentationSeriesUID", "1.2"),
         ] {
-            assert!(matches!(query_of(&[alone]), Err(WadoUriError::Alone(_))), "{alone:?}");
+            assert!(matches!(query_of(&[unpaired]), Err(WadoUriError::RequiresOther(_))), "{unpaired:?}");
         }
         for pair in [
             [dicom, ("rows", "1")],
             [dicom, ("frameNumber", "1")],
             [("contentType", "image/png"), ("anonymize", "yes")],
         ] {
-            assert_eq!(query_of(&pair), Err(WadoUriError::OtherPurpose), "{pair:?}");
+            assert_eq!(query_of(&pair), Err(WadoUriError::OtherContentType), "{pair:?}");
         }
-        assert_eq!(query_of(&[("anonymize", "yes")]), Err(WadoUriError::OtherPurpose));
+        assert_eq!(query_of(&[("anonymize", "yes")]), Err(WadoUriError::OtherContentType));
     }
 
     proptest! {
