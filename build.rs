@@ -61,7 +61,7 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// The build information of the checkout at `root`; `None` without a checkout or without git. A repository in a parent folder
+    /// Returns the build information of the checkout at `root`; `None` without a checkout or without git. A repository in a parent folder
     /// belongs to another project.
     pub(crate) fn of_checkout(root: &Path) -> Option<Self> {
         if !root.join(".git").exists() {
@@ -73,7 +73,7 @@ impl Build {
         Some(Self { commit: Some(shortened(&commit)), date: Some(date), changed: !changes.is_empty() })
     }
 
-    /// The build information in environment variables. Invalid values are an error, because wrong information is worse than none.
+    /// Reads the build information from environment variables. Invalid values are an error, because wrong information is worse than none.
     pub(crate) fn of_variables(commit: Option<&str>, date: Option<&str>) -> Result<Self, String> {
         if let Some(commit) = commit {
             let is_hash =
@@ -90,7 +90,7 @@ impl Build {
         Ok(Self { commit: commit.map(shortened), date: date.map(str::to_owned), changed: false })
     }
 
-    /// The text that `--version` prints after the name of the program.
+    /// Returns the text that `--version` prints after the name of the program.
     pub(crate) fn describe(&self, version: &str) -> String {
         let commit = self.commit.as_deref().unwrap_or("unknown");
         let date = self.date.as_deref().unwrap_or("date unknown");
@@ -99,7 +99,7 @@ impl Build {
     }
 }
 
-/// The date in the heading of `version`: `## [0.1.0] - 2026-01-31`.
+/// Returns the date in the heading of `version`: `## [0.1.0] - 2026-01-31`.
 pub(crate) fn release_date(changelog: &str, version: &str) -> Result<String, String> {
     let heading = format!("## [{version}] - ");
     let date = changelog.lines().find_map(|line| line.strip_prefix(&heading)).map(str::trim);
@@ -108,7 +108,7 @@ pub(crate) fn release_date(changelog: &str, version: &str) -> Result<String, Str
         .ok_or_else(|| format!("CHANGELOG.md has no heading \"{heading}YYYY-MM-DD\""))
 }
 
-/// The files that change when another commit is checked out or created. A path that does not exist would make cargo run this
+/// Returns the files that change when another commit is checked out or created. A path that does not exist would make cargo run this
 /// script at every build.
 pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
     if !root.join(".git").exists() {

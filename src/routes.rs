@@ -90,7 +90,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialect of the path's first segment; FHIR for any other path.
+    /// Returns the dialect of the path's first segment; FHIR for any other path.
     pub fn from_path(path: &str) -> Self {
         if path == "/dicom-web" || path.starts_with("/dicom-web/") { Self::Dicomweb } else { Self::Fhir }
     }
@@ -145,7 +145,7 @@ impl<'a> Route<'a> {
         Self::Dicomweb { archive, target: Target::parse(path), path }
     }
 
-    /// The id of the study, if a study is read.
+    /// Returns the id of the study, if a study is read.
     pub fn study_read(&self) -> Option<&'a str> {
         match self {
             Self::Fhir(Interaction::Read(ResourceType::ImagingStudy, id)) => Some(id),
@@ -177,7 +177,7 @@ impl<'a> Route<'a> {
         "dicomweb.capabilities",
     ];
 
-    /// The route without its variable parts, for metrics and logs.
+    /// Returns the route without its variable parts, for metrics and logs.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Fhir(interaction) => interaction.label(),
@@ -266,7 +266,7 @@ impl<'a> Interaction<'a> {
     }
 }
 
-/// The text before the first slash, and the text after it.
+/// Returns the text before the first slash, and the text after it.
 fn split_at_slash(path: &str) -> (&str, Option<&str>) {
     match path.bytes().position(|byte| byte == b'/') {
         // ASCII bytes are characters.

@@ -31,7 +31,7 @@ impl<'a> From<&'a Attributes> for Subject<'a> {
 }
 
 impl<'a> From<Option<&'a StudyUid>> for Subject<'a> {
-    /// A resource without a study concerns all studies.
+    /// Returns the study, or every study for a resource without a study.
     fn from(study: Option<&'a StudyUid>) -> Self {
         study.map_or(Self::EveryStudy, Self::Study)
     }

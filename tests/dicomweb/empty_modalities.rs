@@ -7,7 +7,7 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
-/// The UID of each study, and its Modalities in Study as the archive returns it.
+/// Returns the UID of each study, and its Modalities in Study as the archive returns it.
 fn studies() -> [(&'static str, Value); 6] {
     [
         ("1.1", json!({"vr": "CS"})),

@@ -7,7 +7,7 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
-/// An archive that responses every search for studies with all of them.
+/// Creates an archive that returns all of its studies for every search for studies.
 fn without_filters() -> Pacs {
     Pacs::new()
         .with_study(

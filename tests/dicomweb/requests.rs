@@ -218,7 +218,7 @@ async fn charsets_other_than_utf_8_are_not_acceptable() {
     }
 }
 
-/// PS3.18 8.9.
+/// PS3.18 8.9 defines the resource of the capabilities.
 #[tokio::test]
 async fn roots_return_a_wadl_document_and_resources_their_methods() {
     let pacs = Pacs::new().start().await;

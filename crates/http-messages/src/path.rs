@@ -32,7 +32,7 @@ pub fn decode_safe_escapes(path: &str) -> Cow<'_, str> {
     Cow::Owned(decoded)
 }
 
-/// The character of the escape whose digits `rest` begins with, and the text after it; `None` if it is not safe.
+/// Returns the character of the escape whose digits `rest` begins with, and the text after it; `None` if it is not safe.
 fn decode_escape(rest: &str) -> Option<(char, &str)> {
     let (digits, after) = rest.split_at_checked(2)?;
     let is_escape = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

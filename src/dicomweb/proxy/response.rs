@@ -284,7 +284,7 @@ fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
     declared.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
-/// The comparison of rows or metadata in JSON with what was requested. Where rows are completed with the UIDs of their parents, others
+/// Returns the comparison of rows or metadata in JSON with what was requested. If rows are completed with the UIDs of their parents, others
 /// are omitted there.
 fn comparison(archive: &Archive, request: &ProxyRequest, needs_row: bool) -> Option<Filter> {
     match &request.resource {

@@ -17,7 +17,7 @@ pub enum DicomResource {
 }
 
 impl DicomResource {
-    /// The study that the objects belong to.
+    /// Returns the study that the objects belong to.
     pub fn study(&self) -> &StudyUid {
         match self {
             Self::Study(study)
@@ -27,7 +27,7 @@ impl DicomResource {
         }
     }
 
-    /// The path below the WADO-RS root, without a leading slash.
+    /// Returns the path below the WADO-RS root, without a leading slash.
     pub fn path(&self) -> String {
         match self {
             Self::Study(study) => format!("studies/{study}"),
@@ -67,7 +67,7 @@ impl PathSegment {
             .then(|| Self(text.to_owned()))
     }
 
-    /// Its text.
+    /// Returns the text of the segment.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -91,17 +91,17 @@ impl Rendering {
         sized.unwrap_or(self)
     }
 
-    /// The value of a parameter, as given.
+    /// Returns the value of a parameter as given.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
 
-    /// The viewport, if one is given.
+    /// Returns the viewport, if one is given.
     pub fn viewport(&self) -> Option<Viewport> {
         self.parameter("viewport").and_then(Viewport::parse)
     }
 
-    /// The window, if one is given.
+    /// Returns the window, if one is given.
     pub fn window(&self) -> Option<Window> {
         self.parameter("window").and_then(Window::parse)
     }
@@ -139,32 +139,32 @@ pub struct Retrieval {
 }
 
 impl Retrieval {
-    /// The objects themselves, or the pixel data of frames.
+    /// Creates a retrieval of the objects themselves, or of the pixel data of frames.
     pub fn whole(objects: DicomResource) -> Self {
         Self { objects, aspect: Aspect::Whole }
     }
 
-    /// Their attributes.
+    /// Creates a retrieval of the metadata of `objects`.
     pub fn metadata(objects: DicomResource) -> Self {
         Self { objects, aspect: Aspect::Metadata }
     }
 
-    /// Rendered images or documents.
+    /// Creates a retrieval of rendered images or documents.
     pub fn rendered(objects: DicomResource, rendering: Rendering) -> Self {
         Self { objects, aspect: Aspect::Rendered(rendering) }
     }
 
-    /// A representative small image.
+    /// Creates a retrieval of a representative small image.
     pub fn thumbnail(objects: DicomResource, rendering: Rendering) -> Self {
         Self { objects, aspect: Aspect::Thumbnail(rendering) }
     }
 
-    /// Bulk data, at the path that the archive itself assigned.
+    /// Creates a retrieval of bulk data at the path that the archive assigned.
     pub fn bulkdata(objects: DicomResource, path: Vec<PathSegment>) -> Self {
         Self { objects, aspect: Aspect::Bulkdata(path) }
     }
 
-    /// The objects that are retrieved.
+    /// Returns the objects that are retrieved.
     pub fn objects(&self) -> &DicomResource {
         &self.objects
     }
@@ -185,7 +185,7 @@ impl Retrieval {
             && matches!(&self.objects, DicomResource::Frames(.., frames) if frames.is_empty())
     }
 
-    /// The path below the WADO-RS root, without a leading slash.
+    /// Returns the path below the WADO-RS root, without a leading slash.
     pub fn path(&self) -> String {
         let objects = self.objects.path();
         match &self.aspect {

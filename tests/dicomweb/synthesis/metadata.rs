@@ -18,7 +18,7 @@ fn uids(response: &ReceivedResponse) -> Vec<String> {
     response.json().as_array().unwrap().iter().map(uid).collect()
 }
 
-/// Two images of a series.
+/// Returns two images of a series.
 fn two_instances() -> CannedResponse {
     let files = ["1.2.3.1", "1.2.3.2"].map(|uid| encode_explicit_file(image("1.2", "1.2.3", uid, b"0123")));
     CannedResponse::multipart("b", files.iter().map(|file| (PART, file.as_slice())))

@@ -106,7 +106,7 @@ fn random_criterion(random: &mut Random, dataset: &Dataset, resource_type: &str)
     unchained_criterion(random, dataset, resource_type)
 }
 
-/// The search parameters of a resource type; frequent ones are repeated.
+/// Returns the search parameters of a resource type; frequent ones are repeated.
 fn parameters(resource_type: &str) -> &'static [&'static str] {
     match resource_type {
         "ImagingStudy" => &[

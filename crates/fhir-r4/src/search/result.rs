@@ -114,7 +114,7 @@ impl ResultParameters {
         KNOWN.contains(&name)
     }
 
-    /// Those with fixed values: the name, and the values for people.
+    /// Returns the result parameters with fixed values: the name, and a description of the values.
     pub fn with_fixed_values() -> impl Iterator<Item = (&'static str, &'static str)> {
         VALUES.into_iter()
     }
