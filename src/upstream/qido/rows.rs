@@ -13,9 +13,9 @@ use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, re
 use dicom_model::json::reader::RowReader;
 use http_messages::gzip::{Gunzip, GunzipError};
 
-/// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; a longer response is an error or
-/// an attack.
-const MAX_ANSWER_LEN: u64 = 512 * 1024 * 1024;
+/// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; a longer response is the
+/// result of an error or an attack.
+const MAX_RESPONSE_LEN: u64 = 512 * 1024 * 1024;
 
 /// Maximum length of a row of a search in bytes. Rows usually have a few kilobytes.
 const MAX_SEARCH_ROW_LEN: usize = 1024 * 1024;
@@ -114,12 +114,12 @@ impl Archive {
         let mut length: u64 = 0;
         let mut read = |text: &[u8]| {
             length += text.len() as u64;
-            if length > MAX_ANSWER_LEN {
-                return Err(self.error(ArchiveErrorKind::TooLarge(MAX_ANSWER_LEN)));
+            if length > MAX_RESPONSE_LEN {
+                return Err(self.error(ArchiveErrorKind::TooLarge(MAX_RESPONSE_LEN)));
             }
             reader.push(text, add).map_err(|error| self.error(error))
         };
-        let undecodable = |error| {
+        let gunzip_error = |error| {
             self.error(ArchiveErrorKind::Unreadable(match error {
                 GunzipError::Malformed => "the gzip body is malformed",
                 GunzipError::TooLarge => "the gzip body decodes to more bytes than any list has",
@@ -145,7 +145,7 @@ impl Archive {
             };
             gunzip.push(chunk);
             while !is_stopped.load(Ordering::Relaxed)
-                && let Some(piece) = gunzip.piece().map_err(undecodable)?
+                && let Some(piece) = gunzip.piece().map_err(gunzip_error)?
             {
                 read(&piece)?;
             }
@@ -154,7 +154,7 @@ impl Archive {
             return Ok(row_count.into_inner());
         }
         if let Some(gunzip) = &mut gunzip
-            && let Some(piece) = gunzip.finish().map_err(undecodable)?
+            && let Some(piece) = gunzip.finish().map_err(gunzip_error)?
         {
             read(&piece)?;
         }
