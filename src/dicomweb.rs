@@ -32,7 +32,7 @@ mod url_rewrite;
 
 pub use capabilities::options_response;
 pub use context::DicomwebContext;
-pub use error::DicomwebError;
+pub use error::{DicomwebError, comma_separated};
 pub use federation::Federation;
 pub use limits::DicomwebLimits;
 pub use patient_comparison::PatientComparison;

@@ -15,7 +15,7 @@ mod studies;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 pub use dicomweb::error_response;
 
@@ -46,6 +46,15 @@ pub fn to_sentence(text: &str) -> String {
     sentence
 }
 
+/// The cause of a failure, for the log. It contains no UID, no URL and no value of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureCause {
+    /// The archive that caused the failure, or the archives, separated by commas; `None` if no archive is the cause.
+    pub archive: Option<String>,
+    /// What went wrong.
+    pub error: Cow<'static, str>,
+}
+
 /// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -59,13 +68,15 @@ pub struct Failure {
     pub challenge: Option<&'static str>,
     /// The `Allow` of a 405.
     pub allow: Option<&'static str>,
+    /// The cause for the log. `None` if the diagnostics of the first issue describe it.
+    pub cause: Option<Box<FailureCause>>,
 }
 
 impl Failure {
     /// Creates a failure with one issue.
     pub fn new(status: StatusCode, code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         let issue = Issue { code, diagnostics: diagnostics.into(), expression: None };
-        Self { status, issues: vec![issue], retry_after: None, challenge: None, allow: None }
+        Self { status, issues: vec![issue], retry_after: None, challenge: None, allow: None, cause: None }
     }
 
     /// Creates a 400 for an invalid request.
@@ -121,6 +132,7 @@ impl Failure {
             "exception",
             "Internal error. The gateway's log has details under the request ID of this response.",
         )
+        .with_cause(None, "internal error")
     }
 
     /// Creates a 504 for a request that exceeded its deadline. Loads that other requests can use continue.
@@ -131,6 +143,7 @@ impl Failure {
             "The archives did not send everything that is needed in time. What they have sent so far is cached: the same \
              request may succeed later, and a narrower search is faster.",
         )
+        .with_cause(None, "the request exceeded its deadline")
     }
 
     /// Sets the part of the request that the issue concerns.
@@ -142,8 +155,24 @@ impl Failure {
         self
     }
 
-    /// Adds the headers `Allow`, `WWW-Authenticate` and `Retry-After` to the response.
-    pub fn add_headers(&self, headers: &mut HeaderMap) {
+    /// Sets the cause that the log contains.
+    #[must_use]
+    pub fn with_cause(mut self, archive: Option<String>, error: impl Into<Cow<'static, str>>) -> Self {
+        self.cause = Some(Box::new(FailureCause { archive, error: error.into() }));
+        self
+    }
+
+    /// Sets the status of the response, adds the headers `Allow`, `WWW-Authenticate` and `Retry-After`, and, if the server or an
+    /// archive failed, adds the [`FailureCause`] for the log as an extension.
+    pub fn add_to_response<B>(&self, response: &mut Response<B>) {
+        *response.status_mut() = self.status;
+        if self.status.is_server_error() {
+            let diagnostics = self.issues.first().map(|issue| issue.diagnostics.clone()).unwrap_or_default();
+            let cause = self.cause.as_deref().cloned();
+            let cause = cause.unwrap_or(FailureCause { archive: None, error: diagnostics });
+            response.extensions_mut().insert(cause);
+        }
+        let headers = response.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }

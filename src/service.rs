@@ -16,7 +16,7 @@ use http_body::Body as _;
 
 use crate::auth::{Access, Authentication, Authenticator};
 use crate::dicomweb::{self, DicomwebError, DicomwebRequest, Federation, PathError, Target};
-use crate::error::{self, Failure};
+use crate::error::{self, Failure, FailureCause};
 use crate::fhir::{self, FhirContext, FhirRequest};
 use crate::http::cors::Cors;
 use crate::http::forwarded::{PublicBase, PublicUrl};
@@ -112,7 +112,10 @@ impl http_server::Service for Service {
                 let label = route.label();
                 let response =
                     AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
-                (label, response.unwrap_or_else(|_| Err(Failure::internal())))
+                let response = response.unwrap_or_else(|_| {
+                    Err(Failure::internal().with_cause(None, "the handler of the request panicked"))
+                });
+                (label, response)
             }
             Err(NoRoute::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
                 let response = match dialect {
@@ -368,7 +371,10 @@ impl<'a> RequestContext<'a> {
             );
         }
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
-        let log_entry = AccessLogEntry::new(self.started, self.id, self.method, route, status);
+        let mut log_entry = AccessLogEntry::new(self.started, self.id, self.method, route, status);
+        if let Some(FailureCause { archive, error }) = response.extensions_mut().remove() {
+            log_entry.set_failure(archive, error);
+        }
         response.map(|body| MeteredBody::new(body, log_entry, self.in_flight))
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use dicomweb_archive::archive::Progress;
 use dicomweb_archive::{Content, RunningArchive, start_archive};
@@ -262,6 +263,61 @@ async fn serve_logs_a_truncated_response_as_aborted_with_the_archive() {
         .find(|line| line["route"] == "dicomweb")
         .expect("the log contains no entry for the request");
     assert_eq!(request["outcome"], "aborted", "{request}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_logs_why_requests_failed_and_when_the_circuit_of_an_archive_opens_and_closes() {
+    let failures = (0..5).map(|_| CannedResponse::status(503));
+    let pacs =
+        Pacs::new().with_responses("/studies", failures.chain([CannedResponse::json("[]")])).start().await;
+    let file = write_config_for(&pacs.url());
+    let mut serve = RunningProgram::start(&["serve", "--config", file.path().to_str().unwrap()]);
+    let lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();
+    let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let listening = log.find(|line| line["message"] == "listening").unwrap();
+    let url = format!("http://{}", listening["address"].as_str().unwrap());
+    let dicomweb_search = format!("{url}/dicom-web/main/studies?PatientID=SECRET");
+    for _ in 0..5 {
+        assert_eq!(get(&dicomweb_search).await.status, 503);
+    }
+    assert_eq!(get(&format!("{url}/fhir/ImagingStudy?patient.identifier=SECRET")).await.status, 503);
+    let mut attempts = 0;
+    while get(&dicomweb_search).await.status == 503 {
+        attempts += 1;
+        assert!(attempts < 200, "the circuit does not close");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(serve.terminate().success());
+    let log: Vec<_> = log.collect();
+    let entries = |route: &'static str, status: u16| {
+        log.iter().filter(move |line| line["route"] == route && line["status"] == status)
+    };
+    for (entry, error) in [
+        (
+            entries("dicomweb", 503).next(),
+            "archive main responded with status 503: it is temporarily unavailable",
+        ),
+        (entries("dicomweb", 503).next_back(), "archive main failed several times in a row"),
+        (entries("fhir.search.ImagingStudy", 503).next(), "archive main failed several times in a row"),
+    ] {
+        let entry = entry.expect("the log has no entry for the request");
+        assert_eq!(
+            (&entry["level"], &entry["archive"]),
+            (&Value::from("WARN"), &Value::from("main")),
+            "{entry}"
+        );
+        assert!(entry["error"].as_str().unwrap().starts_with(error), "{entry}");
+    }
+    let succeeded = entries("dicomweb", 200).next().expect("the log has no entry for the last request");
+    assert_eq!((&succeeded["level"], succeeded.get("error")), (&Value::from("INFO"), None), "{succeeded}");
+    let circuit_changes: Vec<_> = log
+        .iter()
+        .filter(|line| line["message"].as_str().is_some_and(|message| message.contains("circuit breaker")))
+        .map(|line| [&line["level"], &line["archive"], &line["class"], &line["error"]].map(Value::as_str))
+        .collect();
+    let opened = [Some("WARN"), Some("main"), Some("search"), Some("responded with status 503")];
+    assert_eq!(circuit_changes, [opened, [Some("INFO"), Some("main"), Some("search"), None]], "{log:?}");
+    assert!(log.iter().all(|line| !line.to_string().contains("SECRET")), "{log:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

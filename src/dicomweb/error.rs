@@ -124,7 +124,8 @@ pub enum DicomwebError {
     Archive(#[from] ArchiveError),
 }
 
-fn comma_separated(archives: &[ArchiveId]) -> String {
+/// Returns the ids, separated by commas.
+pub fn comma_separated(archives: &[ArchiveId]) -> String {
     let ids: Vec<_> = archives.iter().map(ArchiveId::as_str).collect();
     ids.join(", ")
 }

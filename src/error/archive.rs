@@ -57,7 +57,9 @@ impl From<&ArchiveError> for Failure {
         if class == ErrorClass::TooCostly {
             text.push_str(" Narrow the search: by patient, identifier, or a range of started.");
         }
-        Self::new(status, code, text).with_retry_after(error.retry_after())
+        Self::new(status, code, text)
+            .with_retry_after(error.retry_after())
+            .with_cause(Some(error.archive.to_string()), error.to_string())
     }
 }
 
@@ -116,7 +118,10 @@ mod tests {
             let text = &failure.issues[0].diagnostics;
             assert!(text.starts_with("Archive main ") && text.ends_with('.'), "{text}");
             assert!(!text.contains("?.") && !text.contains(".."), "{text}");
+            let cause = failure.cause.unwrap();
+            assert_eq!((cause.archive.as_deref(), cause.error), (Some("main"), error.to_string().into()));
             let failure = Failure::from(&DicomwebError::Archive(error.clone()));
+            assert_eq!(failure.cause.unwrap().archive.as_deref(), Some("main"));
             assert_eq!((failure.status.as_u16(), failure.retry_after), (dicomweb, wait), "{error}");
         }
     }

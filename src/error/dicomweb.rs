@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::archive::dicomweb_status;
 use super::{DEFAULT_RETRY_AFTER, Failure, to_sentence};
-use crate::dicomweb::{DicomwebError, PathError, QueryError};
+use crate::dicomweb::{DicomwebError, PathError, QueryError, comma_separated};
 use dicom_render::{CodecError, RenderError};
 use http_messages::body::{self, Body};
 
@@ -82,6 +82,20 @@ impl From<&DicomwebError> for Failure {
         // The issue codes are those of FHIR; a DICOMweb response contains the sentence only.
         Self::new(status(error), "processing", to_sentence(&error.to_string()))
             .with_retry_after(retry_after(error))
+            .with_cause(archive(error), error.to_string())
+    }
+}
+
+/// Returns the archive that caused the error, or the archives, separated by commas.
+fn archive(error: &DicomwebError) -> Option<String> {
+    match error {
+        DicomwebError::Archive(error) => Some(error.archive.to_string()),
+        DicomwebError::Refused { archive, .. }
+        | DicomwebError::MediaTypesRejected { archive, .. }
+        | DicomwebError::NotAnonymous(archive)
+        | DicomwebError::UnsearchableValue(archive, _) => Some(archive.to_string()),
+        DicomwebError::PatientConflict { archives } => Some(comma_separated(archives)),
+        _ => None,
     }
 }
 
@@ -90,11 +104,10 @@ pub fn error_response(failure: &Failure) -> Response<Body> {
     let sentences: Vec<_> = failure.issues.iter().map(|issue| issue.diagnostics.as_ref()).collect();
     let message = serde_json::json!({ "status": failure.status.as_u16(), "message": sentences.join(" ") });
     let mut response = Response::new(body::full(message.to_string()));
-    *response.status_mut() = failure.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    failure.add_headers(headers);
+    failure.add_to_response(&mut response);
     response
 }

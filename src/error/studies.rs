@@ -51,10 +51,11 @@ impl From<&StudiesError> for Failure {
                      identifier, or a range of started."
                 ),
             ),
-            StudiesError::Incomplete { .. } | StudiesError::TooMuchDetail { .. } => {
+            StudiesError::Incomplete { archive, .. } | StudiesError::TooMuchDetail { archive, .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", to_sentence(&error.to_string()))
+                    .with_cause(Some(archive.to_string()), error.to_string())
             }
-            StudiesError::LoadTimeout(_) => Self::timed_out(),
+            StudiesError::LoadTimeout(_) => Self::timed_out().with_cause(None, error.to_string()),
             StudiesError::SeveralPatients { study, archives } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",
@@ -63,8 +64,14 @@ impl From<&StudiesError> for Failure {
                      returns the part of it that belongs to that patient.",
                     comma_separated(archives)
                 ),
+            )
+            .with_cause(
+                Some(comma_separated(archives)),
+                "a study appears under more than one Patient ID",
             ),
-            StudiesError::Unwritable | StudiesError::Interrupted(_) => Self::internal(),
+            StudiesError::Unwritable | StudiesError::Interrupted(_) => {
+                Self::internal().with_cause(None, error.to_string())
+            }
         }
     }
 }

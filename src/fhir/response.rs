@@ -105,11 +105,10 @@ pub(super) fn error_response_in(failure: &Failure, format: &ResponseFormat) -> R
         None => (json, FhirFormat::default()),
     };
     let mut response = Response::new(body::full(content));
-    *response.status_mut() = failure.status;
     let headers = response.headers_mut();
     add_common_headers(headers, format);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    failure.add_headers(headers);
+    failure.add_to_response(&mut response);
     response
 }
 

@@ -1,5 +1,7 @@
-//! The access log: one line per request, which is written when the response has been sent or the client has disconnected.
+//! The access log: one line per request, which is written when the response has been sent or the client has disconnected. The
+//! line of a request that failed because of the gateway or an archive (status 500 or above) has the level WARN and the cause.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use super::RequestId;
@@ -14,6 +16,8 @@ pub struct AccessLogEntry {
     status: u16,
     bytes: u64,
     is_whole: bool,
+    archive: Option<String>,
+    error: Option<Cow<'static, str>>,
 }
 
 impl AccessLogEntry {
@@ -26,12 +30,28 @@ impl AccessLogEntry {
         route: &'static str,
         status: u16,
     ) -> Self {
-        Self { started, request_id, method, route, status, bytes: 0, is_whole: false }
+        Self {
+            started,
+            request_id,
+            method,
+            route,
+            status,
+            bytes: 0,
+            is_whole: false,
+            archive: None,
+            error: None,
+        }
     }
 
     /// Counts bytes of the body that are being sent.
     pub fn add_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
+    }
+
+    /// Records why the request failed: the archive, if one is the cause, and the error, which contains no data of patients.
+    pub fn set_failure(&mut self, archive: Option<String>, error: Cow<'static, str>) {
+        self.archive = archive;
+        self.error = Some(error);
     }
 
     /// Records that the whole body was sent.
@@ -42,15 +62,30 @@ impl AccessLogEntry {
 
 impl Drop for AccessLogEntry {
     fn drop(&mut self) {
-        tracing::info!(
-            request_id = %self.request_id,
-            method = self.method,
-            route = self.route,
-            status = self.status,
-            bytes = self.bytes,
-            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            outcome = if self.is_whole { "sent" } else { "aborted" },
-            "request"
-        );
+        let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let outcome = if self.is_whole { "sent" } else { "aborted" };
+        // The level of a `tracing` macro is a constant.
+        macro_rules! write_entry {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    request_id = %self.request_id,
+                    method = self.method,
+                    route = self.route,
+                    status = self.status,
+                    bytes = self.bytes,
+                    duration_ms,
+                    outcome,
+                    archive = self.archive.as_deref(),
+                    error = self.error.as_deref(),
+                    "request"
+                )
+            };
+        }
+        if self.status >= 500 {
+            write_entry!(tracing::Level::WARN);
+        } else {
+            write_entry!(tracing::Level::INFO);
+        }
     }
 }

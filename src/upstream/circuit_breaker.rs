@@ -33,11 +33,20 @@ enum CircuitState {
     Probing,
 }
 
+/// A change of the circuit, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CircuitChange {
+    /// The archive failed several times in a row and is not called for this duration.
+    Opened(Duration),
+    /// The archive responded again.
+    Closed,
+}
+
 /// Permission for one call. Dropping it without a result counts as neither success nor failure.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a CircuitBreaker,
-    succeeded: Option<bool>,
+    is_recorded: bool,
 }
 
 impl CircuitBreaker {
@@ -57,7 +66,7 @@ impl CircuitBreaker {
             },
             CircuitState::Probing => return Err(OPEN_DURATION),
         }
-        Ok(Permit { breaker: self, succeeded: None })
+        Ok(Permit { breaker: self, is_recorded: false })
     }
 
     fn lock_state(&self) -> MutexGuard<'_, CircuitState> {
@@ -66,35 +75,50 @@ impl CircuitBreaker {
 }
 
 impl Permit<'_> {
-    /// Records that the archive is healthy.
-    pub(super) fn record_success(mut self) {
-        self.succeeded = Some(true);
+    /// Records that the archive is healthy. Returns the change of the circuit.
+    pub(super) fn record_success(self) -> Option<CircuitChange> {
+        self.record(|_, _| CircuitState::Closed { failures: 0 })
     }
 
-    /// Records that the archive is unhealthy.
-    pub(super) fn record_failure(mut self) {
-        self.succeeded = Some(false);
+    /// Records that the archive is unhealthy. Returns the change of the circuit; a circuit that stays open does not change.
+    pub(super) fn record_failure(self) -> Option<CircuitChange> {
+        self.record(|state, now| match state {
+            CircuitState::Closed { failures } if failures + 1 < FAILURE_THRESHOLD => {
+                CircuitState::Closed { failures: failures + 1 }
+            }
+            // The call began before the circuit opened, so its result is stale.
+            CircuitState::Open { until } => CircuitState::Open { until },
+            CircuitState::Closed { .. } | CircuitState::Probing => {
+                CircuitState::Open { until: now + OPEN_DURATION }
+            }
+        })
+    }
+
+    fn record(mut self, next: impl Fn(CircuitState, Duration) -> CircuitState) -> Option<CircuitChange> {
+        self.is_recorded = true;
+        let now = self.breaker.clock.elapsed();
+        let mut state = self.breaker.lock_state();
+        let was_closed = matches!(*state, CircuitState::Closed { .. });
+        *state = next(*state, now);
+        match (was_closed, *state) {
+            (true, CircuitState::Open { .. }) => Some(CircuitChange::Opened(OPEN_DURATION)),
+            (false, CircuitState::Closed { .. }) => Some(CircuitChange::Closed),
+            _ => None,
+        }
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
+        if self.is_recorded {
+            return;
+        }
         let now = self.breaker.clock.elapsed();
         let mut state = self.breaker.lock_state();
-        *state = match (*state, self.succeeded) {
-            (CircuitState::Closed { failures }, Some(false)) if failures + 1 < FAILURE_THRESHOLD => {
-                CircuitState::Closed { failures: failures + 1 }
-            }
-            (_, Some(true)) => CircuitState::Closed { failures: 0 },
-            // The call began before the circuit opened, so its result is stale.
-            (CircuitState::Open { until }, _) => CircuitState::Open { until },
-            (CircuitState::Closed { .. } | CircuitState::Probing, Some(false)) => {
-                CircuitState::Open { until: now + OPEN_DURATION }
-            }
-            // The call was canceled, so the next one probes.
-            (CircuitState::Probing, None) => CircuitState::Open { until: now },
-            (closed @ CircuitState::Closed { .. }, None) => closed,
-        };
+        // The call was canceled, so the next one probes.
+        if *state == CircuitState::Probing {
+            *state = CircuitState::Open { until: now };
+        }
     }
 }
 
@@ -114,6 +138,25 @@ mod tests {
         for _ in 0..times {
             breaker.acquire().unwrap().record_failure();
         }
+    }
+
+    #[test]
+    fn a_circuit_reports_once_that_it_opened_and_once_that_it_closed() {
+        let (breaker, clock) = breaker();
+        let stale = breaker.acquire().unwrap();
+        fail(&breaker, FAILURE_THRESHOLD - 1);
+        let opened = breaker.acquire().unwrap().record_failure();
+        assert_eq!(opened, Some(CircuitChange::Opened(OPEN_DURATION)));
+        assert_eq!(stale.record_failure(), None, "a stale failure");
+        clock.advance(OPEN_DURATION);
+        assert_eq!(breaker.acquire().unwrap().record_failure(), None, "a failed probe");
+        clock.advance(OPEN_DURATION);
+        assert_eq!(breaker.acquire().unwrap().record_success(), Some(CircuitChange::Closed));
+        assert_eq!(
+            breaker.acquire().unwrap().record_success(),
+            None,
+            "a success while the circuit is closed"
+        );
     }
 
     #[test]

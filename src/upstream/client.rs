@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use super::circuit_breaker::CircuitBreaker;
+use super::circuit_breaker::{CircuitBreaker, CircuitChange};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
 use super::transport::{BodyUse, IncomingBody, OutgoingRequest, Transport, TransportError};
@@ -150,7 +150,8 @@ impl Archive {
         body_use: BodyUse,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
-        let limits = match request.class() {
+        let class = request.class();
+        let limits = match class {
             RequestClass::Search => &self.inner.searches,
             RequestClass::Metadata => &self.inner.metadata,
             RequestClass::Retrieve => &self.inner.retrievals,
@@ -159,15 +160,37 @@ impl Archive {
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
         let breaker_permit =
             limits.breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
-        let in_flight =
-            self.inner.metrics.upstream_request_started(self.id().as_str(), request.class().label());
+        let in_flight = self.inner.metrics.upstream_request_started(self.id().as_str(), class.label());
         let response = self.send_with_permit(body_use, request, (permit, in_flight)).await;
-        match &response {
-            Ok(response) if matches!(response.status.as_u16(), 502..=504) => breaker_permit.record_failure(),
-            Err(error) if error.is_archive_failure() => breaker_permit.record_failure(),
-            _ => breaker_permit.record_success(),
-        }
+        let (cause, change) = match &response {
+            Ok(response) if matches!(response.status.as_u16(), 502..=504) => (
+                format!("responded with status {}", response.status.as_u16()),
+                breaker_permit.record_failure(),
+            ),
+            Err(error) if error.is_archive_failure() => {
+                (error.kind.to_string(), breaker_permit.record_failure())
+            }
+            _ => (String::new(), breaker_permit.record_success()),
+        };
+        self.log_circuit_change(change, class, &cause);
         response
+    }
+
+    fn log_circuit_change(&self, change: Option<CircuitChange>, class: RequestClass, cause: &str) {
+        let (archive, class) = (self.id(), class.label());
+        match change {
+            Some(CircuitChange::Opened(wait)) => tracing::warn!(
+                %archive,
+                class,
+                error = cause,
+                retry_in_s = wait.as_secs(),
+                "The archive failed several times in a row; its circuit breaker is open, and it is not called for a while."
+            ),
+            Some(CircuitChange::Closed) => {
+                tracing::info!(%archive, class, "The archive responds again; its circuit breaker is closed.");
+            }
+            None => {}
+        }
     }
 
     async fn send_with_permit(
