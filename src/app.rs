@@ -14,6 +14,7 @@ use crate::config::{self, AuthMode, Config, ImplementationGuide};
 use crate::dicomweb::{self, DicomwebContext, Federation, PatientComparison, RenderPool, ResponseCache};
 use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
+use crate::http::accepted_hosts::AcceptedHosts;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicUrl;
 use crate::mapping::{self, Guide, MappingContext};
@@ -131,13 +132,16 @@ impl App {
                 config.archives.iter().map(|archive| (archive.settings.id.clone(), context(config, archive))),
             ),
         };
+        let public_url = PublicUrl {
+            fixed: config.server.public_url.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            is_secure: config.server.tls.is_some(),
+        };
+        let hosts = AcceptedHosts::new(&config.server.hosts, &public_url);
         let context = ServiceContext {
             authenticator,
-            public_url: PublicUrl {
-                fixed: config.server.public_url.clone(),
-                trusted_proxies: config.server.trusted_proxies.clone(),
-                is_secure: config.server.tls.is_some(),
-            },
+            public_url,
+            hosts,
             cors: config.server.cors.clone(),
             metrics: metrics.clone(),
         };

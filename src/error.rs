@@ -84,6 +84,15 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, code, diagnostics)
     }
 
+    /// Creates a 421 for a request with an unknown host.
+    pub fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "security",
+            "The host of this URL is not configured as one of the gateway's; use its public URL, or ask the administrator to add the host to server.hosts.",
+        )
+    }
+
     /// Creates a 404 for a resource that does not exist.
     pub fn not_found(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", diagnostics)

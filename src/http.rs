@@ -1,6 +1,7 @@
 //! HTTP (RFC 9110 and related standards), independent of FHIR and DICOM: bounded bodies, compression, query strings, content
 //! negotiation, conditional requests, CORS, the public base URL, sealed cursors.
 
+pub mod accepted_hosts;
 pub mod bounded;
 pub mod conditional;
 pub mod cors;

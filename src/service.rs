@@ -18,6 +18,7 @@ use crate::auth::{Access, Authentication, Authenticator};
 use crate::dicomweb::{self, DicomwebError, DicomwebRequest, Federation, PathError, Target};
 use crate::error::{self, Failure, FailureCause};
 use crate::fhir::{self, FhirContext, FhirRequest};
+use crate::http::accepted_hosts::AcceptedHosts;
 use crate::http::cors::Cors;
 use crate::http::forwarded::{PublicBase, PublicUrl};
 use crate::http::query::{self, QueryStringError};
@@ -44,6 +45,8 @@ pub struct ServiceContext {
     pub authenticator: Arc<dyn Authenticator>,
     /// The public URL of the gateway.
     pub public_url: PublicUrl,
+    /// The hosts under which the gateway responds.
+    pub hosts: AcceptedHosts,
     /// The origins whose pages may read responses.
     pub cors: Cors,
     /// The metrics, which count the requests.
@@ -67,7 +70,7 @@ impl http_server::Service for Service {
     fn respond_at_once(
         &self,
         request: &mut Request<RequestBody>,
-        _peer: PeerAddress,
+        PeerAddress(peer): PeerAddress,
     ) -> Option<Response<MeteredBody>> {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
@@ -79,7 +82,12 @@ impl http_server::Service for Service {
         }
         let route = Route::parse(request.method(), path).ok()?;
         let study = route.study_read()?;
-        let authentication = self.context.authenticator.authenticate(request.headers());
+        let ServiceContext { authenticator, hosts, public_url, .. } = &*self.context;
+        if !hosts.accept(public_url, request.uri(), request.headers(), peer.ip()) {
+            // `respond` creates the error response.
+            return None;
+        }
+        let authentication = authenticator.authenticate(request.headers());
         let response = match &authentication {
             Authentication::Decided(Ok(access)) => {
                 fhir::cached_response(&self.fhir, study, request.headers(), access)
@@ -107,7 +115,9 @@ impl http_server::Service for Service {
         let path = decode_safe_escapes(parts.uri.path());
         let path = self.without_prefix(&path);
         let dialect = Dialect::from_path(path);
+        let is_host_accepted = self.context.hosts.accept_head(&self.context.public_url, &parts, peer.ip());
         let (label, response) = match Route::parse(&parts.method, path) {
+            _ if !is_host_accepted => ("refused", Err(Failure::misdirected())),
             Ok(route) => {
                 let label = route.label();
                 let response =

@@ -12,6 +12,7 @@ mod dialects;
 mod dicomweb;
 mod fhir;
 mod hl7;
+mod hosts;
 mod mapping;
 mod support;
 mod tls_listener;

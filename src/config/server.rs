@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::section::{Section, Setting};
-use super::values::{count, duration, networks, origins, public_url, socket_address, text};
+use super::values::{count, duration, host_names, networks, origins, public_url, socket_address, text};
+use crate::http::accepted_hosts::HostName;
 use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
@@ -39,6 +40,8 @@ pub struct ServerConfig {
     pub admin_listen: SocketAddr,
     /// The base URL of links in responses; if it is not set, it is determined from each request.
     pub public_url: Option<PublicBase>,
+    /// The names under which the gateway responds, besides the host of `public_url`, `localhost` and IP addresses.
+    pub hosts: Vec<HostName>,
     /// The proxies whose `Forwarded` and `X-Forwarded-…` headers are trusted.
     pub trusted_proxies: Vec<IpNetwork>,
     /// The maximum time for requests in flight at shutdown.
@@ -59,6 +62,7 @@ impl ServerConfig {
             listen: section.take_or("listen", socket_address, LISTEN),
             admin_listen: section.take_or("admin_listen", socket_address, ADMIN_LISTEN),
             public_url: section.take("public_url", public_url).map(|set| set.value),
+            hosts: section.take_or("hosts", host_names, Vec::new()),
             trusted_proxies: section.take_or("trusted_proxies", networks, Vec::new()),
             drain_timeout: section.take_or("drain_timeout", duration, DRAIN_TIMEOUT),
             request_timeout: section.take_or("request_timeout", duration, REQUEST_TIMEOUT),

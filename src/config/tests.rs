@@ -85,6 +85,7 @@ fn the_shipped_file_contains_the_defaults() {
     assert_eq!(shipped.telemetry, default.telemetry);
     let without_examples = ServerConfig {
         public_url: None,
+        hosts: Vec::new(),
         trusted_proxies: Vec::new(),
         cors: Cors::None,
         tls: None,

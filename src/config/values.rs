@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use url::Url;
 
 use super::document::Value;
+use crate::http::accepted_hosts::HostName;
 use crate::http::cors::{Cors, Origin};
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
@@ -116,6 +117,11 @@ pub(super) fn public_url(value: &Value) -> Result<PublicBase, String> {
 /// Parses a list of networks; in the environment, a comma-separated text.
 pub(super) fn networks(value: &Value) -> Result<Vec<IpNetwork>, String> {
     list(value, "expected a list of networks, such as [\"10.0.0.0/8\"]", str::parse::<IpNetwork>)
+}
+
+/// Parses a list of host names.
+pub(super) fn host_names(value: &Value) -> Result<Vec<HostName>, String> {
+    list(value, "expected a list of host names, such as [\"imaging.example.org\"]", str::parse::<HostName>)
 }
 
 /// Parses the origins whose pages may read responses: a list, or only `"*"` for every origin.

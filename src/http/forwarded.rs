@@ -69,6 +69,12 @@ impl PublicBase {
         &self.text
     }
 
+    /// Returns `host[:port]`.
+    pub fn host_and_port(&self) -> &str {
+        let start = self.text.find("://").map_or(0, |colon| colon + 3);
+        &self.text[start..self.prefix_offset]
+    }
+
     /// Returns the path prefix of every route; empty if there is none.
     pub fn prefix(&self) -> &str {
         &self.text[self.prefix_offset..]
@@ -119,7 +125,8 @@ impl PublicUrl {
         Some(PublicBase::assemble(scheme, &host, reported.prefix.as_deref().unwrap_or_default()))
     }
 
-    fn is_trusted(&self, address: IpAddr) -> bool {
+    /// Whether `address` is that of a proxy whose headers are trusted.
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
