@@ -74,7 +74,8 @@ async fn fresh_responses_are_served_from_the_cache() {
 #[tokio::test]
 async fn cached_responses_are_rewritten_for_the_host_of_each_request() {
     let pacs = Pacs::new().with_response(&format!("/{METADATA}"), metadata("first")).start().await;
-    let gateway = RunningGateway::start(&pacs.url(), "[server]\nhosts = [\"one.example\", \"two.example\"]").await;
+    let gateway =
+        RunningGateway::start(&pacs.url(), "[server]\nhosts = [\"one.example\", \"two.example\"]").await;
     for host in ["one.example", "two.example:8443"] {
         let response = client::get_with_headers(
             &format!("{}/dicom-web/main/{METADATA}", gateway.base_url()),
