@@ -132,7 +132,7 @@ pub fn comma_separated(archives: &[ArchiveId]) -> String {
 
 fn status_meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        400 => "it did not understand the request, or does not have the resource in an accepted media type",
+        400 => "it reported that the request is not valid",
         401 | 403 | 407 => "it rejected the gateway's credentials",
         404 => "it has no such resource",
         406 => "it does not have the resource in an accepted media type",

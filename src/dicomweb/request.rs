@@ -1,11 +1,12 @@
 //! Parses a DICOMweb request into typed parts, and rejects parts that archives could interpret differently (PS3.18 8.3, 9.4, 10.4
 //! and 10.6).
 //!
-//! [`path`] parses the resource, [`query`] its parameters, [`wado_uri`] the parameters of the URI service, and [`accept`] the
+//! [`path`] parses the resource, [`query`] its parameters with the match values that [`match_value_form`] checks, [`wado_uri`] the parameters of the URI service, and [`accept`] the
 //! media types. This module sends no requests.
 
 pub(crate) mod accept;
 pub(crate) mod computed_attributes;
+mod match_value_form;
 pub(crate) mod path;
 pub(crate) mod payload;
 pub(crate) mod query;

@@ -112,12 +112,8 @@ async fn queries_that_can_be_neither_sent_nor_filtered_are_rejected_with_the_rea
     let pacs = Pacs::new().with_fallback(CannedResponse::json(latin_1_row.to_string())).start().await;
     let gateway = start(&pacs, "profile = \"orthanc\"").await;
     for root in ROOTS {
-        for query in [
-            "PatientName=%E5%B1%B1%E7%94%B0%5E*",
-            "PatientName=Doe%5EJ,Roe%5ER",
-            "StudyDate=2024%2001",
-            "PatientID=A%2B1",
-        ] {
+        for query in ["PatientName=%E5%B1%B1%E7%94%B0%5E*", "PatientName=Doe%5EJ,Roe%5ER", "PatientID=A%2B1"]
+        {
             let response = gateway.get(&format!("{root}?{query}")).await;
             assert_eq!(response.status, 501, "{root}?{query}: {}", response.text());
             assert!(response.text().contains("does not decode percent-escapes"), "{}", response.text());

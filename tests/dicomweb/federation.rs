@@ -260,11 +260,11 @@ async fn a_query_that_an_archive_rejects_has_the_same_status_at_the_root_of_the_
     {
         let second = Pacs::new().with_response("/studies", CannedResponse::status(upstream)).start().await;
         let gateway = start_gateway(&[&first, &second]).await;
-        let rejection = get(&gateway, "studies?StudyDate=20241301").await;
+        let rejection = get(&gateway, "studies?StudyDate=20241201").await;
         assert_eq!(rejection.status, status, "{upstream}: {}", rejection.text());
         assert!(rejection.text().contains("rchive archive-1 "), "{upstream}: {}", rejection.text());
         if matches!(upstream, 400 | 413 | 501) {
-            let archive_rejection = get(&gateway, "archive-1/studies?StudyDate=20241301").await;
+            let archive_rejection = get(&gateway, "archive-1/studies?StudyDate=20241201").await;
             assert_eq!(rejection.text(), archive_rejection.text(), "{upstream}");
         }
     }

@@ -100,6 +100,29 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
 }
 
 #[tokio::test]
+async fn invalid_match_values_are_rejected_with_the_parameter_and_its_form() {
+    let pacs = Pacs::new().with_fallback(CannedResponse::json("[]")).start().await;
+    let root = ArchiveRoot::start(&pacs).await;
+    let urls = [root.url("studies"), root.url("studies").replace("/main/", "/")];
+    for (name, value, form) in [
+        ("StudyDate", "2024-01-01", "YYYYMMDD"),
+        ("StudyDate", "20241301", "YYYYMMDD"),
+        ("PatientBirthDate", "foo", "YYYYMMDD"),
+        ("StudyTime", "foo", "HHMMSS"),
+        ("StudyInstanceUID", "1.2.x", "numeric components"),
+    ] {
+        for url in &urls {
+            let response = client::get(&format!("{url}?{name}={value}")).await;
+            assert_eq!(response.status, 400, "{name}={value}: {}", response.text());
+            let message = response.json()["message"].as_str().unwrap().to_owned();
+            assert!(message.starts_with(&format!("\"{name}\" must be ")), "{message}");
+            assert!(message.contains(form) && !message.contains(value), "{message}");
+        }
+    }
+    assert_eq!(pacs.targets(), [""; 0]);
+}
+
+#[tokio::test]
 async fn only_allowed_request_headers_are_sent_upstream() {
     let pacs = Pacs::new().with_fallback(CannedResponse::bytes("image/png", "x")).start().await;
     let root = ArchiveRoot::start(&pacs).await;

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use dicom_core::VR;
 
 use super::DicomwebRequest;
+use super::match_value_form::expected_form;
 use super::path::Resource;
 use crate::upstream::{DicomResource, MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
 use dicom_model::{Tag, tag};
@@ -153,8 +154,9 @@ pub(crate) fn parse_search(
     let mut query = QidoQuery::new(level);
     let mut common = CommonParameters::default();
     let mut is_limit_reduced = false;
-    let allows_value_lists =
-        pairs.iter().any(|(key, value)| key == "multiplevaluematching" && value == "true");
+    let is_option_set = |option| pairs.iter().any(|(key, value)| key == option && value == "true");
+    let allows_value_lists = is_option_set("multiplevaluematching");
+    let allows_empty_value = is_option_set("emptyvaluematching");
     let mut included_tags = BTreeSet::new();
     let mut keys = BTreeSet::new();
     for (key, value) in pairs {
@@ -205,6 +207,12 @@ pub(crate) fn parse_search(
             }
             SearchKey::Attribute(_) if value.len() > MAX_VALUE_LEN || value.chars().any(char::is_control) => {
                 return Err(QueryError::invalid_value(key, "text without control characters, at most 32 kB"));
+            }
+            SearchKey::Attribute(tag)
+                if let Some(expected) = tag::value_representation(tag)
+                    .and_then(|vr| expected_form(vr, value, allows_empty_value)) =>
+            {
+                return Err(QueryError::invalid_value(key, expected));
             }
             // The UIDs of a list are separated by commas or backslashes (PS3.18 8.3.4.1), but archives support only commas.
             SearchKey::Attribute(tag) if tag::value_representation(tag) == Some(VR::UI) => {
@@ -399,6 +407,10 @@ mod tests {
             ("ModalitiesInStudy", "CT\\MR"),
             ("PatientName", "Doe\\Roe"),
             ("StudyDate", "20240101\\20240102"),
+            ("StudyDate", "2024-01-01"),
+            ("00080020", "20241301"),
+            ("StudyTime", "foo"),
+            ("StudyInstanceUID", "1.2.x"),
             ("PatientID", "a\u{0}"),
             ("PatientID", "a\r\nX: y"),
         ] {

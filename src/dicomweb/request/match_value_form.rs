@@ -1,0 +1,179 @@
+//! Checks the form of the match values of dates, times and UIDs (PS3.18 8.3.4; PS3.4 C.2.2.2.1, C.2.2.2.2 and C.2.2.2.5; PS3.5 6.2). An
+//! archive answers an invalid value with an error that does not name the parameter, or with an empty list.
+//!
+//! This module does not know the names of parameters, nor the values of other VRs, which may contain any text.
+
+use dicom_core::VR;
+
+use dicom_model::{DicomDate, DicomTime, Uid};
+
+/// The form of the match values of one VR.
+struct Form {
+    vr: VR,
+    /// Describes the valid values.
+    expected: &'static str,
+    /// Whether the text is one value.
+    is_value: fn(&str) -> bool,
+    /// Whether a value may be a range.
+    allows_ranges: bool,
+}
+
+const FORMS: [Form; 4] = [
+    Form {
+        vr: VR::DA,
+        expected: "a date as YYYYMMDD, or a range of dates: YYYYMMDD-YYYYMMDD, YYYYMMDD- or -YYYYMMDD (PS3.4 C.2.2.2.5)",
+        is_value: is_date,
+        allows_ranges: true,
+    },
+    Form {
+        vr: VR::TM,
+        expected: "a time as HH, HHMM, HHMMSS or HHMMSS.FFFFFF, or a range of times: HHMM-HHMM, HHMM- or -HHMM (PS3.4 C.2.2.2.5)",
+        is_value: is_time,
+        allows_ranges: true,
+    },
+    Form {
+        vr: VR::DT,
+        expected: "a date and time as YYYYMMDDHHMMSS.FFFFFF&ZZXX, whose end may be omitted, or a range of two of them with a hyphen between, before or after (PS3.4 C.2.2.2.5)",
+        is_value: is_date_time,
+        allows_ranges: true,
+    },
+    Form {
+        vr: VR::UI,
+        expected: "a UID, or a list of UIDs with commas between them: numeric components separated by single dots, at most 64 characters (PS3.18 8.3.4.1, PS3.5 9.1)",
+        is_value: Uid::is_legal,
+        allows_ranges: false,
+    },
+];
+
+/// Describes the valid values if `value` is not a valid match value of an attribute with the value representation `vr`.
+/// Backslashes separate several values, and so do the commas of a list of UIDs. `*`, and `""` if `allows_empty_value` is set (PS3.4
+/// C.2.2.2.7), are valid for every VR.
+pub(super) fn expected_form(vr: VR, value: &str, allows_empty_value: bool) -> Option<&'static str> {
+    let form = FORMS.iter().find(|form| form.vr == vr)?;
+    if value == "*" || (allows_empty_value && value == "\"\"") {
+        return None;
+    }
+    let separators: &[char] = if vr == VR::UI { &['\\', ','] } else { &['\\'] };
+    let is_valid = value
+        .split(separators)
+        .map(|item| item.trim_matches(' '))
+        .all(|item| (form.is_value)(item) || (form.allows_ranges && is_range(item, form.is_value)));
+    (!is_valid).then_some(form.expected)
+}
+
+/// Whether the text is a range with at least one limit. The hyphen of a negative offset from UTC also occurs in the limits.
+fn is_range(text: &str, is_value: fn(&str) -> bool) -> bool {
+    let is_limit = |limit: &str| limit.is_empty() || is_value(limit);
+    text.len() > 1
+        && text.match_indices('-').any(|(index, _)| {
+            let (first, last) = text.split_at(index);
+            is_limit(first) && last.strip_prefix('-').is_some_and(is_limit)
+        })
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == 8 && DicomDate::parse(text).is_some()
+}
+
+fn is_time(text: &str) -> bool {
+    !text.contains([':', ' ']) && DicomTime::parse(text).is_some()
+}
+
+fn is_date_time(text: &str) -> bool {
+    let date_time = match text.find(['+', '-']).map(|index| text.split_at(index)) {
+        Some((date_time, offset)) => {
+            if dicom_model::UtcOffset::parse(offset).is_none() {
+                return false;
+            }
+            date_time
+        }
+        None => text,
+    };
+    let is_ascii_number = date_time.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if !is_ascii_number {
+        return false;
+    }
+    let (date, time) = date_time.split_at(date_time.len().min(8));
+    let date = match date.len() {
+        4 => format!("{date}0101"),
+        6 => format!("{date}01"),
+        _ => date.to_owned(),
+    };
+    is_date(&date) && (time.is_empty() || is_time(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_valid(vr: VR, value: &str) -> bool {
+        expected_form(vr, value, false).is_none()
+    }
+
+    #[test]
+    fn values_and_ranges_of_the_standard_are_valid() {
+        for (vr, values) in [
+            (
+                VR::DA,
+                &["20240131", "20240101-20240131", "20240101-", "-20240131", "*", "20240101\\20240131"][..],
+            ),
+            (
+                VR::TM,
+                &["10", "1015", "101530", "101530.5", "235960", "10-12", "1015-", "-101530.123456", "*"],
+            ),
+            (
+                VR::DT,
+                &[
+                    "2024",
+                    "202401",
+                    "20240131101530.5+0100",
+                    "20240131101530-0330",
+                    "2024-2025",
+                    "20240101-0100-20240131-0100",
+                    "20240101-0100-",
+                    "-20240131",
+                    "*",
+                ],
+            ),
+            (VR::UI, &["1.2.840", "1.2,1.3", "1.2\\1.3", "*"]),
+            (VR::LO, &["anything", "2024-01-01"]),
+        ] {
+            for value in values {
+                assert!(is_valid(vr, value), "{vr:?} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_values_are_invalid() {
+        for (vr, values) in [
+            (
+                VR::DA,
+                &[
+                    "2024-01-01",
+                    "20241301",
+                    "20230229",
+                    "2024",
+                    "foo",
+                    "2024*",
+                    "-",
+                    "20240101-20240131-",
+                    "2024.01.31",
+                ][..],
+            ),
+            (VR::TM, &["foo", "10:15", "1", "2500", "1060", "1015.5", "10*", "-", "\"\""]),
+            (VR::DT, &["foo", "2024-01-01", "20241301", "2024013125", "20240131+9900", "-"]),
+            (VR::UI, &["1.2.x", "1.2*", "1.2,,1.3", "1..2", "1.2 1.3", "1.2-1.3"]),
+        ] {
+            for value in values {
+                assert!(!is_valid(vr, value), "{vr:?} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_empty_value_is_valid_if_the_search_matches_it() {
+        assert_eq!(expected_form(VR::DA, "\"\"", true), None);
+        assert!(expected_form(VR::DA, "\"\"", false).is_some());
+    }
+}
