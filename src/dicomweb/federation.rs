@@ -115,6 +115,24 @@ impl Federation {
             query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
         let location = self.locator.locate(study, series_of(resource), &self.archives, &self.context).await?;
+        match self.respond_from(&location, public_url, request, resource).await {
+            Err(error) if error.is_not_found() && self.locator.forget(study, &location) => {
+                let location =
+                    self.locator.locate(study, series_of(resource), &self.archives, &self.context).await?;
+                self.respond_from(&location, public_url, request, resource).await
+            }
+            response => response,
+        }
+    }
+
+    /// Responds from the archives of `location` to a request for a resource of its study.
+    async fn respond_from(
+        &self,
+        location: &StudyLocation,
+        public_url: &str,
+        request: &DicomwebRequest<'_>,
+        resource: &Resource,
+    ) -> Result<Response<Body>, DicomwebError> {
         location.require_one_patient()?;
         let search = match resource {
             Resource::Search(level) => Some(level),
@@ -126,7 +144,7 @@ impl Federation {
         }
         // Every id is configured, because only configured archives are searched.
         let mut sources: Vec<_> =
-            source_ids(&location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
+            source_ids(location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
         if *request.target == Target::UriService && !sources.is_empty() {
             // An archive without the URI service cannot be used, although it contains the object.
             sources.retain(|archive| archive.settings().wado_uri_url.is_some());

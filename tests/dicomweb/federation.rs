@@ -1,7 +1,10 @@
 //! The aggregate root `/dicom-web/studies`, which presents all archives as one.
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
 
+use dicomweb_gateway::clock::{ManualClock, SharedClock};
 use serde_json::Value;
 
 use crate::support::client::ReceivedResponse;
@@ -276,4 +279,35 @@ async fn a_rejected_search_that_the_gateway_itself_needs_is_reported_as_502() {
     let second = Pacs::new().with_response("/studies/9.9/series", CannedResponse::status(400)).start().await;
     let gateway = start_gateway(&[&first, &second]).await;
     assert_eq!(get(&gateway, "studies/9.9").await.status, 502);
+}
+
+#[tokio::test]
+async fn a_study_that_was_moved_to_another_archive_is_located_again() {
+    let study = || Study::new("1.2").series("1.2.1", "CT", 1);
+    let (first, second) = (Pacs::new().with_study(study()).start().await, Pacs::new().start().await);
+    let clock = Arc::new(ManualClock::default());
+    let config = format!("[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
+    let gateway =
+        RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &first.url(), &config).await;
+    let metadata = "studies/1.2/metadata";
+    assert_eq!(get(&gateway, metadata).await.status, 200);
+    first.change(Change::Deleted("1.2".to_owned()));
+    second.change(Change::Added(study()));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(get(&gateway, metadata).await.status, 200, "the study is now in the other archive");
+    second.change(Change::Deleted("1.2".to_owned()));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(get(&gateway, metadata).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_resource_that_does_not_exist_is_not_searched_for_in_every_archive_each_time() {
+    let (first, second) = two_archives().await;
+    let gateway = start_gateway(&[&first, &second]).await;
+    let missing = "studies/1.1/series/1.1.1/instances/9.9/metadata";
+    for _ in 0..3 {
+        assert_eq!(get(&gateway, missing).await.status, 404);
+    }
+    let searches = second.targets().iter().filter(|target| target.contains("/studies/1.1/series?")).count();
+    assert_eq!(searches, 1, "{:?}", second.targets());
 }

@@ -24,6 +24,10 @@ use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 /// is located again after a minute.
 const LOCATION_LIFETIME: Duration = Duration::from_mins(1);
 
+/// Minimum age of a location before a study is located again because a resource was not found. Requests for resources that do not
+/// exist would otherwise search every archive each time.
+const MIN_LOCATION_AGE: Duration = Duration::from_secs(1);
+
 /// The archives in which a study was found.
 #[derive(Debug, Clone)]
 pub(super) struct StudyLocation {
@@ -162,6 +166,16 @@ impl StudyLocator {
             self.cache.insert(cache_key(study), Arc::clone(&location));
         }
         Ok(location)
+    }
+
+    /// Removes the cached `location` of `study`, of which an archive does not have a resource: the study may have been moved since.
+    /// Returns false if the location was just determined.
+    pub(super) fn forget(&self, study: &StudyUid, location: &StudyLocation) -> bool {
+        let is_old = self.cache.age(location.searched_at) >= MIN_LOCATION_AGE;
+        if is_old {
+            self.cache.remove::<StudyLocation>(cache_key(study));
+        }
+        is_old
     }
 
     /// Returns the cached location, if it is not older than [`LOCATION_LIFETIME`].
