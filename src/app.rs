@@ -37,7 +37,7 @@ pub enum AppError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The store cannot be read or written.
-    #[error("the change log cannot be opened: {0}")]
+    #[error("the change log cannot be opened")]
     ChangeLog(#[from] StoreError),
 }
 

@@ -20,6 +20,8 @@ use clap::{Parser, Subcommand};
 use url::Url;
 
 use crate::build_info;
+#[cfg(feature = "demo")]
+use crate::config::EXPECTED_LISTEN_ADDRESS;
 use crate::config::{Config, ConfigErrors};
 use crate::telemetry::{self, LogFormat, LogGuard};
 
@@ -45,19 +47,19 @@ pub enum Command {
     /// Try the gateway without a PACS: runs it in front of an embedded archive with sample studies or your own DICOM files.
     #[cfg(feature = "demo")]
     Demo {
-        /// Directory of DICOM files. Default: sample studies.
+        /// Directory of DICOM files, which is read once, at the start. Default: sample studies.
         dir: Option<PathBuf>,
         /// Address the gateway listens on.
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = listen_address)]
         listen: SocketAddr,
     },
     /// Serve a directory of DICOM files as a read-only DICOMweb archive, without a gateway.
     #[cfg(feature = "demo")]
     Archive {
-        /// Directory of DICOM files.
+        /// Directory of DICOM files, which is read once, at the start.
         dir: PathBuf,
         /// Address the archive listens on.
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8042")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8042", value_parser = listen_address)]
         listen: SocketAddr,
     },
     /// Validate the configuration, call every archive, and print what each can do.
@@ -72,9 +74,20 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// URL of its admin listener, such as http://127.0.0.1:9090. Default: as configured.
-        #[arg(long)]
+        #[arg(long, value_parser = admin_url)]
         url: Option<Url>,
     },
+}
+
+#[cfg(feature = "demo")]
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| EXPECTED_LISTEN_ADDRESS)
+}
+
+/// Parses the URL of an admin listener, which does not use TLS.
+fn admin_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    url.ok_or("expected an http:// URL, such as http://127.0.0.1:9090")
 }
 
 /// The location of the configuration.

@@ -33,10 +33,12 @@ pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use fhir::{FhirConfig, ImplementationGuide};
 pub use render::RenderConfig;
 pub use search::SearchConfig;
-pub use server::{ServerConfig, TlsConfig};
+pub use server::ServerConfig;
 pub use telemetry::TelemetryConfig;
+pub use values::EXPECTED_LISTEN_ADDRESS;
 
-use document::Table;
+use document::{Node, Table, Value};
+use error::ConfigLocation;
 use renamed::RENAMED_KEYS;
 use report::Report;
 use section::Section;
@@ -91,10 +93,22 @@ impl Config {
         let mut report = Report::new(path);
         let mut table = document::read(text, &mut report);
         renamed::rename_keys(RENAMED_KEYS, &mut table, &mut report);
-        environment::overlay(&mut table, environment, &mut report);
+        environment::overlay(&mut table, environment, Self::known_keys, &mut report);
         let config = Self::read(table, &mut report);
         let (config, warnings) = report.into_result(config)?;
         Ok(Self { warnings, ..config })
+    }
+
+    /// Returns the paths of all keys, without indexes.
+    fn known_keys() -> BTreeSet<String> {
+        let location = ConfigLocation::File;
+        let archive = Node { value: Value::Table(Table::default()), location: location.clone() };
+        let archives = Node { value: Value::List(vec![archive]), location };
+        let table = Table { entries: [("archive".to_owned(), archives)].into(), location: None };
+        // The errors about missing keys are not used.
+        let mut report = Report::new(Path::new(""));
+        Self::read(table, &mut report);
+        report.known
     }
 
     fn read(table: Table, report: &mut Report) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! The store for state that survives a restart: a trait with tables of bytes, which are read in snapshots and written in
 //! transactions.
 //!
-//! EntryVisitor module that uses the store defines its keys and values. The store does not depend on studies, and other modules do not
+//! Each module that uses the store defines its keys and values. The store does not depend on studies, and other modules do not
 //! depend on the file format. Calls block on the disk.
 
 mod redb;
@@ -46,32 +46,45 @@ impl StoreError {
     }
 }
 
-/// The reason why the store cannot be opened.
+/// The reason why the store cannot be opened. The messages contain the cause, which is not a `source` in addition.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file cannot be opened or created.
-    #[error("the store {file} cannot be opened: {source}", file = file.display())]
+    /// The file cannot be opened, created or read.
+    #[error(
+        "cache.state_dir: {file} cannot be opened: {error}; the file and its directory must be writable by the user that runs \
+         the gateway",
+        file = file.display()
+    )]
     File {
         /// The file.
         file: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        error: std::io::Error,
     },
-    /// The file is not a store, or another gateway has it open.
+    /// Another process has the store open.
     #[error(
-        "the store {file} cannot be read: {source}. EntryVisitor gateway needs a directory of its own. A damaged file can be removed: \
-         clients that follow changes then receive every study once more",
+        "cache.state_dir: {directory} is used by another gateway; each gateway needs its own directory",
+        directory = directory.display()
+    )]
+    InUse {
+        /// The directory of the store.
+        directory: PathBuf,
+    },
+    /// The file is not a store of this version.
+    #[error(
+        "cache.state_dir: {file} is damaged or is not a store of this version: {error}. Remove the file to start with an empty \
+         store; clients that follow changes then receive every study once more",
         file = file.display()
     )]
-    Unreadable {
+    Damaged {
         /// The file.
         file: PathBuf,
         /// The cause.
-        source: StoreError,
+        error: StoreError,
     },
     /// The store in memory cannot be created.
-    #[error("the store cannot be created: {0}")]
-    Memory(#[from] StoreError),
+    #[error("the store in memory cannot be created: {0}")]
+    Memory(StoreError),
 }
 
 /// A store. Only one process at a time can open it.
@@ -129,8 +142,14 @@ pub trait WriteTable: ReadTable {
 pub fn open(directory: Option<&Path>) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match directory {
         Some(directory) => Arc::new(RedbStore::in_directory(directory)?),
-        None => Arc::new(RedbStore::in_memory()?),
+        None => Arc::new(RedbStore::in_memory().map_err(OpenError::Memory)?),
     })
+}
+
+/// Checks whether [`open`] can read the file in `directory`, without changing it. A missing file, a file that another process has
+/// open or that this user may not read, and a file that is repaired when it is opened are no errors.
+pub fn verify(directory: &Path) -> Result<(), OpenError> {
+    RedbStore::verify(directory)
 }
 
 #[cfg(test)]
@@ -198,5 +217,54 @@ mod tests {
         put(&*store, Durability::Immediate, b"b");
         drop(store);
         assert_eq!(entries(&*open(Some(folder.path())).unwrap(), b"").len(), 2);
+    }
+
+    #[test]
+    fn a_store_that_another_gateway_uses_is_not_called_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(Some(folder.path())).unwrap();
+        let error = open(Some(folder.path())).unwrap_err();
+        assert!(error.source().is_none(), "the cause would be printed twice");
+        let expected = format!(
+            "cache.state_dir: {} is used by another gateway; each gateway needs its own directory",
+            folder.path().display()
+        );
+        assert_eq!(error.to_string(), expected);
+        verify(folder.path()).unwrap();
+        drop(store);
+        verify(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_store_is_reported_and_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        verify(folder.path()).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a file was created");
+        let file = folder.path().join("store.redb");
+        std::fs::write(&file, b"").unwrap();
+        verify(folder.path()).unwrap();
+        let content = vec![7; 10_000];
+        std::fs::write(&file, &content).unwrap();
+        for result in [verify(folder.path()), open(Some(folder.path())).map(drop)] {
+            let error = result.unwrap_err();
+            assert!(error.source().is_none(), "the cause would be printed twice");
+            let text = error.to_string();
+            let start =
+                format!("cache.state_dir: {} is damaged or is not a store of this version: ", file.display());
+            assert!(text.starts_with(&start) && text.contains("receive every study once more"), "{text}");
+            assert!(!text.contains("..") && !text.contains("another gateway"), "{text}");
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), content);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_reported_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("store.redb")).unwrap();
+        let error = open(Some(folder.path())).unwrap_err();
+        assert!(matches!(error, OpenError::File { .. }) && error.source().is_none(), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("must be writable by the user that runs the gateway"), "{text}");
+        assert_eq!(text.matches("os error").count(), 1, "{text}");
     }
 }

@@ -35,9 +35,14 @@ impl RunningProgram {
     }
 
     /// Stops the program with SIGTERM, and returns its exit status.
-    fn terminate(mut self) -> ExitStatus {
+    fn terminate(self) -> ExitStatus {
+        self.stop("-TERM")
+    }
+
+    /// Stops the program with `signal`, an option of kill(1), and returns its exit status.
+    fn stop(mut self, signal: &str) -> ExitStatus {
         let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         self.0.wait().unwrap()
     }
 }
@@ -93,7 +98,84 @@ fn demo_reports_a_port_that_is_in_use() {
     let address = listener.local_addr().unwrap().to_string();
     let rejected = run(&["demo", "--listen", &address]);
     assert_eq!(rejected.status.code(), Some(1));
-    assert!(text(&rejected.stderr).contains(&format!("cannot listen on {address}")));
+    let error = text(&rejected.stderr);
+    assert!(error.contains(&format!("cannot listen on {address}: ")), "{error}");
+    assert!(error.trim_end().ends_with("; choose another address with --listen ADDRESS"), "{error}");
+    assert!(!error.contains("server.listen") && error.matches("os error").count() == 1, "{error}");
+}
+
+#[test]
+fn an_invalid_address_or_url_is_rejected_with_an_example() {
+    for address in ["localhost:8090", "foo", "127.0.0.1:99999"] {
+        for arguments in [vec!["demo", "--listen", address], vec!["archive", ".", "--listen", address]] {
+            let rejected = run(&arguments);
+            assert_eq!(rejected.status.code(), Some(64));
+            let error = text(&rejected.stderr);
+            let expected = "expected an IP address and a port, such as \"127.0.0.1:8080\"";
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+    for url in ["foo", "localhost:9090", "https://127.0.0.1:9090"] {
+        let rejected = run(&["healthcheck", "--url", url]);
+        assert_eq!(rejected.status.code(), Some(64), "{url}");
+        let error = text(&rejected.stderr);
+        assert!(error.contains("expected an http:// URL, such as http://127.0.0.1:9090"), "{error}");
+    }
+}
+
+#[test]
+fn an_archive_of_a_directory_without_dicom_files_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "no DICOM").unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for (command, last_line) in [("archive", "The archive is at"), ("demo", "Stop it")] {
+        let mut program = RunningProgram::start(&[command, folder, "--listen", "127.0.0.1:0"]);
+        let mut lines = BufReader::new(program.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+        lines.find(|line| line.starts_with(last_line)).unwrap();
+        let mut log = program.0.stderr.take().unwrap();
+        assert!(program.terminate().success());
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
+        assert!(
+            text.contains("WARN") && text.contains("contains no readable DICOM file"),
+            "{command}: {text}"
+        );
+    }
+}
+
+/// Starts `demo` with its temporary files in `folder`, and returns it when it is ready.
+#[cfg(target_os = "linux")]
+fn start_demo_in(folder: &std::path::Path, mut command: Command) -> RunningProgram {
+    command.args(["demo", "--listen", "127.0.0.1:0"]).env("TMPDIR", folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = RunningProgram(command.spawn().unwrap());
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("Stop it")).unwrap();
+    demo
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn demo_removes_its_samples_when_the_terminal_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = start_demo_in(folder.path(), Command::new(PROGRAM));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(demo.stop("-HUP").success());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the samples were not removed");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn demo_with_nohup_continues_when_the_terminal_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("nohup");
+    command.arg(PROGRAM);
+    let demo = start_demo_in(folder.path(), command);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", demo.0.id())).unwrap();
+    let ignored_signals = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    let mask = u64::from_str_radix(ignored_signals, 16).unwrap();
+    assert_eq!(mask & 1, 1, "SIGHUP is not ignored: {ignored_signals}");
+    assert!(demo.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,24 +299,52 @@ fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
     ));
     for command in ["check", "serve"] {
         let failure = run(&[command, "--config", file.path().to_str().unwrap()]);
-        assert_eq!(failure.status.code(), Some(1), "{command}");
+        assert_eq!(failure.status.code(), Some(64), "{command}");
         let error = text(&failure.stderr);
         assert!(
-            error.contains("server.tls: the key does not belong to the certificate"),
+            error.contains("server.tls.key: the key does not belong to the certificate"),
             "{command}: {error}"
         );
     }
 }
 
+/// Writes a configuration file with the state directory `folder` and an archive that cannot be reached.
+fn write_config_with_state_in(folder: &std::path::Path) -> tempfile::NamedTempFile {
+    write_config(&format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[cache]\nstate_dir = \"{}\"\n\
+         [auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
+        folder.display()
+    ))
+}
+
 #[test]
-fn check_reports_a_state_directory_that_does_not_exist() {
-    let file = write_config(
-        "[cache]\nstate_dir = \"/nonexistent/state\"\n[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
-    );
-    let failure = run(&["check", "--config", file.path().to_str().unwrap()]);
-    assert_eq!(failure.status.code(), Some(1));
-    let error = text(&failure.stderr);
-    assert!(error.contains("cache.state_dir: /nonexistent/state is not a directory"), "{error}");
+fn check_and_serve_report_a_state_directory_that_does_not_exist() {
+    let file = write_config_with_state_in(std::path::Path::new("/nonexistent/state"));
+    for command in ["check", "serve"] {
+        let failure = run(&[command, "--config", file.path().to_str().unwrap()]);
+        assert_eq!(failure.status.code(), Some(64), "{command}");
+        let error = text(&failure.stderr);
+        assert!(
+            error.contains(":5: cache.state_dir: /nonexistent/state is not a directory; create it"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn check_and_serve_report_a_damaged_store() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("store.redb"), [7; 10_000]).unwrap();
+    let file = write_config_with_state_in(folder.path());
+    for command in ["check", "serve"] {
+        let failure = run(&[command, "--config", file.path().to_str().unwrap()]);
+        assert_eq!(failure.status.code(), Some(1), "{command}");
+        let error = text(&failure.stderr);
+        let expected =
+            format!("dicomweb-gateway: cache.state_dir: {}", folder.path().join("store.redb").display());
+        assert!(error.contains(&expected) && error.contains("is damaged"), "{command}: {error}");
+        assert_eq!(error.matches("is damaged").count(), 1, "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dicomweb_archive::archive::Progress;
+use dicomweb_archive::archive::{IndexReport, Progress};
 use dicomweb_archive::{Content, start_archive};
 
 use super::{print, serve, start_telemetry};
@@ -13,9 +13,20 @@ use crate::telemetry::LogFormat;
 pub(super) async fn run(dir: PathBuf, listen: SocketAddr) -> anyhow::Result<ExitCode> {
     let _log = start_telemetry(LogFormat::Text)?;
     let archive = start_archive(Content::Folder(dir), listen, Progress::Bar).await?;
+    warn_if_empty(archive.report());
     let stop = serve::stop_signal();
     print(format_args!("{}\nThe archive is at {}", archive.report(), archive.url()))?;
     stop.await;
     archive.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warns that the archive of a directory has no studies.
+pub(super) fn warn_if_empty(report: &IndexReport) {
+    if report.instances == 0 {
+        tracing::warn!(
+            "the directory contains no readable DICOM file, so the archive is empty; files that are added later are served after a \
+             restart, because the directory is read once, at the start"
+        );
+    }
 }

@@ -11,8 +11,8 @@ use std::io;
 use std::process::ExitCode;
 
 use super::print;
-use super::serve::read_tls;
 use crate::config::Config;
+use crate::store;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
 
@@ -21,13 +21,9 @@ pub use probe::ArchiveToCheck;
 
 /// Prints the table. The exit code is 1 if the gateway cannot work with one of the archives.
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    read_tls(config)?;
-    if let Some(directory) = config.cache.state_dir.as_ref().filter(|directory| !directory.is_dir()) {
+    if let Some(directory) = &config.cache.state_dir {
         // The store is not opened: it would create a file, which the user that runs the gateway may not be able to open.
-        anyhow::bail!(
-            "cache.state_dir: {} is not a directory; create it, writable by the user that runs the gateway",
-            directory.display()
-        );
+        store::verify(directory)?;
     }
     let archives = config.archives.iter().map(|archive| {
         Ok(ArchiveToCheck {

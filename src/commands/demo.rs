@@ -9,7 +9,7 @@ use dicomweb_archive::archive::Progress;
 use dicomweb_archive::{Content, Tour, start_archive};
 
 use super::serve::Running;
-use super::{print, start_telemetry};
+use super::{archive, print, start_telemetry};
 use crate::config::Config;
 use crate::telemetry::LogFormat;
 
@@ -18,13 +18,14 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
     let content = dir.map_or(Content::Samples, Content::Folder);
     let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let archive = start_archive(content, free_port, Progress::Bar).await?;
+    archive::warn_if_empty(archive.report());
     let text = format!(
         "[server]\nlisten = \"{listen}\"\nadmin_listen = \"{free_port}\"\n[auth]\nmode = \"open\"\n\
          [[archive]]\nid = \"demo\"\nname = \"Embedded archive\"\nurl = \"{}\"\n",
         archive.url()
     );
     let config = Config::parse(&text, Path::new("demo"), [])?;
-    let running = Running::start(&config).await?;
+    let running = Running::start(&config, "choose another address with --listen ADDRESS").await?;
     let gateway = format!("http://{}", running.address()?);
     let tour = Tour { gateway: &gateway, archive: "demo", index: archive.index() };
     print(format_args!(

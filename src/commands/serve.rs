@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use http_server::{Admin, AdminState, ConnectionLimits, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -36,7 +35,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    let running = Running::start(config).await?;
+    let running = Running::start(config, "choose another address in server.listen").await?;
     running.serve_until_stopped(config).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -51,16 +50,17 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Builds the gateway and binds its listeners, without calling an archive.
-    pub(super) async fn start(config: &Config) -> anyhow::Result<Self> {
+    /// Builds the gateway and binds its listeners, without calling an archive. `listen_remedy` is what the user
+    /// can do if the address of the public listener cannot be used.
+    pub(super) async fn start(config: &Config, listen_remedy: &str) -> anyhow::Result<Self> {
         let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
-        let tls = read_tls(config)?;
-        let public = bind("server.listen", config.server.listen).await?;
-        let admin = bind("server.admin_listen", config.server.admin_listen).await?;
+        let public = bind(config.server.listen, listen_remedy).await?;
+        let admin_remedy = "choose another address in server.admin_listen";
+        let admin = bind(config.server.admin_listen, admin_remedy).await?;
         // Signals are handled before the log reports that the gateway is listening.
         let stop = stop_signal().boxed();
         tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
-        Ok(Self { public, admin, tls, app, stop })
+        Ok(Self { public, admin, tls: config.server.tls.clone(), app, stop })
     }
 
     /// Returns the address of the public listener.
@@ -107,14 +107,9 @@ impl Running {
     }
 }
 
-/// Reads the certificate and key of the public listener, if they are configured.
-pub(super) fn read_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
-    let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key));
-    tls.transpose().context("server.tls")
-}
-
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))
+async fn bind(address: SocketAddr, remedy: &str) -> anyhow::Result<TcpListener> {
+    let failed = |error| anyhow::anyhow!("cannot listen on {address}: {error}; {remedy}");
+    TcpListener::bind(address).await.map_err(failed)
 }
 
 /// The state that the admin listener reports.
@@ -134,24 +129,32 @@ impl AdminState for Readiness {
     }
 }
 
-/// Waits for Ctrl-C or the signal of an orchestrator. Signals are handled from the call of this function on, even before the
-/// future is polled.
+/// Waits for Ctrl-C, the signal of an orchestrator, or the end of the terminal. Signals are handled from the call of this function
+/// on, even before the future is polled.
 #[cfg(unix)]
 pub(super) fn stop_signal() -> impl Future<Output = ()> + Send {
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-    async fn receive(signals: std::io::Result<Signal>) {
-        match signals {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
-        }
+    use std::task::Poll;
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
     }
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async {
-        tokio::select! {
-            () = receive(interrupt) => {}
-            () = receive(terminate) => {}
-        }
-    }
+    let mut signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    std::future::poll_fn(move |context| {
+        let is_received = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if is_received { Poll::Ready(()) } else { Poll::Pending }
+    })
+}
+
+/// Whether the program was started with SIGHUP ignored, as nohup does. Only Linux provides this information.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored_signals = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is signal 1, SIGHUP.
+    ignored_signals
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 != 0)
 }
 
 /// Waits for Ctrl-C.

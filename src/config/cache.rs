@@ -1,9 +1,9 @@
 //! `[cache]`: the size of the cache, the freshness lifetime of cached responses, and the location of the durable state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::section::Section;
+use super::section::{Section, Setting};
 use super::values::{count, duration, size, text};
 
 /// The default of `memory`: enough for about 20,000 assembled studies, or for the rows of 20,000 studies; half the memory of a
@@ -42,9 +42,7 @@ impl CacheConfig {
             memory: section.take_or("memory", size, MEMORY),
             fresh_for: section.take_or("fresh_for", duration, FRESH_FOR),
             largest_answer: section.take_or("largest_answer", size, MAX_ANSWER_SIZE),
-            state_dir: section
-                .take("state_dir", text)
-                .map(|set| section.resolve_path(&PathBuf::from(set.value))),
+            state_dir: read_state_dir(section),
             change_log_entries: section.take_or(
                 "change_log_entries",
                 count(1000, 100_000_000),
@@ -52,4 +50,19 @@ impl CacheConfig {
             ),
         }
     }
+}
+
+/// Reads the directory of the change log. It must exist: a directory that the gateway creates would be lost with a container
+/// whose volume has another path.
+fn read_state_dir(section: &mut Section<'_>) -> Option<PathBuf> {
+    let Setting { value, location } = section.take("state_dir", text)?;
+    let directory = section.resolve_path(Path::new(&value));
+    if !directory.is_dir() {
+        let message = format!(
+            "{} is not a directory; create it, writable by the user that runs the gateway",
+            directory.display()
+        );
+        section.error(location, "state_dir", message);
+    }
+    Some(directory)
 }

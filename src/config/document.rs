@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigLocation;
 use super::report::Report;
 
+/// The message of the parser about a key that is set twice.
+const DUPLICATE_KEY: &str = "duplicate key";
+
 /// A table: values by key.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -47,7 +50,10 @@ pub(super) fn read(text: &str, report: &mut Report) -> Table {
     let line_of = |span: Range<usize>| ConfigLocation::Line(line_at(text, span.start));
     for error in errors {
         let location = error.span().map_or(ConfigLocation::File, line_of);
-        report.unreadable(location, format!("invalid TOML: {}", error.message()));
+        // The parser does not name the key, which is at the location of the error.
+        let key = error.span().filter(|_| error.message() == DUPLICATE_KEY).and_then(|span| text.get(span));
+        let message = key.map_or_else(|| error.message().to_owned(), |key| format!("{DUPLICATE_KEY} {key}"));
+        report.unreadable(location, format!("invalid TOML: {message}"));
     }
     read_table(text, table.get_ref(), None)
 }

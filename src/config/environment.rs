@@ -1,15 +1,18 @@
 //! Environment variables, which override single keys of the file: `GATEWAY_SERVER__LISTEN` sets `server.listen`, and
-//! `GATEWAY_ARCHIVE__0__URL` sets the `url` of the first `[[archive]]`. Two underscores separate levels. A variable without two
-//! underscores is not a setting, because orchestrators set variables such as `GATEWAY_SERVICE_HOST` for a service with the name
-//! `gateway`. An empty variable is ignored.
+//! `GATEWAY_ARCHIVE__0__URL` sets the `url` of the first `[[archive]]`. Two underscores separate levels. `ignored` reports variables
+//! without two underscores. An empty variable is ignored.
+
+mod ignored;
+mod names;
+
+use std::collections::BTreeSet;
+
+use names::{LEVEL_SEPARATOR, LIST, PREFIX};
 
 use super::document::{Node, Table, Value};
 use super::error::ConfigLocation;
 use super::renamed::{self, RENAMED_KEYS};
 use super::report::Report;
-
-const PREFIX: &str = "GATEWAY_";
-const LEVEL_SEPARATOR: &str = "__";
 
 /// The only table whose keys are names chosen by the operator, which are case-sensitive.
 const CASE_SENSITIVE_TABLE: &str = "issuers";
@@ -22,17 +25,22 @@ struct Variable {
     value: String,
 }
 
-/// Sets the keys in `table` that the variables of `environment` set.
+/// Sets the keys in `table` that the variables of `environment` set. `known_keys` returns the paths of all keys, without indexes.
 pub(super) fn overlay(
     table: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,
+    known_keys: impl FnOnce() -> BTreeSet<String>,
     report: &mut Report,
 ) {
+    let is_setting = |(name, _): &(String, String)| name.contains(LEVEL_SEPARATOR);
+    let (settings, others): (Vec<_>, Vec<_>) =
+        environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).partition(is_setting);
+    ignored::report(&others, known_keys, report);
     let variable = |(name, value): (String, String)| {
         let levels: Vec<_> = name.strip_prefix(PREFIX)?.split(LEVEL_SEPARATOR).map(str::to_owned).collect();
         (levels.len() > 1 && !value.is_empty()).then_some(Variable { name, levels, value })
     };
-    let mut variables: Vec<_> = environment.into_iter().filter_map(variable).collect();
+    let mut variables: Vec<_> = settings.into_iter().filter_map(variable).collect();
     rename(&mut variables, report);
     // The entries of a list are set in the order of their indexes.
     variables.sort_by_cached_key(|variable| {
@@ -95,6 +103,7 @@ fn set(table: &mut Table, levels: &[&str], variable: &str, text: String) -> Resu
     let index = rest[0].parse::<usize>().ok();
     let empty = || match index {
         Some(_) => Value::List(Vec::new()),
+        None if key == LIST => Value::List(Vec::new()),
         None => Value::Table(Table { location: Some(location()), ..Table::default() }),
     };
     let is_case_sensitive = key == CASE_SENSITIVE_TABLE;
@@ -118,6 +127,11 @@ fn set(table: &mut Table, levels: &[&str], variable: &str, text: String) -> Resu
                 None => Err(format!("{key} indexes must be consecutive; the next free index is {next}")),
             }
         }
+        (Value::List(_), None) => Err(format!(
+            "{key} is a list, so the index of an entry must follow, a number from 0, such as {PREFIX}{}__0__{}",
+            key.to_ascii_uppercase(),
+            rest[rest.len() - 1]
+        )),
         _ => Err(format!("{key} is not a table, so it has no key below it")),
     }
 }

@@ -89,6 +89,8 @@ pub struct SearchConfig {
 
 impl SearchConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let has_max_count = section.is_set("max_count");
+        let has_default_count = section.is_set("default_count");
         let max_count = section.take("max_count", count(1, 10_000));
         let default_count = section.take("default_count", count(1, 10_000));
         let search = Self {
@@ -109,7 +111,10 @@ impl SearchConfig {
                 .unwrap_or(usize::MAX),
             cursor_key: read_cursor_key(section),
         };
-        if search.default_count > search.max_count
+        // An invalid value is reported; the default that replaces it is not compared.
+        let are_valid = has_max_count == max_count.is_some() && has_default_count == default_count.is_some();
+        if are_valid
+            && search.default_count > search.max_count
             && let Some(set) = default_count.or(max_count)
         {
             let message = format!(

@@ -222,12 +222,12 @@ impl<'a> Section<'a> {
 }
 
 /// Whether `key` may be a misspelling of `known`.
-fn is_misspelling(key: &str, known: &str) -> bool {
+pub(super) fn is_misspelling(key: &str, known: &str) -> bool {
     distance(key, known) <= known.len().div_ceil(4)
 }
 
 /// Returns the Levenshtein distance: how many characters have to be inserted, deleted or replaced.
-fn distance(left: &str, right: &str) -> usize {
+pub(super) fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (index, left_character) in left.chars().enumerate() {
         let mut diagonal = row[0];

@@ -1,10 +1,12 @@
 //! `[server]`: the listeners, their limits, and the public URL of the gateway.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http_server::{Tls, TlsError};
+
+use super::error::ConfigLocation;
 use super::section::{Section, Setting};
 use super::values::{count, duration, host_names, networks, origins, public_url, socket_address, text};
 use crate::http::accepted_hosts::HostName;
@@ -32,7 +34,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_CONNECTIONS: usize = 1024;
 
 /// The listeners, their limits, and the public URL of the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// The address of the public listener.
     pub listen: SocketAddr,
@@ -53,14 +55,26 @@ pub struct ServerConfig {
     /// The origins whose web pages may read responses.
     pub cors: Cors,
     /// The certificate of the public listener; without it, the listener serves HTTP without TLS.
-    pub tls: Option<TlsConfig>,
+    pub tls: Option<Tls>,
 }
 
 impl ServerConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let has_listen = section.is_set("listen");
+        let has_admin_listen = section.is_set("admin_listen");
+        let listen = section.take("listen", socket_address);
+        let admin_listen = section.take("admin_listen", socket_address);
+        let addresses = (
+            listen.as_ref().map_or(LISTEN, |set| set.value),
+            admin_listen.as_ref().map_or(ADMIN_LISTEN, |set| set.value),
+        );
+        // An invalid value is reported; the default that replaces it is not compared.
+        if has_listen == listen.is_some() && has_admin_listen == admin_listen.is_some() {
+            check_listeners(section, addresses, admin_listen.or(listen).map(|set| set.location));
+        }
         Self {
-            listen: section.take_or("listen", socket_address, LISTEN),
-            admin_listen: section.take_or("admin_listen", socket_address, ADMIN_LISTEN),
+            listen: addresses.0,
+            admin_listen: addresses.1,
             public_url: section.take("public_url", public_url).map(|set| set.value),
             hosts: section.take_or("hosts", host_names, Vec::new()),
             trusted_proxies: section.take_or("trusted_proxies", networks, Vec::new()),
@@ -77,22 +91,8 @@ fn read_cors(section: &mut Section<'_>) -> Cors {
     section.take_or("allowed_origins", origins, Cors::None)
 }
 
-/// A certificate chain and its private key, as the content of the PEM files.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// The certificate chain.
-    pub certificates: Vec<u8>,
-    /// The private key.
-    pub key: Vec<u8>,
-}
-
-impl fmt::Debug for TlsConfig {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TlsConfig").finish_non_exhaustive()
-    }
-}
-
-fn read_tls(section: &mut Section<'_>) -> Option<TlsConfig> {
+/// Reads the certificate chain and the private key. An error names the file that is wrong.
+fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
     if !section.is_set("cert") && !section.is_set("key") {
         // The keys are taken so that they count as known keys.
         let _ = (section.take("cert", text), section.take("key", text));
@@ -105,16 +105,62 @@ fn read_tls(section: &mut Section<'_>) -> Option<TlsConfig> {
     );
     let key =
         section.take_required("key", text, "set the PEM file with the private key that belongs to cert");
-    let mut read = |key: &'static str, Setting { value, location }: Setting<String>| {
+    let certificates = certificates.and_then(|set| PemFile::read(section, "cert", set));
+    let key = key.and_then(|set| PemFile::read(section, "key", set));
+    let (certificates, key) = (certificates?, key?);
+    match Tls::from_pem(&certificates.content, &key.content) {
+        Ok(tls) => Some(tls),
+        Err(error @ TlsError::Certificate) => {
+            section.error(certificates.location, "cert", format!("{} {error}", certificates.path.display()));
+            None
+        }
+        Err(error @ TlsError::Key) => {
+            section.error(key.location, "key", format!("{} {error}", key.path.display()));
+            None
+        }
+        Err(error @ TlsError::Mismatch) => {
+            let (key_file, certificate_file) = (key.path.display(), certificates.path.display());
+            section.error(key.location, "key", format!("{error} ({key_file}, {certificate_file})"));
+            None
+        }
+    }
+}
+
+/// A file that was read, and the location of the setting that names it.
+struct PemFile {
+    path: PathBuf,
+    content: Vec<u8>,
+    location: ConfigLocation,
+}
+
+impl PemFile {
+    fn read(
+        section: &mut Section<'_>,
+        key: &'static str,
+        Setting { value, location }: Setting<String>,
+    ) -> Option<Self> {
         let path = section.resolve_path(Path::new(&value));
-        let content = std::fs::read(&path);
-        content
-            .map_err(|error| {
+        match std::fs::read(&path) {
+            Ok(content) => Some(Self { path, content, location }),
+            Err(error) => {
                 section.error(location, key, format!("{} cannot be read: {error}", path.display()));
-            })
-            .ok()
-    };
-    let certificates = certificates.and_then(|set| read("cert", set));
-    let key = key.and_then(|set| read("key", set));
-    Some(TlsConfig { certificates: certificates?, key: key? })
+                None
+            }
+        }
+    }
+}
+
+/// Reports that both listeners have the same address. With port 0 each of them gets a free port.
+fn check_listeners(
+    section: &mut Section<'_>,
+    (listen, admin_listen): (SocketAddr, SocketAddr),
+    location: Option<ConfigLocation>,
+) {
+    if listen == admin_listen
+        && listen.port() != 0
+        && let Some(location) = location
+    {
+        let message = format!("{admin_listen} is also server.listen; the two listeners need different ports");
+        section.error(location, "admin_listen", message);
+    }
 }

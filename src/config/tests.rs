@@ -4,6 +4,8 @@ use crate::telemetry::LogFormat;
 use crate::upstream::{Credentials, DetailSource, Synthesized, SynthesizedSet};
 use proptest::prelude::*;
 
+mod variables;
+
 const SHIPPED: &str = include_str!("../../config/gateway.toml");
 
 const MINIMAL: &str =
@@ -67,6 +69,7 @@ fn the_shipped_file_contains_every_key_and_no_other() {
     let table = document::read(SHIPPED, &mut report);
     Config::read(table, &mut report);
     assert_eq!(keys, report.known);
+    assert_eq!(keys, Config::known_keys());
 }
 
 #[test]
@@ -75,7 +78,8 @@ fn the_shipped_file_contains_the_defaults() {
     let before_archives = &text[..text.find("[[archive]]").unwrap()]
         .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
         // The secret is an example, and only one of the two keys may be set.
-        .replace("\ncursor_key", "\n#cursor_key");
+        .replace("\ncursor_key", "\n#cursor_key")
+        .replace("/var/lib/dicomweb-gateway", env!("CARGO_MANIFEST_DIR"));
     let shipped =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
@@ -91,7 +95,7 @@ fn the_shipped_file_contains_the_defaults() {
         tls: None,
         ..shipped.server
     };
-    assert_eq!(without_examples, default.server);
+    assert_eq!(format!("{without_examples:?}"), format!("{:?}", default.server));
 }
 
 #[test]
@@ -102,6 +106,72 @@ fn a_certificate_needs_a_key_and_both_must_be_readable() {
     assert!(tls(&format!("key = \"{}\"", file("server.key"))).contains("server.tls.cert: is missing"));
     let unreadable = tls(&format!("cert = \"nowhere.pem\"\nkey = \"{}\"", file("server.key")));
     assert!(unreadable.contains("server.tls.cert: nowhere.pem cannot be read"), "{unreadable}");
+}
+
+#[test]
+fn an_invalid_certificate_or_key_is_reported_with_its_file_and_the_other_errors() {
+    let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let tls = |cert: &str, key: &str| {
+        errors(&format!("{MINIMAL}[server]\nlisten = 1\n[server.tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n"))
+    };
+    let (cert, key, authority) = (file("server.pem"), file("server.key"), file("ca.pem"));
+    for (errors, expected) in [
+        (
+            tls(&key, &key),
+            format!("gateway.toml:9: server.tls.cert: {key} contains no valid PEM certificate"),
+        ),
+        (
+            tls(&cert, &cert),
+            format!("gateway.toml:10: server.tls.key: {cert} contains no valid PEM private key"),
+        ),
+        (tls(&authority, &key), format!("({key}, {authority})")),
+    ] {
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].contains("server.listen") && errors[1].contains(&expected), "{errors:?}");
+    }
+}
+
+#[test]
+fn the_two_listeners_have_different_addresses() {
+    let listeners = |lines: &str| load_with(&format!("{MINIMAL}[server]\n{lines}\n"), &[]);
+    for (lines, line) in [
+        ("listen = \"127.0.0.1:9090\"", 7),
+        ("admin_listen = \"127.0.0.1:8080\"", 7),
+        ("listen = \"[::]:80\"\nadmin_listen = \"[::]:80\"", 8),
+    ] {
+        let errors = listeners(lines).unwrap_err();
+        let text = errors.to_string();
+        assert_eq!(errors.iter().count(), 1, "{text}");
+        assert!(text.contains(&format!("gateway.toml:{line}: server.admin_listen: ")), "{text}");
+        assert!(text.contains("is also server.listen"), "{text}");
+    }
+    for valid in [
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"",
+        "listen = \"127.0.0.2:80\"\nadmin_listen = \"127.0.0.1:80\"",
+    ] {
+        assert!(listeners(valid).is_ok(), "{valid}");
+    }
+    let errors = listeners("listen = \"127.0.0.1:9090\"\nadmin_listen = 1").unwrap_err();
+    assert_eq!(errors.iter().count(), 1, "a default that is not in effect was compared: {errors}");
+}
+
+#[test]
+fn a_state_directory_that_does_not_exist_is_reported_with_the_other_errors() {
+    let errors = errors(&format!("{MINIMAL}[cache]\nstate_dir = \"/nowhere/state\"\nmemory = 1\n"));
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert_eq!(
+        errors[0],
+        "gateway.toml:7: cache.state_dir: /nowhere/state is not a directory; create it, writable by the user that runs the gateway"
+    );
+}
+
+#[test]
+fn a_key_that_is_set_twice_is_named() {
+    let twice = |text: &str| errors(&format!("{MINIMAL}{text}")).join("\n");
+    let value = twice("[search]\nmax_count = 1\nmax_count = 2\n");
+    assert!(value.contains("gateway.toml:8: invalid TOML: duplicate key max_count"), "{value}");
+    let table = twice("[cache]\n[cache]\n");
+    assert!(table.contains("gateway.toml:7: invalid TOML: duplicate key cache"), "{table}");
 }
 
 #[test]
@@ -135,7 +205,7 @@ log = \"xml\"
 ";
     let errors = errors(text);
     for expected in [
-        "gateway.toml:2: server.listen: expected an address and a port",
+        "gateway.toml:2: server.listen: expected an IP address and a port",
         "gateway.toml:3: server.lisen: unknown key; did you mean `listen`?",
         "gateway.toml:4: server.public_url: a public URL is",
         "gateway.toml:5: server.trusted_proxies: \"10.0.0.0/33\": a network is",
@@ -215,63 +285,6 @@ fn a_missing_file_is_reported_with_errors_in_variables() {
 }
 
 #[test]
-fn the_environment_overrides_single_keys_of_the_file() {
-    let config = load_with(
-        MINIMAL,
-        &[
-            ("GATEWAY_SERVER__LISTEN", "0.0.0.0:80"),
-            ("GATEWAY_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
-            ("GATEWAY_SEARCH__MAX_COUNT", "100"),
-            ("GATEWAY_TELEMETRY__LOG", "json"),
-            ("GATEWAY_ARCHIVE__0__NAME", "Main archive"),
-            ("GATEWAY_ARCHIVE__0__ISSUERS__Hospital_A", "urn:oid:2.999.1"),
-            ("GATEWAY_ARCHIVE__0__AUTH__KIND", "bearer"),
-            ("GATEWAY_ARCHIVE__0__AUTH__TOKEN", "t"),
-            ("GATEWAY_ARCHIVE__1__ID", "second"),
-            ("GATEWAY_ARCHIVE__1__URL", "https://second"),
-            ("GATEWAY_CACHE__MEMORY", ""),
-            ("GATEWAY_SERVICE_HOST", "10.0.0.1"),
-            ("PATH", "/bin"),
-        ],
-    )
-    .unwrap();
-    assert_eq!(config.server.listen.to_string(), "0.0.0.0:80");
-    assert_eq!(config.server.trusted_proxies.len(), 2);
-    assert_eq!(config.search.max_count, 100);
-    assert_eq!(config.telemetry.log, LogFormat::Json);
-    assert_eq!(config.archives[0].settings.name, "Main archive");
-    assert_eq!(config.archives[0].issuers["Hospital_A"], "urn:oid:2.999.1");
-    assert!(matches!(config.archives[0].settings.credentials, Credentials::Bearer { .. }));
-    assert_eq!(config.archives[1].settings.name, "second");
-}
-
-#[test]
-fn errors_in_variables_are_reported_with_their_names() {
-    let environment = [
-        ("GATEWAY_SERVER__LISTN", "x"),
-        ("GATEWAY_SEARCH__MAX_SCAN", "-1"),
-        ("GATEWAY_ARCHIVE__5__ID", "x"),
-        ("GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE", "/nowhere"),
-        ("GATEWAY_ARCHIVE__0__AUTH__KIND", "bearer"),
-        ("GATEWAY_SERVER__", "x"),
-        ("GATEWAY_AUTH__MODE__X", "x"),
-    ];
-    let errors = load_with(MINIMAL, &environment).unwrap_err();
-    let text = errors.to_string();
-    for expected in [
-        "environment variable GATEWAY_SERVER__LISTN: server.listn: unknown key; did you mean `listen`?",
-        "environment variable GATEWAY_SEARCH__MAX_SCAN: search.max_scan: expected a whole number",
-        "environment variable GATEWAY_ARCHIVE__5__ID: archive indexes must be consecutive; the next free index is 1",
-        "environment variable GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE: archive[0].auth.token_file: /nowhere: cannot be read",
-        "environment variable GATEWAY_SERVER__: the name has an empty level",
-        "environment variable GATEWAY_AUTH__MODE__X: mode is not a table",
-    ] {
-        assert!(text.contains(expected), "{expected}\nis missing in\n{text}");
-    }
-    assert_eq!(errors.iter().count(), environment.len() - 1);
-}
-
-#[test]
 fn secrets_are_read_from_files_relative_to_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "hush\n").unwrap();
@@ -324,6 +337,10 @@ fn ids_are_unique_and_default_count_does_not_exceed_max_count() {
     let errors = errors(&format!("{MINIMAL}[search]\ndefault_count = 300\n"));
     assert_eq!(errors.len(), 1);
     assert!(errors[0].contains("gateway.toml:7: search.default_count"), "{errors:?}");
+    for invalid in ["default_count = 500\nmax_count = 0", "default_count = 0\nmax_count = 20"] {
+        let errors = self::errors(&format!("{MINIMAL}[search]\n{invalid}\n"));
+        assert_eq!(errors.len(), 1, "a default that is not in effect was compared: {errors:?}");
+    }
 }
 
 #[test]
@@ -335,22 +352,6 @@ fn url_excludes_the_urls_of_the_two_services() {
     assert!(errors(&format!("{MINIMAL}qido_url = \"http://q\"\n")).join("\n").contains("url is for both"));
     let only_one = MINIMAL.replace("url = ", "qido_url = ");
     assert!(errors(&only_one)[0].contains("archive[0].wado_url: is missing"));
-}
-
-#[test]
-fn archives_may_be_configured_by_variables_without_a_file() {
-    let variables: Vec<_> = (0..12)
-        .flat_map(|index| {
-            [
-                (format!("GATEWAY_ARCHIVE__{index}__ID"), format!("pacs-{index}")),
-                (format!("GATEWAY_ARCHIVE__{index}__URL"), format!("http://pacs-{index}/rs")),
-            ]
-        })
-        .chain([("GATEWAY_AUTH__MODE".to_owned(), "open".to_owned())])
-        .collect();
-    let config = Config::load(Path::new("/nowhere/gateway.toml"), variables).unwrap();
-    assert_eq!(config.archives.len(), 12);
-    assert_eq!(config.archives[11].settings.id.as_str(), "pacs-11");
 }
 
 proptest! {

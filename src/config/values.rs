@@ -25,11 +25,13 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
     }
 }
 
+/// Describes the address of a listener. A host name is not accepted, because it may have several addresses.
+pub const EXPECTED_LISTEN_ADDRESS: &str =
+    "expected an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+
 /// Parses `address:port`.
 pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
-    parse(value, "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"", |text| {
-        text.parse().ok()
-    })
+    parse(value, EXPECTED_LISTEN_ADDRESS, |text| text.parse().ok())
 }
 
 /// Parses a duration with a unit, such as `30s`.

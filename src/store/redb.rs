@@ -1,12 +1,13 @@
 //! The store implemented with redb, in one file or in memory.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::Path;
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{
-    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageBackend, TableDefinition, TableError, WriteTransaction,
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageBackend, StorageError, TableDefinition, TableError, WriteTransaction,
 };
 
 use super::{
@@ -52,18 +53,54 @@ impl RedbStore {
         let path = directory.join(FILE);
         let file = match open_private_file(&path) {
             Ok(file) => file,
-            Err(source) => return Err(OpenError::File { file: path, source }),
+            Err(error) => return Err(OpenError::File { file: path, error }),
         };
-        let backend = FileBackend::new(file).map_err(StoreError::from);
-        backend
-            .and_then(|backend| Self::with_backend(backend, true))
-            .map_err(|source| OpenError::Unreadable { file: path, source })
+        let database =
+            FileBackend::new(file).and_then(create).map_err(|error| open_error(directory, error))?;
+        Ok(Self { database, is_durable: true })
+    }
+
+    /// Does what [`verify`](super::verify) describes.
+    pub fn verify(directory: &Path) -> Result<(), OpenError> {
+        let path = directory.join(FILE);
+        // A new store begins as an empty file.
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+            return Ok(());
+        }
+        match Builder::new().set_cache_size(PAGE_CACHE_SIZE).open_read_only(&path) {
+            Ok(_) | Err(DatabaseError::RepairAborted | DatabaseError::DatabaseAlreadyOpen) => Ok(()),
+            Err(DatabaseError::Storage(StorageError::Io(error)))
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(open_error(directory, error)),
+        }
     }
 
     /// Creates a store with a backend of redb.
     pub fn with_backend(backend: impl StorageBackend, is_durable: bool) -> Result<Self, StoreError> {
-        let database = Builder::new().set_cache_size(PAGE_CACHE_SIZE).create_with_backend(backend)?;
-        Ok(Self { database, is_durable })
+        Ok(Self { database: create(backend)?, is_durable })
+    }
+}
+
+fn create(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(PAGE_CACHE_SIZE).create_with_backend(backend)
+}
+
+/// Converts an error of redb for the store in `directory`.
+fn open_error(directory: &Path, error: DatabaseError) -> OpenError {
+    let file = directory.join(FILE);
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            OpenError::InUse { directory: directory.to_owned() }
+        }
+        DatabaseError::Storage(StorageError::Io(error))
+            if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            OpenError::File { file, error }
+        }
+        error => OpenError::Damaged { file, error: error.into() },
     }
 }
 

@@ -9,7 +9,7 @@ use dicomweb_gateway::auth::Authenticator;
 use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
 use dicomweb_gateway::telemetry::Metrics;
-use http_server::{ConnectionLimits, Tls};
+use http_server::ConnectionLimits;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -110,7 +110,7 @@ impl RunningGateway {
         };
         let app = app.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
+        let tls = config.server.tls.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base_url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let service = app.service();

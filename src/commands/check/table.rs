@@ -69,6 +69,12 @@ impl fmt::Display for Checks {
                 write_line(id, "", &problem)?;
             }
         }
+        if self.0.iter().any(|check| matches!(check.series, Finding::Rows(..))) {
+            writeln!(
+                formatter,
+                "\nOne study of each archive was tried. The counts of metadata and instances are those of its first series."
+            )?;
+        }
         self.write_hints(formatter)?;
         self.write_summary(formatter)
     }
@@ -189,6 +195,10 @@ mod tests {
             "main              metadata of a series: cannot be reached: connection refused (pacs.example:8042)"
         );
         assert!(table.contains("\nmain: add \"counts\" to synthesize"), "{table}");
+        assert_eq!(
+            lines[4],
+            "One study of each archive was tried. The counts of metadata and instances are those of its first series."
+        );
     }
 
     #[test]
@@ -197,7 +207,7 @@ mod tests {
         let table = empty.to_string();
         assert!(empty.is_success(), "{table}");
         assert!(table.contains("main     empty    0 in 12 ms  -"), "{table}");
-        assert!(table.contains("main: the search found no study"), "{table}");
+        assert!(table.contains("main: the search found no study") && !table.contains("One study"), "{table}");
     }
 
     #[test]
