@@ -46,7 +46,7 @@ impl FhirRequest<'_> {
     pub(super) fn parse_read_parameters(&self) -> Result<ResultParameters, Failure> {
         let context = Context {
             base: "",
-            handling: Handling::Strict,
+            handling: self.handling(),
             default_count: 0,
             max_count: 0,
             is_uid: Uid::is_legal,

@@ -56,16 +56,11 @@ async fn an_empty_parameter_that_identifies_a_patient_is_rejected() {
 async fn supported_sort_keys_are_applied_if_others_are_not_supported() {
     let gateway = RunningGateway::start_with_samples().await;
     for (search, keys, applied_keys, ignored) in [
-        ("/fhir/ImagingStudy?_elements=started", "nonsense,started", "started", "an unknown parameter"),
+        ("/fhir/ImagingStudy?_elements=started", "nonsense,started", "started", "nonsense"),
         ("/fhir/ImagingStudy?_elements=started", "-started,modality", "-started", "modality"),
-        (
-            "/fhir/ImagingStudy?_elements=started",
-            "x,-_lastUpdated,y,_id",
-            "-_lastUpdated,_id",
-            "an unknown parameter",
-        ),
-        ("/fhir/Patient?_elements=name", "modality,-birthdate", "-birthdate", "an unknown parameter"),
-        ("/fhir?_type=ImagingStudy,Patient&_elements=id", "-_id,started", "-_id", "an unknown parameter"),
+        ("/fhir/ImagingStudy?_elements=started", "x,-_lastUpdated,y,_id", "-_lastUpdated,_id", "x, y"),
+        ("/fhir/Patient?_elements=name", "modality,-birthdate", "-birthdate", "modality"),
+        ("/fhir?_type=ImagingStudy,Patient&_elements=id", "-_id,started", "-_id", "started"),
     ] {
         let path = format!("{search}&_count=7&_sort={keys}");
         let bundle = gateway.get_json(&path).await;
@@ -80,14 +75,50 @@ async fn supported_sort_keys_are_applied_if_others_are_not_supported() {
             )),
             "{warning}"
         );
-        assert_eq!(gateway.get_with_headers(&path, &[STRICT]).await.status, 400, "{path}");
+        let rejection = gateway.get_with_headers(&path, &[STRICT]).await;
+        let expected = format!("Parameter _sort: sorting by {ignored} is not supported; _sort supports ");
+        assert_eq!(rejection.status, 400, "{path}");
+        assert!(rejection.text().contains(&expected), "{path}: {}", rejection.text());
     }
     let bundle = gateway.get_json("/fhir/ImagingStudy?_sort=nonsense").await;
-    assert!(
-        warnings_in(&bundle)[0].starts_with("Parameter `_sort` was ignored. _sort supports "),
-        "{bundle}"
-    );
+    let warning = "Parameter `_sort` was ignored. The results are not sorted by nonsense. _sort supports ";
+    assert!(warnings_in(&bundle)[0].starts_with(warning), "{bundle}");
     assert!(!link_url(&bundle, "self").unwrap().contains("_sort"));
+}
+
+#[tokio::test]
+async fn strict_errors_name_the_parameter_and_the_part_of_its_value_that_is_not_supported() {
+    let gateway = RunningGateway::start_with_samples().await;
+    for (query, expected) in [
+        ("modalty=CT", "Parameter modalty: this parameter is not supported; /fhir/metadata lists"),
+        ("_sort=foo", "Parameter _sort: sorting by foo is not supported; _sort supports "),
+        ("_sort=-started,foo", "Parameter _sort: sorting by foo is not supported; _sort supports "),
+        ("_elements=started,foo", "Parameter _elements: no resource type has these elements: foo."),
+        ("status=", "Parameter status: the parameter has no value."),
+    ] {
+        let path = format!("/fhir/ImagingStudy?{query}");
+        let rejection = gateway.get_with_headers(&path, &[STRICT]).await;
+        assert_eq!(rejection.status, 400, "{query}");
+        let diagnostics = rejection.json()["issue"][0]["diagnostics"].as_str().unwrap().to_owned();
+        assert!(diagnostics.starts_with(expected), "{diagnostics}");
+        assert_eq!(gateway.get(&path).await.status, 200, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_elements_are_reported_and_ignored() {
+    let gateway = RunningGateway::start_with_samples().await;
+    let bundle = gateway.get_json("/fhir/ImagingStudy?_elements=foo,started").await;
+    assert_eq!(warnings_in(&bundle), ["Parameter `_elements`: No resource type has these elements: foo."]);
+    assert!(resources_with_mode(&bundle, "match")[0]["started"].is_string());
+    let bundle = gateway.get_json("/fhir/ImagingStudy?_elements=started,deceased,header").await;
+    assert_eq!(warnings_in(&bundle), [""; 0]);
+    let read =
+        format!("/fhir/ImagingStudy/{}?_elements=foo", gateway.search_ids("/fhir/ImagingStudy").await[0]);
+    assert_eq!(gateway.get(&read).await.status, 200);
+    let rejection = gateway.get_with_headers(&read, &[STRICT]).await;
+    assert_eq!(rejection.status, 400);
+    assert!(rejection.text().contains("no resource type has these elements: foo"), "{}", rejection.text());
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub use uri::UriMatch;
 pub use value::{TokenValue, Value};
 
 use crate::types::{Endpoint, ImagingStudy, Patient};
-use result::Unread;
+use result::{IgnoredReason, Unread};
 
 /// Maximum length of a value in bytes: enough for sixty UIDs of full length.
 const MAX_VALUE_LEN: usize = 4096;
@@ -194,7 +194,7 @@ impl<R: Searched> Search<R> {
         }
         let shapes_result = result::is_known(base_name);
         if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
-            return self.ignore(name, NOT_SUPPORTED, context);
+            return self.ignore(name, IgnoredReason::not_supported(), context);
         }
         // An empty value has no effect (R4 search#escaping); it is reported, because it did not restrict the search. A program
         // that has lost the patient must not receive the studies of every patient.
@@ -205,7 +205,7 @@ impl<R: Searched> Search<R> {
                     "expected a value; omit the parameter to search for every patient".to_owned(),
                 ));
             }
-            return self.ignore(name, "The parameter has no value.", context);
+            return self.ignore(name, IgnoredReason::no_value(), context);
         }
         let mut applied = value.to_owned();
         if shapes_result {
@@ -218,12 +218,14 @@ impl<R: Searched> Search<R> {
             }
             match self.result.read(base_name, modifier, value, &mut self.sort, context) {
                 Ok(None) => {}
-                Ok(Some(why)) => {
-                    self.ignore(name, &why, context)?;
-                    applied = SortKey::join(&self.sort);
+                Ok(Some(reason)) => {
+                    self.ignore(name, reason, context)?;
+                    if base_name == "_sort" {
+                        applied = SortKey::join(&self.sort);
+                    }
                 }
                 Err(Unread::Error(code, diagnostics)) => return Err(error(code, diagnostics)),
-                Err(Unread::Ignored(why)) => return self.ignore(name, &why, context),
+                Err(Unread::Ignored(reason)) => return self.ignore(name, reason, context),
             }
             // The format belongs to the request, not to the search.
             if matches!(base_name, "_format" | "_pretty") {
@@ -240,24 +242,26 @@ impl<R: Searched> Search<R> {
         Ok(())
     }
 
-    fn ignore(&mut self, name: &str, why: &str, context: &Context<'_>) -> Result<(), SearchError> {
+    fn ignore(
+        &mut self,
+        name: &str,
+        reason: IgnoredReason,
+        context: &Context<'_>,
+    ) -> Result<(), SearchError> {
         let name = shown(name);
         match context.handling {
             Handling::Strict => {
-                let diagnostics = why.trim_end_matches('.').to_owned();
-                Err(SearchError { parameter: name, code: "not-supported", diagnostics })
+                Err(SearchError { parameter: name, code: "not-supported", diagnostics: reason.error })
             }
             Handling::Lenient => {
                 if !self.ignored.iter().any(|(earlier, _)| *earlier == name) {
-                    self.ignored.push((name, why.to_owned()));
+                    self.ignored.push((name, reason.warning));
                 }
                 Ok(())
             }
         }
     }
 }
-
-const NOT_SUPPORTED: &str = "/fhir/metadata lists the supported parameters.";
 
 /// Parses `_has:ImagingStudy:reference:parameter` (R4 search#has).
 fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {

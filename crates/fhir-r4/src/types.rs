@@ -12,6 +12,7 @@ mod narrative;
 mod operation_outcome;
 mod patient;
 mod projection;
+mod root_elements;
 
 pub use capability_statement::{
     CapabilityStatement, Implementation, Operation, Resource, ResourceInteraction, Rest, SearchParam,
@@ -29,3 +30,4 @@ pub use narrative::Narrated;
 pub use operation_outcome::{OperationOutcome, OutcomeIssue};
 pub use patient::{Patient, PatientCommunication, PatientContact, PatientLink};
 pub use projection::{Projection, project};
+pub use root_elements::is_root_element;

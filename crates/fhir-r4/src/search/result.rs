@@ -3,6 +3,7 @@
 
 use super::include::Include;
 use super::{Context, SearchError, Searched, SortKey};
+use crate::types::is_root_element;
 
 /// `_summary` (R4 search#summary).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -104,8 +105,38 @@ pub struct ResultParameters {
 pub(super) enum Unread {
     /// It is rejected: the issue code, and what was expected.
     Error(&'static str, String),
-    /// It is ignored, or rejected with strict handling: the reason.
-    Ignored(String),
+    /// It is ignored, or rejected with strict handling.
+    Ignored(IgnoredReason),
+}
+
+/// Why a parameter, or a part of its value, is ignored, or rejected with strict handling.
+pub(super) struct IgnoredReason {
+    /// The sentences of the warning, after the sentence that says that the parameter was ignored.
+    pub(super) warning: String,
+    /// The clause of the error, after the name of the parameter.
+    pub(super) error: String,
+}
+
+impl IgnoredReason {
+    pub(super) fn not_supported() -> Self {
+        let supported = "/fhir/metadata lists the supported parameters";
+        Self {
+            warning: format!("{supported}."),
+            error: format!("this parameter is not supported; {supported}"),
+        }
+    }
+
+    pub(super) fn no_value() -> Self {
+        let error = "the parameter has no value".to_owned();
+        Self { warning: "The parameter has no value.".to_owned(), error }
+    }
+
+    fn unknown_elements(names: &str) -> Self {
+        Self {
+            warning: format!("No resource type has these elements: {names}."),
+            error: format!("no resource type has these elements: {names}"),
+        }
+    }
 }
 
 impl ResultParameters {
@@ -139,7 +170,7 @@ impl ResultParameters {
     }
 
     /// Parses one result parameter; `name` must be known ([`is_known`]). The keys of `_sort` depend on the type that is searched:
-    /// they are returned in `sort`. If a part of the value is ignored, returns the reason.
+    /// they are returned in `sort`. If a part of the value has no effect, returns the reason.
     pub(super) fn read<R: Searched>(
         &mut self,
         name: &str,
@@ -147,7 +178,7 @@ impl ResultParameters {
         value: &str,
         sort: &mut Vec<SortKey<R>>,
         context: &Context<'_>,
-    ) -> Result<Option<String>, Unread> {
+    ) -> Result<Option<IgnoredReason>, Unread> {
         let invalid = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
         let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(None) };
         let repeats = matches!(known, "_include" | "_revinclude");
@@ -188,7 +219,14 @@ impl ResultParameters {
             "_elements" => {
                 let names = elements(value);
                 let expected = "expected comma-separated names of root elements of the resource";
-                self.elements = Some(names.ok_or_else(|| invalid(expected))?);
+                let names = names.ok_or_else(|| invalid(expected))?;
+                let unknown_names: Vec<_> =
+                    names.iter().map(String::as_str).filter(|name| !is_root_element(name)).collect();
+                let unknown_names = unknown_names.join(", ");
+                self.elements = Some(names);
+                return Ok(
+                    (!unknown_names.is_empty()).then(|| IgnoredReason::unknown_elements(&unknown_names))
+                );
             }
             "_sort" => {
                 let ignored;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::result::Unread;
-use super::{Parameter, Searched};
+use super::result::{IgnoredReason, Unread};
+use super::{Parameter, Searched, shown};
 
 /// The direction of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,26 +39,22 @@ impl<R: Searched> SortKey<R> {
 
     /// Parses the keys of a value, and reports those that are not supported. A repeated parameter is omitted, because it cannot
     /// change the order.
-    pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<String>), Unread> {
+    pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<IgnoredReason>), Unread> {
         let mut keys: Vec<Self> = Vec::new();
-        let mut ignored: Vec<&'static str> = Vec::new();
+        let mut ignored: Vec<String> = Vec::new();
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Self::parse(name) {
                 Some(key) if keys.iter().any(|existing| existing.parameter.key == key.parameter.key) => {}
                 Some(key) => keys.push(key),
-                None => {
-                    let known = Parameter::<R>::named(name.strip_prefix('-').unwrap_or(name));
-                    ignored.push(known.map_or("an unknown parameter", |parameter| parameter.name));
-                }
+                None => ignored.push(shown(name.strip_prefix('-').unwrap_or(name))),
             }
         }
-        if keys.is_empty() {
-            return Err(Unread::Ignored(supported::<R>()));
-        }
         ignored.dedup();
-        let why = || format!("The results are not sorted by {}. {}", ignored.join(", "), supported::<R>());
-        let why = (!ignored.is_empty()).then(why);
-        Ok((keys, why))
+        let reason = unsupported_keys::<R>(&ignored.join(", "));
+        if keys.is_empty() {
+            return Err(Unread::Ignored(reason));
+        }
+        Ok((keys, (!ignored.is_empty()).then_some(reason)))
     }
 
     /// Returns the keys as a value of `_sort`.
@@ -99,7 +95,15 @@ impl<R: Searched> fmt::Debug for SortKey<R> {
     }
 }
 
-fn supported<R: Searched>() -> String {
-    let names = Parameter::<R>::sorting().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
-    format!("_sort supports {names}; prefix a name with - for descending order.")
+/// Returns the reason why the keys `names` of a `_sort` are ignored. `names` is empty if the value contains no name.
+fn unsupported_keys<R: Searched>(names: &str) -> IgnoredReason {
+    let supported = Parameter::<R>::sorting().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
+    let supported = format!("_sort supports {supported}; prefix a name with - for descending order");
+    if names.is_empty() {
+        return IgnoredReason { warning: format!("{supported}."), error: supported };
+    }
+    IgnoredReason {
+        warning: format!("The results are not sorted by {names}. {supported}."),
+        error: format!("sorting by {names} is not supported; {supported}"),
+    }
 }
