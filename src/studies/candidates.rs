@@ -253,7 +253,11 @@ impl Studies {
             && found.rows.is_empty()
             && source.archive.profile().keeps_padding
         {
-            return scan(padded).await;
+            return match scan(padded).await {
+                // An archive without wildcard matching has no other rows.
+                Err(error) if is_rejection(&error) => Ok(found),
+                rows => rows,
+            };
         }
         Ok(found)
     }

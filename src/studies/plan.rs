@@ -17,13 +17,16 @@ use std::sync::Arc;
 use super::known_patient::KnownPatient;
 use crate::mapping;
 use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
-use dicom_model::{DicomDate, tags};
+use dicom_model::{DicomDate, Tag, tags};
 use fhir_r4::search::{Criterion, ImagingStudyParam as Param, Test, Token};
 use fhir_r4::types::ImagingStudy;
 use identifying_keys::{MatchKey, identifying_keys, key_of_patient, key_of_patient_id, keys_of_uids};
 
 pub(super) use date_range::DateRange;
 pub(super) use identifying_keys::referenced_patient_ids;
+
+/// The attributes whose values are also searched for with padding: those that identify patients and studies, except UIDs.
+const PADDED_TAGS: [Tag; 3] = [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::STUDY_ID];
 
 /// The maximum number of UIDs in one query, whose request line then has about 3 kB.
 pub(super) const UIDS_PER_QUERY: usize = 50;
@@ -47,7 +50,7 @@ impl PlannedQuery {
     }
 
     fn from_key((tag, value): MatchKey) -> Self {
-        let padded = (tag == tags::PATIENT_ID).then(|| value.padded()).flatten();
+        let padded = PADDED_TAGS.contains(&tag).then(|| value.padded()).flatten();
         Self {
             padded: padded.map(|value| every_study().matching(tag, value)),
             ..Self::without_alternatives(every_study().matching(tag, value))

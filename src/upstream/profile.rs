@@ -70,8 +70,8 @@ pub struct Profile {
     pub detail: DetailSource,
     /// Whether complete multipart responses may lack the closing delimiter if frames are requested without numbers.
     pub open_ended_frames: bool,
-    /// Whether the archive stores values with the padding space if its parser does not know the VR. Such a value matches only
-    /// a wildcard; the archive supports wildcards.
+    /// Whether the archive may store values with the padding space if its parser does not know the VR. Such a value matches only
+    /// a wildcard.
     pub keeps_padding: bool,
     /// Whether percent-escapes in a query are decoded (RFC 3986 2.1). In an archive that does not decode them, a value that
     /// has to be escaped matches nothing.
@@ -95,7 +95,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
         open_ended_frames: false,
-        keeps_padding: false,
+        keeps_padding: true,
         decodes_escapes: true,
         uid_lists: true,
         searches_below: false,

@@ -382,19 +382,46 @@ async fn sorting_of_more_resources_than_sort_window_is_too_costly() {
 
 #[tokio::test]
 async fn an_identifier_without_padding_matches_a_padded_value_in_the_archive() {
-    let row =
-        json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
-            .to_string();
-    let patient_id_is =
-        |value: &str| vec![("PatientID".to_owned(), QueryCondition::Equals(value.to_owned()))];
+    let row = json!([{
+        "0020000D": {"vr": "UI", "Value": ["1.2"]},
+        "00100020": {"vr": "LO", "Value": ["P_1 "]},
+        "00080050": {"vr": "SH", "Value": ["A_1 "]},
+        "00200010": {"vr": "SH", "Value": ["S_1 "]},
+    }])
+    .to_string();
+    let key =
+        |keyword: &str, value: &str| vec![(keyword.to_owned(), QueryCondition::Equals(value.to_owned()))];
+    for profile in ["orthanc", "generic"] {
+        let mut pacs = Pacs::new();
+        for (keyword, value) in [("PatientID", "P_1"), ("AccessionNumber", "A_1"), ("StudyID", "S_1")] {
+            let padded = key(keyword, &format!("{value}*"));
+            pacs = pacs
+                .with_conditional_response("/studies", padded, CannedResponse::json(row.clone()))
+                .with_conditional_response("/studies", key(keyword, value), CannedResponse::json("[]"));
+        }
+        let pacs = pacs.start().await;
+        let gateway = RunningGateway::start(&pacs.url(), &format!("profile = \"{profile}\"")).await;
+        for query in ["patient.identifier=P_1", "identifier=A_1", "identifier=S_1"] {
+            let ids = gateway.search_ids(&format!("/fhir/ImagingStudy?{query}&_elements=id")).await;
+            assert_eq!(ids, ["1.2"], "{profile}: {query}");
+        }
+        assert_eq!(gateway.get_json("/fhir/Patient?identifier=P_1").await["total"], 1, "{profile}");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_without_wildcard_matching_has_no_padded_values() {
     let pacs = Pacs::new()
-        .with_conditional_response("/studies", patient_id_is("P_1*"), CannedResponse::json(row))
-        .with_conditional_response("/studies", patient_id_is("P_1"), CannedResponse::json("[]"))
+        .with_conditional_response(
+            "/studies",
+            vec![("PatientID".to_owned(), QueryCondition::Equals("P_1*".to_owned()))],
+            CannedResponse::status(400),
+        )
+        .with_response("/studies", CannedResponse::json("[]"))
         .start()
         .await;
-    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
-    assert_eq!(gateway.search_ids("/fhir/ImagingStudy?patient.identifier=P_1&_elements=id").await, ["1.2"]);
-    assert_eq!(gateway.get_json("/fhir/Patient?identifier=P_1").await["total"], 1);
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?patient.identifier=P_1").await["total"], 0);
 }
 
 #[tokio::test]
