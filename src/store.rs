@@ -147,7 +147,7 @@ pub fn open(directory: Option<&Path>) -> Result<Arc<dyn Store>, OpenError> {
 }
 
 /// Checks whether [`open`] can read the file in `directory`, without changing it. A missing file, a file that another process has
-/// open or that this user may not read, and a file that is repaired when it is opened are no errors.
+/// open or that this user may not read, and a file that can be repaired are no errors.
 pub fn verify(directory: &Path) -> Result<(), OpenError> {
     RedbStore::verify(directory)
 }
@@ -255,6 +255,22 @@ mod tests {
             assert!(!text.contains("..") && !text.contains("another gateway"), "{text}");
         }
         assert_eq!(std::fs::read(&file).unwrap(), content);
+    }
+
+    #[test]
+    fn a_store_after_a_crash_is_valid_unless_it_is_truncated() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(Some(folder.path())).unwrap();
+        put(&*store, Durability::Immediate, b"a");
+        // A copy of the open file is equal to the file after a crash.
+        let copy = tempfile::tempdir().unwrap();
+        let file = copy.path().join("store.redb");
+        let content = std::fs::read(folder.path().join("store.redb")).unwrap();
+        std::fs::write(&file, &content).unwrap();
+        verify(copy.path()).unwrap();
+        assert!(std::fs::read(&file).unwrap() == content, "the file was changed");
+        std::fs::write(&file, &content[..3000]).unwrap();
+        assert!(matches!(verify(copy.path()), Err(OpenError::Damaged { .. })));
     }
 
     #[test]

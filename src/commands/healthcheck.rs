@@ -11,7 +11,11 @@ use super::ConfigFile;
 
 pub(super) async fn run(config: &ConfigFile, url: Option<Url>) -> anyhow::Result<ExitCode> {
     let admin = match url {
-        Some(url) => *url.socket_addrs(|| None)?.first().context("the URL's host has no address")?,
+        Some(url) => {
+            let addresses =
+                url.socket_addrs(|| None).with_context(|| format!("the host of {url} is not known"))?;
+            *addresses.first().with_context(|| format!("the host of {url} has no address"))?
+        }
         None => config.load()?.server.admin_listen,
     };
     check_readiness(admin).await?;

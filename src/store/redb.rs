@@ -68,7 +68,13 @@ impl RedbStore {
             return Ok(());
         }
         match Builder::new().set_cache_size(PAGE_CACHE_SIZE).open_read_only(&path) {
-            Ok(_) | Err(DatabaseError::RepairAborted | DatabaseError::DatabaseAlreadyOpen) => Ok(()),
+            Ok(_) | Err(DatabaseError::DatabaseAlreadyOpen) => Ok(()),
+            // The gateway was not stopped properly. Whether the file can be repaired is tried with a copy.
+            Err(DatabaseError::RepairAborted) => {
+                let content = fs::read(&path).map_err(|error| OpenError::File { file: path, error })?;
+                let repaired = copy_to_memory(&content).map_err(DatabaseError::from).and_then(create);
+                repaired.map(drop).map_err(|error| open_error(directory, error))
+            }
             Err(DatabaseError::Storage(StorageError::Io(error)))
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
             {
@@ -82,6 +88,13 @@ impl RedbStore {
     pub fn with_backend(backend: impl StorageBackend, is_durable: bool) -> Result<Self, StoreError> {
         Ok(Self { database: create(backend)?, is_durable })
     }
+}
+
+fn copy_to_memory(content: &[u8]) -> Result<InMemoryBackend, StorageError> {
+    let backend = InMemoryBackend::new();
+    backend.set_len(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+    backend.write(0, content)?;
+    Ok(backend)
 }
 
 fn create(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
