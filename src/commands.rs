@@ -165,3 +165,32 @@ fn start_telemetry(format: LogFormat) -> anyhow::Result<LogGuard> {
 fn print(text: std::fmt::Arguments<'_>) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::AppError;
+    use crate::store::StoreError;
+
+    fn assert_printed_once(cause: &str, error: &anyhow::Error) {
+        assert_eq!(format!("{error:#}").matches(cause).count(), 1, "{error:#}");
+    }
+
+    #[test]
+    fn errors_are_printed_with_each_cause_once() {
+        let store = StoreError::malformed("the record is short");
+        assert_printed_once("the record is short", &AppError::ChangeLog(store).into());
+        let threads = io::Error::other("too many threads");
+        assert_printed_once("too many threads", &telemetry::LogsError::Thread(threads).into());
+    }
+
+    #[cfg(feature = "demo")]
+    #[tokio::test]
+    async fn a_failed_task_of_the_archive_is_printed_once() {
+        let task = tokio::spawn(std::future::pending::<()>());
+        task.abort();
+        let failure = task.await.unwrap_err();
+        let cause = failure.to_string();
+        assert_printed_once(&cause, &dicomweb_archive::StartError::Prepare(failure).into());
+    }
+}

@@ -27,7 +27,7 @@ pub enum LogsError {
     #[error("logging was started twice")]
     Started(#[from] TryInitError),
     /// The operating system cannot start another thread.
-    #[error("the thread that writes the log cannot be started: {0}")]
+    #[error("the thread that writes the log cannot be started")]
     Thread(#[from] io::Error),
 }
 

@@ -56,7 +56,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// A background task of the archive panicked.
-    #[error("the embedded archive could not be prepared: {0}")]
+    #[error("the embedded archive could not be prepared")]
     Prepare(#[from] tokio::task::JoinError),
 }
 
