@@ -69,6 +69,8 @@ pub enum NoRoute {
     PathTooLong,
     /// No resource has this path.
     NotFound,
+    /// The path without its trailing slash is the path of a resource.
+    TrailingSlash,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
     /// `/fhir/_history`, `/fhir/{type}/_history`.
@@ -97,8 +99,25 @@ impl Dialect {
 }
 
 impl<'a> Route<'a> {
-    /// Parses `path`, the path of the request with its safe escapes decoded and without the public prefix.
+    /// Parses `path`, the path of the request with its safe escapes decoded and without the public prefix. Only roots may have a
+    /// trailing slash.
     pub fn parse(method: &Method, path: &'a str) -> Result<Self, NoRoute> {
+        let is_served = |route: &Result<Self, NoRoute>| match route {
+            Ok(Self::Dicomweb { target, .. }) => target.is_ok(),
+            Ok(_) => true,
+            Err(_) => false,
+        };
+        let route = Self::parse_exact(method, path);
+        match path.strip_suffix('/') {
+            Some(shorter) if !is_served(&route) && is_served(&Self::parse_exact(method, shorter)) => {
+                Err(NoRoute::TrailingSlash)
+            }
+            _ => route,
+        }
+    }
+
+    /// Parses `path` without considering a path without its trailing slash.
+    fn parse_exact(method: &Method, path: &'a str) -> Result<Self, NoRoute> {
         if path.len() > MAX_PATH_LEN {
             return Err(NoRoute::PathTooLong);
         }
@@ -390,7 +409,6 @@ mod tests {
             "/fhir/Patient/a/$everything/x",
             "/fhir/Endpoint/a/ImagingStudy",
             "/fhir/ImagingStudy/1/2",
-            "/fhir/ImagingStudy/",
             "/dicom-web/MAIN",
             "/dicom-web/MAIN/studies",
             "/x",
@@ -416,6 +434,22 @@ mod tests {
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");
         }
+    }
+
+    #[test]
+    fn a_trailing_slash_is_distinguished_from_an_unknown_path() {
+        for path in [
+            "/fhir/metadata/",
+            "/fhir/ImagingStudy/",
+            "/fhir/ImagingStudy/1.2/",
+            "/dicom-web/studies/",
+            "/dicom-web/main/studies/",
+            "/dicom-web/main/studies/1.2/metadata/",
+        ] {
+            assert_eq!(get(path), Err(NoRoute::TrailingSlash), "{path}");
+        }
+        assert_eq!(get("/fhir/metadata/x/"), Err(NoRoute::NotFound));
+        assert_eq!(get("/fhir/metadata//"), Err(NoRoute::AmbiguousPath));
     }
 
     #[test]

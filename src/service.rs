@@ -318,7 +318,7 @@ const LABELS_WITHOUT_ROUTE: [&str; 5] = ["refused", "unknown", "method_not_allow
 fn label_of(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
-        NoRoute::NotFound | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
+        NoRoute::NotFound | NoRoute::TrailingSlash | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
         NoRoute::MethodNotAllowed { .. } => "method_not_allowed",
     }
 }

@@ -21,6 +21,9 @@ impl From<NoRoute> for Failure {
             NoRoute::NotFound => Self::not_found(
                 "This URL is not supported. FHIR is served under /fhir (/fhir/metadata lists resource types and operations), DICOMweb under /dicom-web/{archive}.",
             ),
+            NoRoute::TrailingSlash => Self::not_found(
+                "The path ends with a slash, but the path of the resource does not; remove the slash at the end of the path.",
+            ),
             NoRoute::UnknownType => Self::not_supported(
                 "This resource type is not supported; /fhir/metadata lists those that are.",
             ),
