@@ -5,7 +5,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::error::DicomwebError;
 use super::proxy::assembled::with_type;
+use super::request::path::Resource;
 use crate::http::negotiation::{preferred, ranges};
+use crate::upstream::DicomResource;
 use http_messages::body::{self, Body};
 use xml_escape::push_escaped;
 
@@ -94,9 +96,22 @@ impl ResourceKind {
     }
 }
 
+/// Returns the media types of `resource`, without those that only some archives support.
+pub(super) fn media_types_of(resource: &Resource) -> &'static [&'static str] {
+    let kind = match resource {
+        Resource::Search(_) => ResourceKind::Search(&[]),
+        Resource::Metadata(_) => ResourceKind::Metadata,
+        Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => ResourceKind::Frames,
+        Resource::Whole(_) => ResourceKind::Instances,
+        Resource::Rendered(_) | Resource::Thumbnail(_) => ResourceKind::Rendered,
+    };
+    kind.media_types()
+}
+
 /// Returns the description of the root with the public URL `root`, in the media type that `headers` accept.
 pub(super) fn describe(root: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
-    let index = preferred(&ranges(headers), &ACCEPTABLE).ok_or(DicomwebError::NotAcceptable)?;
+    let index = preferred(&ranges(headers), &ACCEPTABLE)
+        .ok_or_else(|| DicomwebError::NotAcceptable.with_available_types("Accept", &ACCEPTABLE))?;
     let media_type = ACCEPTABLE.get(index).copied().unwrap_or(MEDIA_TYPE);
     let mut response = with_type(HeaderValue::from_static(media_type), body::full(to_wadl(root)));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));

@@ -16,6 +16,19 @@ pub enum DicomwebError {
     /// None of the media types that the client accepts is available.
     #[error("none of the media types in Accept is available for this resource")]
     NotAcceptable,
+    /// None of the media types that the client accepts is available; the error names the available ones.
+    #[error(
+        "none of the media types in {requested_in} is available for this resource{}; available are {available}",
+        rejection_text(rejection.as_ref())
+    )]
+    OtherMediaTypesAvailable {
+        /// The part of the request that contains the accepted media types: `Accept` or `the query parameter accept`.
+        requested_in: &'static str,
+        /// The archive that rejected the media types, and its status; `None` if none was requested.
+        rejection: Option<(ArchiveId, StatusCode)>,
+        /// The available media types.
+        available: String,
+    },
     /// The WADO-URI service of the archive is not configured.
     #[error(
         "the WADO-URI service of this archive is not configured; use WADO-RS, or ask the administrator to set wado_uri_url"
@@ -130,6 +143,12 @@ pub fn comma_separated(archives: &[ArchiveId]) -> String {
     ids.join(", ")
 }
 
+fn rejection_text(rejection: Option<&(ArchiveId, StatusCode)>) -> String {
+    rejection.map_or_else(String::new, |(archive, status)| {
+        format!(": archive {archive} rejected them (status {})", status.as_u16())
+    })
+}
+
 fn status_meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "it reported that the request is not valid",
@@ -156,6 +175,16 @@ impl DicomwebError {
     /// does not have the resource, too.
     pub(super) fn not_found_at(archive: &Archive) -> Self {
         Self::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
+    }
+
+    /// Adds the media types that are `available` to the error, if none of those in `requested_in` is available.
+    pub(super) fn with_available_types(self, requested_in: &'static str, available: &[&str]) -> Self {
+        let rejection = match self {
+            Self::NotAcceptable => None,
+            Self::MediaTypesRejected { archive, status } => Some((archive, status)),
+            error => return error,
+        };
+        Self::OtherMediaTypesAvailable { requested_in, rejection, available: available.join(", ") }
     }
 
     /// Whether the archive rejected the requested media types. Archives respond to an unavailable media type with 400, 406 or

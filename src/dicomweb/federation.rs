@@ -60,8 +60,10 @@ impl Federation {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         authorize(access, &request)?;
-        let response = self.archive_response(archive, public_url, &request).await?;
-        Ok(finish(&request, response))
+        let response = self.archive_response(archive, public_url, &request).await;
+        response
+            .map(|response| finish(&request, response))
+            .map_err(|error| with_available_types(error, &request))
     }
 
     /// Responds to a request for `/dicom-web/…`. `public_url` is the public URL of `/dicom-web`, without a trailing slash.
@@ -72,19 +74,31 @@ impl Federation {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let resource = authorize(access, &request)?;
-        if let Resource::Search(level) = &resource
-            && let Some(empty) = SearchRequest::read(&request, level)?.without_rows()
+        let response = self.respond_for_resource(public_url, &request, &resource).await;
+        response
+            .map(|response| finish(&request, response))
+            .map_err(|error| with_available_types(error, &request))
+    }
+
+    /// Responds to a request for `resource`.
+    async fn respond_for_resource(
+        &self,
+        public_url: &str,
+        request: &DicomwebRequest<'_>,
+        resource: &Resource,
+    ) -> Result<Response<Body>, DicomwebError> {
+        if let Resource::Search(level) = resource
+            && let Some(empty) = SearchRequest::read(request, level)?.without_rows()
         {
-            return Ok(finish(&request, empty));
+            return Ok(empty);
         }
-        let response = match (&resource, resource.study()) {
-            (_, Some(study)) => self.respond_for_study(public_url, &request, &resource, study).await,
+        match (resource, resource.study()) {
+            (_, Some(study)) => self.respond_for_study(public_url, request, resource, study).await,
             (Resource::Search(level), None) => {
-                self.search(public_url, &request, level, &self.all_archives()).await
+                self.search(public_url, request, level, &self.all_archives()).await
             }
             (_, None) => Err(PathError::Unknown.into()),
-        };
-        response.map(|response| finish(&request, response))
+        }
     }
 
     /// Returns the Capabilities Description of the root with the public URL `public`, without a trailing slash.
@@ -209,6 +223,16 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
         }
     };
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
+}
+
+/// Adds the available media types to an error that reports that none of the accepted ones is available. A request to the URI
+/// service (PS3.18 9.4) does not contain accepted media types in the same form, and its error is unchanged.
+fn with_available_types(error: DicomwebError, request: &DicomwebRequest<'_>) -> DicomwebError {
+    let Target::Resource(resource) = request.target else { return error };
+    let pairs = decode(request.query.unwrap_or_default()).unwrap_or_default();
+    let is_in_query = pairs.iter().any(|(key, _)| key == "accept");
+    let requested_in = if is_in_query { "the query parameter accept" } else { "Accept" };
+    error.with_available_types(requested_in, capabilities::media_types_of(resource))
 }
 
 /// Compresses text if the client accepts it, but never pixel data, which is already compressed or would grow. Removes empty

@@ -13,6 +13,7 @@ use http_messages::body::{self, Body};
 fn status(error: &DicomwebError) -> StatusCode {
     match error {
         DicomwebError::NotAcceptable
+        | DicomwebError::OtherMediaTypesAvailable { .. }
         | DicomwebError::Query(QueryError::Charset)
         | DicomwebError::MultipleImages
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,

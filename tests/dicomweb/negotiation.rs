@@ -213,6 +213,7 @@ async fn rejected_media_types_are_reported_as_406_for_every_rejection_status_of_
                 "{text}"
             );
             assert!(text.contains("archive main"), "{text}");
+            assert!(text.contains("available are multipart/related; type="), "{text}");
         }
     }
     let pacs = Pacs::new().with_fallback(CannedResponse::status(400)).start().await;
@@ -224,18 +225,31 @@ async fn rejected_media_types_are_reported_as_406_for_every_rejection_status_of_
 }
 
 #[tokio::test]
-async fn unsupported_media_types_cause_no_upstream_request() {
+async fn unsupported_media_types_cause_no_upstream_request_and_the_error_names_the_available_ones() {
     let pacs = Pacs::new().with_study(Study::new("1.2")).start().await;
     let root = ArchiveRoot::start(&pacs).await;
-    for (target, accept) in [
-        ("studies", "text/html"),
-        ("studies", "application/dicom+json;q=0"),
-        ("studies/1.2/metadata", "image/png"),
-        ("studies/1.2", "nonsense"),
+    let json_or_xml = "application/dicom+json, multipart/related; type=\"application/dicom+xml\".";
+    for (target, accept, requested_in, available) in [
+        ("studies", "text/html", "Accept", json_or_xml),
+        ("studies", "application/dicom+json;q=0", "Accept", json_or_xml),
+        ("studies/1.2/metadata", "image/png", "Accept", json_or_xml),
+        ("studies/1.2", "nonsense", "Accept", "multipart/related; type=\"application/dicom\"."),
+        ("studies?accept=image/png", "*/*", "the query parameter accept", json_or_xml),
+        ("", "image/png", "Accept", "application/vnd.sun.wadl+xml, application/xml, text/xml."),
     ] {
         let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
         assert_eq!(response.status, 406, "{target} as {accept}");
+        assert_eq!(
+            response.json()["message"],
+            format!(
+                "None of the media types in {requested_in} is available for this resource; available are {available}"
+            ),
+            "{target} as {accept}"
+        );
     }
+    let aggregate = root.url("studies").replace("/main/", "/");
+    let response = client::get_with_headers(&aggregate, &[("Accept", "image/png")]).await;
+    assert!(response.text().contains("available are application/dicom+json"), "{}", response.text());
     assert_eq!(pacs.targets(), [""; 0]);
 }
 
