@@ -46,7 +46,7 @@ impl Studies {
         for study in candidates.patient_conflicts {
             // If two patients have studies with the same UID, possibly only the study of one of them matches.
             let version = study.version;
-            let studies = divide_by_patient(study);
+            let studies = divide_by_patient(&study);
             let mut matching = self.filter_studies(studies, criteria, freshness).await?;
             found.unread.append(&mut matching.unread);
             if matching.studies.len() > 1 {
@@ -212,10 +212,16 @@ impl Studies {
     }
 }
 
-/// Divides a study whose rows belong to several patients into one study per patient.
-fn divide_by_patient(study: FoundStudy) -> Vec<FoundStudy> {
+/// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it
+/// has no PatientID or no issuer, belongs to none: its images may be those of either patient.
+fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
+    let may_be_of_either = |row: &StudyRow| {
+        let possible: Vec<_> = study.rows.iter().filter(|other| !row.is_of_another_patient(other)).collect();
+        possible.iter().any(|one| possible.iter().any(|other| one.is_of_another_patient(other)))
+    };
+    let (ambiguous, rows): (Vec<_>, Vec<_>) = study.rows.iter().cloned().partition(may_be_of_either);
     let mut patients: Vec<Vec<StudyRow>> = Vec::new();
-    for row in study.rows {
+    for row in rows {
         let same_patient =
             patients.iter_mut().find(|rows| !rows.iter().any(|other| row.is_of_another_patient(other)));
         match same_patient {
@@ -225,7 +231,8 @@ fn divide_by_patient(study: FoundStudy) -> Vec<FoundStudy> {
     }
     let archives_of_others = |index: usize| {
         let others = patients.iter().enumerate().filter(move |(other, _)| *other != index);
-        others.flat_map(|(_, rows)| rows.iter().map(|row| row.archive.clone())).collect()
+        let rows = others.flat_map(|(_, rows)| rows).chain(&ambiguous);
+        rows.map(|row| row.archive.clone()).collect()
     };
     let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives_of_others).collect();
     patients

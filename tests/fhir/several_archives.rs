@@ -116,3 +116,29 @@ async fn a_search_for_one_of_two_patients_with_the_same_study_uid_does_not_hide_
         assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502, "{patient}");
     }
 }
+
+/// The images of a study without a Patient ID may be those of either patient.
+#[tokio::test]
+async fn a_study_without_a_patient_id_belongs_to_neither_of_two_patients() {
+    let without_patient_id = Pacs::new().with_study(
+        Study::new("1.2.1").attribute("00100020", serde_json::json!({"vr": "LO"})).series("1.2.1.3", "CT", 1),
+    );
+    let first = archive_with_study_of("P1", "1.2.1.1").start().await;
+    let (second, third) =
+        (without_patient_id.start().await, archive_with_study_of("P2", "1.2.1.2").start().await);
+    let config = format!(
+        "[[archive]]\nid = \"second\"\nurl = \"{}\"\n[[archive]]\nid = \"third\"\nurl = \"{}\"\n",
+        second.url(),
+        third.url()
+    );
+    let gateway = RunningGateway::start(&first.url(), &config).await;
+    for (patient, archive, series) in [("P1", "main", "1.2.1.1"), ("P2", "third", "1.2.1.2")] {
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?patient.identifier={patient}")).await;
+        let studies = resources_with_mode(&bundle, "match");
+        assert_eq!(studies.len(), 1, "{bundle}");
+        assert_eq!(endpoints(&studies[0]), [format!("Endpoint/{archive}")]);
+        assert_eq!(studies[0]["series"].as_array().unwrap().len(), 1, "{bundle}");
+        assert_eq!(studies[0]["series"][0]["uid"], series);
+    }
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
+}
