@@ -201,7 +201,7 @@ fn a_file_that_is_not_a_store_is_an_error_that_contains_its_name() {
     std::fs::write(folder.path().join("store.redb"), "not a store, but long enough to be read as one\n")
         .unwrap();
     let error = in_directory(folder.path(), MANY).unwrap_err().to_string();
-    assert!(error.contains("store.redb") && error.contains("can be removed"), "{error}");
+    assert!(error.contains("store.redb") && error.contains("Remove the file"), "{error}");
     let error = in_directory(&folder.path().join("missing"), MANY).unwrap_err().to_string();
     assert!(error.contains("missing"), "{error}");
 }

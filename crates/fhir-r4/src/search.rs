@@ -220,8 +220,11 @@ impl<R: Searched> Search<R> {
                 Ok(None) => {}
                 Ok(Some(reason)) => {
                     self.ignore(name, reason, context)?;
-                    if base_name == "_sort" {
-                        applied = SortKey::join(&self.sort);
+                    // Only the supported part of the list is applied.
+                    match (base_name, &self.result.elements) {
+                        ("_sort", _) => applied = SortKey::join(&self.sort),
+                        ("_elements", Some(names)) => applied = names.join(","),
+                        _ => {}
                     }
                 }
                 Err(Unread::Error(code, diagnostics)) => return Err(error(code, diagnostics)),

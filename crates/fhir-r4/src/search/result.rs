@@ -220,13 +220,14 @@ impl ResultParameters {
                 let names = elements(value);
                 let expected = "expected comma-separated names of root elements of the resource";
                 let names = names.ok_or_else(|| invalid(expected))?;
-                let unknown_names: Vec<_> =
-                    names.iter().map(String::as_str).filter(|name| !is_root_element(name)).collect();
-                let unknown_names = unknown_names.join(", ");
+                let (names, unknown_names): (Vec<_>, Vec<_>) =
+                    names.into_iter().partition(|name| is_root_element(name));
+                let reason = || IgnoredReason::unknown_elements(&unknown_names.join(", "));
+                if names.is_empty() {
+                    return Err(Unread::Ignored(reason()));
+                }
                 self.elements = Some(names);
-                return Ok(
-                    (!unknown_names.is_empty()).then(|| IgnoredReason::unknown_elements(&unknown_names))
-                );
+                return Ok((!unknown_names.is_empty()).then(reason));
             }
             "_sort" => {
                 let ignored;
