@@ -220,7 +220,8 @@ impl Studies {
         series
     }
 
-    /// Returns the cached study if the rows are those from which it was made.
+    /// Returns the cached study if the rows are those from which it was made, and show whether the study has grown. Without counts
+    /// they do not, so the study is current only while it is fresh.
     fn cached_if_current(
         &self,
         study: &FoundStudy,
@@ -228,7 +229,8 @@ impl Studies {
     ) -> Option<Arc<AssembledStudy>> {
         let entry: Arc<AssembledStudy> =
             self.cache.get(AssembledStudy::cache_key(study.uid(), representation))?;
-        (entry.fingerprint == study.fingerprint()).then_some(entry)
+        let is_confirmed = study.has_counts() || self.cache.is_fresh(entry.confirmed_at);
+        (is_confirmed && entry.fingerprint == study.fingerprint()).then_some(entry)
     }
 
     /// Returns the study from the cache if it is current, or fetches it. `version` is the version of the study, and `copies` are
@@ -248,7 +250,11 @@ impl Studies {
             self.metrics.study_cache_looked_up(CacheOutcome::Revalidated);
             let has_every_row = study.has_every_row;
             let (encoded, version, confirmed_at) = match version {
-                Some(version) => (with_version(&entry, version).await?, version, self.cache.elapsed()),
+                Some(version) => {
+                    let confirmed_at =
+                        if study.has_counts() { self.cache.elapsed() } else { entry.confirmed_at };
+                    (with_version(&entry, version).await?, version, confirmed_at)
+                }
                 None if entry.has_every_row == has_every_row => return Ok(entry),
                 None => (entry.encoded.clone(), entry.version, entry.confirmed_at),
             };

@@ -19,7 +19,7 @@ use crate::auth::Access;
 use crate::change_log::Version;
 use crate::fingerprint::Fingerprint;
 use crate::upstream::ArchiveId;
-use dicom_model::StudyUid;
+use dicom_model::{StudyUid, tags};
 use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey};
 use fhir_r4::types::ImagingStudy;
 
@@ -70,6 +70,12 @@ impl FoundStudy {
 
     fn archives(&self) -> impl Iterator<Item = ArchiveId> {
         self.rows.iter().map(|row| row.archive.clone()).chain(self.other_patients.iter().cloned())
+    }
+
+    /// Whether the rows contain the numbers of series and instances. Without them, rows do not show that a study has grown.
+    pub(super) fn has_counts(&self) -> bool {
+        let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
+        self.rows.iter().all(|row| counts.iter().all(|count| row.attributes.integer(*count).is_some()))
     }
 
     /// Returns the fingerprint of the rows, which shows whether an assembled study is still current.

@@ -1,6 +1,12 @@
 //! Caching of FHIR responses: fresh entries, conditional requests, compression, and concurrent requests for one study.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicomweb_gateway::clock::{ManualClock, SharedClock};
+
 use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Pacs, Study};
 
 #[tokio::test]
 async fn fresh_studies_are_served_from_the_cache_unless_the_client_sends_no_cache() {
@@ -98,4 +104,31 @@ async fn concurrent_reads_of_one_study_share_their_upstream_requests() {
         gateway.upstream_request_count("metadata") - count_before,
         study["numberOfSeries"].as_u64().unwrap()
     );
+}
+
+/// Rows without counts are the same after a study has grown.
+#[tokio::test]
+async fn a_study_whose_rows_have_no_counts_is_read_again_when_it_is_no_longer_fresh() {
+    let study = |instance_count: usize| {
+        let empty = || serde_json::json!({"vr": "IS"});
+        Study::new("1.2.1").attribute("00201206", empty()).attribute("00201208", empty()).series(
+            "1.2.1.1",
+            "CT",
+            instance_count,
+        )
+    };
+    let pacs = Pacs::new().with_study(study(1)).start().await;
+    let clock = Arc::new(ManualClock::default());
+    let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
+    let read = async || gateway.get_json("/fhir/ImagingStudy/1.2.1").await["numberOfInstances"].clone();
+    assert_eq!(read().await, 1);
+    pacs.set_studies([study(2)]);
+    for _ in 0..3 {
+        // Reads and searches in between do not make the study fresh again.
+        clock.advance(Duration::from_secs(20));
+        gateway.get_json("/fhir/ImagingStudy").await;
+    }
+    assert_eq!(read().await, 2);
+    let bundle = gateway.get_json("/fhir/ImagingStudy").await;
+    assert_eq!(bundle["entry"][0]["resource"]["numberOfInstances"], 2, "{bundle}");
 }
