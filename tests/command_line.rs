@@ -158,7 +158,10 @@ fn start_demo_in(folder: &std::path::Path, mut command: Command) -> RunningProgr
 #[test]
 fn demo_removes_its_samples_when_the_terminal_is_closed() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = start_demo_in(folder.path(), Command::new(PROGRAM));
+    // The tests themselves may run under nohup.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", PROGRAM]);
+    let demo = start_demo_in(folder.path(), command);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     assert!(demo.stop("-HUP").success());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the samples were not removed");
