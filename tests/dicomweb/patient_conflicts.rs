@@ -1,7 +1,10 @@
 //! The aggregate root, where archives assign one Study Instance UID to different patients.
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
 
+use dicomweb_gateway::clock::{ManualClock, SharedClock};
 use serde_json::Value;
 
 use crate::support::gateway::RunningGateway;
@@ -139,4 +142,18 @@ async fn a_study_whose_patients_cannot_be_compared_is_not_retrieved() {
     let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
     assert_eq!(response.status, 502, "{}", response.text());
     assert!(response.text().contains("archive-1"), "{}", response.text());
+}
+
+#[tokio::test]
+async fn a_copy_of_another_patient_that_appears_later_is_detected() {
+    let (first, second) = (pacs_with_patients(&["P1"]).start().await, Pacs::new().start().await);
+    let clock = Arc::new(ManualClock::default());
+    let config = format!("[[archive]]\nid = \"archive-1\"\nurl = \"{}\"\n", second.url());
+    let gateway =
+        RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &first.url(), &config).await;
+    assert_eq!(gateway.get("/dicom-web/studies/1.2.1/metadata").await.status, 200);
+    second.set_studies([study_of("P2")]);
+    clock.advance(Duration::from_secs(10));
+    let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
+    assert_eq!(response.status, 502, "{}", response.text());
 }

@@ -1,5 +1,5 @@
-//! Determines which archives contain a study: searches every archive for the series of the study, and caches the result for a
-//! minute.
+//! Determines which archives contain a study: searches every archive for the series of the study, and caches the result for
+//! some seconds.
 //!
 //! If several archives contain a study with the UID, their rows of the study are compared, because the studies may belong to different
 //! patients.
@@ -20,9 +20,9 @@ use crate::dicomweb::proxy::first_rows::{RowText, read_first_rows};
 use crate::upstream::{Archive, ArchiveId, MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
-/// Lifetime of a cached location. Viewers request the images of a study within seconds; a study that is moved to another archive
-/// is located again after a minute.
-const LOCATION_LIFETIME: Duration = Duration::from_mins(1);
+/// Lifetime of a cached location. Viewers request the images of a study within seconds; a copy of another patient that appears
+/// meanwhile is detected after this time.
+const LOCATION_LIFETIME: Duration = Duration::from_secs(10);
 
 /// Minimum age of a location before a study is located again because a resource was not found. Requests for resources that do not
 /// exist would otherwise search every archive each time.
