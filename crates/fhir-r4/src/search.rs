@@ -313,5 +313,16 @@ pub fn shown(name: &str) -> String {
     }
 }
 
+/// Returns a name from a list in a value for a message: itself if it could be the name of a parameter or an element. Other texts
+/// may identify patients.
+fn shown_in_value(name: &str) -> String {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
+    if (1..=32).contains(&name.len()) && name.bytes().all(is_letter) {
+        name.to_owned()
+    } else {
+        "an unknown name".to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests;

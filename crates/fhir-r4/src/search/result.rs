@@ -2,7 +2,7 @@
 //! does not know about criteria.
 
 use super::include::Include;
-use super::{Context, SearchError, Searched, SortKey};
+use super::{Context, SearchError, Searched, SortKey, shown_in_value};
 use crate::types::is_root_element;
 
 /// `_summary` (R4 search#summary).
@@ -222,7 +222,10 @@ impl ResultParameters {
                 let names = names.ok_or_else(|| invalid(expected))?;
                 let (names, unknown_names): (Vec<_>, Vec<_>) =
                     names.into_iter().partition(|name| is_root_element(name));
-                let reason = || IgnoredReason::unknown_elements(&unknown_names.join(", "));
+                let reason = || {
+                    let shown: Vec<_> = unknown_names.iter().map(|name| shown_in_value(name)).collect();
+                    IgnoredReason::unknown_elements(&shown.join(", "))
+                };
                 if names.is_empty() {
                     return Err(Unread::Ignored(reason()));
                 }

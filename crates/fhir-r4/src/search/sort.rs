@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::result::{IgnoredReason, Unread};
-use super::{Parameter, Searched, shown};
+use super::{Parameter, Searched, shown_in_value};
 
 /// The direction of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ impl<R: Searched> SortKey<R> {
             match Self::parse(name) {
                 Some(key) if keys.iter().any(|existing| existing.parameter.key == key.parameter.key) => {}
                 Some(key) => keys.push(key),
-                None => ignored.push(shown(name.strip_prefix('-').unwrap_or(name))),
+                None => ignored.push(shown_in_value(name.strip_prefix('-').unwrap_or(name))),
             }
         }
         ignored.dedup();

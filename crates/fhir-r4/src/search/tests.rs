@@ -108,6 +108,21 @@ fn unsupported_sort_is_ignored_and_reported_or_rejected() {
 }
 
 #[test]
+fn messages_about_unsupported_names_in_a_value_contain_no_identifier() {
+    for query in
+        ["_sort=started,MRN-4711881", "_sort=4711881", "_elements=started,4711881", "_elements=4711881"]
+    {
+        for context in [&CONTEXT, &STRICT] {
+            let messages = match Search::<ImagingStudy>::parse(&pairs(query), context) {
+                Ok(search) => format!("{:?}", search.ignored),
+                Err(errors) => format!("{errors:?}"),
+            };
+            assert!(!messages.contains("4711881"), "{query}: {messages}");
+        }
+    }
+}
+
+#[test]
 fn supported_sort_keys_are_applied_even_if_others_are_unsupported() {
     let search = studies("_sort=nonsense,-started,modality,_id,started").unwrap();
     assert_eq!(SortKey::join(&search.sort), "-started,_id");
