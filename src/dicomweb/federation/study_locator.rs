@@ -317,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn a_study_is_located_again_after_a_minute() {
+    fn a_study_is_located_again_after_ten_seconds() {
         let clock = Arc::new(ManualClock::default());
         let cache = Cache::new(100_000, Duration::ZERO, Arc::clone(&clock) as SharedClock);
         let locator = StudyLocator::new(cache.clone());
         let study = StudyUid::parse("1.2").unwrap();
         cache.insert(cache_key(&study), Arc::new(location(&[copy("a", &[("1.1", Some(3))])])));
-        clock.advance(Duration::from_secs(59));
+        clock.advance(Duration::from_secs(9));
         assert!(locator.cached(&study).is_some(), "the lifetime of other entries does not apply");
         clock.advance(Duration::from_secs(1));
         assert!(locator.cached(&study).is_none());
