@@ -15,8 +15,8 @@ use crate::dicomweb::{self, DicomwebContext, Federation, PatientComparison, Rend
 use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::accepted_hosts::AcceptedHosts;
-use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicUrl;
+use crate::http::sealing::{NoKey, SealingKey};
 use crate::mapping::{self, Guide, MappingContext};
 use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
@@ -101,10 +101,10 @@ impl App {
             },
             load_timeout: config.search.load_timeout,
         };
-        let cursors = match &config.search.cursor_key {
-            Some(secret) => CursorKey::derive(secret.expose_secret().as_bytes())?,
-            None => CursorKey::random()?,
-        };
+        let link_key = Arc::new(match &config.search.cursor_key {
+            Some(secret) => SealingKey::derive(secret.expose_secret().as_bytes())?,
+            None => SealingKey::random()?,
+        });
         let fhir = FhirContext {
             studies: Studies::new(
                 sources,
@@ -117,7 +117,7 @@ impl App {
             guides: guides(config),
             cors: config.server.cors.allows_any_page(),
             limits: config.search.clone(),
-            cursors,
+            link_key: Arc::clone(&link_key),
             request_timeout: config.server.request_timeout,
             clock,
         };
@@ -131,6 +131,7 @@ impl App {
             patients: PatientComparison::new(
                 config.archives.iter().map(|archive| (archive.settings.id.clone(), context(config, archive))),
             ),
+            url_key: link_key,
         };
         let public_url = PublicUrl {
             fixed: config.server.public_url.clone(),

@@ -30,5 +30,5 @@ pub use request::{FORWARDED_HEADERS, RequestClass, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};
 pub use settings::{Credentials, Settings, SettingsError};
 pub use transport::is_forbidden_address;
-pub use wado::retrieve::{DicomResource, PathSegment, Rendering, Retrieval};
+pub use wado::retrieve::{ArchiveQuery, DicomResource, PathSegment, Rendering, Retrieval};
 pub use wado::uri::{WadoUri, WadoUriError};

@@ -15,6 +15,7 @@ mod rendering;
 mod requested_rows;
 mod requests;
 mod response_cache;
+mod signed_urls;
 mod streams;
 mod synthesis;
 mod truncation;

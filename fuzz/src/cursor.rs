@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dicomweb_gateway::http::cursor::CursorKey;
+use dicomweb_gateway::http::sealing::SealingKey;
 
 use crate::chunks::Numbers;
 
@@ -48,7 +48,7 @@ pub fn check(data: &[u8]) {
     check_changed(&key, query, &sealed, &mut Numbers::from_seed(data));
 }
 
-fn check_changed(key: &CursorKey, query: &str, sealed: &str, numbers: &mut Numbers) {
+fn check_changed(key: &SealingKey, query: &str, sealed: &str, numbers: &mut Numbers) {
     let bytes = URL_SAFE_NO_PAD.decode(sealed).expect("a cursor is base64url");
     let open_bytes = |bytes: &[u8]| open(key, query, &URL_SAFE_NO_PAD.encode(bytes));
     for _ in 0..24 {
@@ -78,10 +78,10 @@ fn check_changed(key: &CursorKey, query: &str, sealed: &str, numbers: &mut Numbe
     assert_eq!(open(key, query, &format!("{sealed}=")), None, "a cursor can be padded");
 }
 
-fn cursor_key(secret: &[u8]) -> CursorKey {
-    CursorKey::derive(secret).expect("any secret is valid")
+fn cursor_key(secret: &[u8]) -> SealingKey {
+    SealingKey::derive(secret).expect("any secret is valid")
 }
 
-fn open(key: &CursorKey, query: &str, text: &str) -> Option<Position> {
+fn open(key: &SealingKey, query: &str, text: &str) -> Option<Position> {
     key.open(query, text)
 }

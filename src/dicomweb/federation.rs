@@ -19,7 +19,7 @@ use super::proxy::assembled;
 use super::proxy::filtered_body::FilteredBody;
 use super::proxy::stream::Filter;
 use super::request::path::{PathError, Resource, Target};
-use super::request::{DicomwebRequest, query, wado_uri};
+use super::request::{DicomwebRequest, retrieval_query, wado_uri};
 use super::response_cache;
 use super::response_strategy::ArchiveResponses;
 use crate::auth::Access;
@@ -126,7 +126,7 @@ impl Federation {
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
         if matches!(request.target, Target::Resource(_)) {
-            query::check(resource, &decode(request.query.unwrap_or_default())?)?;
+            retrieval_query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
         let location = self.locator.locate(study, series_of(resource), &self.archives, &self.context).await?;
         match self.respond_from(&location, public_url, request, resource).await {

@@ -137,7 +137,8 @@ async fn merge(
         .iter()
         .map(|archive| {
             let settings = archive.settings();
-            let urls = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, path);
+            let urls = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, path)
+                .with_query_seal(context.query_seal(archive));
             Rewriter::new(urls, Syntax::Json)
         })
         .collect();

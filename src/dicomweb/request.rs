@@ -1,8 +1,8 @@
 //! Parses a DICOMweb request into typed parts, and rejects parts that archives could interpret differently (PS3.18 8.3, 9.4, 10.4
 //! and 10.6).
 //!
-//! [`path`] parses the resource, [`query`] its parameters with the match values that [`match_value_form`] checks, [`wado_uri`] the parameters of the URI service, and [`accept`] the
-//! media types. This module sends no requests.
+//! [`path`] parses the resource, [`query`] the parameters of searches with the match values that [`match_value_form`] checks,
+//! [`retrieval_query`] those of retrievals, [`wado_uri`] those of the URI service, and [`accept`] the media types. This module sends no requests.
 
 pub(crate) mod accept;
 pub(crate) mod computed_attributes;
@@ -10,6 +10,7 @@ mod match_value_form;
 pub(crate) mod path;
 pub(crate) mod payload;
 pub(crate) mod query;
+pub(crate) mod retrieval_query;
 pub(crate) mod wado_uri;
 
 use http::{HeaderMap, Method};

@@ -103,7 +103,7 @@ async fn respond(
     public_url: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
-    let proxy_request = ProxyRequest::read(archive, public_url, request)?;
+    let proxy_request = ProxyRequest::read(archive, public_url, request, context.query_seal(archive))?;
     if let Target::Resource(Resource::Search(level)) = request.target
         && let Some(empty) = SearchRequest::read(request, level)?.without_rows()
     {

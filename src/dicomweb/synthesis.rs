@@ -70,7 +70,7 @@ pub(super) async fn synthesize(
 ) -> Result<Response<Body>, DicomwebError> {
     match Synthesizable::from_resource(&request.resource) {
         Some(Synthesizable::Metadata(objects)) => {
-            let synthesizer = metadata::MetadataSynthesizer::new(archive, request.url_map.public(), limits);
+            let synthesizer = metadata::MetadataSynthesizer::new(archive, &request.url_map, limits);
             let rows = synthesizer.rows(objects.clone()).await?;
             Ok(streamed_rows(list::array_body(archive, rows), request.accepted.preferred_format()))
         }

@@ -1,11 +1,12 @@
 //! The dependencies of the FHIR handlers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::config;
-use crate::http::cursor::CursorKey;
+use crate::http::sealing::SealingKey;
 use crate::mapping::Guide;
 use crate::studies::Studies;
 
@@ -21,7 +22,7 @@ pub struct FhirContext {
     /// The limits of a search.
     pub limits: config::SearchConfig,
     /// The key that seals page links.
-    pub cursors: CursorKey,
+    pub link_key: Arc<SealingKey>,
     /// Maximum time from a request to its response.
     pub request_timeout: Duration,
     /// The clock that responses are dated by.

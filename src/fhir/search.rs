@@ -49,7 +49,7 @@ pub(super) async fn search_studies(
         compartment::find_patient(context, request, access, id).await?;
         search.criteria.push(Criterion::of_patient(id));
     }
-    let mut pages = Pages::new(&context.cursors, request, &path, &search);
+    let mut pages = Pages::new(&context.link_key, request, &path, &search);
     let cursor: Option<Cursor> = pages.open_cursor()?;
     let study_page = if search.result.contained == Contained::Only {
         // No resource of this server contains an ImagingStudy.
@@ -92,7 +92,7 @@ pub(super) async fn search_patients(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Patient> = request.parse_search(&context.limits)?;
-    let mut pages = Pages::new(&context.cursors, request, "Patient", &search);
+    let mut pages = Pages::new(&context.link_key, request, "Patient", &search);
     warn_about_unsupported_patient_criteria(&mut pages, &search.criteria);
     let matches = if search.result.contained == Contained::Only {
         Vec::new()
@@ -110,7 +110,7 @@ pub(super) async fn search_endpoints(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Endpoint> = request.parse_search(&context.limits)?;
-    let pages = Pages::new(&context.cursors, request, "Endpoint", &search);
+    let pages = Pages::new(&context.link_key, request, "Endpoint", &search);
     let matches = if search.result.contained == Contained::Only {
         Vec::new()
     } else {

@@ -10,7 +10,10 @@ use crate::dicomweb::request::DicomwebRequest;
 use crate::dicomweb::request::accept::{Accepted, RequestedTypes};
 use crate::dicomweb::request::computed_attributes::computed_key;
 use crate::dicomweb::request::path::{PathError, Resource, Target};
-use crate::dicomweb::request::{query, wado_uri};
+use crate::dicomweb::request::query::{self, QueryError};
+use crate::dicomweb::request::retrieval_query::RetrievalParameters;
+use crate::dicomweb::request::wado_uri;
+use crate::dicomweb::url_rewrite::query_seal::QuerySeal;
 use crate::dicomweb::url_rewrite::url_map::UrlMap;
 use crate::http::negotiation;
 use crate::http::query::decode;
@@ -61,9 +64,10 @@ impl ProxyRequest {
         archive: &Archive,
         public_url: &str,
         request: &DicomwebRequest<'_>,
+        query_seal: QuerySeal,
     ) -> Result<Self, DicomwebError> {
         let resource = match request.target {
-            Target::UriService => return Self::for_uri_service(archive, public_url, request),
+            Target::UriService => return Self::for_uri_service(archive, public_url, request, query_seal),
             Target::Resource(resource) => resource.clone(),
         };
         let pairs = decode(request.query.unwrap_or_default())?;
@@ -77,10 +81,15 @@ impl ProxyRequest {
                 (UpstreamRequest::search(search.query), None, Rendering::default(), search.common)
             }
             retrieved => {
-                let (rendering, common) = query::parse_retrieval(&resource, &pairs)?;
+                let RetrievalParameters { rendering, common, sealed_query } =
+                    RetrievalParameters::parse(&resource, &pairs)?;
                 let thumbnail_substitute =
                     rendered_thumbnail(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
+                let open =
+                    |sealed: String| query_seal.open(&retrieval.path(), &sealed).ok_or(QueryError::Sealed);
+                let archive_query = sealed_query.map(open).transpose()?;
+                let retrieval = retrieval.with_archive_query(archive_query);
                 (UpstreamRequest::retrieve(retrieval), thumbnail_substitute, rendering, common)
             }
         };
@@ -92,7 +101,8 @@ impl ProxyRequest {
         }
         let settings = archive.settings();
         Ok(Self {
-            url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path),
+            url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path)
+                .with_query_seal(query_seal),
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             exact_keys,
@@ -111,11 +121,10 @@ impl ProxyRequest {
         Self { accepted: Accepted::rows(), ..self.clone() }
     }
 
-    /// Requests the metadata of `objects` in JSON, for a list that the gateway assembles.
-    pub(crate) fn for_metadata(archive: &Archive, public_url: &str, objects: DicomResource) -> Self {
-        let settings = archive.settings();
+    /// Requests the metadata of `objects` in JSON, for a list that the gateway assembles. `url_map` is that of the list.
+    pub(crate) fn for_metadata(url_map: &UrlMap, objects: DicomResource) -> Self {
         let retrieval = Retrieval::metadata(objects.clone());
-        let url_map = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, &retrieval.path());
+        let url_map = url_map.for_resource(&retrieval.path());
         Self {
             resource: Resource::Metadata(objects),
             url_map,
@@ -136,6 +145,7 @@ impl ProxyRequest {
         archive: &Archive,
         public_url: &str,
         request: &DicomwebRequest<'_>,
+        query_seal: QuerySeal,
     ) -> Result<Self, DicomwebError> {
         let settings = archive.settings();
         let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
@@ -145,7 +155,8 @@ impl ProxyRequest {
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
         let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {
-            url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path),
+            url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path)
+                .with_query_seal(query_seal),
             accepts_gzip: negotiation::accepts_gzip(request.headers),
             accepted,
             // The beginning of the object, which a range may not contain, is inspected.

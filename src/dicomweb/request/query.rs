@@ -1,9 +1,8 @@
-//! Parses the query parameters of searches (PS3.18 8.3.4, 10.6.1.2) and retrievals (8.3.3, 8.3.5, 10.4.1.2).
+//! Parses the query parameters of searches (PS3.18 8.3.4, 10.6.1.2), and those that all resources support (8.3.3).
 //!
 //! An archive that ignores an unknown key returns every patient. If an attribute occurs twice, or once as keyword and once as
 //! tag, archives use only one of the values. Therefore a search may contain only attributes of PS3.6, without duplicates, and
-//! unknown keys are rejected, although PS3.18 8.3.4 requires servers to ignore them. Unknown keys of a retrieval are omitted,
-//! because they do not widen it.
+//! unknown keys are rejected, although PS3.18 8.3.4 requires servers to ignore them.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +12,7 @@ use dicom_core::VR;
 
 use super::DicomwebRequest;
 use super::match_value_form::expected_form;
-use super::path::Resource;
-use crate::upstream::{DicomResource, MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
+use crate::upstream::{MatchValue, MatchingOption, QidoQuery, SearchLevel};
 use dicom_model::{Tag, tag};
 
 /// Maximum number of rows of one response. It replaces a larger limit (PS3.18 8.3.4.4).
@@ -25,9 +23,6 @@ const MAX_OFFSET: u32 = 1_000_000;
 
 /// Maximum number of attributes in `includefield`. Clients that need more can request `includefield=all`.
 const MAX_INCLUDED_FIELDS: usize = 256;
-
-/// Maximum number of pixels of all images together that one request renders: 1000 frames of 1024 by 1024 pixels.
-const MAX_RENDERED_AREA: u64 = 1 << 30;
 
 /// Maximum length of a value in bytes: the length of a list of a few hundred UIDs.
 const MAX_VALUE_LEN: usize = 32 * 1024;
@@ -54,6 +49,11 @@ pub enum QueryError {
     /// A required key is missing.
     #[error("\"{0}\" is missing")]
     Missing(&'static str),
+    /// The sealed query was not issued by this gateway for this URL.
+    #[error(
+        "\"sealed\" is not valid for this URL here: retrieve the metadata, which contains the current URL"
+    )]
+    Sealed,
     /// The client accepts only character sets other than UTF-8.
     #[error("the only charset is utf-8")]
     Charset,
@@ -97,7 +97,7 @@ impl CommonParameters {
     }
 
     /// Parses the value if `key` is one of these parameters. Returns whether it is.
-    fn parse(&mut self, key: &str, value: &str) -> Result<bool, QueryError> {
+    pub(super) fn parse(&mut self, key: &str, value: &str) -> Result<bool, QueryError> {
         match key {
             "accept" => {
                 let is_printable = |byte: u8| matches!(byte, b' '..=b'~');
@@ -230,63 +230,6 @@ pub(crate) fn parse_search(
     }
     let included_tags: Vec<Tag> = included_tags.into_iter().collect();
     Ok(SearchParameters { query: query.include(&included_tags), common, is_limit_reduced })
-}
-
-/// Parses the decoded query of a retrieval of `resource`. Rendering parameters of other resources are omitted.
-pub(crate) fn parse_retrieval(
-    resource: &Resource,
-    pairs: &[(String, String)],
-) -> Result<(Rendering, CommonParameters), QueryError> {
-    let is_rendered = resource.is_for_people();
-    let mut rendering = Rendering::default();
-    let mut common = CommonParameters::default();
-    let mut keys = BTreeSet::new();
-    for (key, value) in pairs {
-        if common.parse(key, value)? {
-            continue;
-        }
-        if !is_rendered || !Rendering::PARAMETERS.contains(&key.as_str()) {
-            continue;
-        }
-        if !keys.insert(key.as_str()) {
-            return Err(QueryError::Repeated(key.clone()));
-        }
-        rendering = rendering
-            .with(key, value)
-            .ok_or_else(|| QueryError::invalid_value(key, expected_rendering_value(key)))?;
-    }
-    let frame_count = match resource {
-        Resource::Rendered(DicomResource::Frames(.., frames)) => frames.len() as u64,
-        _ => 1,
-    };
-    if rendering.viewport().is_some_and(|viewport| frame_count * viewport.area() > MAX_RENDERED_AREA) {
-        let expected = "smaller for so many frames: all images together may have 1073741824 pixels";
-        return Err(QueryError::invalid_value("viewport", expected));
-    }
-    Ok((rendering, common))
-}
-
-/// Checks the decoded query of a request for `resource`, before a request is sent to an archive.
-pub(crate) fn check(resource: &Resource, pairs: &[(String, String)]) -> Result<(), QueryError> {
-    match resource {
-        Resource::Search(level) => parse_search(level.clone(), pairs).map(drop),
-        resource => parse_retrieval(resource, pairs).map(drop),
-    }
-}
-
-/// Describes the valid values of a rendering parameter (PS3.18 8.3.5.1).
-fn expected_rendering_value(key: &str) -> &'static str {
-    match key {
-        "viewport" => {
-            "width,height in whole pixels, each at most 8192 and 33554432 pixels together, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)"
-        }
-        "window" => {
-            "center,width,function, with linear, linear-exact or sigmoid as the function and a width that it allows (PS3.18 8.3.5.1.4, PS3.3 C.11.2.1.3): above 0, or at least 1 for linear"
-        }
-        "quality" => "an integer from 1 to 100 (PS3.18 8.3.5.1.2)",
-        "annotation" => "patient, technique, or both separated by a comma (PS3.18 8.3.5.1.1)",
-        _ => "no, yes, srgb, adobergb, rommrgb or displayp3 (PS3.18 8.3.5.1.5)",
-    }
 }
 
 /// A key of a search.
@@ -471,23 +414,6 @@ mod tests {
     #[test]
     fn a_key_without_a_value_requests_the_attribute() {
         assert_eq!(canonical(&[("StudyDescription", "")]).unwrap(), "studies?includefield=00081030");
-    }
-
-    #[test]
-    fn only_rendered_resources_have_rendering_parameters() {
-        let window = pairs(&[("window", "40,400,linear"), ("accept", "image/png")]);
-        let rendered = Resource::parse("studies/1.2/rendered").unwrap();
-        let (_, common) = parse_retrieval(&rendered, &window).unwrap();
-        assert_eq!(common.accept.as_deref(), Some("image/png"));
-        let whole = Resource::parse("studies/1.2").unwrap();
-        assert_eq!(parse_retrieval(&whole, &window).unwrap().0, Rendering::default());
-        assert_eq!(parse_retrieval(&rendered, &pairs(&[("token", "x")])).unwrap().0, Rendering::default());
-        assert!(matches!(
-            parse_retrieval(&rendered, &pairs(&[("quality", "0")])),
-            Err(QueryError::Value { .. })
-        ));
-        let twice = pairs(&[("quality", "1"), ("quality", "2")]);
-        assert!(matches!(parse_retrieval(&rendered, &twice), Err(QueryError::Repeated(_))));
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use crate::dicomweb::proxy::attempts::fetch;
 use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::dicomweb::proxy::request::ProxyRequest;
 use crate::dicomweb::proxy::stream_error::StreamError;
+use crate::dicomweb::url_rewrite::url_map::UrlMap;
 use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel, Synthesized};
 use dicom_model::metadata;
 use dicom_model::part10::{Header, Object, ReadError};
@@ -32,14 +33,14 @@ const MAX_UNREQUESTED: usize = 50_000;
 #[derive(Debug, Clone)]
 pub(super) struct MetadataSynthesizer {
     archive: Archive,
-    /// The public URL of the archive.
-    public_url: String,
+    /// The URLs of the archive and of the gateway.
+    url_map: UrlMap,
     limits: DicomwebLimits,
 }
 
 impl MetadataSynthesizer {
-    pub(super) fn new(archive: &Archive, public_url: &str, limits: DicomwebLimits) -> Self {
-        Self { archive: archive.clone(), public_url: public_url.to_owned(), limits }
+    pub(super) fn new(archive: &Archive, url_map: &UrlMap, limits: DicomwebLimits) -> Self {
+        Self { archive: archive.clone(), url_map: url_map.clone(), limits }
     }
 
     /// Returns the metadata of each of `objects`; an error if there is none.
@@ -73,7 +74,7 @@ impl MetadataSynthesizer {
 
     /// Returns the metadata of each of `instances` that belongs to `objects`.
     fn metadata_of(&self, instances: InstanceStream, objects: DicomResource) -> RowStream {
-        let public_url = self.public_url.clone();
+        let public_url = self.url_map.public().to_owned();
         instances.process(move |reader, output| write_all(reader, output, &public_url, &objects))
     }
 
@@ -144,7 +145,7 @@ impl MetadataSynthesizer {
         if self.replaces_service() {
             return self.rows(objects).await;
         }
-        let request = ProxyRequest::for_metadata(&self.archive, &self.public_url, objects.clone());
+        let request = ProxyRequest::for_metadata(&self.url_map, objects.clone());
         match fetch(&self.archive, &request).await {
             Ok(response) => {
                 let response = complete_response(&self.archive, self.limits, &request, response).await?;

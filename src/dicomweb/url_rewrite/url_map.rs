@@ -2,12 +2,14 @@
 //!
 //! In RetrieveURL, BulkDataURI and Content-Location archives write URLs with the configured host, with a host from the headers of
 //! a proxy, with another host, or relative URLs. A URL of a resource that the gateway serves becomes a URL of the gateway; any
-//! other URL is dropped, because clients cannot follow it.
+//! other URL is dropped, because clients cannot follow it. The query of a URL is sealed, because it may be a secret of the archive.
 
 use memchr::memmem::Finder;
 use url::Url;
 
+use super::query_seal::QuerySeal;
 use crate::dicomweb::request::path::Resource;
+use crate::dicomweb::request::retrieval_query::SEALED_QUERY;
 
 /// The result of rewriting a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct UrlMap {
     two_slashes: Finder<'static>,
     /// The requested path relative to the root, which is the base of relative references (RFC 3986 5.2).
     resource: String,
+    /// Seals the queries of URLs; `None` if they are sealed already.
+    query_seal: Option<QuerySeal>,
 }
 
 impl UrlMap {
@@ -59,7 +63,20 @@ impl UrlMap {
             roots,
             authorities,
             resource: resource.to_owned(),
+            query_seal: None,
         }
+    }
+
+    /// Seals the queries of URLs with `seal`. Without it, only sealed queries are preserved.
+    #[must_use]
+    pub fn with_query_seal(self, seal: QuerySeal) -> Self {
+        Self { query_seal: Some(seal), ..self }
+    }
+
+    /// Returns the map for a response to another resource of the same archive.
+    #[must_use]
+    pub(crate) fn for_resource(&self, resource: &str) -> Self {
+        Self { resource: resource.to_owned(), ..self.clone() }
     }
 
     /// Returns the public URL of the archive.
@@ -69,6 +86,23 @@ impl UrlMap {
 
     /// Rewrites the value of an element or header that is a URL.
     pub fn rewrite(&self, url: &str) -> UrlRewrite {
+        let Some((without_query, query)) = url.split_once('?') else {
+            return self.rewrite_without_query(url);
+        };
+        let rewritten = match self.rewrite_without_query(without_query) {
+            UrlRewrite::Rewritten(rewritten) => rewritten,
+            // The query would be one of the gateway.
+            UrlRewrite::Unchanged | UrlRewrite::Dropped => return UrlRewrite::Dropped,
+        };
+        let path = rewritten.strip_prefix(&self.public).unwrap_or_default().trim_start_matches('/');
+        let query = match &self.query_seal {
+            Some(seal) => seal.seal(path, query),
+            None => query.starts_with(SEALED_QUERY).then(|| query.to_owned()),
+        };
+        query.map_or(UrlRewrite::Dropped, |query| UrlRewrite::Rewritten(format!("{rewritten}?{query}")))
+    }
+
+    fn rewrite_without_query(&self, url: &str) -> UrlRewrite {
         if let Some(rest) = self.strip_root(url) {
             return UrlRewrite::Rewritten(format!("{}{rest}", self.public));
         }
@@ -111,13 +145,13 @@ impl UrlMap {
     }
 
     /// Returns the length of the root that `text` begins with, if it is sufficient to replace the root because the text contains
-    /// no escapes of JSON or XML.
+    /// no query and no escapes of JSON or XML.
     pub(crate) fn root_len(&self, text: &[u8]) -> Option<usize> {
         let root = self.roots.iter().find(|root| text.starts_with(root.as_bytes()))?;
         let rest = text.get(root.len()..)?;
         let is_unescaped = self.is_public_unescaped
             && matches!(rest.first(), None | Some(b'/'))
-            && memchr::memchr2(b'\\', b'&', rest).is_none()
+            && memchr::memchr3(b'\\', b'&', b'?', rest).is_none()
             && self.two_slashes.find(rest).is_none();
         is_unescaped.then_some(root.len())
     }
@@ -254,6 +288,28 @@ mod tests {
                 gateway_url(path)
             };
             assert_eq!(url_map().rewrite(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_query_of_a_url_is_sealed() {
+        let key = std::sync::Arc::new(crate::http::sealing::SealingKey::derive(b"s").unwrap());
+        let seal = QuerySeal::new(key, crate::archive_id::ArchiveId::parse("main").unwrap());
+        let url_map = url_map().with_query_seal(seal.clone());
+        for url in [
+            "http://10.0.0.7:8042/dicom-web/studies/1.2/bulkdata/1?sig=abc&url=http://x/studies/9",
+            "https://inner/studies/1.2/bulkdata/1?sig=abc&url=http://x/studies/9",
+            "/dicom-web/studies/1.2/bulkdata/1?sig=abc&url=http://x/studies/9",
+        ] {
+            let UrlRewrite::Rewritten(rewritten) = url_map.rewrite(url) else { panic!("{url}") };
+            let prefix = "https://gw.example/x/dicom-web/main/studies/1.2/bulkdata/1?sealed=";
+            let sealed = rewritten.strip_prefix(prefix).unwrap();
+            let query = seal.open("studies/1.2/bulkdata/1", sealed);
+            assert_eq!(query.unwrap().expose(), "sig=abc&url=http://x/studies/9");
+        }
+        for url in ["?sig=abc", "frame-1.bin?sig=abc", "http://evil/x?sig=abc", "http://evil/x?/studies/1.2"]
+        {
+            assert_eq!(url_map.rewrite(url), UrlRewrite::Dropped, "{url}");
         }
     }
 

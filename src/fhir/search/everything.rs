@@ -40,7 +40,7 @@ pub(in crate::fhir) async fn read_everything(
         ignored: &parsed.ignored,
         ..InterpretedParameters::from(&search)
     };
-    let mut pages = Pages::new(&context.cursors, request, &format!("Patient/{id}/$everything"), parameters);
+    let mut pages = Pages::new(&context.link_key, request, &format!("Patient/{id}/$everything"), parameters);
     let mut matches = vec![SearchMatch::Patient(Box::new(patient))];
     if parsed.is_requested(ResourceType::ImagingStudy) || parsed.is_requested(ResourceType::Endpoint) {
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;

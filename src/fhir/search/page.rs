@@ -7,15 +7,15 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry, Searchset};
-use crate::http::cursor::CursorKey;
 use crate::http::query;
+use crate::http::sealing::SealingKey;
 use fhir_r4::search::{ResultParameters, Search, Searched, Total};
 use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 
 /// The pages of one search.
 pub(in crate::fhir) struct Pages<'a> {
     /// The key that seals cursors.
-    key: &'a CursorKey,
+    key: &'a SealingKey,
     /// The URL of the search, such as `[base]/ImagingStudy`.
     url: String,
     /// The path of the search below the base URL, such as `ImagingStudy`.
@@ -65,7 +65,7 @@ impl<'a, R: Searched> From<&'a Search<R>> for InterpretedParameters<'a> {
 impl<'a> Pages<'a> {
     /// Creates the pages of a search at `path` below the base URL.
     pub(in crate::fhir) fn new(
-        key: &'a CursorKey,
+        key: &'a SealingKey,
         request: &FhirRequest<'_>,
         path: &str,
         search: impl Into<InterpretedParameters<'a>>,

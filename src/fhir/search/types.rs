@@ -37,7 +37,7 @@ pub(in crate::fhir) async fn search_types(
     };
     let search = TypeSearches::parse(context, request, patient.is_some())?;
     let path = compartment::search_path(patient, if patient.is_some() { "*" } else { "" });
-    let mut pages = Pages::new(&context.cursors, request, &path, search.parameters()?);
+    let mut pages = Pages::new(&context.link_key, request, &path, search.parameters()?);
     let matches = search.find_matches(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.parameters()?.result;
     let order = search.order();

@@ -73,6 +73,30 @@ impl PathSegment {
     }
 }
 
+/// The query of a URL that the archive wrote into its metadata, such as a signature. It is a secret of the archive, so it is not
+/// printed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ArchiveQuery(String);
+
+impl ArchiveQuery {
+    /// Parses `text`, which follows the question mark of the URL; `None` if it is not the query of a URL (RFC 3986 3.4).
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+        (!text.is_empty() && text.bytes().all(is_legal)).then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the text of the query.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ArchiveQuery {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ArchiveQuery")
+    }
+}
+
 /// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard and the bounds of
 /// `dicom_render`, which also apply to archives: several allocate memory for any requested size.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -136,32 +160,43 @@ impl Rendering {
 pub struct Retrieval {
     objects: DicomResource,
     aspect: Aspect,
+    archive_query: Option<ArchiveQuery>,
 }
 
 impl Retrieval {
+    fn new(objects: DicomResource, aspect: Aspect) -> Self {
+        Self { objects, aspect, archive_query: None }
+    }
+
+    /// Adds the query that the archive wrote into the URL of the resource.
+    #[must_use]
+    pub fn with_archive_query(self, query: Option<ArchiveQuery>) -> Self {
+        Self { archive_query: query, ..self }
+    }
+
     /// Creates a retrieval of the objects themselves, or of the pixel data of frames.
     pub fn whole(objects: DicomResource) -> Self {
-        Self { objects, aspect: Aspect::Whole }
+        Self::new(objects, Aspect::Whole)
     }
 
     /// Creates a retrieval of the metadata of `objects`.
     pub fn metadata(objects: DicomResource) -> Self {
-        Self { objects, aspect: Aspect::Metadata }
+        Self::new(objects, Aspect::Metadata)
     }
 
     /// Creates a retrieval of rendered images or documents.
     pub fn rendered(objects: DicomResource, rendering: Rendering) -> Self {
-        Self { objects, aspect: Aspect::Rendered(rendering) }
+        Self::new(objects, Aspect::Rendered(rendering))
     }
 
     /// Creates a retrieval of a representative small image.
     pub fn thumbnail(objects: DicomResource, rendering: Rendering) -> Self {
-        Self { objects, aspect: Aspect::Thumbnail(rendering) }
+        Self::new(objects, Aspect::Thumbnail(rendering))
     }
 
     /// Creates a retrieval of bulk data at the path that the archive assigned.
     pub fn bulkdata(objects: DicomResource, path: Vec<PathSegment>) -> Self {
-        Self { objects, aspect: Aspect::Bulkdata(path) }
+        Self::new(objects, Aspect::Bulkdata(path))
     }
 
     /// Returns the objects that are retrieved.
@@ -204,7 +239,9 @@ impl Retrieval {
             Aspect::Rendered(rendering) | Aspect::Thumbnail(rendering) => rendering.parameters.as_slice(),
             Aspect::Whole | Aspect::Metadata | Aspect::Bulkdata(_) => &[],
         };
-        parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+        let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}"));
+        let archive_query = self.archive_query.iter().map(|query| query.expose().to_owned());
+        parameters.chain(archive_query).collect::<Vec<_>>().join("&")
     }
 }
 
@@ -273,6 +310,17 @@ mod tests {
             assert_eq!(Rendering::default().with(name, value), None, "{name}={value}");
         }
         assert_eq!(Rendering::default().with("quality", "5").unwrap().with("quality", "6"), None);
+    }
+
+    #[test]
+    fn the_query_of_an_archive_follows_its_path_and_is_not_printed() {
+        let query = ArchiveQuery::parse("sig=a%2Fb&expires=5").unwrap();
+        assert_eq!(format!("{query:?}"), "ArchiveQuery");
+        let retrieval = Retrieval::whole(instance()).with_archive_query(Some(query));
+        assert_eq!(retrieval.query_string(), "sig=a%2Fb&expires=5");
+        for bad in ["", "a b", "a#b", "a\"b", "ä", "a\r\nb"] {
+            assert_eq!(ArchiveQuery::parse(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

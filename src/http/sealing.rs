@@ -1,8 +1,8 @@
-//! The cursor of a search page, sealed for use in a link.
+//! Seals values for links: the cursors of search pages, and the queries of an archive's URLs.
 //!
 //! A cursor contains the whole state that is needed to continue a search, so any gateway with the same archives and the same key
-//! can continue a search of another gateway. Cursors are sealed with authenticated encryption: clients can neither read nor
-//! change them, nor use them in another search.
+//! can continue a search of another gateway. Values are sealed with authenticated encryption: clients can neither read nor
+//! change them, nor use them in another search or URL.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
@@ -11,18 +11,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The version of the sealed format; a cursor of another version is rejected.
+/// The version of the sealed format; a value of another version is rejected.
 const VERSION: u8 = 2;
 
-/// Maximum length of a cursor in characters. A cursor with a full list of previous pages has about 1,000 characters.
+/// Maximum length of a sealed value in characters. A cursor with a full list of previous pages has about 1,000 characters.
 const MAX_LEN: usize = 8 * 1024;
 
-/// The key that seals and opens cursors.
-pub struct CursorKey(LessSafeKey);
+/// The key that seals and opens values.
+pub struct SealingKey(LessSafeKey);
 
-impl std::fmt::Debug for CursorKey {
+impl std::fmt::Debug for SealingKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("CursorKey")
+        formatter.write_str("SealingKey")
     }
 }
 
@@ -32,9 +32,9 @@ impl std::fmt::Debug for CursorKey {
 pub struct NoKey;
 
 #[derive(Serialize, Deserialize)]
-struct Sealed<P>(u8, P);
+struct Sealed<V>(u8, V);
 
-impl CursorKey {
+impl SealingKey {
     /// Derives the key from a secret. Gateways with the same secret have the same key.
     pub fn derive(secret: &[u8]) -> Result<Self, NoKey> {
         let mut digest = Sha256::new();
@@ -51,30 +51,30 @@ impl CursorKey {
         Self::derive(&secret)
     }
 
-    /// Seals `position` in the search `query` for a link. Equal positions have equal cursors, so that the same page has the same
-    /// bytes; the cipher allows a constant nonce (RFC 8452 9). For a position of more than 6 kilobytes of JSON the result is
-    /// empty, which [`open`](Self::open) rejects.
-    pub fn seal<P: Serialize>(&self, query: &str, position: &P) -> String {
-        let mut text = serde_json::to_vec(&Sealed(VERSION, position)).unwrap_or_default();
+    /// Seals `value` for a link. Only [`open`](Self::open) with the same `context`, such as the query of the search, returns it. Equal
+    /// values are sealed equally, so that the same page has the same bytes; the cipher allows a constant nonce (RFC 8452 9). For a
+    /// value of more than 6 kilobytes of JSON the result is empty, which `open` rejects.
+    pub fn seal<V: Serialize>(&self, context: &str, value: &V) -> String {
+        let mut text = serde_json::to_vec(&Sealed(VERSION, value)).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
-        if self.0.seal_in_place_append_tag(nonce, Aad::from(query.as_bytes()), &mut text).is_err() {
-            // Only texts of gigabytes cannot be sealed. An empty cursor is returned instead of an unsealed one.
+        if self.0.seal_in_place_append_tag(nonce, Aad::from(context.as_bytes()), &mut text).is_err() {
+            // Only texts of gigabytes cannot be sealed. An empty text is returned instead of an unsealed one.
             text.clear();
         }
-        let cursor = URL_SAFE_NO_PAD.encode(text);
-        if cursor.len() > MAX_LEN { String::new() } else { cursor }
+        let sealed = URL_SAFE_NO_PAD.encode(text);
+        if sealed.len() > MAX_LEN { String::new() } else { sealed }
     }
 
-    /// Opens a cursor that [`seal`](Self::seal) created for the same search; `None` for any other text.
-    pub fn open<P: DeserializeOwned>(&self, query: &str, text: &str) -> Option<P> {
+    /// Opens a text that [`seal`](Self::seal) created with the same `context`; `None` for any other text.
+    pub fn open<V: DeserializeOwned>(&self, context: &str, text: &str) -> Option<V> {
         if text.len() > MAX_LEN {
             return None;
         }
         let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
-        let json = self.0.open_in_place(nonce, Aad::from(query.as_bytes()), &mut sealed).ok()?;
-        let Sealed(version, position) = serde_json::from_slice(json).ok()?;
-        (version == VERSION).then_some(position)
+        let json = self.0.open_in_place(nonce, Aad::from(context.as_bytes()), &mut sealed).ok()?;
+        let Sealed(version, value) = serde_json::from_slice(json).ok()?;
+        (version == VERSION).then_some(value)
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn key(secret: &str) -> CursorKey {
-        CursorKey::derive(secret.as_bytes()).unwrap()
+    fn key(secret: &str) -> SealingKey {
+        SealingKey::derive(secret.as_bytes()).unwrap()
     }
 
     #[test]
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_does_not_reveal_its_position_and_is_valid_only_for_its_search() {
+    fn a_sealed_value_is_not_readable_and_is_valid_only_in_its_context() {
         let cursor = key("s").seal("patient=a", &"1.2.3");
         let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         assert!(!bytes.windows(5).any(|window| window == b"1.2.3"));
         assert_eq!(key("s").open::<String>("patient=b", &cursor), None);
         assert_eq!(key("t").open::<String>("patient=a", &cursor), None);
-        assert_eq!(CursorKey::random().unwrap().open::<String>("patient=a", &cursor), None);
+        assert_eq!(SealingKey::random().unwrap().open::<String>("patient=a", &cursor), None);
     }
 
     #[test]
