@@ -42,6 +42,7 @@ pub mod fhir;
 pub mod fingerprint;
 pub mod http;
 pub mod mapping;
+pub mod request_priority;
 pub mod routes;
 pub mod service;
 pub mod store;

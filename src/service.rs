@@ -22,6 +22,7 @@ use crate::http::accepted_hosts::AcceptedHosts;
 use crate::http::cors::Cors;
 use crate::http::forwarded::{PublicBase, PublicUrl};
 use crate::http::query::{self, QueryStringError};
+use crate::request_priority::RequestPriority;
 use crate::routes::{Dialect, Interaction, NoRoute, Route};
 use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 use crate::upstream::ArchiveId;
@@ -217,7 +218,8 @@ impl Service {
             });
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base };
-        Ok(fhir::handle(&self.fhir, interaction, &request, access).await)
+        let context = self.fhir.with_priority(&RequestPriority::of_new_request());
+        Ok(fhir::handle(&context, interaction, &request, access).await)
     }
 
     async fn handle_batch(
@@ -234,7 +236,8 @@ impl Service {
         headers.remove(header::IF_NONE_MATCH);
         headers.remove(header::IF_MODIFIED_SINCE);
         let request = FhirRequest { headers: &headers, pairs, public_base };
-        Ok(fhir::handle_batch(&self.fhir, &bundle, &request, access).await)
+        let context = self.fhir.with_priority(&RequestPriority::of_new_request());
+        Ok(fhir::handle_batch(&context, &bundle, &request, access).await)
     }
 
     /// Responds to a DICOMweb request. There is no deadline for the whole request, because a large study takes a long time;
@@ -248,8 +251,9 @@ impl Service {
         public_base: PublicBase,
         parts: &Parts,
     ) -> Result<Response<Body>, Failure> {
+        let federation = self.federation.with_priority(&RequestPriority::of_new_request());
         let archive = match &archive {
-            Some(id) => Some(self.federation.archive(id).ok_or_else(Failure::unknown_archive)?),
+            Some(id) => Some(federation.archive(id).ok_or_else(Failure::unknown_archive)?),
             None => None,
         };
         let target = &target.map_err(|error| Failure::from(&DicomwebError::from(error)))?;
@@ -258,9 +262,9 @@ impl Service {
         let response = match archive {
             Some(archive) => {
                 let root = format!("{public_base}/dicom-web/{}", archive.id());
-                self.federation.respond_for_archive(archive, access, &root, request).await
+                federation.respond_for_archive(archive, access, &root, request).await
             }
-            None => self.federation.respond(access, &format!("{public_base}/dicom-web"), request).await,
+            None => federation.respond(access, &format!("{public_base}/dicom-web"), request).await,
         };
         response.map_err(|error| Failure::from(&error))
     }

@@ -44,6 +44,7 @@ use crate::change_log::ChangeLog;
 use crate::clock::SharedClock;
 use crate::fingerprint::Fingerprint;
 use crate::mapping::MappingContext;
+use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::StudyUid;
@@ -74,6 +75,13 @@ pub struct ArchiveSource {
     pub rules_seen_at: Timestamp,
 }
 
+impl ArchiveSource {
+    /// Returns the same source, whose calls have this priority.
+    fn with_priority(&self, priority: &RequestPriority) -> Self {
+        Self { archive: self.archive.with_priority(priority), ..self.clone() }
+    }
+}
+
 /// The limits of one search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
@@ -99,6 +107,8 @@ type LoadResult = Result<Arc<AssembledStudy>, StudiesError>;
 #[derive(Debug, Clone)]
 pub struct Studies {
     sources: Arc<[ArchiveSource]>,
+    /// The priority of the calls to the archives.
+    priority: RequestPriority,
     cache: Cache,
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String), ScanResult>>,
@@ -120,6 +130,7 @@ impl Studies {
     ) -> Self {
         Self {
             sources: sources.into(),
+            priority: RequestPriority::of_new_request(),
             cache,
             change_log,
             scans: Arc::default(),
@@ -128,6 +139,13 @@ impl Studies {
             clock,
             metrics,
         }
+    }
+
+    /// Returns the same studies, for a client request with this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: &RequestPriority) -> Self {
+        let sources = self.sources.iter().map(|source| source.with_priority(priority)).collect();
+        Self { sources, priority: priority.clone(), ..self.clone() }
     }
 
     /// Returns the archives, in the order of the configuration.

@@ -21,6 +21,8 @@ fn settings_for(url: &str) -> Settings {
         credentials: Credentials::None,
         timeout: Duration::from_mins(5),
         max_concurrency: 4,
+        max_queue: 64,
+        queue_timeout: Duration::from_secs(10),
         stream_buffer: 256 * 1024,
         allow_link_local: false,
         ca: None,

@@ -15,6 +15,7 @@ mod merged_studies;
 mod narrative;
 mod operations;
 mod oracle;
+mod overload;
 mod paging;
 mod paths;
 mod read;

@@ -8,15 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::request_priority::{RequestPriority, SharedWorkWaiter};
+
 /// The error for a load that ended without a result, because its task panicked or the program is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the work shared with other requests ended without a result")]
 pub struct Interrupted;
 
 /// Loads in flight, by key. A load runs in a separate task, so that it continues when the request that started it is canceled.
-/// Every request that waits receives the result, which is not stored.
+/// Every request that waits receives the result, which is not stored. The priority of a load is that of the requests that wait.
 pub struct SingleFlight<K, V> {
-    flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
+    flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
+}
+
+/// A load in flight.
+struct Flight<V> {
+    receiver: watch::Receiver<Option<V>>,
+    priority: RequestPriority,
 }
 
 impl<K, V> Default for SingleFlight<K, V> {
@@ -37,37 +45,53 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Waits for the result of the load for `key` that is in flight, or starts `load` if there is none.
-    pub async fn run<F>(&self, key: K, load: impl FnOnce() -> F) -> Result<V, Interrupted>
+    /// Waits for the result of the load for `key` that is in flight, or starts `load` if there is none. `request` is the priority
+    /// of the request that waits; `load` receives the priority of the load.
+    pub async fn run<F>(
+        &self,
+        key: K,
+        request: &RequestPriority,
+        load: impl FnOnce(RequestPriority) -> F,
+    ) -> Result<V, Interrupted>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut flight = self.join_or_start(key, load);
+        let (mut flight, _waiter) = self.join_or_start(key, request, load);
         match flight.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().ok_or(Interrupted),
             Err(_) => Err(Interrupted),
         }
     }
 
-    fn join_or_start<F>(&self, key: K, load: impl FnOnce() -> F) -> watch::Receiver<Option<V>>
+    fn join_or_start<F>(
+        &self,
+        key: K,
+        request: &RequestPriority,
+        load: impl FnOnce(RequestPriority) -> F,
+    ) -> (watch::Receiver<Option<V>>, SharedWorkWaiter)
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(key) {
-            Entry::Occupied(flight) => flight.get().clone(),
+            Entry::Occupied(flight) => {
+                let Flight { receiver, priority } = flight.get();
+                (receiver.clone(), priority.wait_as(request))
+            }
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
                 let landing = Landing { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
-                entry.insert(receiver.clone());
-                let load = load();
+                let priority = RequestPriority::of_shared_work();
+                let waiter = priority.wait_as(request);
+                entry.insert(Flight { receiver: receiver.clone(), priority: priority.clone() });
+                let load = load(priority);
                 tokio::spawn(async move {
                     let outcome = load.await;
                     // The key is removed first, so that later requests start a new load.
                     drop(landing);
                     sender.send_replace(Some(outcome));
                 });
-                receiver
+                (receiver, waiter)
             }
         }
     }
@@ -76,7 +100,7 @@ where
 /// Removes the key when the task ends, even if it panics.
 struct Landing<K: Eq + Hash, V> {
     key: K,
-    flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
+    flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
 }
 
 impl<K: Eq + Hash, V> Drop for Landing<K, V> {
@@ -88,6 +112,7 @@ impl<K: Eq + Hash, V> Drop for Landing<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::{Notify, oneshot};
 
@@ -99,11 +124,11 @@ mod tests {
         for _ in 0..100 {
             let (flights, loads, gate) = (Arc::clone(&flights), Arc::clone(&loads), Arc::clone(&gate));
             requests.push(tokio::spawn(async move {
-                let load = || async move {
+                let load = |_| async move {
                     gate.notified().await;
                     loads.fetch_add(1, Ordering::SeqCst) + 1
                 };
-                flights.run(1, load).await
+                flights.run(1, &RequestPriority::of_new_request(), load).await
             }));
         }
         // In this runtime a yield runs every task until it waits: first the requests, then the load.
@@ -126,19 +151,21 @@ mod tests {
         let first = {
             let flights = Arc::clone(&flights);
             tokio::spawn(async move {
-                let load = || async move {
+                let load = |_| async move {
                     let _ = gate.await;
                     let _ = ended.send(());
                     7
                 };
-                flights.run(1, load).await
+                flights.run(1, &RequestPriority::of_new_request(), load).await
             })
         };
         while flights.flights.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         first.abort();
-        let second = flights.run(1, || async { unreachable!("the first load is still in flight") });
+        let request = RequestPriority::of_new_request();
+        let second =
+            flights.run(1, &request, |_| async { unreachable!("the first load is still in flight") });
         open.send(()).unwrap();
         assert_eq!(second.await, Ok(7));
         end.await.unwrap();
@@ -147,7 +174,30 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_load_is_an_error_for_the_waiting_requests_and_is_not_cached() {
         let flights = SingleFlight::<u8, u8>::default();
-        assert_eq!(flights.run(1, || async { panic!("a load that fails") }).await, Err(Interrupted));
-        assert_eq!(flights.run(1, || async { 2 }).await, Ok(2));
+        let request = RequestPriority::of_new_request();
+        let failing = flights.run(1, &request, |_| async { panic!("a load that fails") });
+        assert_eq!(failing.await, Err(Interrupted));
+        assert_eq!(flights.run(1, &request, |_| async { 2 }).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_load_has_the_priority_of_the_oldest_request_that_waits() {
+        let flights = SingleFlight::<u8, u8>::default();
+        let (older, newer) = (RequestPriority::of_new_request(), RequestPriority::of_new_request());
+        let (sender, receiver) = oneshot::channel();
+        let mut first = Box::pin(flights.run(1, &newer, |priority| async move {
+            sender.send(priority).unwrap();
+            std::future::pending().await
+        }));
+        assert!((&mut first).now_or_never().is_none());
+        let load = receiver.await.unwrap();
+        assert_eq!(load.arrival(), newer.arrival());
+        let mut second = Box::pin(flights.run(1, &older, |_| async { unreachable!("a load is in flight") }));
+        assert!((&mut second).now_or_never().is_none());
+        assert_eq!(load.arrival(), older.arrival());
+        drop(second);
+        assert_eq!(load.arrival(), newer.arrival());
+        drop(first);
+        assert_eq!(load.arrival(), None, "every request has left");
     }
 }

@@ -26,6 +26,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// other work.
 const MAX_CONCURRENCY: usize = 8;
 
+/// The default of `max_queue`: a few seconds of work for an archive that processes eight searches at once.
+const MAX_QUEUE: usize = 64;
+
+/// The default of `queue_timeout`. Most users repeat a request that takes longer, which would add to the load.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The default of `stream_buffer`. A larger buffer is not faster; half of it is 20 % slower.
 const STREAM_BUFFER: usize = 400 * 1024;
 
@@ -75,6 +81,8 @@ impl ArchiveConfig {
         let accession_system = section.take("accession_system", identifier_system).map(|set| set.value);
         let timeout = section.take_or("timeout", duration, TIMEOUT);
         let max_concurrency = section.take_or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
+        let max_queue = section.take_or("max_queue", count(1, 65536), MAX_QUEUE);
+        let queue_timeout = section.take_or("queue_timeout", duration, QUEUE_TIMEOUT);
         let stream_buffer = section.take_or("stream_buffer", buffer_size, STREAM_BUFFER);
         let credentials = section.read_table("auth", credentials::read);
         let ca = section.read_table("tls", |section| Some(read_ca(section)));
@@ -90,6 +98,8 @@ impl ArchiveConfig {
                 credentials: credentials?,
                 timeout,
                 max_concurrency,
+                max_queue,
+                queue_timeout,
                 stream_buffer,
                 allow_link_local,
                 ca: ca?,

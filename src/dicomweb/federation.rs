@@ -7,6 +7,8 @@
 
 mod study_locator;
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use study_locator::{StudyLocation, StudyLocator};
@@ -27,14 +29,17 @@ use crate::cache::Cache;
 use crate::http::negotiation::MediaRange;
 use crate::http::query::decode;
 use crate::http::streaming_compression::compress;
+use crate::request_priority::RequestPriority;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
 use dicom_model::{SeriesUid, StudyUid};
 use http_messages::body::{self, Body};
 
 /// All configured archives, and the locations of studies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Federation {
     archives: Vec<Archive>,
+    /// The priority of the calls to the archives.
+    priority: RequestPriority,
     context: DicomwebContext,
     locator: StudyLocator,
 }
@@ -42,7 +47,15 @@ pub struct Federation {
 impl Federation {
     /// Creates a federation of `archives`, in the order of the configuration. The locations of studies are cached in `cache`.
     pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache) -> Self {
-        Self { archives, context, locator: StudyLocator::new(cache) }
+        let priority = RequestPriority::of_new_request();
+        Self { archives, priority, context, locator: StudyLocator::new(cache) }
+    }
+
+    /// Returns the same federation, for a client request with this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: &RequestPriority) -> Self {
+        let archives = self.archives.iter().map(|archive| archive.with_priority(priority)).collect();
+        Self { archives, priority: priority.clone(), ..self.clone() }
     }
 
     /// Returns the archive with `id`.
@@ -128,15 +141,24 @@ impl Federation {
         if matches!(request.target, Target::Resource(_)) {
             retrieval_query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
-        let location = self.locator.locate(study, series_of(resource), &self.archives, &self.context).await?;
+        let location = self.locate(study, resource).await?;
         match self.respond_from(&location, public_url, request, resource).await {
             Err(error) if error.is_not_found() && self.locator.forget(study, &location) => {
-                let location =
-                    self.locator.locate(study, series_of(resource), &self.archives, &self.context).await?;
+                let location = self.locate(study, resource).await?;
                 self.respond_from(&location, public_url, request, resource).await
             }
             response => response,
         }
+    }
+
+    /// Locates `study`, in which the series of `resource` must be.
+    async fn locate(
+        &self,
+        study: &StudyUid,
+        resource: &Resource,
+    ) -> Result<Arc<StudyLocation>, DicomwebError> {
+        let Self { archives, priority, context, locator } = self;
+        locator.locate(study, series_of(resource), archives, priority, context).await
     }
 
     /// Responds from the archives of `location` to a request for a resource of its study.

@@ -8,23 +8,32 @@ use crate::clock::SharedClock;
 use crate::config;
 use crate::http::sealing::SealingKey;
 use crate::mapping::Guide;
+use crate::request_priority::RequestPriority;
 use crate::studies::Studies;
 
 /// The dependencies of the FHIR handlers, built once at startup.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FhirContext {
     /// The studies of all archives.
     pub studies: Studies,
     /// The implementation guides that resources conform to in addition to R4.
-    pub guides: BTreeSet<Guide>,
+    pub guides: Arc<BTreeSet<Guide>>,
     /// Whether web pages of other origins may read responses (CORS).
     pub cors: bool,
     /// The limits of a search.
-    pub limits: config::SearchConfig,
+    pub limits: Arc<config::SearchConfig>,
     /// The key that seals page links.
     pub link_key: Arc<SealingKey>,
     /// Maximum time from a request to its response.
     pub request_timeout: Duration,
     /// The clock that responses are dated by.
     pub clock: SharedClock,
+}
+
+impl FhirContext {
+    /// Returns the same dependencies, for a client request with this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: &RequestPriority) -> Self {
+        Self { studies: self.studies.with_priority(priority), ..self.clone() }
+    }
 }

@@ -20,6 +20,7 @@ use crate::cache::{CacheEntry, CacheKey};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
+use crate::request_priority::RequestPriority;
 use crate::telemetry::CacheOutcome;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
@@ -271,7 +272,8 @@ impl Studies {
         let (cache, change_log) = (self.cache.clone(), self.change_log.clone());
         let flight = (study.uid().clone(), representation.clone(), fingerprint);
         let limits = self.limits;
-        let load = || async move {
+        let load = |priority: RequestPriority| async move {
+            let copies = copies.into_iter().map(|copy| copy.with_priority(&priority)).collect();
             let confirmed_at = cache.elapsed();
             let serialization = fetch_and_serialize(copies, &representation, limits.detail);
             let timeout = limits.load_timeout;
@@ -300,7 +302,7 @@ impl Studies {
             }
             Ok(entry)
         };
-        self.loads.run(flight, load).await?
+        self.loads.run(flight, &self.priority, load).await?
     }
 }
 

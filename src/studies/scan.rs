@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Freshness, ScanResult, Studies, StudiesError};
 use crate::cache::{Cache, CacheEntry, CacheKey};
+use crate::request_priority::RequestPriority;
 use crate::upstream::{Archive, ArchiveId, PageEnd, Pager, QidoQuery, RowIdentity};
 use dicom_model::Attributes;
 
@@ -59,7 +60,8 @@ impl Studies {
         let (cache, archive) = (self.cache.clone(), archive.clone());
         let limits = ListLimits { max_rows: self.limits.max_scan, max_bytes: self.limits.detail.max_bytes };
         let timeout = self.limits.load_timeout;
-        let load = || async move {
+        let load = |priority: RequestPriority| async move {
+            let archive = archive.with_priority(&priority);
             let requested_at = cache.elapsed();
             let reading = tokio::time::timeout(timeout, read_list(&archive, &query, limits));
             let list = reading.await.map_err(|_| StudiesError::LoadTimeout(timeout))??;
@@ -76,8 +78,8 @@ impl Studies {
             Ok(rows)
         };
         match freshness {
-            Freshness::Cached | Freshness::Reload => self.scans.run(flight, load).await?,
-            Freshness::Bypass => load().await,
+            Freshness::Cached | Freshness::Reload => self.scans.run(flight, &self.priority, load).await?,
+            Freshness::Bypass => load(self.priority.clone()).await,
         }
     }
 }

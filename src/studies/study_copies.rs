@@ -12,6 +12,7 @@ use super::fetch::{StudyRecord, StudySeries};
 use super::row::StudyRow;
 use super::{ArchiveSource, Depth, DetailLimits, StudiesError, fetch};
 use crate::mapping::{self, MappingContext};
+use crate::request_priority::RequestPriority;
 use dicom_model::tags;
 use fhir_r4::types::ImagingStudy;
 
@@ -24,6 +25,13 @@ pub(super) struct StudyCopy {
     pub(super) row: StudyRow,
     /// The series, if they are already known.
     pub(super) series: Option<StudySeries>,
+}
+
+impl StudyCopy {
+    /// Returns the same copy, whose calls have this priority.
+    pub(super) fn with_priority(self, priority: &RequestPriority) -> Self {
+        Self { source: self.source.with_priority(priority), ..self }
+    }
 }
 
 /// Returns how deep a study in `archive_count` archives must be read for a resource of this depth.

@@ -4,28 +4,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
-use tokio::sync::Semaphore;
-
+use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
 use super::circuit_breaker::{CircuitBreaker, CircuitChange};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
 use super::transport::{BodyUse, IncomingBody, OutgoingRequest, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
+use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
-
-/// How long a call waits for a permit before the archive is reported as busy.
-const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// Maximum number of concurrent retrievals, as a multiple of that of searches: a viewer loads frames in parallel, and a
 /// retrieval costs the archive less than a search.
 const RETRIEVALS_PER_SEARCH: usize = 8;
 
-/// A handle to one archive. Clones share its connections and permits.
+/// A handle to one archive, for the calls of one client request. Clones share its connections and permits.
 #[derive(Debug, Clone)]
 pub struct Archive {
     inner: Arc<ArchiveState>,
+    priority: RequestPriority,
 }
 
 #[derive(Debug)]
@@ -33,42 +31,47 @@ struct ArchiveState {
     settings: Settings,
     transport: Transport,
     credentials: Option<(HeaderName, HeaderValue)>,
-    searches: ClassLimits,
-    metadata: ClassLimits,
-    retrievals: ClassLimits,
+    queue: CallQueue,
+    search_breaker: CircuitBreaker,
+    metadata_breaker: CircuitBreaker,
+    retrieval_breaker: CircuitBreaker,
     metrics: Metrics,
 }
 
-/// Limits shared by all calls of one class.
-#[derive(Debug)]
-struct ClassLimits {
-    permits: Arc<Semaphore>,
-    breaker: CircuitBreaker,
-}
-
 impl Archive {
-    /// Creates a client for the archive, without sending a request.
+    /// Creates a client for the archive, without sending a request. The calls of this handle count as those of one request.
     pub fn new(settings: Settings, metrics: Metrics) -> Result<Self, SettingsError> {
         let credentials = settings.credentials.header();
         if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
             return Err(SettingsError::Credentials(settings.id));
         }
         let clock: SharedClock = Arc::new(SystemClock::default());
-        let limits = |max_calls: usize| ClassLimits {
-            permits: Arc::new(Semaphore::new(max_calls.clamp(1, Semaphore::MAX_PERMITS))),
-            breaker: CircuitBreaker::new(Arc::clone(&clock)),
+        let breaker = || CircuitBreaker::new(Arc::clone(&clock));
+        let limits =
+            ClassLimits { max_calls: settings.max_concurrency.max(1), max_waiting: settings.max_queue };
+        let retrieval_limits = ClassLimits {
+            max_calls: limits.max_calls.saturating_mul(RETRIEVALS_PER_SEARCH),
+            max_waiting: limits.max_waiting.saturating_mul(RETRIEVALS_PER_SEARCH),
         };
         Ok(Self {
+            priority: RequestPriority::of_new_request(),
             inner: Arc::new(ArchiveState {
                 transport: Transport::new(&settings)?,
                 credentials,
-                searches: limits(settings.max_concurrency),
-                metadata: limits(settings.max_concurrency),
-                retrievals: limits(settings.max_concurrency.saturating_mul(RETRIEVALS_PER_SEARCH)),
+                queue: CallQueue::new(settings.id.clone(), limits, limits, retrieval_limits),
+                search_breaker: breaker(),
+                metadata_breaker: breaker(),
+                retrieval_breaker: breaker(),
                 settings,
                 metrics,
             }),
         })
+    }
+
+    /// Returns a handle to the same archive, whose calls have this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: &RequestPriority) -> Self {
+        Self { inner: Arc::clone(&self.inner), priority: priority.clone() }
     }
 
     /// Returns the configured id of the archive.
@@ -151,15 +154,19 @@ impl Archive {
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let class = request.class();
-        let limits = match class {
-            RequestClass::Search => &self.inner.searches,
-            RequestClass::Metadata => &self.inner.metadata,
-            RequestClass::Retrieve => &self.inner.retrievals,
+        let breaker = match class {
+            RequestClass::Search => &self.inner.search_breaker,
+            RequestClass::Metadata => &self.inner.metadata_breaker,
+            RequestClass::Retrieve => &self.inner.retrieval_breaker,
         };
-        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&limits.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
+        let permit = self.wait_for_permit(class).await.map_err(|no_permit| {
+            self.error(match no_permit {
+                NoPermit::QueueFull => ArchiveErrorKind::Busy,
+                NoPermit::Abandoned => ArchiveErrorKind::Abandoned,
+            })
+        })?;
         let breaker_permit =
-            limits.breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
+            breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
         let in_flight = self.inner.metrics.upstream_request_started(self.id().as_str(), class.label());
         let response = self.send_with_permit(body_use, request, (permit, in_flight)).await;
         let (cause, change) = match &response {
@@ -174,6 +181,19 @@ impl Archive {
         };
         self.log_circuit_change(change, class, &cause);
         response
+    }
+
+    /// Waits for the permit of a call. A call of a request under way may wait as long as the archive may take to respond, so that
+    /// its earlier calls were not in vain.
+    async fn wait_for_permit(&self, class: RequestClass) -> Result<CallPermit, NoPermit> {
+        let Settings { id, timeout, queue_timeout, .. } = &self.inner.settings;
+        let mut call = self.inner.queue.join(class, &self.priority)?;
+        if let Ok(permit) = tokio::time::timeout(*queue_timeout, call.permit()).await {
+            return permit;
+        }
+        let remaining =
+            if self.priority.has_begun(id) { timeout.saturating_sub(*queue_timeout) } else { Duration::ZERO };
+        tokio::time::timeout(remaining, call.permit()).await.unwrap_or(Err(NoPermit::QueueFull))
     }
 
     fn log_circuit_change(&self, change: Option<CircuitChange>, class: RequestClass, cause: &str) {

@@ -41,9 +41,12 @@ pub enum ArchiveErrorKind {
     /// No response, or no further part of its body, arrived in time.
     #[error("did not respond within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    /// The maximum number of concurrent requests to this archive is in flight.
+    /// As many requests as may wait already wait for this archive, or the request has waited as long as it may.
     #[error("already has as many requests in flight as it may have; try again later")]
     Busy,
+    /// Every client that waited for the result has left, and other requests wait for this archive.
+    #[error("was not called, because no client waits for the result any more")]
+    Abandoned,
     /// The circuit breaker is open: the archive failed several times in a row and is not called for this duration.
     #[error("failed several times in a row; it will be tried again in {} s", whole_seconds(*.0))]
     CircuitOpen(Duration),
@@ -158,6 +161,7 @@ impl ArchiveError {
         match self.kind {
             Kind::Unreachable(_)
             | Kind::Busy
+            | Kind::Abandoned
             | Kind::CircuitOpen(_)
             | Kind::Unavailable { .. }
             | Kind::ListChanged => ErrorClass::Unavailable,
@@ -221,6 +225,7 @@ impl ArchiveError {
             Kind::Disconnected => "disconnected",
             Kind::Timeout(_) => "timeout",
             Kind::Busy => "busy",
+            Kind::Abandoned => "abandoned",
             Kind::CircuitOpen(_) => "resting",
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not_found",

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::call_queue::CallPermit;
 use super::transport::{IncomingBody, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
@@ -26,7 +26,7 @@ pub struct UpstreamResponse {
 }
 
 /// The permit and the metric of a call, which are released when the response has been read or dropped.
-pub(super) type CallPermits = (OwnedSemaphorePermit, InFlight);
+pub(super) type CallPermits = (CallPermit, InFlight);
 
 /// A body that releases the permit of the call when it is dropped.
 #[derive(Debug)]

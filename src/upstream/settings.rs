@@ -29,6 +29,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// Maximum number of concurrent searches and, separately, of metadata reads.
     pub max_concurrency: usize,
+    /// Maximum number of requests that wait for their first search or, separately, metadata read.
+    pub max_queue: usize,
+    /// Maximum time that a request waits for its first call.
+    pub queue_timeout: Duration,
     /// Read buffer per response body, in bytes; up to four times as much is buffered while the client does not read.
     pub stream_buffer: usize,
     /// Whether link-local addresses are allowed, at which cloud metadata services return credentials.

@@ -47,6 +47,11 @@ fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>
             archive.settings.timeout = UNREACHED_TIMEOUT;
         }
     }
+    if !has_key("queue_timeout") {
+        for archive in &mut config.archives {
+            archive.settings.queue_timeout = UNREACHED_TIMEOUT;
+        }
+    }
 }
 
 /// A gateway that runs until this value is dropped.

@@ -82,6 +82,7 @@ type ConditionalResponse = (String, Vec<(String, QueryCondition)>, CannedRespons
 struct Behavior {
     delay: Option<Duration>,
     metadata_barrier: usize,
+    holds_responses: bool,
     abort_after: Option<usize>,
     base_url: Option<String>,
     close_after_each_response: bool,
@@ -150,6 +151,12 @@ impl Pacs {
     /// Responds to metadata requests only after `request_count` requests have been in flight at the same time.
     pub fn with_metadata_barrier(mut self, request_count: usize) -> Self {
         self.behavior.metadata_barrier = request_count;
+        self
+    }
+
+    /// Holds every response until [`RunningPacs::release_responses`].
+    pub fn hold_responses(mut self) -> Self {
+        self.behavior.holds_responses = true;
         self
     }
 
@@ -258,6 +265,8 @@ struct State {
     requests: Vec<ReceivedRequest>,
     open_requests: usize,
     max_open_requests: usize,
+    /// The number of responses that may be sent although they are held.
+    released_responses: usize,
     connections: usize,
 }
 
@@ -275,6 +284,26 @@ impl Shared {
     async fn wait_for_concurrent_requests(&self, request_count: usize) {
         let mut changes = self.state_changes.subscribe();
         while self.state.lock().unwrap().max_open_requests < request_count {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the response to a request may be sent, if responses are held.
+    async fn wait_for_release(&self) {
+        if !self.pacs.behavior.holds_responses {
+            return;
+        }
+        let mut changes = self.state_changes.subscribe();
+        loop {
+            {
+                let mut state = self.state.lock().unwrap();
+                if state.released_responses > 0 {
+                    state.released_responses -= 1;
+                    return;
+                }
+            }
             if changes.changed().await.is_err() {
                 return;
             }
@@ -368,6 +397,16 @@ impl RunningPacs {
     /// Applies `change` to the studies.
     pub fn change(&self, change: Change) {
         self.shared.state.lock().unwrap().apply(change);
+    }
+
+    /// Sends the next `count` of the responses that are held.
+    pub fn release_responses(&self, count: usize) {
+        self.shared.modify(|state| state.released_responses += count);
+    }
+
+    /// Holds the responses again, whatever number of them was released.
+    pub fn hold_responses_again(&self) {
+        self.shared.modify(|state| state.released_responses = 0);
     }
 
     /// Returns all requests that were received until now.

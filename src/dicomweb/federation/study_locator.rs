@@ -17,6 +17,7 @@ use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::patient_comparison::RowPatient;
 use crate::dicomweb::proxy::first_rows::{RowText, read_first_rows};
+use crate::request_priority::RequestPriority;
 use crate::upstream::{Archive, ArchiveId, MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
@@ -129,16 +130,16 @@ impl StudyLocation {
 }
 
 /// Locates studies, and caches their locations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct StudyLocator {
     cache: Cache,
-    flights: SingleFlight<StudyUid, Arc<StudyLocation>>,
+    flights: Arc<SingleFlight<StudyUid, Arc<StudyLocation>>>,
 }
 
 impl StudyLocator {
     /// Creates a locator that caches locations in `cache`.
     pub(super) fn new(cache: Cache) -> Self {
-        Self { cache, flights: SingleFlight::default() }
+        Self { cache, flights: Arc::default() }
     }
 
     /// Locates `study`. A cached location is used only if it contains `series`, because a series may have been added since; if
@@ -148,6 +149,7 @@ impl StudyLocator {
         study: &StudyUid,
         series: Option<&SeriesUid>,
         archives: &[Archive],
+        priority: &RequestPriority,
         context: &DicomwebContext,
     ) -> Result<Arc<StudyLocation>, DicomwebError> {
         if let Some(location) = self.cached(study).filter(|location| location.contains(series)) {
@@ -155,13 +157,17 @@ impl StudyLocator {
         }
         let (uid, archives, searched_at) = (study.clone(), archives.to_vec(), self.cache.elapsed());
         let context = context.clone();
-        let search = || async move {
+        let search = |priority: RequestPriority| async move {
+            let archives: Vec<_> = archives.iter().map(|archive| archive.with_priority(&priority)).collect();
             let mut location = search(&uid, &archives, context.limits.max_scan, searched_at).await;
             location.patient_failure = compare_patients(&location, &uid, &archives, &context).await.err();
             Arc::new(location)
         };
-        let location =
-            self.flights.run(study.clone(), search).await.map_err(|_| DicomwebError::Interrupted)?;
+        let location = self
+            .flights
+            .run(study.clone(), priority, search)
+            .await
+            .map_err(|_| DicomwebError::Interrupted)?;
         if location.is_certain() && !location.copies.is_empty() {
             self.cache.insert(cache_key(study), Arc::clone(&location));
         }

@@ -25,6 +25,8 @@ fn settings(port: u16) -> Settings {
         credentials: Credentials::None,
         timeout: Duration::from_secs(10),
         max_concurrency: 4,
+        max_queue: 4,
+        queue_timeout: Duration::from_secs(10),
         stream_buffer: 64 * 1024,
         allow_link_local: false,
         ca: None,

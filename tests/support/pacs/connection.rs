@@ -24,6 +24,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         if request.target.contains("/metadata") {
             shared.wait_for_concurrent_requests(behavior.metadata_barrier).await;
         }
+        shared.wait_for_release().await;
         let delay = response.delay.or(behavior.delay).unwrap_or_default();
         let is_reusable = wait_while_connected(&mut stream, delay).await
             && send_response(&mut stream, &request, &response).await;

@@ -1,0 +1,156 @@
+//! The priority of work at the archives: whether the client requests that wait for it are under way, and which of them came first.
+//!
+//! Each client request has a priority, which is passed to every call through the handle of the archive. Work that several
+//! requests share has the priority of the oldest of those that still wait for it; work that no request waits for is abandoned.
+//! This module does not decide which call is next (`upstream` does).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::archive_id::ArchiveId;
+
+/// The priority of one client request, or of work that several requests share. Clones are equal.
+#[derive(Debug, Clone)]
+pub struct RequestPriority(Arc<PriorityState>);
+
+#[derive(Debug)]
+struct PriorityState {
+    holder: PriorityHolder,
+    /// The archives at which a call has begun.
+    begun: Mutex<Vec<ArchiveId>>,
+}
+
+#[derive(Debug)]
+enum PriorityHolder {
+    /// A client request, with its number in the order of arrival.
+    Request(u64),
+    /// The requests that wait for shared work.
+    Shared(Mutex<Vec<RequestPriority>>),
+}
+
+/// A request that waits for shared work until this value is dropped.
+#[derive(Debug)]
+pub struct SharedWorkWaiter {
+    work: RequestPriority,
+    request: RequestPriority,
+}
+
+/// The number of the next client request. The numbers only order requests, so all gateways of a process may use them.
+static NEXT_ARRIVAL: AtomicU64 = AtomicU64::new(0);
+
+impl RequestPriority {
+    /// Creates the priority of a client request that arrives now.
+    pub fn of_new_request() -> Self {
+        Self::new(PriorityHolder::Request(NEXT_ARRIVAL.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Creates the priority of work that requests can share. It is abandoned until a request waits for it.
+    pub fn of_shared_work() -> Self {
+        Self::new(PriorityHolder::Shared(Mutex::default()))
+    }
+
+    fn new(holder: PriorityHolder) -> Self {
+        Self(Arc::new(PriorityState { holder, begun: Mutex::default() }))
+    }
+
+    /// Adds `request` to the requests that wait for this shared work, until the result is dropped.
+    pub fn wait_as(&self, request: &Self) -> SharedWorkWaiter {
+        if let PriorityHolder::Shared(waiting) = &self.0.holder {
+            lock(waiting).push(request.clone());
+        }
+        SharedWorkWaiter { work: self.clone(), request: request.clone() }
+    }
+
+    /// Returns the number of the oldest request that waits for the work, in the order of arrival; `None` if the work is abandoned.
+    pub fn arrival(&self) -> Option<u64> {
+        match &self.0.holder {
+            PriorityHolder::Request(arrival) => Some(*arrival),
+            PriorityHolder::Shared(waiting) => lock(waiting).iter().filter_map(Self::arrival).min(),
+        }
+    }
+
+    /// Whether a call of the work, or of a request that waits for it, has begun at `archive`.
+    pub fn has_begun(&self, archive: &ArchiveId) -> bool {
+        let is_begun = lock(&self.0.begun).contains(archive);
+        is_begun
+            || match &self.0.holder {
+                PriorityHolder::Request(_) => false,
+                PriorityHolder::Shared(waiting) => {
+                    lock(waiting).iter().any(|request| request.has_begun(archive))
+                }
+            }
+    }
+
+    /// Records that a call has begun at `archive`, for the work and for every request that waits for it.
+    pub fn begin(&self, archive: &ArchiveId) {
+        let mut begun = lock(&self.0.begun);
+        if !begun.contains(archive) {
+            begun.push(archive.clone());
+        }
+        drop(begun);
+        if let PriorityHolder::Shared(waiting) = &self.0.holder {
+            for request in lock(waiting).iter() {
+                request.begin(archive);
+            }
+        }
+    }
+}
+
+impl Drop for SharedWorkWaiter {
+    fn drop(&mut self) {
+        if let PriorityHolder::Shared(waiting) = &self.work.0.holder {
+            let mut waiting = lock(waiting);
+            if let Some(index) = waiting.iter().position(|other| Arc::ptr_eq(&other.0, &self.request.0)) {
+                waiting.swap_remove(index);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_work_has_the_priority_of_the_oldest_request_that_still_waits() {
+        let (older, newer) = (RequestPriority::of_new_request(), RequestPriority::of_new_request());
+        let work = RequestPriority::of_shared_work();
+        assert_eq!(work.arrival(), None, "no request waits");
+        let newer_waits = work.wait_as(&newer);
+        assert_eq!(work.arrival(), newer.arrival());
+        let older_waits = work.wait_as(&older);
+        assert_eq!(work.arrival(), older.arrival());
+        drop(older_waits);
+        assert_eq!(work.arrival(), newer.arrival());
+        drop(newer_waits);
+        assert_eq!(work.arrival(), None, "every request has left");
+    }
+
+    #[test]
+    fn a_request_that_waits_twice_for_shared_work_still_waits_after_one_end() {
+        let (request, work) = (RequestPriority::of_new_request(), RequestPriority::of_shared_work());
+        let (first, second) = (work.wait_as(&request), work.wait_as(&request));
+        drop(first);
+        assert_eq!(work.arrival(), request.arrival());
+        drop(second);
+        assert_eq!(work.arrival(), None);
+    }
+
+    #[test]
+    fn shared_work_has_begun_if_it_or_a_request_that_waits_for_it_has_begun_at_the_archive() {
+        let [main, other] = ["main", "other"].map(|id| ArchiveId::parse(id).unwrap());
+        let (request, work) = (RequestPriority::of_new_request(), RequestPriority::of_shared_work());
+        request.begin(&main);
+        assert!(!work.has_begun(&main));
+        let waits = work.wait_as(&request);
+        assert!(work.has_begun(&main) && !work.has_begun(&other));
+        work.begin(&other);
+        assert!(request.has_begun(&other));
+        drop(waits);
+        assert!(work.has_begun(&other) && !work.has_begun(&main));
+    }
+}

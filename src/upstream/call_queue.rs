@@ -1,0 +1,290 @@
+//! The queue of the calls to one archive: admission control for requests, and the order in which calls get a permit.
+//!
+//! A request is admitted when its first call gets a permit. Then its further calls go before those of requests that have not
+//! begun, because otherwise every call would wait behind all new requests, and under overload most requests would be given up
+//! half-done. A bounded number of requests may wait for their first call; further ones are rejected at once. A request that has
+//! a quarter of the permits of a class goes after the others, so that one large request leaves permits to small ones. Calls of
+//! work that nobody waits for are made only while no other call waits.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::ArchiveId;
+use super::request::RequestClass;
+use crate::request_priority::RequestPriority;
+
+/// The divisor of the permits of a class that one request may use while other requests wait.
+const REQUESTS_PER_CLASS: usize = 4;
+
+/// The limits of one class of calls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClassLimits {
+    /// Maximum number of calls in flight.
+    pub(super) max_calls: usize,
+    /// Maximum number of requests that wait for their first call.
+    pub(super) max_waiting: usize,
+}
+
+/// The reason why a call gets no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoPermit {
+    /// As many requests wait as may wait.
+    QueueFull,
+    /// No request waits for the result of the call, but other calls wait for a permit.
+    Abandoned,
+}
+
+/// The queue of one archive.
+#[derive(Debug)]
+pub(super) struct CallQueue(Arc<QueueShared>);
+
+#[derive(Debug)]
+struct QueueShared {
+    archive: ArchiveId,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Debug)]
+struct QueueState {
+    next_call: u64,
+    searches: Lane,
+    metadata: Lane,
+    retrievals: Lane,
+}
+
+/// The calls of one class.
+#[derive(Debug)]
+struct Lane {
+    limits: ClassLimits,
+    in_flight: usize,
+    /// The number of calls in flight of each request, by its arrival.
+    in_flight_by_request: HashMap<u64, usize>,
+    waiting: Vec<WaitingCall>,
+}
+
+/// A call that waits for a permit.
+#[derive(Debug)]
+struct WaitingCall {
+    id: u64,
+    priority: RequestPriority,
+    sender: oneshot::Sender<CallPermit>,
+}
+
+/// The permission for one call, until this value is dropped.
+#[derive(Debug)]
+pub(super) struct CallPermit {
+    queue: Arc<QueueShared>,
+    class: RequestClass,
+    /// The request for which the call is made; `None` if the work is abandoned.
+    arrival: Option<u64>,
+}
+
+/// A call in the queue, which is removed when this value is dropped.
+#[derive(Debug)]
+pub(super) struct QueuedCall {
+    queue: Arc<QueueShared>,
+    class: RequestClass,
+    id: u64,
+    receiver: oneshot::Receiver<CallPermit>,
+}
+
+/// Permits for calls that were waiting. They are sent after the state was unlocked, because a permit that is not received is
+/// released, which locks the state.
+type Grants = Vec<(oneshot::Sender<CallPermit>, CallPermit)>;
+
+impl CallQueue {
+    /// Creates the queue of `archive`.
+    pub(super) fn new(
+        archive: ArchiveId,
+        searches: ClassLimits,
+        metadata: ClassLimits,
+        retrievals: ClassLimits,
+    ) -> Self {
+        let lane =
+            |limits| Lane { limits, in_flight: 0, in_flight_by_request: HashMap::new(), waiting: Vec::new() };
+        let state = QueueState {
+            next_call: 0,
+            searches: lane(searches),
+            metadata: lane(metadata),
+            retrievals: lane(retrievals),
+        };
+        Self(Arc::new(QueueShared { archive, state: Mutex::new(state) }))
+    }
+
+    /// Adds a call for the work with `priority` to the queue.
+    pub(super) fn join(
+        &self,
+        class: RequestClass,
+        priority: &RequestPriority,
+    ) -> Result<QueuedCall, NoPermit> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.0.lock_state();
+        let id = state.next_call;
+        state.next_call += 1;
+        state.lane(class).waiting.push(WaitingCall { id, priority: priority.clone(), sender });
+        let grants = self.0.grant(&mut state);
+        let lane = state.lane(class);
+        let is_waiting = lane.waiting.iter().any(|call| call.id == id);
+        let is_full = is_waiting
+            && !priority.has_begun(&self.0.archive)
+            && lane.new_requests(&self.0.archive).len() > lane.limits.max_waiting;
+        if is_full {
+            lane.waiting.retain(|call| call.id != id);
+        }
+        drop(state);
+        send(grants);
+        if is_full {
+            Err(NoPermit::QueueFull)
+        } else {
+            Ok(QueuedCall { queue: Arc::clone(&self.0), class, id, receiver })
+        }
+    }
+}
+
+impl QueuedCall {
+    /// Waits for the permit. The call keeps its place in the queue if the future is dropped.
+    pub(super) async fn permit(&mut self) -> Result<CallPermit, NoPermit> {
+        (&mut self.receiver).await.map_err(|_| NoPermit::Abandoned)
+    }
+}
+
+impl Drop for QueuedCall {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock_state();
+        let waiting = &mut state.lane(self.class).waiting;
+        let Some(index) = waiting.iter().position(|call| call.id == self.id) else { return };
+        waiting.remove(index);
+        // The call may have held back new requests of another class.
+        let grants = self.queue.grant(&mut state);
+        drop(state);
+        send(grants);
+    }
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock_state();
+        state.lane(self.class).end_call(self.arrival);
+        let grants = self.queue.grant(&mut state);
+        drop(state);
+        send(grants);
+    }
+}
+
+fn send(grants: Grants) {
+    for (sender, permit) in grants {
+        // The permit of a call that was canceled meanwhile is dropped, and goes to the next call.
+        drop(sender.send(permit));
+    }
+}
+
+impl QueueShared {
+    fn lock_state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the free permits to waiting calls. Abandoned calls that get none are removed from the queue.
+    fn grant(self: &Arc<Self>, state: &mut QueueState) -> Grants {
+        let mut grants = Grants::new();
+        loop {
+            let count = grants.len();
+            for class in [RequestClass::Search, RequestClass::Metadata, RequestClass::Retrieve] {
+                let admits_new_requests = state.admits_new_requests(class, &self.archive);
+                let lane = state.lane(class);
+                while lane.in_flight < lane.limits.max_calls
+                    && let Some(index) = lane.next(admits_new_requests, &self.archive)
+                {
+                    let WaitingCall { priority, sender, .. } = lane.waiting.remove(index);
+                    let arrival = priority.arrival();
+                    priority.begin(&self.archive);
+                    lane.begin_call(arrival);
+                    grants.push((sender, CallPermit { queue: Arc::clone(self), class, arrival }));
+                }
+                lane.waiting.retain(|call| call.priority.arrival().is_some());
+            }
+            // A call that has begun in one class may admit new requests to the other.
+            if grants.len() == count {
+                return grants;
+            }
+        }
+    }
+}
+
+impl QueueState {
+    fn lane(&mut self, class: RequestClass) -> &mut Lane {
+        match class {
+            RequestClass::Search => &mut self.searches,
+            RequestClass::Metadata => &mut self.metadata,
+            RequestClass::Retrieve => &mut self.retrievals,
+        }
+    }
+
+    /// Whether requests whose first call is of `class` may begin. Most requests need searches and then metadata, so if as many
+    /// requests under way wait in one of the two classes as it has permits, it is the bottleneck, and a new request would only
+    /// wait there.
+    fn admits_new_requests(&self, class: RequestClass, archive: &ArchiveId) -> bool {
+        let other = match class {
+            RequestClass::Search => &self.metadata,
+            RequestClass::Metadata => &self.searches,
+            RequestClass::Retrieve => return true,
+        };
+        other.requests_under_way(archive).len() < other.limits.max_calls
+    }
+}
+
+impl Lane {
+    /// Returns the index of the next call; `None` if no call may begin.
+    fn next(&self, admits_new_requests: bool, archive: &ArchiveId) -> Option<usize> {
+        let share = (self.limits.max_calls / REQUESTS_PER_CLASS).max(1);
+        let rank = |call: &WaitingCall| {
+            let arrival = call.priority.arrival();
+            let is_new = !call.priority.has_begun(archive);
+            let calls = arrival.and_then(|arrival| self.in_flight_by_request.get(&arrival));
+            let has_share = calls.is_some_and(|calls| *calls >= share);
+            (admits_new_requests || !is_new).then_some((
+                arrival.is_none(),
+                has_share,
+                is_new,
+                arrival,
+                call.id,
+            ))
+        };
+        let ranks = self.waiting.iter().enumerate().filter_map(|(index, call)| Some((rank(call)?, index)));
+        ranks.min().map(|(_, index)| index)
+    }
+
+    fn begin_call(&mut self, arrival: Option<u64>) {
+        self.in_flight += 1;
+        if let Some(arrival) = arrival {
+            *self.in_flight_by_request.entry(arrival).or_default() += 1;
+        }
+    }
+
+    fn end_call(&mut self, arrival: Option<u64>) {
+        self.in_flight -= 1;
+        let Some(arrival) = arrival else { return };
+        if let Some(calls) = self.in_flight_by_request.get_mut(&arrival) {
+            *calls -= 1;
+            if *calls == 0 {
+                self.in_flight_by_request.remove(&arrival);
+            }
+        }
+    }
+
+    /// Returns the requests that wait for their first call.
+    fn new_requests(&self, archive: &ArchiveId) -> BTreeSet<u64> {
+        let new = self.waiting.iter().filter(|call| !call.priority.has_begun(archive));
+        new.filter_map(|call| call.priority.arrival()).collect()
+    }
+
+    /// Returns the requests under way that wait for a further call.
+    fn requests_under_way(&self, archive: &ArchiveId) -> BTreeSet<u64> {
+        let begun = self.waiting.iter().filter(|call| call.priority.has_begun(archive));
+        begun.filter_map(|call| call.priority.arrival()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
