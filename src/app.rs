@@ -20,7 +20,7 @@ use crate::http::sealing::{NoKey, SealingKey};
 use crate::mapping::{self, Guide, MappingContext};
 use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
-use crate::studies::{ArchiveSource, DetailLimits, SearchLimits, Studies};
+use crate::studies::{ArchiveSource, DeepCheckLifetimes, DetailLimits, SearchLimits, Studies};
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
 
@@ -98,6 +98,11 @@ impl App {
                 max_series: config.search.max_series,
                 max_instances: config.search.max_instances,
                 max_bytes: config.search.max_scan_memory,
+                max_parallel_series: usize::MAX,
+            },
+            deep_checks: DeepCheckLifetimes {
+                recent: config.cache.deep_check,
+                old: config.cache.deep_check_old,
             },
             load_timeout: config.search.load_timeout,
         };

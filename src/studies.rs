@@ -2,14 +2,15 @@
 //!
 //! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each query, and [`candidates`] groups the rows
 //! by study. [`filter`] decides which studies match, and [`sort`] sorts them and selects the page. [`fetch`] reads the series and
-//! instances of a study, [`assembly`] makes resources and caches them, and [`study_versions`] looks up their versions. The entry
-//! points are [`search`], [`unsorted_page`] and [`patients`].
+//! instances of a study, [`assembly`] makes resources and caches them, [`deep_check`] reads cached studies again, and
+//! [`study_versions`] looks up their versions. The entry points are [`search`], [`unsorted_page`] and [`patients`].
 //!
 //! The filtering of an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
 
 mod assembly;
 mod candidates;
+mod deep_check;
 mod error;
 mod fetch;
 mod filter;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use assembly::{AssembledStudy, Depth, ReadOutcome};
+pub use deep_check::DeepCheckLifetimes;
 pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedRows};
 pub use patients::FoundPatient;
@@ -47,6 +49,7 @@ use crate::mapping::MappingContext;
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
+use deep_check::DeepCheckQueue;
 use dicom_model::StudyUid;
 use scan::SearchRows;
 
@@ -93,6 +96,8 @@ pub struct SearchLimits {
     pub max_opened: usize,
     /// The limits of the series and instances of one study.
     pub detail: DetailLimits,
+    /// How long unchanged rows confirm a study.
+    pub deep_checks: DeepCheckLifetimes,
     /// Maximum duration of a scan or load, which several requests may share and which continues if they disconnect.
     pub load_timeout: Duration,
 }
@@ -113,6 +118,7 @@ pub struct Studies {
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String), ScanResult>>,
     loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint), LoadResult>>,
+    deep_checks: Arc<DeepCheckQueue>,
     limits: SearchLimits,
     clock: SharedClock,
     metrics: Metrics,
@@ -135,6 +141,7 @@ impl Studies {
             change_log,
             scans: Arc::default(),
             loads: Arc::default(),
+            deep_checks: Arc::default(),
             limits,
             clock,
             metrics,

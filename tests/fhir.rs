@@ -6,6 +6,7 @@ mod changes;
 mod compartment;
 mod cost;
 mod dates;
+mod deep_checks;
 mod endless_lists;
 mod errors;
 mod faulty_archives;

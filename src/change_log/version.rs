@@ -50,6 +50,12 @@ impl Version {
     pub const UNKNOWN: Self =
         Self { id: VersionId([0; 12]), last_updated: Timestamp::UNIX_EPOCH, shares_second: false };
 
+    /// Whether a resource that was made when its version was `earlier` still has the content of this version. If the content was
+    /// first fetched in between, the id differs, but not the time.
+    pub fn has_content_of(&self, earlier: &Self) -> bool {
+        self.id == earlier.id || self.last_updated == earlier.last_updated
+    }
+
     /// Returns the time for HTTP dates; `None` if an HTTP date cannot distinguish this version from the previous one.
     pub fn date(&self) -> Option<Timestamp> {
         (!self.shares_second).then_some(self.last_updated)

@@ -14,6 +14,12 @@ const MEMORY: u64 = 512 << 20;
 /// minute.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
+/// The default of `deep_check`. Most corrections are made in the days after the examination, and are visible within minutes.
+const DEEP_CHECK: Duration = Duration::from_mins(5);
+
+/// The default of `deep_check_old`. Old studies rarely change, and reading a page of them again each hour is cheap.
+const DEEP_CHECK_OLD: Duration = Duration::from_hours(1);
+
 /// The default of `largest_answer`: the size of the metadata of a series with a thousand slices.
 const MAX_ANSWER_SIZE: u64 = 8 << 20;
 
@@ -28,6 +34,10 @@ pub struct CacheConfig {
     pub memory: u64,
     /// The duration for which a cached response is served without revalidating it with the archive.
     pub fresh_for: Duration,
+    /// The duration for which an unchanged row confirms a study of the last week.
+    pub deep_check: Duration,
+    /// The duration for which an unchanged row confirms an older study.
+    pub deep_check_old: Duration,
     /// Maximum size of a cached response of an archive, in bytes; a larger response is forwarded without being cached.
     pub largest_answer: u64,
     /// The directory of the change log, which must survive a restart. If it is not set, the change log is in memory.
@@ -41,6 +51,8 @@ impl CacheConfig {
         Self {
             memory: section.take_or("memory", size, MEMORY),
             fresh_for: section.take_or("fresh_for", duration, FRESH_FOR),
+            deep_check: section.take_or("deep_check", duration, DEEP_CHECK),
+            deep_check_old: section.take_or("deep_check_old", duration, DEEP_CHECK_OLD),
             largest_answer: section.take_or("largest_answer", size, MAX_ANSWER_SIZE),
             state_dir: read_state_dir(section),
             change_log_entries: section.take_or(

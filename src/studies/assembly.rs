@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::deep_check::ContentAge;
 use super::fetch::StudySeries;
 use super::filter::resource_from_rows;
 use super::row::StudyRow;
@@ -37,6 +38,8 @@ pub struct AssembledStudy {
     version: Version,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives last returned the same rows.
     confirmed_at: Duration,
+    /// When the content below the rows was read, and for how long unchanged rows confirm it.
+    pub(super) content_age: ContentAge,
     /// Whether the archives returned every row with the UID of the study, which shows that no other patient has a study with
     /// the UID.
     has_every_row: bool,
@@ -91,10 +94,13 @@ impl Studies {
         if freshness == Freshness::Reload || !access.sees_everything() {
             return None;
         }
-        let entry: Arc<AssembledStudy> = self.cache.get(AssembledStudy::cache_key(uid, representation))?;
-        if !entry.has_every_row || !self.cache.is_fresh(entry.confirmed_at) {
+        let entry = self.cached(uid, representation)?;
+        let is_confirmed =
+            self.cache.is_fresh(entry.confirmed_at) && entry.content_age.is_confirmable(self.cache.elapsed());
+        if !entry.has_every_row || !is_confirmed {
             return None;
         }
+        self.check_in_background_if_due(uid, representation, &entry);
         self.metrics.study_cache_looked_up(CacheOutcome::Hit);
         Some(entry)
     }
@@ -221,16 +227,26 @@ impl Studies {
         series
     }
 
-    /// Returns the cached study if the rows are those from which it was made, and show whether the study has grown. Without counts
-    /// they do not, so the study is current only while it is fresh.
+    /// Returns the study `uid` if it is cached in this representation, current or not.
+    pub(super) fn cached(
+        &self,
+        uid: &StudyUid,
+        representation: &Representation,
+    ) -> Option<Arc<AssembledStudy>> {
+        self.cache.get(AssembledStudy::cache_key(uid, representation))
+    }
+
+    /// Returns the cached study if the rows are those from which it was made, and confirm its content: they show whether the study
+    /// has grown, and the content was read within its lifetime. Without counts they do not show this, so the study is current only
+    /// while it is fresh.
     fn cached_if_current(
         &self,
         study: &FoundStudy,
         representation: &Representation,
     ) -> Option<Arc<AssembledStudy>> {
-        let entry: Arc<AssembledStudy> =
-            self.cache.get(AssembledStudy::cache_key(study.uid(), representation))?;
-        let is_confirmed = study.has_counts() || self.cache.is_fresh(entry.confirmed_at);
+        let entry = self.cached(study.uid(), representation)?;
+        let is_confirmed = (study.has_counts() || self.cache.is_fresh(entry.confirmed_at))
+            && entry.content_age.is_confirmable(self.cache.elapsed());
         (is_confirmed && entry.fingerprint == study.fingerprint()).then_some(entry)
     }
 
@@ -247,7 +263,9 @@ impl Studies {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
             && let Some(entry) = self.cached_if_current(study, representation)
+            && version.is_none_or(|version| version.has_content_of(&entry.version))
         {
+            self.check_in_background_if_due(study.uid(), representation, &entry);
             self.metrics.study_cache_looked_up(CacheOutcome::Revalidated);
             let has_every_row = study.has_every_row;
             let (encoded, version, confirmed_at) = match version {
@@ -259,50 +277,99 @@ impl Studies {
                 None if entry.has_every_row == has_every_row => return Ok(entry),
                 None => (entry.encoded.clone(), entry.version, entry.confirmed_at),
             };
-            let omitted = entry.omitted;
-            let entry =
-                AssembledStudy { encoded, fingerprint, version, confirmed_at, has_every_row, omitted };
-            let entry = Arc::new(entry);
+            let (content_age, omitted) = (entry.content_age, entry.omitted);
+            let entry = Arc::new(AssembledStudy {
+                encoded,
+                fingerprint,
+                version,
+                confirmed_at,
+                content_age,
+                has_every_row,
+                omitted,
+            });
             self.cache.insert(AssembledStudy::cache_key(study.uid(), representation), Arc::clone(&entry));
             return Ok(entry);
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Miss);
-        let observation = self.observation(study);
         let (study, representation) = (study.clone(), representation.clone());
-        let (cache, change_log) = (self.cache.clone(), self.change_log.clone());
         let flight = (study.uid().clone(), representation.clone(), fingerprint);
-        let limits = self.limits;
+        let studies = self.clone();
         let load = |priority: RequestPriority| async move {
             let copies = copies.into_iter().map(|copy| copy.with_priority(&priority)).collect();
-            let confirmed_at = cache.elapsed();
-            let serialization = fetch_and_serialize(copies, &representation, limits.detail);
-            let timeout = limits.load_timeout;
-            let SerializedStudy { json, content, omitted } = tokio::time::timeout(timeout, serialization)
-                .await
-                .map_err(|_| StudiesError::LoadTimeout(timeout))??;
-            // If the whole content was fetched, it determines the version. The version is unknown if the study was in the cache
-            // when the versions were looked up, and has been evicted since.
-            let version = match version.filter(|_| content.is_none()) {
-                Some(version) => version,
-                None => change_log
-                    .observe(vec![Observation { content, ..observation }], None)
-                    .await
-                    .pop()
-                    .ok_or(StudiesError::Unwritable)?,
-            };
-            let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
-            let has_every_row = study.has_every_row;
-            let entry =
-                AssembledStudy { encoded, fingerprint, version, confirmed_at, has_every_row, omitted };
-            let entry = Arc::new(entry);
-            // A later read must detect that several patients have a study with this UID, and an incomplete study may become
-            // complete without a change of its row.
-            if study.other_patients().is_empty() && omitted.is_empty() {
-                cache.insert(AssembledStudy::cache_key(study.uid(), &representation), Arc::clone(&entry));
-            }
-            Ok(entry)
+            studies.load(study, representation, version, copies).await
         };
         self.loads.run(flight, &self.priority, load).await?
+    }
+
+    /// Fetches the study, and stores it in the cache.
+    async fn load(
+        &self,
+        study: FoundStudy,
+        representation: Representation,
+        version: Option<Version>,
+        copies: Vec<StudyCopy>,
+    ) -> LoadResult {
+        let confirmed_at = self.cache.elapsed();
+        let is_row_only = study_copies::required_depth(representation.depth(), copies.len()) == Depth::Study;
+        let content_age = self.content_age(&study, confirmed_at, is_row_only);
+        let SerializedStudy { json, mut content, omitted } =
+            self.fetch_within_timeout(copies.clone(), &representation).await?;
+        let fingerprint = study.fingerprint();
+        if content.is_none() && self.has_changed_below_rows(&study, &representation, &json) {
+            // The whole content determines the new version, because the rows are those of the previous one.
+            self.change_log.report_again(ResourceKey::study(study.uid())).await;
+            content = self.fetch_within_timeout(copies, &Representation::Full).await?.content;
+        }
+        // The version is unknown if the study was in the cache when the versions were looked up, and has been evicted since.
+        let version = if let Some(version) = version.filter(|_| content.is_none()) {
+            version
+        } else {
+            let observation = Observation { content, ..self.observation(&study) };
+            let versions = self.change_log.observe(vec![observation], None).await;
+            versions.first().copied().ok_or(StudiesError::Unwritable)?
+        };
+        let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
+        let has_every_row = study.has_every_row;
+        let entry = Arc::new(AssembledStudy {
+            encoded,
+            fingerprint,
+            version,
+            confirmed_at,
+            content_age,
+            has_every_row,
+            omitted,
+        });
+        // A later read must detect that several patients have a study with this UID, and an incomplete study may become
+        // complete without a change of its row.
+        if study.other_patients().is_empty() && omitted.is_empty() {
+            let key = AssembledStudy::cache_key(study.uid(), &representation);
+            self.cache.insert(key, Arc::clone(&entry));
+        }
+        Ok(entry)
+    }
+
+    async fn fetch_within_timeout(
+        &self,
+        copies: Vec<StudyCopy>,
+        representation: &Representation,
+    ) -> Result<SerializedStudy, StudiesError> {
+        let timeout = self.limits.load_timeout;
+        let serialization = fetch_and_serialize(copies, representation, self.limits.detail);
+        tokio::time::timeout(timeout, serialization).await.map_err(|_| StudiesError::LoadTimeout(timeout))?
+    }
+
+    /// Whether the cached resource was made from the same rows, and the new one, `json`, differs. If the whole content was fetched,
+    /// the change log detects this by its digest.
+    fn has_changed_below_rows(
+        &self,
+        study: &FoundStudy,
+        representation: &Representation,
+        json: &[u8],
+    ) -> bool {
+        let Some(cached) = self.cached(study.uid(), representation) else { return false };
+        let json_before = cached.version.replace_in(&Version::UNKNOWN, json.to_vec());
+        cached.fingerprint == study.fingerprint()
+            && json_before.is_some_and(|json| json != cached.encoded.json)
     }
 }
 
@@ -353,7 +420,15 @@ async fn fetch_and_serialize(
             resource.meta.tag.push(Coding::subsetted());
         }
         let json = representation.project(&resource).map_err(|_| StudiesError::Unwritable)?;
-        let content = (representation == Representation::Full).then(|| ContentDigest::from_json(&json));
+        let content = match (&representation, representation.depth()) {
+            (Representation::Full, _) => Some(ContentDigest::from_json(&json)),
+            (_, Depth::Instances) => {
+                let complete =
+                    Representation::Full.project(&resource).map_err(|_| StudiesError::Unwritable)?;
+                Some(ContentDigest::from_json(&complete))
+            }
+            (_, Depth::Study | Depth::Series) => None,
+        };
         Ok(SerializedStudy { json, content, omitted })
     });
     serialization.await.map_err(|_| StudiesError::Unwritable)?

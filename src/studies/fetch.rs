@@ -90,6 +90,8 @@ pub struct DetailLimits {
     pub max_instances: usize,
     /// Maximum size of one list in memory, in bytes.
     pub max_bytes: usize,
+    /// Maximum number of series that are read at the same time. The concurrency of the archive limits it, too.
+    pub max_parallel_series: usize,
 }
 
 /// Fetches the record of a study down to `depth`. `series` are its series, if they are already known.
@@ -114,7 +116,7 @@ pub(super) async fn record(
     record.omitted.series = omitted;
     let has_other_patients = received > series.len() + omitted;
     if depth == Depth::Instances {
-        let width = archive.max_concurrency();
+        let width = archive.max_concurrency().min(limits.max_parallel_series).max(1);
         let budget = InstanceBudget { archive, left: AtomicUsize::new(limits.max_instances), limits };
         let fetches: Vec<_> =
             series.into_iter().map(|series| instances_of(source, row, series, &sources, &budget)).collect();

@@ -245,6 +245,8 @@ impl Studies {
         let (mut candidates, rows_without_uid) =
             self.find_candidates(criteria, access, scan_freshness).await?;
         if is_by_time {
+            let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
+            self.check_candidates(candidates.studies.iter().filter(may_match)).await?;
             self.record_listing(&candidates, criteria, access).await;
             self.add_versions(&mut candidates, requested_at).await;
         }

@@ -234,6 +234,7 @@ impl Studies {
         let scan_freshness = if is_by_time { Freshness::Bypass } else { freshness };
         let mut found = self.find_by_uids(&uids.iter().collect::<Vec<_>>(), access, scan_freshness).await?;
         if is_by_time {
+            self.check_candidates(found.studies.iter()).await?;
             self.add_versions(&mut found, None).await;
         }
         let mut filtered = self.filter(found, search.criteria, freshness).await?;

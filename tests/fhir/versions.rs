@@ -78,7 +78,7 @@ async fn a_cached_summary_receives_the_version_of_the_complete_study_when_it_is_
     assert_ne!(complete_version.0, version_id_before);
     assert_eq!(complete_version.1, last_updated, "the read of the complete study was recorded as a change");
     let count_before = pacs.targets().len();
-    clock.advance(Duration::from_hours(1));
+    clock.advance(Duration::from_mins(1));
     let summary = gateway.get_json(&path).await;
     assert_eq!(version(&summary), complete_version);
     let targets = pacs.targets().split_off(count_before);

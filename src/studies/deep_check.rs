@@ -1,0 +1,245 @@
+//! Deep checks: a cached study whose rows are unchanged is read again, because rows do not show every change below them, such as a
+//! replaced instance or a corrected attribute.
+//!
+//! Unchanged rows confirm a study only for its lifetime, which begins when the content was read. After it, the next request reads
+//! the study again. Studies in use do not wait for this: in the last part of the lifetime, a request that is served from the cache
+//! also puts the study into a queue, from which one study at a time is read in the background, one series at a time. The queue is
+//! bounded; a study that does not fit is read by a later request. Studies that nobody requests are not read.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use tokio::sync::Semaphore;
+
+use super::assembly::AssembledStudy;
+use super::{DetailLimits, FoundStudy, Freshness, Representation, SearchLimits, Studies, StudiesError};
+use crate::auth::Access;
+use crate::request_priority::RequestPriority;
+use dicom_model::{DicomDate, StudyUid, tags};
+
+/// The age of a study after which corrections are rare.
+const RECENT: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// Maximum number of studies that wait for a deep check in the background.
+const MAX_QUEUED_CHECKS: usize = 1000;
+
+/// The number of deep checks in the background at the same time.
+const CHECK_CONCURRENCY: usize = 1;
+
+/// How long unchanged rows confirm a study whose content was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeepCheckLifetimes {
+    /// The lifetime of a study of the last week, or without a date.
+    pub recent: Duration,
+    /// The lifetime of an older study.
+    pub old: Duration,
+}
+
+/// The content of a cached study: when it was read, and for how long unchanged rows confirm it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ContentAge {
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time before the content was read.
+    pub(super) read_at: Duration,
+    /// The age at which the content is read again; `None` if the rows are the whole content.
+    lifetime: Option<Duration>,
+}
+
+impl ContentAge {
+    /// Whether unchanged rows confirm the content at `now`.
+    pub(super) fn is_confirmable(&self, now: Duration) -> bool {
+        self.lifetime.is_none_or(|lifetime| self.age(now) < lifetime)
+    }
+
+    /// Whether the study `uid` should be read in the background at `now`. Studies that were read together are due at different
+    /// times between a half and three quarters of the lifetime.
+    fn is_check_due(&self, uid: &StudyUid, now: Duration) -> bool {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(uid);
+        let jitter = u32::try_from(hash % 256).unwrap_or_default();
+        self.lifetime.is_some_and(|lifetime| self.age(now) >= lifetime / 2 + lifetime / 1024 * jitter)
+    }
+
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.read_at)
+    }
+}
+
+/// The studies that wait for a deep check in the background, or are being checked.
+#[derive(Debug)]
+pub(super) struct DeepCheckQueue {
+    queued: Mutex<HashSet<(StudyUid, Representation)>>,
+    permits: Semaphore,
+}
+
+impl Default for DeepCheckQueue {
+    fn default() -> Self {
+        Self { queued: Mutex::default(), permits: Semaphore::new(CHECK_CONCURRENCY) }
+    }
+}
+
+impl DeepCheckQueue {
+    /// Adds a study; `None` if it is already in the queue, or if the queue is full.
+    fn add(self: &Arc<Self>, uid: &StudyUid, representation: &Representation) -> Option<QueuedCheck> {
+        let study = (uid.clone(), representation.clone());
+        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_added = queued.len() < MAX_QUEUED_CHECKS && queued.insert(study.clone());
+        is_added.then(|| QueuedCheck { queue: Arc::clone(self), study })
+    }
+}
+
+/// A place in the queue, which is free again when the value is dropped.
+struct QueuedCheck {
+    queue: Arc<DeepCheckQueue>,
+    study: (StudyUid, Representation),
+}
+
+impl Drop for QueuedCheck {
+    fn drop(&mut self) {
+        self.queue.queued.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.study);
+    }
+}
+
+impl Studies {
+    /// Returns the age of the content of `study`, which is being read since `read_at`. `is_row_only` says whether the rows are
+    /// the whole content.
+    pub(super) fn content_age(&self, study: &FoundStudy, read_at: Duration, is_row_only: bool) -> ContentAge {
+        let lifetimes = self.limits.deep_checks;
+        let lifetime = if self.is_old(study) { lifetimes.old } else { lifetimes.recent };
+        ContentAge { read_at, lifetime: (!is_row_only).then_some(lifetime) }
+    }
+
+    /// Whether every row of the study has a date before the last week.
+    fn is_old(&self, study: &FoundStudy) -> bool {
+        let now = self.clock.now();
+        study.rows_of_archives().all(|row| {
+            let date = row.attributes.text(tags::STUDY_DATE).and_then(DicomDate::parse);
+            let start = date.and_then(|date| TimeZone::UTC.to_timestamp(date.civil().at(0, 0, 0, 0)).ok());
+            start.is_some_and(|start| now.duration_since(start) > RECENT)
+        })
+    }
+
+    /// Schedules a deep check of `entry`, which was served from the cache, if it is due.
+    pub(super) fn check_in_background_if_due(
+        &self,
+        uid: &StudyUid,
+        representation: &Representation,
+        entry: &AssembledStudy,
+    ) {
+        if entry.content_age.is_check_due(uid, self.cache.elapsed()) {
+            self.check_in_background(uid, representation);
+        }
+    }
+
+    /// Reads the study again in the background, unless it is already in the queue or the queue is full.
+    pub(super) fn check_in_background(&self, uid: &StudyUid, representation: &Representation) {
+        let Some(queued) = self.deep_checks.add(uid, representation) else { return };
+        let studies = self.with_background_limits();
+        tokio::spawn(async move {
+            let Ok(_permit) = studies.deep_checks.permits.acquire().await else { return };
+            let (uid, representation) = &queued.study;
+            // The next request reads the study again, and reports an error to its client.
+            let reading = studies.read(uid, representation, &Access::everything(), Freshness::Reload).await;
+            if let Err(error) = reading {
+                tracing::debug!(%error, "a cached study could not be read again in the background");
+            }
+        });
+    }
+
+    /// Returns the studies with the limits and the priority of work in the background: no client waits for it, so every other call
+    /// to an archive goes first.
+    fn with_background_limits(&self) -> Self {
+        let detail = DetailLimits { max_parallel_series: 1, ..self.limits.detail };
+        let studies = self.with_priority(&RequestPriority::of_shared_work());
+        Self { limits: SearchLimits { detail, ..self.limits }, ..studies }
+    }
+
+    /// Checks the candidates of a search by `_lastUpdated` that are in the cache with their instances and whose rows are
+    /// unchanged, so that the search finds their changes too. The oldest content is read first, at most `max_opened` studies; the
+    /// others are read in the background, and a later search finds their changes.
+    pub(super) async fn check_candidates<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a FoundStudy>,
+    ) -> Result<(), StudiesError> {
+        let now = self.cache.elapsed();
+        let mut overdue = Vec::new();
+        for study in candidates {
+            for representation in [Representation::Full, Representation::Data] {
+                let Some(entry) = self.cached(study.uid(), &representation) else { continue };
+                if entry.fingerprint != study.fingerprint() {
+                    continue;
+                }
+                if entry.content_age.is_confirmable(now) {
+                    self.check_in_background_if_due(study.uid(), &representation, &entry);
+                } else {
+                    overdue.push((entry.content_age.read_at, study.clone(), representation));
+                }
+            }
+        }
+        overdue.sort_by_key(|(read_at, ..)| *read_at);
+        let later = overdue.split_off(overdue.len().min(self.limits.max_opened));
+        for (_, study, representation) in &later {
+            self.check_in_background(study.uid(), representation);
+        }
+        for representation in [Representation::Full, Representation::Data] {
+            let of_representation = overdue.iter().filter(|(_, _, other)| *other == representation);
+            let studies: Vec<_> = of_representation.map(|(_, study, _)| study.clone()).collect();
+            // What cannot be read of one study is reported when the study is returned.
+            self.assemble(&studies, &representation, Freshness::Cached).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(number: usize) -> StudyUid {
+        StudyUid::parse(&format!("1.2.{number}")).unwrap()
+    }
+
+    fn age(lifetime: Option<Duration>) -> ContentAge {
+        ContentAge { read_at: Duration::from_secs(100), lifetime }
+    }
+
+    #[test]
+    fn content_is_confirmable_until_its_lifetime_ends() {
+        let age = age(Some(Duration::from_mins(1)));
+        assert!(age.is_confirmable(Duration::from_millis(159_999)));
+        assert!(!age.is_confirmable(Duration::from_secs(160)));
+    }
+
+    #[test]
+    fn rows_that_are_the_whole_content_always_confirm_it() {
+        let day = Duration::from_hours(24);
+        assert!(age(None).is_confirmable(day));
+        assert!(!age(None).is_check_due(&uid(1), day));
+    }
+
+    #[test]
+    fn checks_of_studies_that_were_read_together_are_due_at_different_times_before_the_end_of_the_lifetime() {
+        let age = age(Some(Duration::from_secs(1024)));
+        let due_at = |number| {
+            let is_due = |second: &u64| age.is_check_due(&uid(number), Duration::from_secs(*second));
+            (100..=100 + 1024).find(is_due).unwrap()
+        };
+        let times: HashSet<_> = (0..100).map(due_at).collect();
+        assert!(times.len() > 50, "{times:?}");
+        assert!(times.iter().all(|time| (612..=868).contains(time)), "{times:?}");
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_contains_each_study_once() {
+        let queue = Arc::new(DeepCheckQueue::default());
+        let mut queued: Vec<_> = (0..MAX_QUEUED_CHECKS + 10)
+            .filter_map(|number| queue.add(&uid(number), &Representation::Full))
+            .collect();
+        assert_eq!(queued.len(), MAX_QUEUED_CHECKS);
+        queued.pop();
+        assert!(queue.add(&uid(0), &Representation::Full).is_none());
+        assert!(queue.add(&uid(0), &Representation::Summary).is_some());
+    }
+}
