@@ -126,8 +126,9 @@ impl App {
             request_timeout: config.server.request_timeout,
             clock,
         };
+        let response_cache = ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone());
         let dicomweb = DicomwebContext {
-            response_cache: ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone()),
+            response_cache: response_cache.clone(),
             limits: dicomweb::DicomwebLimits {
                 max_scan: config.search.max_scan,
                 max_opened: config.search.max_opened,
@@ -149,6 +150,8 @@ impl App {
             public_url,
             hosts,
             cors: config.server.cors.clone(),
+            response_cache,
+            admin_token: config.server.admin_token.clone(),
             metrics: metrics.clone(),
         };
         let service = Service::new(context, fhir, Federation::new(archives, dicomweb, cache.clone()));

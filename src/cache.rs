@@ -13,6 +13,7 @@ mod single_flight;
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use key::CacheKey;
@@ -40,6 +41,8 @@ struct WeighedEntry {
 pub struct Cache {
     entries: moka::sync::Cache<(TypeId, CacheKey), WeighedEntry>,
     fresh_for: Duration,
+    /// The number of invalidations until now.
+    generation: Arc<AtomicU64>,
     clock: SharedClock,
 }
 
@@ -57,7 +60,7 @@ impl Cache {
             u32::try_from(OVERHEAD + key.size() + value.size).unwrap_or(u32::MAX)
         };
         let entries = moka::sync::Cache::builder().max_capacity(memory).weigher(weight).build();
-        Self { entries, fresh_for, clock }
+        Self { entries, fresh_for, generation: Arc::default(), clock }
     }
 
     /// Whether an entry that was current at `checked_at` may be served without revalidation.
@@ -95,6 +98,23 @@ impl Cache {
     /// Removes the entry of type `E` with `key`.
     pub fn remove<E: CacheEntry>(&self, key: CacheKey) {
         self.entries.invalidate(&(TypeId::of::<E>(), key));
+    }
+
+    /// Returns all entries of type `E` with their keys.
+    pub fn entries<E: CacheEntry>(&self) -> Vec<(CacheKey, Arc<E>)> {
+        let of_type = self.entries.iter().filter(|(key, _)| key.0 == TypeId::of::<E>());
+        of_type.filter_map(|(key, value)| Some((key.1.clone(), value.entry.downcast().ok()?))).collect()
+    }
+
+    /// Returns the generation of the entries. What was requested from an archive in an earlier generation may be from before an
+    /// invalidation: it must neither be stored as current nor be returned to a later request.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Starts the next generation. An invalidation calls this before it looks at entries.
+    pub fn start_generation(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Applies pending evictions, and returns the number of entries and their total size in bytes.

@@ -84,6 +84,15 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, code, diagnostics)
     }
 
+    /// Creates a 401 for a request to the admin listener without its token.
+    pub fn wrong_admin_token() -> Self {
+        let diagnostics = "The request does not have the token in server.admin_token.";
+        Self {
+            challenge: Some("Bearer realm=\"admin\""),
+            ..Self::new(StatusCode::UNAUTHORIZED, "login", diagnostics)
+        }
+    }
+
     /// Creates a 421 for a request with an unknown host.
     pub fn misdirected() -> Self {
         Self::new(

@@ -2,6 +2,7 @@
 //! request, has a request id, is counted, and is logged in one line without patient data.
 
 mod body;
+mod invalidation;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -13,9 +14,10 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
+use secrecy::SecretString;
 
 use crate::auth::{Access, Authentication, Authenticator};
-use crate::dicomweb::{self, DicomwebError, DicomwebRequest, Federation, PathError, Target};
+use crate::dicomweb::{self, DicomwebError, DicomwebRequest, Federation, PathError, ResponseCache, Target};
 use crate::error::{self, Failure, FailureCause};
 use crate::fhir::{self, FhirContext, FhirRequest};
 use crate::http::accepted_hosts::AcceptedHosts;
@@ -50,6 +52,10 @@ pub struct ServiceContext {
     pub hosts: AcceptedHosts,
     /// The origins whose pages may read responses.
     pub cors: Cors,
+    /// The cached responses of the DICOMweb services.
+    pub response_cache: ResponseCache,
+    /// The token of requests to the admin listener that change something; `None` if there are none.
+    pub admin_token: Option<SecretString>,
     /// The metrics, which count the requests.
     pub metrics: Metrics,
 }

@@ -2,8 +2,8 @@
 //!
 //! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each query, and [`candidates`] groups the rows
 //! by study. [`filter`] decides which studies match, and [`sort`] sorts them and selects the page. [`fetch`] reads the series and
-//! instances of a study, [`assembly`] makes resources and caches them, [`deep_check`] reads cached studies again, and
-//! [`study_versions`] looks up their versions. The entry points are [`search`], [`unsorted_page`] and [`patients`].
+//! instances of a study, [`assembly`] makes resources and caches them, [`deep_check`] and
+//! [`invalidation`] cause cached studies to be read again, and [`study_versions`] looks up their versions. The entry points are [`search`], [`unsorted_page`] and [`patients`].
 //!
 //! The filtering of an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
@@ -14,6 +14,7 @@ mod deep_check;
 mod error;
 mod fetch;
 mod filter;
+mod invalidation;
 mod known_patient;
 mod named_patients;
 mod patients;
@@ -36,6 +37,7 @@ pub use assembly::{AssembledStudy, Depth, ReadOutcome};
 pub use deep_check::DeepCheckLifetimes;
 pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedRows};
+pub use invalidation::{InvalidatedStudies, Selection};
 pub use patients::FoundPatient;
 pub use representation::Representation;
 pub use search::{Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadStudy};
@@ -108,6 +110,9 @@ type ScanResult = Result<Arc<SearchRows>, StudiesError>;
 /// The result of assembling one study.
 type LoadResult = Result<Arc<AssembledStudy>, StudiesError>;
 
+/// The [`generation`](Cache::generation) of the cache in which a request began. A later request does not share its result.
+type Generation = u64;
+
 /// The studies of all archives. Clones share the same state.
 #[derive(Debug, Clone)]
 pub struct Studies {
@@ -116,8 +121,8 @@ pub struct Studies {
     priority: RequestPriority,
     cache: Cache,
     change_log: ChangeLog,
-    scans: Arc<SingleFlight<(ArchiveId, String), ScanResult>>,
-    loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint), LoadResult>>,
+    scans: Arc<SingleFlight<(ArchiveId, String, Generation), ScanResult>>,
+    loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint, Generation), LoadResult>>,
     deep_checks: Arc<DeepCheckQueue>,
     limits: SearchLimits,
     clock: SharedClock,

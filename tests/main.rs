@@ -13,6 +13,7 @@ mod dicomweb;
 mod fhir;
 mod hl7;
 mod hosts;
+mod invalidation;
 mod mapping;
 mod support;
 mod tls_listener;

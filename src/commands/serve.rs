@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_server::{Admin, AdminState, ConnectionLimits, Tls};
+use http::{Request, Response};
+use http_messages::body::Body;
+use http_server::{Admin, AdminState, ConnectionLimits, RequestBody, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -126,6 +128,10 @@ impl AdminState for Readiness {
 
     async fn metrics(&self) -> String {
         self.app.metrics()
+    }
+
+    async fn post(&self, request: Request<RequestBody>) -> Option<Response<Body>> {
+        self.app.service().respond_to_admin(request).await
     }
 }
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_server::{Tls, TlsError};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::error::ConfigLocation;
+use super::secret::Secret;
 use super::section::{Section, Setting};
 use super::values::{count, duration, host_names, networks, origins, public_url, socket_address, text};
 use crate::http::accepted_hosts::HostName;
@@ -33,6 +35,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// to an archive, so the limit of the process must be above twice this number.
 const MAX_CONNECTIONS: usize = 1024;
 
+/// The length below which a warning reports that an admin token could be guessed.
+const MIN_ADMIN_TOKEN_LEN: usize = 16;
+
 /// The listeners, their limits, and the public URL of the gateway.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -40,6 +45,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The address of the listener for health checks and metrics.
     pub admin_listen: SocketAddr,
+    /// The token of requests to the admin listener that change something; without it, there are none.
+    pub admin_token: Option<SecretString>,
     /// The base URL of links in responses; if it is not set, it is determined from each request.
     pub public_url: Option<PublicBase>,
     /// The names under which the gateway responds, besides the host of `public_url`, `localhost` and IP addresses.
@@ -75,6 +82,7 @@ impl ServerConfig {
         Self {
             listen: addresses.0,
             admin_listen: addresses.1,
+            admin_token: read_admin_token(section),
             public_url: section.take("public_url", public_url).map(|set| set.value),
             hosts: section.take_or("hosts", host_names, Vec::new()),
             trusted_proxies: section.take_or("trusted_proxies", networks, Vec::new()),
@@ -85,6 +93,20 @@ impl ServerConfig {
             tls: section.read_table("tls", read_tls),
         }
     }
+}
+
+/// Reads the token of the admin listener. Anyone who guesses it can make the gateway read everything again.
+fn read_admin_token(section: &mut Section<'_>) -> Option<SecretString> {
+    let token = Secret::take(section, "admin_token", "admin_token_file");
+    let location = token.location().cloned();
+    let secret = token.optional()?;
+    if let Some(location) = location.filter(|_| secret.expose_secret().len() < MIN_ADMIN_TOKEN_LEN) {
+        let message = format!(
+            "has fewer than {MIN_ADMIN_TOKEN_LEN} bytes and could be guessed; make one with: openssl rand -hex 32"
+        );
+        section.warn(location, "admin_token", message);
+    }
+    Some(secret)
 }
 
 fn read_cors(section: &mut Section<'_>) -> Cors {

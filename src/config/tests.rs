@@ -79,6 +79,7 @@ fn the_shipped_file_contains_the_defaults() {
         .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
         // The secret is an example, and only one of the two keys may be set.
         .replace("\ncursor_key", "\n#cursor_key")
+        .replace("\nadmin_token", "\n#admin_token")
         .replace("/var/lib/dicomweb-gateway", env!("CARGO_MANIFEST_DIR"));
     let shipped =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])

@@ -33,8 +33,10 @@ use crate::fingerprint::Fingerprint;
 use crate::http::conditional::{bypasses_cache, is_not_modified};
 use crate::http::negotiation;
 use crate::telemetry::{CacheOutcome, Metrics};
-use crate::upstream::{Archive, DicomResource, MatchValue, QidoQuery, SearchLevel, UpstreamRequest};
-use dicom_model::{Attributes, tags};
+use crate::upstream::{
+    Archive, ArchiveId, DicomResource, MatchValue, QidoQuery, SearchLevel, UpstreamRequest,
+};
+use dicom_model::{Attributes, StudyUid, tags};
 use http_messages::body::{self, Body};
 
 /// Maximum length of a key in bytes. The key contains `Accept`, which is shorter in all viewers.
@@ -57,6 +59,13 @@ pub struct ResponseCache {
     /// Maximum size of a cached response in bytes.
     max_size: usize,
     metrics: Metrics,
+}
+
+/// When a response was requested from the archive: the time of the clock, and the generation of the cache.
+#[derive(Debug, Clone, Copy)]
+struct Requested {
+    at: Duration,
+    generation: u64,
 }
 
 /// A request whose response can be cached.
@@ -104,7 +113,7 @@ pub(super) async fn respond(
     let Some(cacheable) = CacheableRequest::read(request) else {
         return source.fetch(public_url, request).await;
     };
-    let requested_at = responses.cache.elapsed();
+    let requested = Requested { at: responses.cache.elapsed(), generation: responses.cache.generation() };
     let cached: Option<Arc<CachedResponse>> = responses
         .cache
         .get(CachedResponse::key(archive.id(), &cacheable.key))
@@ -129,27 +138,38 @@ pub(super) async fn respond(
                     public_url,
                     request,
                     response,
-                    (requested_at, None),
+                    (requested, None),
                 ));
             }
             true
         };
         if is_current {
             let cached =
-                Arc::new(CachedResponse { checked_at: requested_at, ..CachedResponse::clone(&cached) });
-            responses.cache.insert(CachedResponse::key(archive.id(), &cacheable.key), Arc::clone(&cached));
+                Arc::new(CachedResponse { checked_at: requested.at, ..CachedResponse::clone(&cached) });
+            if responses.cache.generation() == requested.generation {
+                let key = CachedResponse::key(archive.id(), &cacheable.key);
+                responses.cache.insert(key, Arc::clone(&cached));
+            }
             return Ok(responses.serve(CacheOutcome::Revalidated, &cached, archive, public_url, request));
         }
     }
     responses.metrics.response_cache_looked_up(CacheOutcome::Miss);
     let response = source.fetch(&placeholder_root(archive), request).await?;
-    Ok(responses.store(&cacheable, archive, public_url, request, response, (requested_at, fingerprint)))
+    Ok(responses.store(&cacheable, archive, public_url, request, response, (requested, fingerprint)))
 }
 
 impl ResponseCache {
     /// Creates a cache of responses of at most `max_size` bytes in `cache`.
     pub fn new(cache: Cache, max_size: u64, metrics: Metrics) -> Self {
         Self { cache, max_size: usize::try_from(max_size).unwrap_or(usize::MAX), metrics }
+    }
+
+    /// Removes the responses that `is_selected` selects by archive and study, and returns their number. The
+    /// [generation](Cache::start_generation) of the cache must have been started before.
+    pub fn invalidate(&self, is_selected: impl Fn(&ArchiveId, &StudyUid) -> bool) -> usize {
+        let entries = self.cache.entries::<CachedResponse>().into_iter();
+        let selected = entries.filter(|(_, response)| is_selected(&response.archive, &response.study));
+        selected.map(|(key, _)| self.cache.remove::<CachedResponse>(key)).count()
     }
 
     fn serve(
@@ -186,7 +206,7 @@ impl ResponseCache {
         public_url: &str,
         request: &DicomwebRequest<'_>,
         response: Response<Body>,
-        (requested_at, fingerprint): (Duration, Option<Fingerprint>),
+        (requested, fingerprint): (Requested, Option<Fingerprint>),
     ) -> Response<Body> {
         let headers = response.headers();
         let content_type = headers.get(header::CONTENT_TYPE).filter(|_| response.status() == StatusCode::OK);
@@ -204,9 +224,20 @@ impl ResponseCache {
             validators.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
         let validators = validators.collect();
         let (cache, key) = (self.cache.clone(), CachedResponse::key(archive.id(), &cacheable.key));
+        let (archive_id, study) = (archive.id().clone(), cacheable.objects.study().clone());
         let insert = move |bytes: Bytes| {
-            let response =
-                CachedResponse { content_type, validators, bytes, fingerprint, checked_at: requested_at };
+            if cache.generation() != requested.generation {
+                return;
+            }
+            let response = CachedResponse {
+                archive: archive_id,
+                study,
+                content_type,
+                validators,
+                bytes,
+                fingerprint,
+                checked_at: requested.at,
+            };
             cache.insert(key, Arc::new(response));
         };
         let response =

@@ -62,6 +62,16 @@ impl PatientKey {
         }
     }
 
+    /// Whether the patient has the identifier `value`, of `system` if it is set. A patient without a PatientID has no identifier.
+    pub fn has_identifier(&self, system: Option<&str>, value: &str) -> bool {
+        let has_system = match &self.scope {
+            PatientScope::System(own) => system.is_none_or(|system| system == own),
+            PatientScope::Archive { .. } => system.is_none(),
+            PatientScope::Study { .. } => false,
+        };
+        has_system && self.value == value
+    }
+
     /// Whether the rows of one study in two archives belong to different patients. A row without a PatientID matches every
     /// patient. Equal identifiers without a system belong to the same patient, because the Study Instance UID is the same.
     pub fn contradicts(&self, other: &Self) -> bool {

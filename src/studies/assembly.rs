@@ -21,6 +21,7 @@ use crate::cache::{CacheEntry, CacheKey};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
+use crate::mapping::PatientKey;
 use crate::request_priority::RequestPriority;
 use crate::telemetry::CacheOutcome;
 use crate::upstream::ArchiveId;
@@ -28,10 +29,14 @@ use dicom_model::StudyUid;
 use fhir_r4::types::Coding;
 
 /// An assembled study, and the data that shows whether it is still current.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AssembledStudy {
     /// The resource.
     pub encoded: EncodedResource,
+    /// The Study Instance UID.
+    pub(super) uid: StudyUid,
+    /// The archives that contain the study, and the patient of each row.
+    pub(super) patients: Vec<(ArchiveId, PatientKey)>,
     /// The fingerprint of the rows from which it was made.
     pub(super) fingerprint: Fingerprint,
     /// The version of the study, which the resource contains.
@@ -51,6 +56,11 @@ pub struct AssembledStudy {
 impl AssembledStudy {
     fn cache_key(study: &StudyUid, representation: &Representation) -> CacheKey {
         CacheKey::from_parts(std::iter::once(study.as_str()).chain(representation.key_parts()))
+    }
+
+    /// Returns the study with the same content, which nothing confirms any more.
+    pub(super) fn invalidated(&self) -> Self {
+        Self { content_age: self.content_age.invalidated(), ..self.clone() }
     }
 }
 
@@ -260,7 +270,7 @@ impl Studies {
         version: Option<Version>,
         copies: Vec<StudyCopy>,
     ) -> LoadResult {
-        let fingerprint = study.fingerprint();
+        let (fingerprint, generation) = (study.fingerprint(), self.cache.generation());
         if freshness == Freshness::Cached
             && let Some(entry) = self.cached_if_current(study, representation)
             && version.is_none_or(|version| version.has_content_of(&entry.version))
@@ -277,22 +287,17 @@ impl Studies {
                 None if entry.has_every_row == has_every_row => return Ok(entry),
                 None => (entry.encoded.clone(), entry.version, entry.confirmed_at),
             };
-            let (content_age, omitted) = (entry.content_age, entry.omitted);
-            let entry = Arc::new(AssembledStudy {
-                encoded,
-                fingerprint,
-                version,
-                confirmed_at,
-                content_age,
-                has_every_row,
-                omitted,
-            });
-            self.cache.insert(AssembledStudy::cache_key(study.uid(), representation), Arc::clone(&entry));
+            let entry = AssembledStudy::clone(&entry);
+            let entry = Arc::new(AssembledStudy { encoded, version, confirmed_at, has_every_row, ..entry });
+            if self.cache.generation() == generation {
+                let key = AssembledStudy::cache_key(study.uid(), representation);
+                self.cache.insert(key, Arc::clone(&entry));
+            }
             return Ok(entry);
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Miss);
         let (study, representation) = (study.clone(), representation.clone());
-        let flight = (study.uid().clone(), representation.clone(), fingerprint);
+        let flight = (study.uid().clone(), representation.clone(), fingerprint, generation);
         let studies = self.clone();
         let load = |priority: RequestPriority| async move {
             let copies = copies.into_iter().map(|copy| copy.with_priority(&priority)).collect();
@@ -309,12 +314,11 @@ impl Studies {
         version: Option<Version>,
         copies: Vec<StudyCopy>,
     ) -> LoadResult {
-        let confirmed_at = self.cache.elapsed();
+        let (confirmed_at, generation) = (self.cache.elapsed(), self.cache.generation());
         let is_row_only = study_copies::required_depth(representation.depth(), copies.len()) == Depth::Study;
         let content_age = self.content_age(&study, confirmed_at, is_row_only);
         let SerializedStudy { json, mut content, omitted } =
             self.fetch_within_timeout(copies.clone(), &representation).await?;
-        let fingerprint = study.fingerprint();
         if content.is_none() && self.has_changed_below_rows(&study, &representation, &json) {
             // The whole content determines the new version, because the rows are those of the previous one.
             self.change_log.report_again(ResourceKey::study(study.uid())).await;
@@ -330,9 +334,14 @@ impl Studies {
         };
         let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
         let has_every_row = study.has_every_row;
+        let is_invalidated = self.cache.generation() != generation;
+        let content_age = if is_invalidated { content_age.invalidated() } else { content_age };
+        let patient = |row: &StudyRow| (row.archive.clone(), row.patient.clone());
         let entry = Arc::new(AssembledStudy {
             encoded,
-            fingerprint,
+            uid: study.uid().clone(),
+            patients: study.rows.iter().map(patient).collect(),
+            fingerprint: study.fingerprint(),
             version,
             confirmed_at,
             content_age,

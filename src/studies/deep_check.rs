@@ -30,6 +30,9 @@ const MAX_QUEUED_CHECKS: usize = 1000;
 /// The number of deep checks in the background at the same time.
 const CHECK_CONCURRENCY: usize = 1;
 
+/// The representations of cached studies that a search by `_lastUpdated` checks.
+const CHECKED_REPRESENTATIONS: [Representation; 2] = [Representation::Full, Representation::Data];
+
 /// How long unchanged rows confirm a study whose content was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeepCheckLifetimes {
@@ -52,6 +55,11 @@ impl ContentAge {
     /// Whether unchanged rows confirm the content at `now`.
     pub(super) fn is_confirmable(&self, now: Duration) -> bool {
         self.lifetime.is_none_or(|lifetime| self.age(now) < lifetime)
+    }
+
+    /// Returns the age of the same content after an invalidation: nothing confirms it.
+    pub(super) fn invalidated(self) -> Self {
+        Self { lifetime: Some(Duration::ZERO), ..self }
     }
 
     /// Whether the study `uid` should be read in the background at `now`. Studies that were read together are due at different
@@ -156,6 +164,11 @@ impl Studies {
         Self { limits: SearchLimits { detail, ..self.limits }, ..studies }
     }
 
+    /// Whether the cache contains the study with its instances, in a representation that searches by `_lastUpdated` check.
+    pub(super) fn caches_instances(&self, uid: &StudyUid) -> bool {
+        CHECKED_REPRESENTATIONS.iter().any(|representation| self.cached(uid, representation).is_some())
+    }
+
     /// Checks the candidates of a search by `_lastUpdated` that are in the cache with their instances and whose rows are
     /// unchanged, so that the search finds their changes too. The oldest content is read first, at most `max_opened` studies; the
     /// others are read in the background, and a later search finds their changes.
@@ -166,7 +179,7 @@ impl Studies {
         let now = self.cache.elapsed();
         let mut overdue = Vec::new();
         for study in candidates {
-            for representation in [Representation::Full, Representation::Data] {
+            for representation in CHECKED_REPRESENTATIONS {
                 let Some(entry) = self.cached(study.uid(), &representation) else { continue };
                 if entry.fingerprint != study.fingerprint() {
                     continue;
@@ -183,7 +196,7 @@ impl Studies {
         for (_, study, representation) in &later {
             self.check_in_background(study.uid(), representation);
         }
-        for representation in [Representation::Full, Representation::Data] {
+        for representation in CHECKED_REPRESENTATIONS {
             let of_representation = overdue.iter().filter(|(_, _, other)| *other == representation);
             let studies: Vec<_> = of_representation.map(|(_, study, _)| study.clone()).collect();
             // What cannot be read of one study is reported when the study is returned.

@@ -56,7 +56,8 @@ impl Studies {
         {
             return Ok(rows);
         }
-        let flight = (archive.id().clone(), canonical.clone());
+        let generation = self.cache.generation();
+        let flight = (archive.id().clone(), canonical.clone(), generation);
         let (cache, archive) = (self.cache.clone(), archive.clone());
         let limits = ListLimits { max_rows: self.limits.max_scan, max_bytes: self.limits.detail.max_bytes };
         let timeout = self.limits.load_timeout;
@@ -74,7 +75,9 @@ impl Studies {
             }
             rows.shrink_to_fit();
             let rows = Arc::new(SearchRows { rows, requested_at });
-            cache.insert(SearchRows::cache_key(archive.id(), &canonical), Arc::clone(&rows));
+            if cache.generation() == generation {
+                cache.insert(SearchRows::cache_key(archive.id(), &canonical), Arc::clone(&rows));
+            }
             Ok(rows)
         };
         match freshness {

@@ -1,5 +1,5 @@
-//! The service of the admin listener: liveness, readiness and metrics. The public listener never serves these routes. This module
-//! does not know how readiness and metrics are determined.
+//! The service of the admin listener: liveness, readiness and metrics, and actions by POST. The public listener never serves these
+//! routes. This module does not know how readiness and metrics are determined, nor which actions there are.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -11,16 +11,22 @@ use http_messages::body::{self, Body};
 /// Media type of the metrics (OpenMetrics 1.0).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The state that the admin listener reports.
+/// The paths of the pages, which have no other methods than GET and HEAD.
+const PAGES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// The state that the admin listener reports, and its actions.
 pub trait AdminState: Send + Sync + 'static {
     /// Returns whether requests should be sent to this process; `Err` contains a short reason without host names.
     fn ready(&self) -> Result<(), String>;
 
     /// Returns the metrics as OpenMetrics text.
     fn metrics(&self) -> impl Future<Output = String> + Send;
+
+    /// Responds to a POST; `None` if there is no such route. The implementation checks that the caller may make the request.
+    fn post(&self, request: Request<RequestBody>) -> impl Future<Output = Option<Response<Body>>> + Send;
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics`.
+/// Serves `/livez`, `/readyz` and `/metrics`, and the actions of the state.
 #[derive(Debug)]
 pub struct Admin<S>(pub S);
 
@@ -28,7 +34,15 @@ impl<S: AdminState> Service for Admin<S> {
     type Body = Body;
 
     async fn respond(&self, request: Request<RequestBody>, _peer: PeerAddress) -> Response<Body> {
-        self.get_page(request.method(), request.uri().path()).await
+        let path = request.uri().path().to_owned();
+        if *request.method() != Method::POST {
+            return self.get_page(request.method(), &path).await;
+        }
+        match self.0.post(request).await {
+            Some(response) => response,
+            None if PAGES.contains(&path.as_str()) => self.get_page(&Method::POST, &path).await,
+            None => text_response(StatusCode::NOT_FOUND, "not found\n"),
+        }
     }
 }
 
@@ -81,6 +95,10 @@ mod tests {
 
         async fn metrics(&self) -> String {
             "# EOF\n".to_owned()
+        }
+
+        async fn post(&self, _request: Request<RequestBody>) -> Option<Response<Body>> {
+            None
         }
     }
 

@@ -8,9 +8,14 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::cache::{CacheEntry, CacheKey};
 use crate::fingerprint::Fingerprint;
 use crate::upstream::ArchiveId;
+use dicom_model::StudyUid;
 
 #[derive(Debug, Clone)]
 pub(super) struct CachedResponse {
+    /// The archive that sent it.
+    pub(super) archive: ArchiveId,
+    /// The study of its objects.
+    pub(super) study: StudyUid,
     pub(super) content_type: HeaderValue,
     /// The ETag and Last-Modified of the archive.
     pub(super) validators: HeaderMap,
