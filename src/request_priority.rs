@@ -4,8 +4,9 @@
 //! requests share has the priority of the oldest of those that still wait for it; work that no request waits for is abandoned.
 //! This module does not decide which call is next (`upstream` does).
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::archive_id::ArchiveId;
 
@@ -24,8 +25,14 @@ struct PriorityState {
 enum PriorityHolder {
     /// A client request, with its number in the order of arrival.
     Request(u64),
-    /// The requests that wait for shared work.
-    Shared(Mutex<Vec<RequestPriority>>),
+    /// The requests that wait for shared work, and those who must know when none is left.
+    Shared { waiting: Mutex<Vec<RequestPriority>>, observers: Mutex<Vec<Weak<dyn WorkObserver>>> },
+}
+
+/// Something that must know when shared work is abandoned.
+pub trait WorkObserver: fmt::Debug + Send + Sync {
+    /// The last request that waited for some shared work has left.
+    fn work_abandoned(self: Arc<Self>);
 }
 
 /// A request that waits for shared work until this value is dropped.
@@ -46,7 +53,7 @@ impl RequestPriority {
 
     /// Creates the priority of work that requests can share. It is abandoned until a request waits for it.
     pub fn of_shared_work() -> Self {
-        Self::new(PriorityHolder::Shared(Mutex::default()))
+        Self::new(PriorityHolder::Shared { waiting: Mutex::default(), observers: Mutex::default() })
     }
 
     fn new(holder: PriorityHolder) -> Self {
@@ -55,17 +62,27 @@ impl RequestPriority {
 
     /// Adds `request` to the requests that wait for this shared work, until the result is dropped.
     pub fn wait_as(&self, request: &Self) -> SharedWorkWaiter {
-        if let PriorityHolder::Shared(waiting) = &self.0.holder {
+        if let PriorityHolder::Shared { waiting, .. } = &self.0.holder {
             lock(waiting).push(request.clone());
         }
         SharedWorkWaiter { work: self.clone(), request: request.clone() }
+    }
+
+    /// Calls `observer` when the work, if it is shared, is abandoned.
+    pub fn observe(&self, observer: Weak<dyn WorkObserver>) {
+        if let PriorityHolder::Shared { observers, .. } = &self.0.holder {
+            let mut observers = lock(observers);
+            if !observers.iter().any(|other| other.ptr_eq(&observer)) {
+                observers.push(observer);
+            }
+        }
     }
 
     /// Returns the number of the oldest request that waits for the work, in the order of arrival; `None` if the work is abandoned.
     pub fn arrival(&self) -> Option<u64> {
         match &self.0.holder {
             PriorityHolder::Request(arrival) => Some(*arrival),
-            PriorityHolder::Shared(waiting) => lock(waiting).iter().filter_map(Self::arrival).min(),
+            PriorityHolder::Shared { waiting, .. } => lock(waiting).iter().filter_map(Self::arrival).min(),
         }
     }
 
@@ -75,7 +92,7 @@ impl RequestPriority {
         is_begun
             || match &self.0.holder {
                 PriorityHolder::Request(_) => false,
-                PriorityHolder::Shared(waiting) => {
+                PriorityHolder::Shared { waiting, .. } => {
                     lock(waiting).iter().any(|request| request.has_begun(archive))
                 }
             }
@@ -88,7 +105,7 @@ impl RequestPriority {
             begun.push(archive.clone());
         }
         drop(begun);
-        if let PriorityHolder::Shared(waiting) = &self.0.holder {
+        if let PriorityHolder::Shared { waiting, .. } = &self.0.holder {
             for request in lock(waiting).iter() {
                 request.begin(archive);
             }
@@ -98,11 +115,17 @@ impl RequestPriority {
 
 impl Drop for SharedWorkWaiter {
     fn drop(&mut self) {
-        if let PriorityHolder::Shared(waiting) = &self.work.0.holder {
-            let mut waiting = lock(waiting);
-            if let Some(index) = waiting.iter().position(|other| Arc::ptr_eq(&other.0, &self.request.0)) {
-                waiting.swap_remove(index);
-            }
+        let PriorityHolder::Shared { waiting, observers } = &self.work.0.holder else { return };
+        let mut waiting = lock(waiting);
+        if let Some(index) = waiting.iter().position(|other| Arc::ptr_eq(&other.0, &self.request.0)) {
+            waiting.swap_remove(index);
+        }
+        let is_abandoned = waiting.is_empty();
+        drop(waiting);
+        if is_abandoned {
+            // The observers read priorities, so nothing is locked while they are called.
+            let observers: Vec<_> = lock(observers).iter().filter_map(Weak::upgrade).collect();
+            observers.into_iter().for_each(WorkObserver::work_abandoned);
         }
     }
 }
@@ -138,6 +161,30 @@ mod tests {
         assert_eq!(work.arrival(), request.arrival());
         drop(second);
         assert_eq!(work.arrival(), None);
+    }
+
+    #[derive(Debug, Default)]
+    struct CountingObserver(AtomicU64);
+
+    impl WorkObserver for CountingObserver {
+        fn work_abandoned(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn observers_are_called_once_when_the_last_request_leaves() {
+        let observer = Arc::new(CountingObserver::default());
+        let work = RequestPriority::of_shared_work();
+        for _ in 0..2 {
+            work.observe(Arc::downgrade(&observer) as Weak<dyn WorkObserver>);
+        }
+        let waiters = [(); 2].map(|()| work.wait_as(&RequestPriority::of_new_request()));
+        let [first, second] = waiters;
+        drop(first);
+        assert_eq!(observer.0.load(Ordering::Relaxed), 0);
+        drop(second);
+        assert_eq!(observer.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod qido;
 mod request;
 mod response;
 mod settings;
+mod transfer_rate;
 mod transport;
 mod wado;
 

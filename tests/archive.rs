@@ -20,6 +20,7 @@ fn settings_for(url: &str) -> Settings {
         profile: Profile::default(),
         credentials: Credentials::None,
         timeout: Duration::from_mins(5),
+        min_rate: 1,
         max_concurrency: 4,
         max_queue: 64,
         queue_timeout: Duration::from_secs(10),

@@ -26,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// other work.
 const MAX_CONCURRENCY: usize = 8;
 
+/// The default of `min_rate`. The slowest usable archives send some kilobytes per second.
+const MIN_RATE: usize = 256;
+
 /// The default of `max_queue`: a few seconds of work for an archive that processes eight searches at once.
 const MAX_QUEUE: usize = 64;
 
@@ -81,6 +84,7 @@ impl ArchiveConfig {
         let accession_system = section.take("accession_system", identifier_system).map(|set| set.value);
         let timeout = section.take_or("timeout", duration, TIMEOUT);
         let max_concurrency = section.take_or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
+        let min_rate = section.take_or("min_rate", count(0, 1024 * 1024), MIN_RATE);
         let max_queue = section.take_or("max_queue", count(1, 65536), MAX_QUEUE);
         let queue_timeout = section.take_or("queue_timeout", duration, QUEUE_TIMEOUT);
         let stream_buffer = section.take_or("stream_buffer", buffer_size, STREAM_BUFFER);
@@ -97,6 +101,7 @@ impl ArchiveConfig {
                 profile,
                 credentials: credentials?,
                 timeout,
+                min_rate,
                 max_concurrency,
                 max_queue,
                 queue_timeout,

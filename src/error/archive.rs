@@ -95,6 +95,7 @@ mod tests {
             ),
             (Kind::ListChanged, 503, 503, Some(5)),
             (Kind::Timeout(Duration::from_secs(1)), 504, 504, None),
+            (Kind::TooSlow(256), 504, 504, None),
             (Kind::Disconnected, 502, 502, None),
             (Kind::Truncated, 502, 502, None),
             (Kind::Malformed(RowError::Truncated { rows: 3 }), 502, 502, None),

@@ -4,16 +4,18 @@
 //! begun, because otherwise every call would wait behind all new requests, and under overload most requests would be given up
 //! half-done. A bounded number of requests may wait for their first call; further ones are rejected at once. A request that has
 //! a quarter of the permits of a class goes after the others, so that one large request leaves permits to small ones. Calls of
-//! work that nobody waits for are made only while no other call waits.
+//! work that no client waits for are made only while no other call waits; those in flight are ended for it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
 use super::ArchiveId;
 use super::request::RequestClass;
-use crate::request_priority::RequestPriority;
+use crate::request_priority::{RequestPriority, WorkObserver};
 
 /// The divisor of the permits of a class that one request may use while other requests wait.
 const REQUESTS_PER_CLASS: usize = 4;
@@ -58,10 +60,17 @@ struct QueueState {
 #[derive(Debug)]
 struct Lane {
     limits: ClassLimits,
-    in_flight: usize,
-    /// The number of calls in flight of each request, by its arrival.
-    in_flight_by_request: HashMap<u64, usize>,
+    in_flight: Vec<CallInFlight>,
     waiting: Vec<WaitingCall>,
+}
+
+/// A call with a permit.
+#[derive(Debug)]
+struct CallInFlight {
+    id: u64,
+    priority: RequestPriority,
+    /// Revokes the permit; `None` if it was revoked.
+    revocation: Option<oneshot::Sender<()>>,
 }
 
 /// A call that waits for a permit.
@@ -77,8 +86,8 @@ struct WaitingCall {
 pub(super) struct CallPermit {
     queue: Arc<QueueShared>,
     class: RequestClass,
-    /// The request for which the call is made; `None` if the work is abandoned.
-    arrival: Option<u64>,
+    id: u64,
+    revocation: oneshot::Receiver<()>,
 }
 
 /// A call in the queue, which is removed when this value is dropped.
@@ -102,8 +111,7 @@ impl CallQueue {
         metadata: ClassLimits,
         retrievals: ClassLimits,
     ) -> Self {
-        let lane =
-            |limits| Lane { limits, in_flight: 0, in_flight_by_request: HashMap::new(), waiting: Vec::new() };
+        let lane = |limits| Lane { limits, in_flight: Vec::new(), waiting: Vec::new() };
         let state = QueueState {
             next_call: 0,
             searches: lane(searches),
@@ -120,6 +128,8 @@ impl CallQueue {
         priority: &RequestPriority,
     ) -> Result<QueuedCall, NoPermit> {
         let (sender, receiver) = oneshot::channel();
+        let observer: Weak<QueueShared> = Arc::downgrade(&self.0);
+        priority.observe(observer);
         let mut state = self.0.lock_state();
         let id = state.next_call;
         state.next_call += 1;
@@ -163,10 +173,29 @@ impl Drop for QueuedCall {
     }
 }
 
+impl CallPermit {
+    /// Is ready when the call must end, because no client waits for its result and other calls wait for the permit.
+    pub(super) fn poll_revoked(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.revocation.is_terminated() {
+            return Poll::Ready(());
+        }
+        Pin::new(&mut self.revocation).poll(context).map(drop)
+    }
+}
+
+impl WorkObserver for QueueShared {
+    fn work_abandoned(self: Arc<Self>) {
+        let mut state = self.lock_state();
+        let grants = self.grant(&mut state);
+        drop(state);
+        send(grants);
+    }
+}
+
 impl Drop for CallPermit {
     fn drop(&mut self) {
         let mut state = self.queue.lock_state();
-        state.lane(self.class).end_call(self.arrival);
+        state.lane(self.class).in_flight.retain(|call| call.id != self.id);
         let grants = self.queue.grant(&mut state);
         drop(state);
         send(grants);
@@ -185,7 +214,8 @@ impl QueueShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the free permits to waiting calls. Abandoned calls that get none are removed from the queue.
+    /// Gives the free permits to waiting calls. Abandoned calls that get none are removed from the queue, and abandoned calls in
+    /// flight lose their permits if other calls need them.
     fn grant(self: &Arc<Self>, state: &mut QueueState) -> Grants {
         let mut grants = Grants::new();
         loop {
@@ -193,16 +223,18 @@ impl QueueShared {
             for class in [RequestClass::Search, RequestClass::Metadata, RequestClass::Retrieve] {
                 let admits_new_requests = state.admits_new_requests(class, &self.archive);
                 let lane = state.lane(class);
-                while lane.in_flight < lane.limits.max_calls
+                while lane.in_flight.len() < lane.limits.max_calls
                     && let Some(index) = lane.next(admits_new_requests, &self.archive)
                 {
-                    let WaitingCall { priority, sender, .. } = lane.waiting.remove(index);
-                    let arrival = priority.arrival();
+                    let WaitingCall { id, priority, sender } = lane.waiting.remove(index);
+                    let (revocation, revoked) = oneshot::channel();
                     priority.begin(&self.archive);
-                    lane.begin_call(arrival);
-                    grants.push((sender, CallPermit { queue: Arc::clone(self), class, arrival }));
+                    lane.in_flight.push(CallInFlight { id, priority, revocation: Some(revocation) });
+                    let permit = CallPermit { queue: Arc::clone(self), class, id, revocation: revoked };
+                    grants.push((sender, permit));
                 }
                 lane.waiting.retain(|call| call.priority.arrival().is_some());
+                lane.revoke_abandoned(admits_new_requests, &self.archive);
             }
             // A call that has begun in one class may admit new requests to the other.
             if grants.len() == count {
@@ -238,10 +270,14 @@ impl Lane {
     /// Returns the index of the next call; `None` if no call may begin.
     fn next(&self, admits_new_requests: bool, archive: &ArchiveId) -> Option<usize> {
         let share = (self.limits.max_calls / REQUESTS_PER_CLASS).max(1);
+        let mut calls_by_request: HashMap<u64, usize> = HashMap::new();
+        for arrival in self.in_flight.iter().filter_map(|call| call.priority.arrival()) {
+            *calls_by_request.entry(arrival).or_default() += 1;
+        }
         let rank = |call: &WaitingCall| {
             let arrival = call.priority.arrival();
             let is_new = !call.priority.has_begun(archive);
-            let calls = arrival.and_then(|arrival| self.in_flight_by_request.get(&arrival));
+            let calls = arrival.and_then(|arrival| calls_by_request.get(&arrival));
             let has_share = calls.is_some_and(|calls| *calls >= share);
             (admits_new_requests || !is_new).then_some((
                 arrival.is_none(),
@@ -255,21 +291,16 @@ impl Lane {
         ranks.min().map(|(_, index)| index)
     }
 
-    fn begin_call(&mut self, arrival: Option<u64>) {
-        self.in_flight += 1;
-        if let Some(arrival) = arrival {
-            *self.in_flight_by_request.entry(arrival).or_default() += 1;
-        }
-    }
-
-    fn end_call(&mut self, arrival: Option<u64>) {
-        self.in_flight -= 1;
-        let Some(arrival) = arrival else { return };
-        if let Some(calls) = self.in_flight_by_request.get_mut(&arrival) {
-            *calls -= 1;
-            if *calls == 0 {
-                self.in_flight_by_request.remove(&arrival);
-            }
+    /// Revokes the permits of as many abandoned calls as other calls need. All waiting calls have clients.
+    fn revoke_abandoned(&mut self, admits_new_requests: bool, archive: &ArchiveId) {
+        let may_begin = |call: &&WaitingCall| admits_new_requests || call.priority.has_begun(archive);
+        let needed_count = self.waiting.iter().filter(may_begin).count();
+        let revoked_count = self.in_flight.iter().filter(|call| call.revocation.is_none()).count();
+        let abandoned = self.in_flight.iter_mut().filter(|call| call.priority.arrival().is_none());
+        let revocations = abandoned.filter_map(|call| call.revocation.take());
+        for revocation in revocations.take(needed_count.saturating_sub(revoked_count)) {
+            // A call that ends at this moment does not need to be ended.
+            let _ = revocation.send(());
         }
     }
 

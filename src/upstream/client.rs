@@ -1,6 +1,7 @@
 //! Calls to one archive. Each call has a permit, a circuit breaker, a deadline, credentials, and one retry if the archive has
 //! closed the pooled connection.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
 use super::circuit_breaker::{CircuitBreaker, CircuitChange};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
+use super::transfer_rate::TransferRate;
 use super::transport::{BodyUse, IncomingBody, OutgoingRequest, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
@@ -177,6 +179,8 @@ impl Archive {
             Err(error) if error.is_archive_failure() => {
                 (error.kind.to_string(), breaker_permit.record_failure())
             }
+            // The call was ended by the gateway, which says nothing about the archive.
+            Err(ArchiveError { kind: ArchiveErrorKind::Abandoned, .. }) => (String::new(), None),
             _ => (String::new(), breaker_permit.record_success()),
         };
         self.log_circuit_change(change, class, &cause);
@@ -217,10 +221,17 @@ impl Archive {
         &self,
         body_use: BodyUse,
         request: UpstreamRequest,
-        call_permits: CallPermits,
+        mut call_permits: CallPermits,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
-        let response = match tokio::time::timeout(timeout, self.send_with_retry(body_use, &request)).await {
+        let permit = &mut call_permits.0;
+        let response = tokio::select! {
+            response = tokio::time::timeout(timeout, self.send_with_retry(body_use, &request)) => response,
+            () = poll_fn(|context| permit.poll_revoked(context)) => {
+                return Err(self.error(ArchiveErrorKind::Abandoned));
+            }
+        };
+        let response = match response {
             Ok(response) => response.map_err(|error| self.transport_error(error))?,
             Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
         };
@@ -234,7 +245,8 @@ impl Archive {
             _ => {}
         }
         let (head, body) = response.into_parts();
-        let body = UpstreamBody::new(self.id().clone(), timeout, body, call_permits);
+        let min_rate = TransferRate::new(self.inner.settings.min_rate, timeout);
+        let body = UpstreamBody::new(self.id().clone(), timeout, min_rate, body, call_permits);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 

@@ -41,6 +41,9 @@ pub enum ArchiveErrorKind {
     /// No response, or no further part of its body, arrived in time.
     #[error("did not respond within {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    /// The body arrives too slowly.
+    #[error("sent less than {0} bytes per second")]
+    TooSlow(usize),
     /// As many requests as may wait already wait for this archive, or the request has waited as long as it may.
     #[error("already has as many requests in flight as it may have; try again later")]
     Busy,
@@ -165,7 +168,7 @@ impl ArchiveError {
             | Kind::CircuitOpen(_)
             | Kind::Unavailable { .. }
             | Kind::ListChanged => ErrorClass::Unavailable,
-            Kind::Timeout(_) => ErrorClass::TimedOut,
+            Kind::Timeout(_) | Kind::TooSlow(_) => ErrorClass::TimedOut,
             Kind::Disconnected | Kind::Truncated => ErrorClass::Disconnected,
             Kind::NotFound => ErrorClass::NotFound,
             Kind::Unpageable => ErrorClass::TooCostly,
@@ -224,6 +227,7 @@ impl ArchiveError {
             Kind::ForbiddenAddress => "off_limits",
             Kind::Disconnected => "disconnected",
             Kind::Timeout(_) => "timeout",
+            Kind::TooSlow(_) => "too_slow",
             Kind::Busy => "busy",
             Kind::Abandoned => "abandoned",
             Kind::CircuitOpen(_) => "resting",

@@ -1,8 +1,8 @@
 //! The status and headers of an archive's response, and its body as a stream.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use super::call_queue::CallPermit;
+use super::transfer_rate::{TooSlow, TransferRate};
 use super::transport::{IncomingBody, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
@@ -28,15 +29,17 @@ pub struct UpstreamResponse {
 /// The permit and the metric of a call, which are released when the response has been read or dropped.
 pub(super) type CallPermits = (CallPermit, InFlight);
 
-/// A body that releases the permit of the call when it is dropped.
+/// A body that releases the permit of the call when it is dropped. It ends with an error if it is too slow, or if other calls need
+/// the permit and no client waits for it.
 #[derive(Debug)]
 pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
+    rate: TransferRate,
     inner: IncomingBody,
     /// A chunk that `is_empty` has read.
     read_ahead: Option<Bytes>,
-    _call_permits: CallPermits,
+    call_permits: CallPermits,
 }
 
 impl UpstreamResponse {
@@ -54,10 +57,11 @@ impl UpstreamBody {
     pub(super) fn new(
         archive: ArchiveId,
         timeout: Duration,
+        rate: TransferRate,
         inner: IncomingBody,
         call_permits: CallPermits,
     ) -> Self {
-        Self { archive, timeout, inner, read_ahead: None, _call_permits: call_permits }
+        Self { archive, timeout, rate, inner, read_ahead: None, call_permits }
     }
 
     /// Whether the body has no bytes. Reads ahead up to the first chunk that is not empty.
@@ -95,8 +99,25 @@ impl Body for UpstreamBody {
         if let Some(data) = self.read_ahead.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(error))))
+        let this = &mut *self;
+        let kind = match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Pending if this.call_permits.0.poll_revoked(context).is_ready() => {
+                ArchiveErrorKind::Abandoned
+            }
+            Poll::Pending => {
+                this.rate.wait(Instant::now());
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                match this.rate.receive(Instant::now(), frame.data_ref().map_or(0, Bytes::len)) {
+                    Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                    Err(TooSlow { min_rate }) => ArchiveErrorKind::TooSlow(min_rate),
+                }
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(this.error(error)))),
+            Poll::Ready(None) => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(Err(ArchiveError { archive: this.archive.clone(), kind })))
     }
 
     fn is_end_stream(&self) -> bool {

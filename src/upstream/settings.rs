@@ -27,6 +27,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// The timeout of the response headers, and of each further chunk of the body.
     pub timeout: Duration,
+    /// Minimum rate of a body in bytes per second, over `timeout` of waiting for it.
+    pub min_rate: usize,
     /// Maximum number of concurrent searches and, separately, of metadata reads.
     pub max_concurrency: usize,
     /// Maximum number of requests that wait for their first search or, separately, metadata read.

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, QueryCondition, RunningPacs, Study};
 
 /// The number of requests in these tests, at least five times what the archives may process and the queue may hold.
 const REQUESTS: usize = 60;
@@ -145,4 +145,42 @@ async fn cached_responses_are_served_while_the_queue_is_full() {
     }
     assert_eq!(gateway.get("/dicom-web/main/studies?PatientID=P1").await.status, 503);
     drop(waiting);
+}
+
+/// Starts an archive whose response about patient P1 never ends, and a gateway that sends one search at a time.
+async fn start_with_stalled_response() -> (RunningPacs, RunningGateway) {
+    let stalled = CannedResponse::json("[{}]").stall_after(2);
+    let is_stalled = vec![("PatientID".to_owned(), QueryCondition::Equals("P1".to_owned()))];
+    let pacs = Pacs::new()
+        .with_study(Study::new("1.2").patient("P2", "Doe^Jane"))
+        .with_conditional_response("/studies", is_stalled, stalled)
+        .start()
+        .await;
+    let gateway = RunningGateway::start(&pacs.url(), "max_concurrency = 1").await;
+    (pacs, gateway)
+}
+
+fn search_by_patient(gateway: &RunningGateway, patient: &str) -> String {
+    format!("{}/fhir/ImagingStudy?_summary=count&patient.identifier=|{patient}", gateway.base_url())
+}
+
+#[tokio::test]
+async fn a_search_whose_client_has_left_gives_its_permit_to_a_later_request() {
+    let (pacs, gateway) = start_with_stalled_response().await;
+    let leaving = client::send_request("GET", &search_by_patient(&gateway, "P1"), &[]).await;
+    pacs.wait_for_requests(1).await;
+    drop(leaving);
+    wait_for_requests_in_flight(&gateway, 0).await;
+    assert_eq!(client::get(&search_by_patient(&gateway, "P2")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_search_whose_client_leaves_gives_its_permit_to_a_request_that_already_waits() {
+    let (pacs, gateway) = start_with_stalled_response().await;
+    let leaving = client::send_request("GET", &search_by_patient(&gateway, "P1"), &[]).await;
+    pacs.wait_for_requests(1).await;
+    let waiting = client::send_request("GET", &search_by_patient(&gateway, "P2"), &[]).await;
+    wait_for_requests_in_flight(&gateway, 2).await;
+    drop(leaving);
+    assert_eq!(client::receive("GET", waiting).await.status, 200);
 }

@@ -47,6 +47,11 @@ fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>
             archive.settings.timeout = UNREACHED_TIMEOUT;
         }
     }
+    if !has_key("min_rate") {
+        for archive in &mut config.archives {
+            archive.settings.min_rate = 0;
+        }
+    }
     if !has_key("queue_timeout") {
         for archive in &mut config.archives {
             archive.settings.queue_timeout = UNREACHED_TIMEOUT;

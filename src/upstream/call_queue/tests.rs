@@ -102,6 +102,29 @@ fn work_that_is_abandoned_while_it_waits_loses_its_place() {
     assert!(granted(&mut next).is_some());
 }
 
+/// Whether the call must end.
+fn is_revoked(permit: &mut CallPermit) -> bool {
+    std::future::poll_fn(|context| permit.poll_revoked(context)).now_or_never().is_some()
+}
+
+#[test]
+fn abandoned_calls_in_flight_lose_their_permits_to_calls_that_wait() {
+    let queue = queue(2, 10);
+    let (work, request) = (RequestPriority::of_shared_work(), RequestPriority::of_new_request());
+    let waiter = work.wait_as(&request);
+    let mut abandoned: Vec<_> = (0..2).map(|_| begin(&queue, RequestClass::Search, &work)).collect();
+    let mut first = queue.join(RequestClass::Search, &RequestPriority::of_new_request()).unwrap();
+    assert!(!abandoned.iter_mut().any(is_revoked), "a client waits");
+    drop(waiter);
+    let mut count_revoked = || abandoned.iter_mut().map(is_revoked).filter(|revoked| *revoked).count();
+    assert_eq!(count_revoked(), 1, "one call waits");
+    let mut second = queue.join(RequestClass::Search, &RequestPriority::of_new_request()).unwrap();
+    assert_eq!(count_revoked(), 2);
+    assert!(granted(&mut first).is_none(), "the permits are not yet released");
+    drop(abandoned);
+    assert!(granted(&mut first).is_some() && granted(&mut second).is_some());
+}
+
 #[test]
 fn a_canceled_call_passes_its_permit_on() {
     let queue = queue(1, 10);

@@ -24,6 +24,7 @@ fn settings(port: u16) -> Settings {
         profile: Profile::default(),
         credentials: Credentials::None,
         timeout: Duration::from_secs(10),
+        min_rate: 1,
         max_concurrency: 4,
         max_queue: 4,
         queue_timeout: Duration::from_secs(10),
