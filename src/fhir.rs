@@ -45,7 +45,7 @@ pub fn cached_response(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let format = ResponseFormat::from_headers(headers).ok().filter(ResponseFormat::is_stored_json)?;
+    let format = ResponseFormat::from_headers(headers).ok().filter(ResponseFormat::is_compact_json)?;
     let uid = StudyUid::parse(id).ok()?;
     let study =
         context.studies.cached_study(&uid, &Representation::Full, access, request::freshness(headers))?;
@@ -107,7 +107,7 @@ async fn respond_in_time(
     let encoded =
         tokio::time::timeout(context.request_timeout, resource).await.map_err(|_| Failure::timed_out())??;
     let now = context.clock.now();
-    if format.is_stored_json() {
+    if format.is_compact_json() {
         return response::success_response(&encoded, format, request.headers, now);
     }
     // Converting a study of a thousand instances takes milliseconds, during which an async thread would be blocked.

@@ -40,7 +40,9 @@ pub use fetch::{DetailLimits, OmittedRows};
 pub use invalidation::{InvalidatedStudies, Selection};
 pub use patients::FoundPatient;
 pub use representation::Representation;
-pub use search::{Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadStudy};
+pub use search::{
+    Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadableStudy,
+};
 pub use sort::{PageSlice, SortPosition, paginate};
 
 use crate::cache::{Cache, SingleFlight};

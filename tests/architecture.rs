@@ -1,5 +1,5 @@
-//! Tests that the code follows ARCHITECTURE.md: the imports between modules, the owners of subjects, and the length of files. The
-//! sources are parsed, so every form of import is recognized.
+//! Tests that the code follows ARCHITECTURE.md: the imports between modules, the dependencies between crates, and the length of
+//! files. The sources are parsed, so every form of import is recognized.
 
 mod imports;
 mod language;
@@ -8,9 +8,9 @@ mod sources;
 use std::collections::{BTreeMap, BTreeSet};
 
 use imports::{Graph, cycles};
-use sources::{Source, crates, product_sources, read_file};
+use sources::{Source, crates, read_file, sources_without_tests};
 
-/// Names of types that several modules of a crate may define: associated types of common traits, and the error of a small module.
+/// Type names that several modules of a crate may use: associated types of traits (`Data`, `Value`), and error types.
 const SHARED_TYPE_NAMES: [&str; 3] = ["Error", "Data", "Value"];
 
 /// The maximum number of lines of a file with its tests. It does not apply to the tables of terminology.
@@ -18,7 +18,7 @@ const MAX_LINES: usize = 520;
 
 #[test]
 fn imports_between_modules_match_the_architecture() {
-    let graph = Graph::from_sources(product_sources("src"));
+    let graph = Graph::from_sources(sources_without_tests("src"));
     let imports = graph.edges_between(Source::top_module);
     let documented_imports = documented_edges("Imports between the modules of src");
     let undocumented: Vec<_> = imports.iter().filter(|edge| !documented_imports.contains(*edge)).collect();
@@ -40,20 +40,20 @@ fn dependencies_between_crates_match_the_architecture() {
 
 #[test]
 fn modules_have_no_import_cycle() {
-    let graph = Graph::from_sources(product_sources("src"));
+    let graph = Graph::from_sources(sources_without_tests("src"));
     assert_eq!(cycles(&graph.edges_between(Source::top_module)), Vec::<Vec<String>>::new());
 }
 
 #[test]
 fn modules_of_dicomweb_have_no_import_cycle() {
-    let graph = Graph::from_sources(product_sources("src/dicomweb"));
+    let graph = Graph::from_sources(sources_without_tests("src/dicomweb"));
     let modules = graph.edges_between(|source| source.module.get(1).cloned());
     assert_eq!(cycles(&modules), Vec::<Vec<String>>::new());
 }
 
 #[test]
 fn files_of_a_module_have_no_import_cycle() {
-    let graph = Graph::from_sources(product_sources("src"));
+    let graph = Graph::from_sources(sources_without_tests("src"));
     for folder in ["src/config", "src/dicomweb"] {
         let path_in_folder = |source: &Source| source.path.starts_with(folder).then(|| source.path.clone());
         assert_eq!(cycles(&graph.edges_between(path_in_folder)), Vec::<Vec<String>>::new());
@@ -65,7 +65,7 @@ fn type_names_are_unique_within_a_crate() {
     let mut duplicates = Vec::new();
     for member in crates() {
         let mut paths_by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for source in product_sources(&member.sources) {
+        for source in sources_without_tests(&member.sources) {
             for name in source.type_names() {
                 paths_by_name.entry(name).or_default().push(source.path.clone());
             }
@@ -98,11 +98,11 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
         "GATEWAY_TIMEOUT",
     ];
     // These files read the status of an archive's response, or correct it if the body contradicts it.
-    const READER_PATHS: [&str; 4] =
+    const EXCEPTIONS: [&str; 4] =
         ["src/upstream/", "src/dicomweb/error.rs", "src/dicomweb/proxy/first_rows.rs", "src/commands/check/"];
-    for source in product_sources("src") {
-        let is_owner = source.path == "src/error.rs" || source.path.starts_with("src/error/");
-        if is_owner || READER_PATHS.iter().any(|path| source.path.starts_with(path)) {
+    for source in sources_without_tests("src") {
+        let is_error_table = source.path == "src/error.rs" || source.path.starts_with("src/error/");
+        if is_error_table || EXCEPTIONS.iter().any(|path| source.path.starts_with(path)) {
             continue;
         }
         for name in source.paths().into_iter().filter(|path| path.len() >= 2) {
@@ -116,8 +116,9 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
     }
 }
 
-/// Subjects that have one owner: the subject, a text that its implementation contains, and the paths of the owner.
-const OWNERS: [(&str, &str, &[&str]); 7] = [
+/// Algorithms that are implemented only once: the algorithm, a text that its implementation contains, and the paths of the
+/// implementation.
+const SINGLE_IMPLEMENTATIONS: [(&str, &str, &[&str]); 7] = [
     ("walk through the elements of Part 10", "struct Walk", &["crates/dicom-model/src/part10"]),
     ("escape of an ampersand in XML", "Some(\"&amp;", &["crates/xml-escape/src/lib.rs"]),
     ("detection of gzip", "0x1f, 0x8b", &["crates/http-messages/src/gzip"]),
@@ -128,41 +129,32 @@ const OWNERS: [(&str, &str, &[&str]); 7] = [
 ];
 
 #[test]
-fn subjects_have_one_owner() {
-    for (subject, text, owners) in OWNERS {
-        let mut owner_count = 0;
-        for source in all_product_sources() {
+fn algorithms_are_implemented_only_once() {
+    for (algorithm, text, paths) in SINGLE_IMPLEMENTATIONS {
+        let mut file_count = 0;
+        for source in all_sources() {
             if source.text.contains(text) {
-                owner_count += 1;
+                file_count += 1;
                 assert!(
-                    owners.iter().any(|owner| source.path.starts_with(owner)),
-                    "{} may contain a second {subject}: {text}",
+                    paths.iter().any(|path| source.path.starts_with(path)),
+                    "{} may contain a second {algorithm}: {text}",
                     source.path
                 );
             }
         }
-        assert!(owner_count > 0, "no file contains {text}, so the {subject} is not checked");
+        assert!(file_count > 0, "no file contains {text}, so the {algorithm} is not checked");
     }
 }
 
 #[test]
-fn constants_use_the_names_of_limits_and_timeouts() {
-    const BANNED_PARTS: [&str; 9] = [
-        "MOST_",
-        "LONGEST",
-        "LARGEST",
-        "DEEPEST",
-        "SHORTEST",
-        "SMALLEST",
-        "TEST_TIMEOUT",
-        "GLANCES",
-        "LAST_WORDS",
-    ];
-    for source in all_product_sources() {
+fn constants_with_bounds_begin_with_max_or_min() {
+    // Bounds have the prefixes MAX_ and MIN_ instead of superlatives.
+    const SUPERLATIVES: [&str; 6] = ["MOST_", "LONGEST", "LARGEST", "DEEPEST", "SHORTEST", "SMALLEST"];
+    for source in all_sources() {
         for name in source.constant_names() {
             assert!(
-                !BANNED_PARTS.iter().any(|part| name.contains(part)),
-                "{}: {name}: use MAX_, MIN_, _TIMEOUT or _LIMIT",
+                !SUPERLATIVES.iter().any(|word| name.contains(word)),
+                "{}: {name}: use MAX_ or MIN_",
                 source.path
             );
         }
@@ -187,7 +179,7 @@ fn pure_crates_use_no_async_no_sockets_and_no_clock() {
 
 /// Asserts that the sources in `folder` use no async, no sockets and no clock.
 fn assert_is_pure(folder: &str) {
-    for source in product_sources(folder) {
+    for source in sources_without_tests(folder) {
         for word in ["async fn", "SystemTime", "Instant::now", "Timestamp::now", "std::net"] {
             assert!(!source.text.contains(word), "{} contains {word}", source.path);
         }
@@ -196,8 +188,9 @@ fn assert_is_pure(folder: &str) {
 
 #[test]
 fn only_upstream_uses_the_http_client() {
-    for source in
-        product_sources("src").into_iter().filter(|source| source.top_module().as_deref() != Some("upstream"))
+    for source in sources_without_tests("src")
+        .into_iter()
+        .filter(|source| source.top_module().as_deref() != Some("upstream"))
     {
         assert!(source.paths().iter().all(|path| path[0] != "reqwest"), "{} names reqwest", source.path);
     }
@@ -206,7 +199,7 @@ fn only_upstream_uses_the_http_client() {
 #[test]
 fn modules_and_crates_are_described_in_the_architecture() {
     let architecture = read_file("ARCHITECTURE.md");
-    let modules = product_sources("src").into_iter().filter_map(|source| source.top_module());
+    let modules = sources_without_tests("src").into_iter().filter_map(|source| source.top_module());
     for module in modules.collect::<BTreeSet<_>>() {
         assert!(
             architecture.contains(&format!("`{module}/`"))
@@ -251,7 +244,7 @@ fn the_architecture_explains_every_dependency() {
 #[test]
 fn a_build_without_the_demo_has_none_of_its_dependencies() {
     let gateway = crates().into_iter().find(|member| member.name == "dicomweb-gateway").unwrap();
-    assert!(gateway.optional.contains("dicomweb-archive"), "dicomweb-archive is not optional");
+    assert!(gateway.optional_dependencies.contains("dicomweb-archive"), "dicomweb-archive is not optional");
     for name in ["rayon", "walkdir", "indicatif"] {
         assert!(!gateway.dependencies.contains(name), "{name} must be a dependency of dicomweb-archive only");
     }
@@ -259,7 +252,7 @@ fn a_build_without_the_demo_has_none_of_its_dependencies() {
 
 #[test]
 fn files_do_not_exceed_the_line_limit() {
-    for source in all_product_sources() {
+    for source in all_sources() {
         let line_count = source.text_with_tests.lines().count();
         assert!(
             line_count <= MAX_LINES || source.path.contains("/terminology/"),
@@ -270,15 +263,15 @@ fn files_do_not_exceed_the_line_limit() {
 }
 
 #[test]
-fn files_begin_with_a_module_head() {
-    for source in all_product_sources() {
-        assert!(source.text.trim_start().starts_with("//!"), "{} has no module head", source.path);
+fn files_begin_with_module_documentation() {
+    for source in all_sources() {
+        assert!(source.text.trim_start().starts_with("//!"), "{} has no module documentation", source.path);
     }
 }
 
 /// Returns the sources of all crates.
-fn all_product_sources() -> Vec<Source> {
-    crates().iter().flat_map(|member| product_sources(&member.sources)).collect()
+fn all_sources() -> Vec<Source> {
+    crates().iter().flat_map(|member| sources_without_tests(&member.sources)).collect()
 }
 
 /// Returns the edges in the section `heading` of ARCHITECTURE.md. A line of the section is `- name → other, another`.

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use dicom_model::Uid;
 use dicomweb_gateway::http::query::{decode, encode};
 use fhir_r4::search::{
-    Context, Criterion, EvaluationContext, Handling, ResultParameters, Search, SearchError, Searched, shown,
+    Criterion, EvaluationContext, Handling, ParseContext, ResultParameters, Search, SearchError, Searchable,
+    is_result_parameter, printable_name,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 use jiff::Timestamp;
@@ -30,8 +31,11 @@ fn encode_pairs(pairs: &[(String, String)]) -> String {
     encode(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
-fn parse<R: Searched>(pairs: &[(String, String)], handling: Handling) -> Result<Search<R>, Vec<SearchError>> {
-    let context = Context {
+fn parse<R: Searchable>(
+    pairs: &[(String, String)],
+    handling: Handling,
+) -> Result<Search<R>, Vec<SearchError>> {
+    let context = ParseContext {
         base: "https://gateway.example/fhir",
         handling,
         default_count: 50,
@@ -41,7 +45,7 @@ fn parse<R: Searched>(pairs: &[(String, String)], handling: Handling) -> Result<
     Search::parse(pairs, &context)
 }
 
-fn check_search<R: Searched + Debug>(pairs: &Pairs) {
+fn check_search<R: Searchable + Debug>(pairs: &Pairs) {
     let lenient = parse::<R>(pairs, Handling::Lenient);
     let strict = parse::<R>(pairs, Handling::Strict);
     check_messages(pairs, &lenient);
@@ -68,24 +72,28 @@ fn check_search<R: Searched + Debug>(pairs: &Pairs) {
 }
 
 /// Checks that every parameter is applied, reported as ignored, or unrelated to the search.
-fn check_parameters<R: Searched>(pairs: &Pairs, search: &Search<R>) {
+fn check_parameters<R: Searchable>(pairs: &Pairs, search: &Search<R>) {
     for pair in pairs {
         let base = pair.0.split([':', '.']).next().unwrap_or_default();
         let is_applied = search.applied.contains(pair);
-        let is_reported = search.ignored.iter().any(|(name, _)| *name == shown(&pair.0));
+        let is_reported = search.ignored.iter().any(|(name, _)| *name == printable_name(&pair.0));
         let is_unrelated = matches!(base, "_format" | "_pretty");
         assert!(is_applied || is_reported || is_unrelated, "a parameter is silently ignored");
     }
     let base = |name: &str| name.split([':', '.']).next().unwrap_or_default().to_owned();
-    let narrows = |pair: &&(String, String)| !ResultParameters::are_named(&base(&pair.0));
-    let (reverse, direct): (Vec<_>, Vec<_>) =
+    let narrows = |pair: &&(String, String)| !is_result_parameter(&base(&pair.0));
+    let (reverse_chains, criteria): (Vec<_>, Vec<_>) =
         search.applied.iter().filter(narrows).partition(|pair| base(&pair.0) == "_has");
-    assert_eq!(search.criteria.len(), direct.len(), "an applied parameter is not a criterion");
-    assert_eq!(search.reverse.len(), reverse.len(), "an applied _has parameter is not a criterion");
+    assert_eq!(search.criteria.len(), criteria.len(), "an applied parameter is not a criterion");
+    assert_eq!(
+        search.reverse_chains.len(),
+        reverse_chains.len(),
+        "an applied _has parameter is not a criterion"
+    );
 }
 
 /// Returns a text with all parts of a search, for comparison.
-fn describe<R: Searched + Debug>(search: &Search<R>) -> String {
+fn describe<R: Searchable + Debug>(search: &Search<R>) -> String {
     let ResultParameters {
         count,
         summary,
@@ -99,20 +107,20 @@ fn describe<R: Searched + Debug>(search: &Search<R>) -> String {
     } = &search.result;
     format!(
         "{:?} {:?} {:?} {:?} {count} {summary:?} {elements:?} {includes:?} {reverse_includes:?} {contained:?} {total:?} {cursor:?}",
-        search.criteria, search.reverse, search.sort, search.remarks
+        search.criteria, search.reverse_chains, search.sort, search.warnings
     )
 }
 
 /// Checks that no message contains a long number, such as a patient identifier, from a value.
-fn check_messages<R: Searched>(pairs: &Pairs, parsed: &Result<Search<R>, Vec<SearchError>>) {
+fn check_messages<R: Searchable>(pairs: &Pairs, parsed: &Result<Search<R>, Vec<SearchError>>) {
     let messages = match parsed {
         Ok(search) => {
-            let remarks = search.remarks.iter().map(|(name, remark)| format!("{name} {remark}"));
+            let warnings = search.warnings.iter().map(|(name, text)| format!("{name} {text}"));
             search
                 .ignored
                 .iter()
                 .map(|(name, why)| format!("{name} {why}"))
-                .chain(remarks)
+                .chain(warnings)
                 .collect::<Vec<_>>()
         }
         Err(errors) => errors.iter().map(ToString::to_string).collect(),

@@ -21,7 +21,7 @@ const DEEP_CHECK: Duration = Duration::from_mins(5);
 const DEEP_CHECK_OLD: Duration = Duration::from_hours(1);
 
 /// The default of `largest_answer`: the size of the metadata of a series with a thousand slices.
-const MAX_ANSWER_SIZE: u64 = 8 << 20;
+const MAX_CACHED_RESPONSE_SIZE: u64 = 8 << 20;
 
 /// The default of `change_log_entries`: the studies of a hospital in a decade. A record takes about 180 bytes, in the state
 /// directory or in memory.
@@ -53,7 +53,7 @@ impl CacheConfig {
             fresh_for: section.take_or("fresh_for", duration, FRESH_FOR),
             deep_check: section.take_or("deep_check", duration, DEEP_CHECK),
             deep_check_old: section.take_or("deep_check_old", duration, DEEP_CHECK_OLD),
-            largest_answer: section.take_or("largest_answer", size, MAX_ANSWER_SIZE),
+            largest_answer: section.take_or("largest_answer", size, MAX_CACHED_RESPONSE_SIZE),
             state_dir: read_state_dir(section),
             change_log_entries: section.take_or(
                 "change_log_entries",

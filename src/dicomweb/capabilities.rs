@@ -188,7 +188,7 @@ mod tests {
                 }
                 (ResourceKind::Metadata, Resource::Metadata(_))
                 | (ResourceKind::Instances | ResourceKind::Frames, Resource::Whole(_)) => true,
-                (ResourceKind::Rendered, resource) => resource.is_for_people(),
+                (ResourceKind::Rendered, resource) => resource.has_rendered_media_type(),
                 _ => false,
             };
             assert!(is_served, "{path}: {kind:?}");

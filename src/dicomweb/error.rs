@@ -113,7 +113,7 @@ pub enum DicomwebError {
     Render(#[from] RenderError),
     /// The archive responded with a status other than success.
     #[error("archive {archive} responded with status {}: {}", status.as_u16(), status_meaning(*status))]
-    Refused {
+    ErrorStatus {
         /// The archive.
         archive: ArchiveId,
         /// The status of its response.
@@ -167,14 +167,14 @@ fn status_meaning(status: StatusCode) -> &'static str {
 
 impl DicomwebError {
     /// Returns the error of a response of the archive with `status`, which is not a success.
-    pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Self {
-        Self::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
+    pub(super) fn from_status(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Self {
+        Self::ErrorStatus { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
     }
 
     /// Returns the same error as for a 404 of the archive. A success without content or with other content means that the archive
     /// does not have the resource, too.
     pub(super) fn not_found_at(archive: &Archive) -> Self {
-        Self::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
+        Self::from_status(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
     }
 
     /// Adds the media types that are `available` to the error, if none of those in `requested_in` is available.
@@ -191,7 +191,7 @@ impl DicomwebError {
     /// 415.
     pub(super) fn is_media_type_rejection(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 406 | 415),
+            Self::ErrorStatus { status, .. } => matches!(status.as_u16(), 400 | 406 | 415),
             Self::NotAcceptable | Self::MediaTypesRejected { .. } => true,
             _ => false,
         }
@@ -202,7 +202,7 @@ impl DicomwebError {
     /// overloaded, that rejects the gateway, the range or the resource, does so for every media type.
     pub(super) fn is_specific_to_media_type(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => {
+            Self::ErrorStatus { status, .. } => {
                 !matches!(status.as_u16(), 401 | 403 | 404 | 407 | 410 | 416 | 429 | 503)
             }
             Self::Archive(ArchiveError { kind, .. }) => matches!(
@@ -220,14 +220,14 @@ impl DicomwebError {
     /// Whether a gateway or proxy in front of the archive responded for it (RFC 9110 15.6.3 and 15.6.5). The request may have
     /// caused a failure of the archive.
     pub(super) fn is_from_intermediary(&self) -> bool {
-        matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 502 | 504))
+        matches!(self, Self::ErrorStatus { status, .. } if matches!(status.as_u16(), 502 | 504))
     }
 
     /// Whether the archive may not support the requested service: it responds as if the resource, the method or the media type
     /// did not exist, or with a media type that the client excludes.
     pub(super) fn is_unsupported_by_archive(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415 | 501),
+            Self::ErrorStatus { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415 | 501),
             Self::NotAcceptable | Self::MediaTypesRejected { .. } => true,
             _ => false,
         }
@@ -236,7 +236,7 @@ impl DicomwebError {
     /// Whether the archive does not have the resource.
     pub(super) fn is_not_found(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => matches!(status.as_u16(), 404 | 410),
+            Self::ErrorStatus { status, .. } => matches!(status.as_u16(), 404 | 410),
             Self::Archive(error) => error.is_not_found(),
             Self::NotFound | Self::NoUriService | Self::Path(PathError::Unknown) => true,
             Self::Render(error) => matches!(error, RenderError::NoSuchFrame { .. }),

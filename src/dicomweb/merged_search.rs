@@ -170,7 +170,7 @@ fn query_rejection(error: DicomwebError) -> DicomwebError {
         DicomwebError::Archive(ArchiveError { archive, kind: ArchiveErrorKind::Rejected(status) })
             if matches!(status.as_u16(), 400 | 413 | 414 | 501) =>
         {
-            DicomwebError::Refused { archive, status, retry_after: None }
+            DicomwebError::ErrorStatus { archive, status, retry_after: None }
         }
         error => error,
     }

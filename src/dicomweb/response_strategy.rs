@@ -70,7 +70,7 @@ impl Strategy {
         if synthesis::replaces(archive, resource) {
             return Ok(Self::Synthesize);
         }
-        let fallback = if resource.is_for_people() {
+        let fallback = if resource.has_rendered_media_type() {
             Some(Fallback::Render)
         } else {
             synthesis::can_synthesize(resource).then_some(Fallback::Synthesize)

@@ -37,7 +37,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         DicomwebError::Path(_) | DicomwebError::Query(_) | DicomwebError::Encoding(_) => {
             StatusCode::BAD_REQUEST
         }
-        DicomwebError::Refused { status, .. } => forwarded_status(*status),
+        DicomwebError::ErrorStatus { status, .. } => forwarded_status(*status),
         DicomwebError::Archive(error) => dicomweb_status(error.class()),
     }
 }
@@ -69,7 +69,7 @@ fn rendering_status(error: &RenderError) -> StatusCode {
 fn retry_after(error: &DicomwebError) -> Option<Duration> {
     match error {
         DicomwebError::Archive(error) => error.retry_after(),
-        DicomwebError::Refused { retry_after: Some(seconds), status, .. }
+        DicomwebError::ErrorStatus { retry_after: Some(seconds), status, .. }
             if forwarded_status(*status) == StatusCode::SERVICE_UNAVAILABLE =>
         {
             Some(Duration::from_secs((*seconds).into()))
@@ -91,7 +91,7 @@ impl From<&DicomwebError> for Failure {
 fn archive(error: &DicomwebError) -> Option<String> {
     match error {
         DicomwebError::Archive(error) => Some(error.archive.to_string()),
-        DicomwebError::Refused { archive, .. }
+        DicomwebError::ErrorStatus { archive, .. }
         | DicomwebError::MediaTypesRejected { archive, .. }
         | DicomwebError::NotAnonymous(archive)
         | DicomwebError::UnsearchableValue(archive, _) => Some(archive.to_string()),

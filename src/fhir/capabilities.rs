@@ -9,7 +9,7 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::mapping::{self, Guide, Profiled};
-use fhir_r4::search::{Edge, Parameter, ResourceType, ResultParameters, Searched};
+use fhir_r4::search::{Parameter, ReferenceElement, ResourceType, ResultParameters, Searchable};
 use fhir_r4::types::{
     CapabilityStatement, Endpoint, ImagingStudy, Implementation, Operation, Patient, Resource,
     ResourceInteraction, Rest, SearchParam, Security, Software,
@@ -99,14 +99,15 @@ fn common_search_params(limits: &SearchConfig) -> Vec<SearchParam> {
         ),
         ("_format", "json, xml, html, or their media types; takes precedence over Accept.".to_owned()),
     ];
-    let result_params = ResultParameters::with_fixed_values().map(|(name, values)| (name, values.to_owned()));
-    let common = Patient::COMMON.iter().map(describe_parameter);
+    let result_params =
+        ResultParameters::value_descriptions().map(|(name, values)| (name, values.to_owned()));
+    let common = Patient::COMMON_PARAMETERS.iter().map(describe_parameter);
     common.chain(server_params.into_iter().chain(result_params).map(to_search_param)).collect()
 }
 
 /// Describes the sort keys of a resource type.
-fn describe_sort_keys<R: Searched>() -> String {
-    let names: Vec<_> = Parameter::<R>::sorting().map(|parameter| parameter.name).collect();
+fn describe_sort_keys<R: Searchable>() -> String {
+    let names: Vec<_> = Parameter::<R>::sortable_parameters().map(|parameter| parameter.name).collect();
     format!("Keys of {}: {}.", R::TYPE, names.join(", "))
 }
 
@@ -129,7 +130,7 @@ const EVERYTHING: Operation = Operation {
 };
 
 /// Describes a resource type and its interactions.
-fn describe_resource<R: Searched + Profiled>(
+fn describe_resource<R: Searchable + Profiled>(
     guides: &BTreeSet<Guide>,
     documentation: &'static str,
 ) -> Resource {
@@ -146,15 +147,15 @@ fn describe_resource<R: Searched + Profiled>(
         read_history: false,
         conditional_read: "full-support",
         reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
-        search_include: Edge::includes_of(R::TYPE),
-        search_rev_include: Edge::reverse_includes_of(R::TYPE),
+        search_include: ReferenceElement::includes_of(R::TYPE),
+        search_rev_include: ReferenceElement::reverse_includes_of(R::TYPE),
         search_param: Parameter::<R>::all().map(describe_parameter).collect(),
         operation: if R::TYPE == ResourceType::Patient { vec![EVERYTHING] } else { Vec::new() },
     }
 }
 
 /// Describes a search parameter.
-fn describe_parameter<R: Searched>(parameter: &Parameter<R>) -> SearchParam {
+fn describe_parameter<R: Searchable>(parameter: &Parameter<R>) -> SearchParam {
     SearchParam {
         name: parameter.name,
         definition: Some(parameter.definition),

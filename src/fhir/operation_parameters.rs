@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::Failure;
-use fhir_r4::search::shown;
+use fhir_r4::search::printable_name;
 
 #[derive(Debug, Deserialize)]
 struct Parameters {
@@ -52,8 +52,10 @@ fn parse_parameter(parameter: &Map<String, Value>) -> Result<(String, String), F
             value.to_string()
         }
         _ => {
-            let diagnostics =
-                format!("Parameter {}: expected one primitive value, such as valueString.", shown(name));
+            let diagnostics = format!(
+                "Parameter {}: expected one primitive value, such as valueString.",
+                printable_name(name)
+            );
             return Err(Failure::bad_request("value", diagnostics));
         }
     };

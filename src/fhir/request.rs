@@ -8,7 +8,7 @@ use crate::http::conditional;
 use crate::http::forwarded::PublicBase;
 use crate::studies::Freshness;
 use dicom_model::Uid;
-use fhir_r4::search::{Context, Handling, Parameter, ResultParameters, Search, SearchError, Searched};
+use fhir_r4::search::{Handling, Parameter, ParseContext, ResultParameters, Search, SearchError, Searchable};
 use fhir_r4::types::ImagingStudy;
 
 /// The parameters of a read.
@@ -27,11 +27,11 @@ pub struct FhirRequest<'a> {
 
 impl FhirRequest<'_> {
     /// Parses the parameters of a search for `R`. All errors are reported together.
-    pub(super) fn parse_search<R: Searched>(
+    pub(super) fn parse_search<R: Searchable>(
         &self,
         limits: &config::SearchConfig,
     ) -> Result<Search<R>, Failure> {
-        let context = Context {
+        let context = ParseContext {
             base: &self.base(),
             handling: self.handling(),
             default_count: limits.default_count,
@@ -44,7 +44,7 @@ impl FhirRequest<'_> {
     /// Parses the parameters of a read, which select the representation of the resource (R4 http#read). Other parameters are
     /// ignored, because a read has no criteria, or rejected if the client requests strict handling.
     pub(super) fn parse_read_parameters(&self) -> Result<ResultParameters, Failure> {
-        let context = Context {
+        let context = ParseContext {
             base: "",
             handling: self.handling(),
             default_count: 0,
@@ -57,7 +57,7 @@ impl FhirRequest<'_> {
         let pairs = self.pairs.iter().filter(|(name, _)| is_strict || is_read_parameter(name));
         let pairs: Vec<_> = pairs.cloned().collect();
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_read_parameter(name)) {
-            let parameter = Parameter::<ImagingStudy>::named(name);
+            let parameter = Parameter::<ImagingStudy>::with_name(name);
             let name = parameter.map_or("a parameter", |parameter| parameter.name);
             return Err(Failure::bad_request(
                 "not-supported",

@@ -50,7 +50,7 @@ pub(super) fn success_response(
         return Ok(response);
     }
     let accepts_gzip = negotiation::accepts_gzip(request);
-    let (uncompressed, compressed) = if format.is_stored_json() {
+    let (uncompressed, compressed) = if format.is_compact_json() {
         (encoded.json.clone(), encoded.gzip.clone())
     } else {
         let uncompressed = format.convert(&encoded.json).ok_or_else(Failure::internal)?;

@@ -37,8 +37,8 @@ impl ResponseFormat {
         Ok(Self { format: format_negotiation::negotiate_by_headers(headers)?, ..Self::default() })
     }
 
-    /// Whether the stored JSON is sent unchanged.
-    pub(super) fn is_stored_json(&self) -> bool {
+    /// Whether the format is JSON without indentation, so that the stored JSON is sent unchanged.
+    pub(super) fn is_compact_json(&self) -> bool {
         self.format.syntax() == FhirSyntax::Json && !self.is_pretty
     }
 

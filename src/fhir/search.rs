@@ -25,11 +25,12 @@ use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::studies::{
     Cursor, FoundStudies, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage, StudySearch,
-    UnreadStudy, comma_separated, paginate,
+    UnreadableStudy, comma_separated, paginate,
 };
 use crate::upstream::ArchiveId;
 use fhir_r4::search::{
-    Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, Total,
+    Contained, Criterion, EvaluationContext, PatientParam, ReferenceElement, ResultParameters, ReverseChain,
+    Search, Total,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 use include::include_resources;
@@ -51,24 +52,24 @@ pub(super) async fn search_studies(
     }
     let mut pages = Pages::new(&context.link_key, request, &path, &search);
     let cursor: Option<Cursor> = pages.open_cursor()?;
-    let study_page = if search.result.contained == Contained::Only {
+    let study_page = if search.result.contained == Contained::True {
         // No resource of this server contains an ImagingStudy.
         StudyPage { total: Some(0), ..StudyPage::default() }
     } else {
         let study_search = StudySearch {
             criteria: &search.criteria,
             sort: &search.sort,
-            count: if search.result.only_count() { 0 } else { search.result.count },
+            count: if search.result.is_count_only() { 0 } else { search.result.count },
             cursor: cursor.as_ref(),
-            needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
+            needs_total: search.result.is_count_only() || search.result.total == Some(Total::Accurate),
         };
         context.studies.search_page(&study_search, access, request.freshness()).await?
     };
     warn_about_omitted_matches(
         &mut pages,
         &study_page.patient_conflicts,
-        &study_page.missing_uid,
-        &study_page.unread,
+        &study_page.matches_without_uid,
+        &study_page.unreadable,
     );
     if study_page.has_drifted {
         let diagnostics = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
@@ -94,10 +95,10 @@ pub(super) async fn search_patients(
     let search: Search<Patient> = request.parse_search(&context.limits)?;
     let mut pages = Pages::new(&context.link_key, request, "Patient", &search);
     warn_about_unsupported_patient_criteria(&mut pages, &search.criteria);
-    let matches = if search.result.contained == Contained::Only {
+    let matches = if search.result.contained == Contained::True {
         Vec::new()
     } else {
-        find_patients(context, request, access, &search.criteria, &search.reverse).await?
+        find_patients(context, request, access, &search.criteria, &search.reverse_chains).await?
     };
     let order = SortOrder { patients: &search.sort, ..SortOrder::default() };
     write_sorted_page(context, request, access, pages, &search.result, matches, &order).await
@@ -111,10 +112,10 @@ pub(super) async fn search_endpoints(
 ) -> Result<EncodedResource, Failure> {
     let search: Search<Endpoint> = request.parse_search(&context.limits)?;
     let pages = Pages::new(&context.link_key, request, "Endpoint", &search);
-    let matches = if search.result.contained == Contained::Only {
+    let matches = if search.result.contained == Contained::True {
         Vec::new()
     } else {
-        find_endpoints(context, request, access, &search.criteria, &search.reverse).await?
+        find_endpoints(context, request, access, &search.criteria, &search.reverse_chains).await?
     };
     let order = SortOrder { endpoints: &search.sort, ..SortOrder::default() };
     write_sorted_page(context, request, access, pages, &search.result, matches, &order).await
@@ -126,9 +127,10 @@ async fn find_patients(
     request: &FhirRequest<'_>,
     access: &Access,
     criteria: &[Criterion<Patient>],
-    reverse: &[Reverse],
+    reverse_chains: &[ReverseChain],
 ) -> Result<Vec<SearchMatch>, Failure> {
-    let patients = context.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
+    let patients =
+        context.studies.search_patients(criteria, reverse_chains, access, request.freshness()).await?;
     Ok(patients.into_iter().map(|patient| SearchMatch::Patient(Box::new(patient))).collect())
 }
 
@@ -138,7 +140,7 @@ async fn find_endpoints(
     request: &FhirRequest<'_>,
     access: &Access,
     criteria: &[Criterion<Endpoint>],
-    reverse: &[Reverse],
+    reverse_chains: &[ReverseChain],
 ) -> Result<Vec<SearchMatch>, Failure> {
     let evaluation_context =
         EvaluationContext { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
@@ -146,12 +148,12 @@ async fn find_endpoints(
         context.studies.sources().iter().map(|source| build_endpoint(source, request)).collect();
     endpoints
         .retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &evaluation_context)));
-    for reverse_criterion in reverse.iter().filter(|reverse| reverse.edge == Edge::StudyToEndpoint) {
-        let criteria = std::slice::from_ref(&reverse_criterion.criterion);
+    for chain in reverse_chains.iter().filter(|chain| chain.reference == ReferenceElement::Endpoint) {
+        let criteria = std::slice::from_ref(&chain.criterion);
         let found_studies = context.studies.search(criteria, access, request.freshness()).await?;
         // A study that could not be read may refer to an Endpoint, which would be missing without a warning.
-        if let Some(unread) = found_studies.unread.first() {
-            return Err((&unread.error).into());
+        if let Some(unreadable) = found_studies.unreadable.first() {
+            return Err((&unreadable.error).into());
         }
         let studies = || found_studies.studies.iter().chain(&found_studies.patient_conflicts);
         endpoints.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
@@ -192,7 +194,7 @@ async fn write_page(
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
     let cursor: Option<Cursor> = pages.open_cursor()?;
-    let count = if result.only_count() { 0 } else { result.count };
+    let count = if result.is_count_only() { 0 } else { result.count };
     let PageSlice { items, total, previous, next } = paginate(matches, &directions, cursor.as_ref(), count);
     let representation = requested_representation(result);
     let mut entries =
@@ -213,17 +215,17 @@ fn warn_about_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Cr
 /// Warns about the matches that a search for studies omits.
 fn warn_about_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
     let conflicts: Vec<_> = studies.patient_conflicts.iter().map(PatientConflict::from).collect();
-    warn_about_omitted_matches(pages, &conflicts, &studies.missing_uid, &studies.unread);
+    warn_about_omitted_matches(pages, &conflicts, &studies.matches_without_uid, &studies.unreadable);
 }
 
 /// Warns about omitted matches, which are not included in the total (R4 bundle-definitions#Bundle.total).
 fn warn_about_omitted_matches(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],
-    missing_uid: &BTreeMap<ArchiveId, usize>,
-    unread: &[UnreadStudy],
+    matches_without_uid: &BTreeMap<ArchiveId, usize>,
+    unreadable: &[UnreadableStudy],
 ) {
-    for UnreadStudy { uid, error } in unread {
+    for UnreadableStudy { uid, error } in unreadable {
         let reason = to_sentence(&error.to_string());
         pages.warn("incomplete", format!("Study {} may match and is omitted. {reason}", uid.as_str()));
     }
@@ -240,7 +242,7 @@ fn warn_about_omitted_matches(
             ),
         );
     }
-    for (archive, count) in missing_uid {
+    for (archive, count) in matches_without_uid {
         let (matches, pronoun) =
             if *count == 1 { ("match was omitted", "it") } else { ("matches were omitted", "them") };
         let reason = format!("because the archive has no valid Study Instance UID for {pronoun}");

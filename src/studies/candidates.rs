@@ -20,7 +20,7 @@ use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
 use crate::upstream::{ArchiveErrorKind, QidoQuery};
 use dicom_model::{Attributes, DicomDate, StudyUid, tags};
-use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ResourceType, Test};
+use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam as Param, ResourceType};
 use fhir_r4::types::ImagingStudy;
 
 /// Maximum number of rows of series or instances from which studies are determined. If a search finds more, the queries for
@@ -331,7 +331,7 @@ fn is_list_too_long(error: &StudiesError) -> bool {
 /// return.
 fn queries_every_archive_by_uid(criteria: &[Criterion<ImagingStudy>]) -> bool {
     let is_id = |criterion: &Criterion<ImagingStudy>| {
-        criterion.parameter.key == Param::Id && matches!(criterion.test, Test::Token(_))
+        criterion.parameter.key == Param::Id && matches!(criterion.comparison, Comparison::Token(_))
     };
     let excludes_archives = |criterion: &Criterion<ImagingStudy>| criterion.parameter.key == Param::Endpoint;
     criteria.iter().any(is_id) && !criteria.iter().any(excludes_archives)
@@ -340,8 +340,8 @@ fn queries_every_archive_by_uid(criteria: &[Criterion<ImagingStudy>]) -> bool {
 /// Whether the criteria allow matches in the archive.
 pub(super) fn may_contain_matches(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
     let id = source.archive.id().as_str();
-    criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.test) {
-        (Param::Endpoint, Test::Reference(references)) => {
+    criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.comparison) {
+        (Param::Endpoint, Comparison::Reference(references)) => {
             references.iter().any(|reference| reference.id_of(ResourceType::Endpoint) == Some(id))
         }
         _ => true,

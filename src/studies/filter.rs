@@ -12,13 +12,13 @@ use super::row::{RowWithoutUid, StudyRow};
 use super::study_versions::is_by_last_updated;
 use super::{
     ArchiveSource, Depth, FoundStudies, FoundStudy, Freshness, Representation, Studies, StudiesError,
-    UnreadStudy,
+    UnreadableStudy,
 };
 use crate::mapping;
 use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
-use fhir_r4::search::{Criterion, EvaluationContext, ImagingStudyParam as Param, System, Test, Token};
+use fhir_r4::search::{Comparison, Criterion, EvaluationContext, ImagingStudyParam as Param, System, Token};
 use fhir_r4::types::{Coding, Endpoint, ImagingStudy};
 
 /// The number of rows that are compared before the task yields.
@@ -48,7 +48,7 @@ impl Studies {
             let version = study.version;
             let studies = divide_by_patient(&study);
             let mut matching = self.filter_studies(studies, criteria, freshness).await?;
-            found.unread.append(&mut matching.unread);
+            found.unreadable.append(&mut matching.unreadable);
             if matching.studies.len() > 1 {
                 let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
                 found.patient_conflicts.push(FoundStudy {
@@ -62,7 +62,7 @@ impl Studies {
             }
         }
         if criteria.iter().any(is_by_last_updated) {
-            self.report_unread_again(&found.unread).await;
+            self.report_unreadable_again(&found.unreadable).await;
         }
         Ok(found)
     }
@@ -95,7 +95,7 @@ impl Studies {
         {
             let mut compared = self.compare_resources(studies, &representation, criteria, freshness).await?;
             found.studies.append(&mut compared.studies);
-            found.unread.append(&mut compared.unread);
+            found.unreadable.append(&mut compared.unreadable);
         }
         Ok(found)
     }
@@ -141,7 +141,7 @@ impl Studies {
                 let (json, is_whole) = match entry {
                     Ok(entry) => (entry.encoded.json.clone(), entry.omitted.is_empty()),
                     Err(error) => {
-                        found.unread.push(UnreadStudy { uid: study.uid().clone(), error });
+                        found.unreadable.push(UnreadableStudy { uid: study.uid().clone(), error });
                         continue;
                     }
                 };
@@ -275,7 +275,8 @@ fn matches_criterion(
     row: &Attributes,
     match_context: &MatchContext,
 ) -> bool {
-    let patient = matches!(criterion.test, Test::Patient(_)).then(|| mapping::patient(&source.context, row));
+    let patient = matches!(criterion.comparison, Comparison::Patient(_))
+        .then(|| mapping::patient(&source.context, row));
     let evaluation_context = EvaluationContext {
         zone: &match_context.zone,
         now: match_context.now,
@@ -293,7 +294,7 @@ fn required_depth(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Dept
         Param::Modality if row.text(tags::MODALITIES_IN_STUDY).is_none() => Depth::Series,
         // No ImagingStudy of the gateway refers to a resource of these types, so the row is sufficient.
         Param::BasedOn | Param::Encounter | Param::Interpreter | Param::Performer | Param::Referrer
-            if matches!(criterion.test, Test::Reference(_)) =>
+            if matches!(criterion.comparison, Comparison::Reference(_)) =>
         {
             Depth::Study
         }
@@ -306,9 +307,9 @@ fn required_depth(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Dept
         | Param::Performer
         | Param::Reason
         | Param::Referrer => Depth::Instances,
-        Param::Identifier if requires_issuer(&criterion.test, row) => Depth::Instances,
-        Param::Started => match &criterion.test {
-            Test::Date(dates) => required_depth_for_dates(dates, row),
+        Param::Identifier if requires_issuer(&criterion.comparison, row) => Depth::Instances,
+        Param::Started => match &criterion.comparison {
+            Comparison::Date(dates) => required_depth_for_dates(dates, row),
             _ => Depth::Study,
         },
         Param::Id
@@ -337,14 +338,14 @@ fn required_depth_for_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> D
 
 /// Whether the criterion compares the system of the accession number of the row, and the row lacks the issuer that determines
 /// the system.
-fn requires_issuer(test: &Test, row: &Attributes) -> bool {
+fn requires_issuer(comparison: &Comparison, row: &Attributes) -> bool {
     let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
     let compares_system = |token: &Token| {
         token.system != System::Any && token.code.as_deref().is_none_or(|code| code == number)
     };
     row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()
-        && match test {
-            Test::Token(tokens) | Test::NotToken(tokens) => tokens.iter().any(compares_system),
+        && match comparison {
+            Comparison::Token(tokens) | Comparison::NotToken(tokens) => tokens.iter().any(compares_system),
             _ => false,
         }
 }

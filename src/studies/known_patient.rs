@@ -9,9 +9,9 @@ use dicom_model::{StudyUid, tags};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum KnownPatient {
     /// The patient with this PatientID (0010,0020), as the archive writes it.
-    Identified(Box<str>),
+    PatientId(Box<str>),
     /// The patient of this study, which has no PatientID.
-    OfStudy(StudyUid),
+    StudyInstanceUid(StudyUid),
 }
 
 impl KnownPatient {
@@ -19,8 +19,8 @@ impl KnownPatient {
     /// would match every patient.
     pub(super) fn from_row(row: &StudyRow) -> Self {
         match row.attributes.text(tags::PATIENT_ID) {
-            Some(patient_id) => Self::Identified(patient_id.into()),
-            None => Self::OfStudy(row.uid.clone()),
+            Some(patient_id) => Self::PatientId(patient_id.into()),
+            None => Self::StudyInstanceUid(row.uid.clone()),
         }
     }
 
@@ -33,8 +33,8 @@ impl KnownPatient {
 impl CacheEntry for KnownPatient {
     fn size(&self) -> usize {
         match self {
-            Self::Identified(id) => id.len(),
-            Self::OfStudy(study) => study.as_str().len(),
+            Self::PatientId(id) => id.len(),
+            Self::StudyInstanceUid(study) => study.as_str().len(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The Patients that a criterion names: by the ids of their resources, or by their identifiers. This module does not depend on
 //! what archives can be queried for.
 
-use fhir_r4::search::{Criterion, PatientParam as Param, Test, Token};
+use fhir_r4::search::{Comparison, Criterion, PatientParam as Param, Token};
 use fhir_r4::types::Patient;
 
 /// The Patients that can match a criterion.
@@ -17,13 +17,13 @@ impl<'a> NamedPatients<'a> {
     /// Returns the Patients that the criterion names; `None` if it describes Patients without naming them.
     pub(super) fn from_criterion(criterion: &'a Criterion<Patient>) -> Option<Self> {
         match criterion.parameter.key {
-            Param::Id => match &criterion.test {
-                Test::Token(tokens) => Token::codes(tokens).map(Self::Ids),
+            Param::Id => match &criterion.comparison {
+                Comparison::Token(tokens) => Token::codes(tokens).map(Self::Ids),
                 _ => None,
             },
-            Param::Identifier => match &criterion.test {
-                Test::Token(tokens) => Token::codes(tokens).map(Self::Identifiers),
-                Test::OfType(identifiers) => {
+            Param::Identifier => match &criterion.comparison {
+                Comparison::Token(tokens) => Token::codes(tokens).map(Self::Identifiers),
+                Comparison::OfType(identifiers) => {
                     let values = identifiers.iter().map(|identifier| identifier.value.as_str());
                     Some(Self::Identifiers(values.collect()))
                 }
@@ -63,10 +63,10 @@ impl<'a> NamedPatients<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fhir_r4::search::{Context, Handling, Search};
+    use fhir_r4::search::{Handling, ParseContext, Search};
 
     fn criterion(name: &str, value: &str) -> Criterion<Patient> {
-        let context = Context {
+        let context = ParseContext {
             base: "http://h/fhir",
             handling: Handling::Strict,
             default_count: 50,

@@ -14,7 +14,7 @@ use super::row::StudyRow;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
-use fhir_r4::search::{Criterion, EvaluationContext, Reverse};
+use fhir_r4::search::{Criterion, EvaluationContext, ReverseChain};
 use fhir_r4::types::Patient;
 
 /// A patient that was found.
@@ -27,21 +27,21 @@ pub struct FoundPatient {
 }
 
 impl Studies {
-    /// Returns every patient who matches all of `criteria`, has a study that matches each of `reverse`, and has a study that the
+    /// Returns every patient who matches all of `criteria`, has a study that matches each of `reverse_chains`, and has a study that the
     /// caller may see, in the order of the ids.
     pub async fn search_patients(
         &self,
         criteria: &[Criterion<Patient>],
-        reverse: &[Reverse],
+        reverse_chains: &[ReverseChain],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<FoundPatient>, StudiesError> {
         let mut ids_with_studies: Option<BTreeSet<String>> = None;
-        for has in reverse {
-            let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
+        for chain in reverse_chains {
+            let studies = self.search(std::slice::from_ref(&chain.criterion), access, freshness).await?;
             // A patient whose study could not be compared would be missing without a warning.
-            if let Some(unread) = studies.unread.into_iter().next() {
-                return Err(unread.error);
+            if let Some(unreadable) = studies.unreadable.into_iter().next() {
+                return Err(unreadable.error);
             }
             // A study that is assigned to several patients counts for each of them, as in a search by patient.
             let conflict_rows = studies.patient_conflicts.iter().flat_map(|study| &study.rows);

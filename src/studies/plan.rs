@@ -18,7 +18,7 @@ use super::known_patient::KnownPatient;
 use crate::mapping;
 use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{DicomDate, Tag, tags};
-use fhir_r4::search::{Criterion, ImagingStudyParam as Param, Test, Token};
+use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam as Param, Token};
 use fhir_r4::types::ImagingStudy;
 use identifying_keys::{MatchKey, identifying_keys, key_of_patient, key_of_patient_id, keys_of_uids};
 
@@ -163,7 +163,7 @@ fn every_study() -> QidoQuery {
 
 /// Returns the queries for series or instances that identify the studies that can match.
 fn child_queries(criterion: &Criterion<ImagingStudy>, uids_per_query: usize) -> Option<Vec<QidoQuery>> {
-    let Test::Token(tokens) = &criterion.test else { return None };
+    let Comparison::Token(tokens) = &criterion.comparison else { return None };
     let (level, tag) = match criterion.parameter.key {
         Param::Series => (SearchLevel::AllSeries, tags::SERIES_INSTANCE_UID),
         Param::Instance => (SearchLevel::AllInstances, tags::SOP_INSTANCE_UID),
@@ -177,8 +177,9 @@ fn child_queries(criterion: &Criterion<ImagingStudy>, uids_per_query: usize) -> 
 
 /// Returns the modality if exactly one is requested, because archives read lists of modalities differently or not at all.
 fn single_modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
-    let code_of = |criterion: &Criterion<ImagingStudy>| match (criterion.parameter.key, &criterion.test) {
-        (Param::Modality, Test::Token(tokens)) => match tokens.as_slice() {
+    let code_of = |criterion: &Criterion<ImagingStudy>| match (criterion.parameter.key, &criterion.comparison)
+    {
+        (Param::Modality, Comparison::Token(tokens)) => match tokens.as_slice() {
             [token] => token.code.clone(),
             _ => None,
         },
@@ -192,10 +193,10 @@ fn single_modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
 mod tests {
     use super::*;
     use dicom_model::Uid;
-    use fhir_r4::search::{Context, Handling, Search};
+    use fhir_r4::search::{Handling, ParseContext, Search};
 
     fn planned(query: &str, supports_uid_lists: bool) -> Plan {
-        let context = Context {
+        let context = ParseContext {
             base: "http://h/fhir",
             handling: Handling::Lenient,
             default_count: 50,

@@ -92,9 +92,9 @@ pub struct FoundStudies {
     /// Studies that match, but whose UID is assigned to several patients, so their subject is ambiguous.
     pub patient_conflicts: Vec<FoundStudy>,
     /// The number of rows of each archive that match but have no valid Study Instance UID, so no resource can be made from them.
-    pub missing_uid: BTreeMap<ArchiveId, usize>,
+    pub matches_without_uid: BTreeMap<ArchiveId, usize>,
     /// Studies that may match but could not be compared.
-    pub unread: Vec<UnreadStudy>,
+    pub unreadable: Vec<UnreadableStudy>,
 }
 
 /// A study UID that is assigned to several patients.
@@ -114,7 +114,7 @@ impl From<&FoundStudy> for PatientConflict {
 
 /// A study that may match but could not be compared with the criteria, because its series or instances could not be read.
 #[derive(Debug, Clone)]
-pub struct UnreadStudy {
+pub struct UnreadableStudy {
     /// The UID of the study.
     pub uid: StudyUid,
     /// The error, which [concerns only this study](StudiesError::concerns_one_study).
@@ -170,9 +170,9 @@ pub struct StudyPage {
     /// Study UIDs with several patients, of the whole search or of the rows that were read for this page.
     pub patient_conflicts: Vec<PatientConflict>,
     /// The numbers of matching rows without a valid UID, of the whole search or of the rows that were read for this page.
-    pub missing_uid: BTreeMap<ArchiveId, usize>,
+    pub matches_without_uid: BTreeMap<ArchiveId, usize>,
     /// Studies that could not be compared, of the whole search or of the rows that were read for this page.
-    pub unread: Vec<UnreadStudy>,
+    pub unreadable: Vec<UnreadableStudy>,
     /// Whether the list of an archive changed between two pages. Then studies may have been skipped.
     pub has_drifted: bool,
     /// For the first page of a search by `_lastUpdated`: the time just before the archives were queried. A client that next
@@ -250,13 +250,13 @@ impl Studies {
             self.record_listing(&candidates, criteria, access).await;
             self.add_versions(&mut candidates, requested_at).await;
         }
-        let missing_uid = self.count_matches_without_uid(&rows_without_uid, criteria);
+        let matches_without_uid = self.count_matches_without_uid(&rows_without_uid, criteria);
         let has_every_row = criteria.iter().all(selects_whole_uids);
         for study in candidates.studies.iter_mut().chain(&mut candidates.patient_conflicts) {
             study.has_every_row = has_every_row;
         }
         let found = self.filter(candidates, criteria, freshness).await?;
-        Ok(FoundStudies { missing_uid, ..found })
+        Ok(FoundStudies { matches_without_uid, ..found })
     }
 
     /// Finds the study `uid`, if it exists and the caller may see it.
@@ -293,8 +293,8 @@ impl Studies {
             previous: page.previous,
             next: page.next,
             patient_conflicts: found.patient_conflicts.iter().map(PatientConflict::from).collect(),
-            missing_uid: found.missing_uid,
-            unread: found.unread,
+            matches_without_uid: found.matches_without_uid,
+            unreadable: found.unreadable,
             has_drifted: false,
             requested_at: None,
         })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::search::Cursor;
 use fhir_r4::date::FhirDate;
-use fhir_r4::search::{Direction, Searched, SortKey, Value, normalize};
+use fhir_r4::search::{Direction, Searchable, SortKey, Value, normalize};
 
 /// Maximum number of characters of a text that are compared. The limit bounds the length of a cursor, which contains the text.
 /// DICOM values by which matches are sorted have at most 64 characters (PS3.5 table 6.2-1).
@@ -31,7 +31,7 @@ pub struct SortPosition {
 
 impl SortPosition {
     /// Returns the position of `resource` in the order of `keys`. Dates without a time zone are interpreted in `zone`.
-    pub fn from_resource<R: Searched>(keys: &[SortKey<R>], resource: &R, zone: &TimeZone) -> Self {
+    pub fn from_resource<R: Searchable>(keys: &[SortKey<R>], resource: &R, zone: &TimeZone) -> Self {
         let values = keys.iter().map(|key| sort_value(key, resource, zone)).collect();
         Self { values, id: resource.id().to_owned() }
     }
@@ -98,7 +98,7 @@ pub fn paginate<T>(
 }
 
 /// Returns the value of a resource that comes first in the order, if there are several (R4 search#sort).
-fn sort_value<R: Searched>(key: &SortKey<R>, resource: &R, zone: &TimeZone) -> Option<SortValue> {
+fn sort_value<R: Searchable>(key: &SortKey<R>, resource: &R, zone: &TimeZone) -> Option<SortValue> {
     let mut first: Option<SortValue> = None;
     (key.parameter().values)(resource, &mut |value| {
         let Some(value) = to_sort_value(&value, zone) else { return };
@@ -118,7 +118,7 @@ fn to_sort_value(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
         Value::Date(text) => {
             FhirDate::parse(text).map(|date| SortValue::Moment(date.first_instant(zone).as_nanosecond()))
         }
-        Value::Text(text) | Value::Words(text) => Some(sort_text(&normalize(text))),
+        Value::Text(text) | Value::NamePart(text) => Some(sort_text(&normalize(text))),
         Value::Uri(text) | Value::Oid(text) => Some(sort_text(text)),
         Value::Token(token) => token.code.map(sort_text),
         Value::Reference(reference) => reference.reference.as_deref().map(sort_text),
@@ -132,7 +132,7 @@ fn sort_text(text: &str) -> SortValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fhir_r4::search::{Context, Handling, Search};
+    use fhir_r4::search::{Handling, ParseContext, Search};
     use fhir_r4::types::{HumanName, Patient};
 
     fn patient(id: &str, born: Option<&str>, families: &[&str]) -> Patient {
@@ -147,7 +147,7 @@ mod tests {
 
     /// Returns the ids of the patients in the order of `_sort`.
     fn sorted_ids(sort: &str, patients: &[Patient]) -> Vec<String> {
-        let context = Context {
+        let context = ParseContext {
             base: "http://h/fhir",
             handling: Handling::Strict,
             default_count: 50,

@@ -8,13 +8,13 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::search::UnreadStudy;
+use super::search::UnreadableStudy;
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::auth::Access;
 use crate::change_log::{ListingKey, Observation, ResourceKey};
 use crate::fingerprint::Fingerprint;
 use fhir_r4::date::{FhirDate, Prefix};
-use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey, Test};
+use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam, SortKey};
 use fhir_r4::types::ImagingStudy;
 
 /// The maximum offset of local time from UTC.
@@ -35,7 +35,8 @@ pub(super) fn needs_versions(criteria: &[Criterion<ImagingStudy>], sort: &[SortK
 fn listing_key(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
     let (time_criteria, others): (Vec<_>, Vec<_>) =
         criteria.iter().partition(|criterion| is_by_last_updated(criterion));
-    let to_text = |criterion: &Criterion<_>| format!("{} {:?}", criterion.parameter.name, criterion.test);
+    let to_text =
+        |criterion: &Criterion<_>| format!("{} {:?}", criterion.parameter.name, criterion.comparison);
     (!time_criteria.is_empty()).then(|| ListingKey::from_criteria(others.into_iter().map(to_text).collect()))
 }
 
@@ -47,7 +48,7 @@ fn changed_since(criteria: &[Criterion<ImagingStudy>]) -> Option<Timestamp> {
         date.last_instant(&TimeZone::UTC).checked_add(offset).unwrap_or(Timestamp::MAX)
     };
     let latest = |criterion: &Criterion<ImagingStudy>| {
-        let Test::Date(values) = &criterion.test else { return None };
+        let Comparison::Date(values) = &criterion.comparison else { return None };
         let requests_later =
             |prefix: Prefix| !matches!(prefix, Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore);
         values.iter().filter(|(prefix, _)| requests_later(*prefix)).map(|(_, date)| last_instant(date)).max()
@@ -93,8 +94,8 @@ impl Studies {
     }
 
     /// Counts the next observation of the studies as a change, because a search by `_lastUpdated` could not compare them.
-    pub(super) async fn report_unread_again(&self, unread: &[UnreadStudy]) {
-        for study in unread {
+    pub(super) async fn report_unreadable_again(&self, unreadable: &[UnreadableStudy]) {
+        for study in unreadable {
             self.change_log.report_again(ResourceKey::study(&study.uid)).await;
         }
     }

@@ -223,7 +223,7 @@ impl Studies {
             }
         }
         for (archive, count) in self.count_matches_without_uid(&without_uid, search.criteria) {
-            *page.missing_uid.entry(archive).or_default() += count;
+            *page.matches_without_uid.entry(archive).or_default() += count;
         }
         let is_on_page = |uid: &StudyUid| {
             page.studies.iter().any(|study| study.uid() == uid)
@@ -250,7 +250,7 @@ impl Studies {
         filtered.studies.retain(|study| !is_in_earlier_archive(study));
         filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
         page.studies.append(&mut filtered.studies);
-        page.unread.append(&mut filtered.unread);
+        page.unreadable.append(&mut filtered.unreadable);
         page.patient_conflicts.extend(filtered.patient_conflicts.iter().map(PatientConflict::from));
         Ok(())
     }

@@ -182,7 +182,8 @@ impl ArchiveError {
         }
     }
 
-    /// Whether another form of the request may succeed, because the archive rejected only this form.
+    /// Whether another request for the same resource may succeed, for example with another `Accept` or at another level, because the
+    /// error does not concern the archive as a whole.
     pub fn is_specific_to_request(&self) -> bool {
         use ArchiveErrorKind as Kind;
         matches!(
@@ -219,7 +220,7 @@ impl ArchiveError {
         matches!(self.kind, ArchiveErrorKind::Rejected(StatusCode::PAYLOAD_TOO_LARGE))
     }
 
-    /// Returns the label of the error in metrics.
+    /// Returns the value of the label `outcome` in metrics. The values are stable, so some differ from the names of the variants.
     pub fn label(&self) -> &'static str {
         use ArchiveErrorKind as Kind;
         match self.kind {

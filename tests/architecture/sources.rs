@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 
 /// A crate of the workspace.
 #[derive(Debug)]
-pub struct Member {
+pub struct Crate {
     /// The name of the crate.
     pub name: String,
     /// The folder of the sources, relative to the workspace.
@@ -18,10 +18,10 @@ pub struct Member {
     /// The dependencies that are crates of the workspace.
     pub local_dependencies: BTreeSet<String>,
     /// The optional dependencies, which a feature enables.
-    pub optional: BTreeSet<String>,
+    pub optional_dependencies: BTreeSet<String>,
 }
 
-/// A source file of the product.
+/// A source file that is not a test.
 pub struct Source {
     /// The path of the file, relative to the workspace.
     pub path: String,
@@ -41,29 +41,29 @@ pub fn read_file(path: &str) -> String {
 }
 
 /// Returns every crate, including the gateway.
-pub fn crates() -> Vec<Member> {
-    let mut members = vec![read_member("", "src")];
+pub fn crates() -> Vec<Crate> {
+    let mut members = vec![read_crate("", "src")];
     let mut folders: Vec<_> =
         fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-        members.push(read_member(&format!("crates/{name}/"), &format!("crates/{name}/src")));
+        members.push(read_crate(&format!("crates/{name}/"), &format!("crates/{name}/src")));
     }
     members
 }
 
 /// Reads the manifest in `folder`, which is empty or ends with a slash.
-fn read_member(folder: &str, sources: &str) -> Member {
+fn read_crate(folder: &str, sources: &str) -> Crate {
     let manifest: toml::Table = read_file(&format!("{folder}Cargo.toml")).parse().unwrap();
     let table = manifest["dependencies"].as_table().unwrap();
     let is_local = |name: &&String| root().join("crates").join(name).is_dir();
-    Member {
+    Crate {
         name: manifest["package"]["name"].as_str().unwrap().to_owned(),
         sources: sources.to_owned(),
         dependencies: table.keys().filter(|name| !is_local(name)).cloned().collect(),
         local_dependencies: table.keys().filter(is_local).cloned().collect(),
-        optional: table
+        optional_dependencies: table
             .iter()
             .filter(|(_, value)| value.get("optional").and_then(toml::Value::as_bool) == Some(true))
             .map(|(name, _)| name.clone())
@@ -71,8 +71,8 @@ fn read_member(folder: &str, sources: &str) -> Member {
     }
 }
 
-/// Returns the sources in `folder` and the file `folder.rs`, without files of tests.
-pub fn product_sources(folder: &str) -> Vec<Source> {
+/// Returns the sources in `folder` and the file `folder.rs`, without test files.
+pub fn sources_without_tests(folder: &str) -> Vec<Source> {
     let mut paths = Vec::new();
     collect_files(&root().join(folder), &mut paths);
     let file = root().join(format!("{folder}.rs"));
@@ -80,7 +80,7 @@ pub fn product_sources(folder: &str) -> Vec<Source> {
         paths.push(file);
     }
     paths.sort();
-    let sources = paths.into_iter().filter(|path| !is_test(path)).map(|path| {
+    let sources = paths.into_iter().filter(|path| !is_test_file(path)).map(|path| {
         let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         read_source(path)
     });
@@ -115,15 +115,15 @@ fn collect_files(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-fn is_test(path: &Path) -> bool {
+fn is_test_file(path: &Path) -> bool {
     path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
 }
 
 fn without_tests(items: Vec<syn::Item>) -> Vec<syn::Item> {
-    items.into_iter().filter(|item| !is_for_tests(item)).collect()
+    items.into_iter().filter(|item| !is_test_item(item)).collect()
 }
 
-fn is_for_tests(item: &syn::Item) -> bool {
+fn is_test_item(item: &syn::Item) -> bool {
     let attributes = match item {
         syn::Item::Mod(item) => &item.attrs,
         syn::Item::Fn(item) => &item.attrs,
@@ -149,9 +149,9 @@ impl Source {
         self.module.first().cloned()
     }
 
-    /// Returns every path in the product code, as it is written, including imports.
+    /// Returns every path in the code without tests, as it is written, including imports.
     pub fn paths(&self) -> Vec<Vec<String>> {
-        let mut names = Names::default();
+        let mut names = CollectedNames::default();
         for item in &self.items {
             names.visit_item(item);
         }
@@ -160,7 +160,7 @@ impl Source {
 
     /// Returns the names of the structs, enums, unions, traits and free type aliases that the file defines.
     pub fn type_names(&self) -> Vec<String> {
-        let mut names = Names::default();
+        let mut names = CollectedNames::default();
         for item in &self.items {
             names.visit_item(item);
         }
@@ -169,7 +169,7 @@ impl Source {
 
     /// Returns the names of the constants and statics that the file defines.
     pub fn constant_names(&self) -> Vec<String> {
-        let mut names = Names::default();
+        let mut names = CollectedNames::default();
         for item in &self.items {
             names.visit_item(item);
         }
@@ -177,15 +177,15 @@ impl Source {
     }
 }
 
-/// The names in a source file.
+/// The paths and the names of definitions in a source file, collected by a visitor.
 #[derive(Default)]
-struct Names {
+struct CollectedNames {
     paths: Vec<Vec<String>>,
     types: Vec<String>,
     constants: Vec<String>,
 }
 
-impl<'ast> Visit<'ast> for Names {
+impl<'ast> Visit<'ast> for CollectedNames {
     /// Skips `pub(super)`, which is not an import.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
@@ -200,7 +200,7 @@ impl<'ast> Visit<'ast> for Names {
             syn::Item::Static(item) => self.constants.push(item.ident.to_string()),
             _ => {}
         }
-        if !is_for_tests(item) {
+        if !is_test_item(item) {
             visit::visit_item(self, item);
         }
     }

@@ -22,7 +22,7 @@ fn assert_has_narrative(resource: &Value) {
 }
 
 #[tokio::test]
-async fn narratives_are_returned_for_summary_text_only() {
+async fn narratives_that_are_not_enabled_are_returned_only_for_summary_text() {
     let gateway = RunningGateway::start_with_samples().await;
     for path in resource_paths(&gateway).await {
         let text = gateway.get_json(&format!("{path}?_summary=text")).await;
@@ -41,7 +41,7 @@ async fn narratives_are_returned_for_summary_text_only() {
 }
 
 #[tokio::test]
-async fn configured_narratives_are_returned_except_in_other_summaries_and_elements() {
+async fn enabled_narratives_are_returned_unless_summary_or_elements_exclude_them() {
     let gateway = RunningGateway::start_with_samples_and_config("[fhir]\nnarrative = true\n").await;
     for path in resource_paths(&gateway).await {
         for query in ["", "?_summary=false", "?_summary=text", "?_elements=text"] {

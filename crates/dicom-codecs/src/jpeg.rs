@@ -11,7 +11,7 @@ const MALFORMED: CodecError = CodecError::Malformed("JPEG");
 
 /// Decodes the frame `stream`.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
-    if extended::is_of_12_bits(stream) {
+    if extended::is_12_bit_extended(stream) {
         let samples = Samples::U16(extended::decode(stream, layout)?);
         return Ok(DecodedFrame { samples, photometric_interpretation: layout.photometric_interpretation });
     }
@@ -34,18 +34,18 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     }
     decoder.set_max_decoding_buffer_size(layout.sample_count() * 2);
     let bytes = decoder.decode().map_err(|error| codec_error(&error))?;
-    let words: Vec<u16> = if info.pixel_format == PixelFormat::L16 {
+    let values: Vec<u16> = if info.pixel_format == PixelFormat::L16 {
         bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()
     } else {
         bytes.into_iter().map(u16::from).collect()
     };
-    if words.len() != layout.sample_count() {
+    if values.len() != layout.sample_count() {
         return Err(MALFORMED);
     }
     let declared = layout.photometric_interpretation;
     let photometric_interpretation =
         if layout.samples_per_pixel == 3 { color_space(stream, declared) } else { declared };
-    Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
+    Ok(DecodedFrame { samples: Samples::U16(values), photometric_interpretation })
 }
 
 fn codec_error(error: &jpeg_decoder::Error) -> CodecError {

@@ -10,7 +10,7 @@ mod line;
 use crate::{CodecError, FrameLayout, Samples};
 use bits::JpegLsBits;
 use header::{JpegLsHeader, JpegLsScan};
-use line::Coder;
+use line::LineDecoder;
 
 const MALFORMED: CodecError = CodecError::Malformed("JPEG-LS");
 
@@ -40,7 +40,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, Cod
         }
         let mut bits = JpegLsBits::new(header.rest());
         decode_scan(&mut bits, &header, &scan, &mut samples)?;
-        header.advance(bits.consumed());
+        header.advance(bits.consumed_bytes());
     }
     Ok(Samples::U16(samples))
 }
@@ -51,7 +51,7 @@ fn decode_scan(
     scan: &JpegLsScan,
     samples: &mut [u16],
 ) -> Result<(), CodecError> {
-    let mut coder = Coder::new(header.coding(scan), scan.components.len());
+    let mut decoder = LineDecoder::new(header.coding(scan), scan.components.len());
     let width = header.columns;
     let component_count = header.components.len();
     // A line has an additional sample at each end, as neighbors of the first and the last sample (T.87 A.2.1).
@@ -63,10 +63,10 @@ fn decode_scan(
             line[0] = previous[1];
         }
         if scan.is_sample_interleaved {
-            coder.decode_interleaved_lines(bits, &previous_lines, &mut lines)?;
+            decoder.decode_interleaved_lines(bits, &previous_lines, &mut lines)?;
         } else {
             for (index, line) in lines.iter_mut().enumerate() {
-                coder.decode_line(bits, index, &previous_lines[index], line)?;
+                decoder.decode_line(bits, index, &previous_lines[index], line)?;
             }
         }
         for (line, component) in lines.iter().zip(&scan.components) {

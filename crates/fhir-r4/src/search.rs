@@ -1,6 +1,6 @@
 //! The grammar of FHIR search (R4 search.html): converts the pairs of a query string to typed criteria.
 //!
-//! One table per resource type ([`Searched`]) declares every parameter and how its values are read from a resource. Parsing and
+//! One table per resource type ([`Searchable`]) declares every parameter and how its values are read from a resource. Parsing and
 //! comparison use it, and the CapabilityStatement is generated from it. This module does not know about archives or how a criterion
 //! is evaluated there. No message contains a value, because values can be identifiers of patients.
 
@@ -21,12 +21,12 @@ mod value;
 
 use std::fmt;
 
-pub use criterion::{Criterion, EvaluationContext, Test};
-pub use include::{Edge, Include};
+pub use criterion::{Comparison, Criterion, EvaluationContext};
+pub use include::{Include, ReferenceElement};
 pub use parameter::{Parameter, ParameterType, Values};
-pub use parameters::{EndpointParam, ImagingStudyParam, PatientParam, Searched};
+pub use parameters::{EndpointParam, ImagingStudyParam, PatientParam, Searchable};
 pub use reference::ReferenceMatch;
-pub use result::{Contained, ResultParameters, Summary, Total};
+pub use result::{Contained, ResultParameters, Summary, Total, is_result_parameter};
 pub use sort::{Direction, SortKey};
 pub use string::{StringMatch, normalize};
 pub use token::{System, Token, TypedIdentifier};
@@ -34,7 +34,7 @@ pub use uri::UriMatch;
 pub use value::{TokenValue, Value};
 
 use crate::types::{Endpoint, ImagingStudy, Patient};
-use result::{IgnoredReason, Unread};
+use result::{IgnoredReason, ResultParameterError};
 
 /// Maximum length of a value in bytes: enough for sixty UIDs of full length.
 const MAX_VALUE_LEN: usize = 4096;
@@ -59,7 +59,7 @@ impl ResourceType {
 
     /// Parses the name of a type; names are case-sensitive (R4 http#general).
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text)
+        Self::ALL.into_iter().find(|resource_type| resource_type.name() == text)
     }
 
     /// Returns the name of the type.
@@ -92,7 +92,7 @@ pub enum Handling {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {diagnostics}")]
 pub struct SearchError {
-    /// The name of the parameter without modifier, or a placeholder if the name is not valid; see [`shown`].
+    /// The name of the parameter without modifier, or a placeholder if the name is not valid; see [`printable_name`].
     pub parameter: String,
     /// A code of the R4 value set issue-type.
     pub code: &'static str,
@@ -102,11 +102,11 @@ pub struct SearchError {
 
 /// A search for resources of type `R`.
 #[derive(Debug)]
-pub struct Search<R: Searched> {
+pub struct Search<R: Searchable> {
     /// Criteria that a match must all meet (R4 search#combining).
     pub criteria: Vec<Criterion<R>>,
-    /// Studies that must refer to a match (R4 search#has).
-    pub reverse: Vec<Reverse>,
+    /// Reverse chains (`_has`) that a match must all meet (R4 search#has).
+    pub reverse_chains: Vec<ReverseChain>,
     /// The order of the matches (`_sort`); empty for the default order.
     pub sort: Vec<SortKey<R>>,
     /// The result parameters.
@@ -115,22 +115,23 @@ pub struct Search<R: Searched> {
     pub applied: Vec<(String, String)>,
     /// The ignored parameters without duplicates, with the reasons.
     pub ignored: Vec<(String, String)>,
-    /// Remarks on parameters that were applied.
-    pub remarks: Vec<(String, &'static str)>,
+    /// Warnings about parameters that were applied: the name and the text.
+    pub warnings: Vec<(String, &'static str)>,
 }
 
-/// `_has:ImagingStudy:patient:modality=CT`: an ImagingStudy that refers to the match by `edge` and meets `criterion`.
+/// `_has:ImagingStudy:patient:modality=CT`: an ImagingStudy whose element `reference` refers to the match, and that meets
+/// `criterion`.
 #[derive(Debug, Clone)]
-pub struct Reverse {
-    /// The reference from the study to the match.
-    pub edge: Edge,
+pub struct ReverseChain {
+    /// The element of the study that refers to the match.
+    pub reference: ReferenceElement,
     /// The criterion for the study.
     pub criterion: Criterion<ImagingStudy>,
 }
 
 /// The settings of the parser.
 #[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
+pub struct ParseContext<'a> {
     /// The base URL of this server, without a trailing slash. Absolute references below it are local.
     pub base: &'a str,
     /// The handling of unknown parameters.
@@ -143,17 +144,17 @@ pub struct Context<'a> {
     pub is_uid: fn(&str) -> bool,
 }
 
-impl<R: Searched> Search<R> {
+impl<R: Searchable> Search<R> {
     /// Parses `pairs`, decoded, in the order of the query string. Returns all errors together.
-    pub fn parse(pairs: &[(String, String)], context: &Context<'_>) -> Result<Self, Vec<SearchError>> {
+    pub fn parse(pairs: &[(String, String)], context: &ParseContext<'_>) -> Result<Self, Vec<SearchError>> {
         let mut search = Self {
             criteria: Vec::new(),
-            reverse: Vec::new(),
+            reverse_chains: Vec::new(),
             sort: Vec::new(),
             result: ResultParameters::new(context.default_count),
             applied: Vec::new(),
             ignored: Vec::new(),
-            remarks: Vec::new(),
+            warnings: Vec::new(),
         };
         let mut errors = Vec::new();
         if pairs.len() > MAX_PARAMETERS {
@@ -165,7 +166,7 @@ impl<R: Searched> Search<R> {
             if pairs.get(..index).is_some_and(|before| before.contains(pair)) {
                 continue;
             }
-            if let Err(error) = search.read(&pair.0, &pair.1, context) {
+            if let Err(error) = search.parse_parameter(&pair.0, &pair.1, context) {
                 errors.push(error);
             }
         }
@@ -175,10 +176,18 @@ impl<R: Searched> Search<R> {
         if errors.is_empty() { Ok(search) } else { Err(errors) }
     }
 
-    fn read(&mut self, name: &str, value: &str, context: &Context<'_>) -> Result<(), SearchError> {
+    fn parse_parameter(
+        &mut self,
+        name: &str,
+        value: &str,
+        context: &ParseContext<'_>,
+    ) -> Result<(), SearchError> {
         let base_name = name.split([':', '.']).next().unwrap_or_default();
-        let error =
-            |code, diagnostics: String| SearchError { parameter: shown(base_name), code, diagnostics };
+        let error = |code, diagnostics: String| SearchError {
+            parameter: printable_name(base_name),
+            code,
+            diagnostics,
+        };
         if value.len() > MAX_VALUE_LEN {
             return Err(error("too-long", format!("expected a value of at most {MAX_VALUE_LEN} bytes")));
         }
@@ -192,14 +201,14 @@ impl<R: Searched> Search<R> {
                 "named queries are not supported; use search parameters".to_owned(),
             ));
         }
-        let shapes_result = result::is_known(base_name);
-        if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
+        let is_result_parameter = is_result_parameter(base_name);
+        if !is_result_parameter && base_name != "_has" && Parameter::<R>::with_name(base_name).is_none() {
             return self.ignore(name, IgnoredReason::not_supported(), context);
         }
-        // An empty value has no effect (R4 search#escaping); it is reported, because it did not restrict the search. A program
-        // that has lost the patient must not receive the studies of every patient.
+        // An empty value has no effect (R4 search#escaping); it is reported, because it did not restrict the search. A client that
+        // sends no value for the patient by mistake must not receive the studies of every patient.
         if value.is_empty() {
-            if Parameter::<R>::named(base_name).is_some_and(Parameter::selects_patient) {
+            if Parameter::<R>::with_name(base_name).is_some_and(Parameter::selects_patient) {
                 return Err(error(
                     "value",
                     "expected a value; omit the parameter to search for every patient".to_owned(),
@@ -208,7 +217,7 @@ impl<R: Searched> Search<R> {
             return self.ignore(name, IgnoredReason::no_value(), context);
         }
         let mut applied = value.to_owned();
-        if shapes_result {
+        if is_result_parameter {
             let modifier = name.strip_prefix(base_name).and_then(|rest| rest.strip_prefix(':'));
             if name.contains('.') {
                 return Err(error(
@@ -216,7 +225,7 @@ impl<R: Searched> Search<R> {
                     "this parameter is not a reference and cannot be chained".to_owned(),
                 ));
             }
-            match self.result.read(base_name, modifier, value, &mut self.sort, context) {
+            match self.result.parse_parameter(base_name, modifier, value, &mut self.sort, context) {
                 Ok(None) => {}
                 Ok(Some(reason)) => {
                     self.ignore(name, reason, context)?;
@@ -227,19 +236,21 @@ impl<R: Searched> Search<R> {
                         _ => {}
                     }
                 }
-                Err(Unread::Error(code, diagnostics)) => return Err(error(code, diagnostics)),
-                Err(Unread::Ignored(reason)) => return self.ignore(name, reason, context),
+                Err(ResultParameterError::Invalid(code, diagnostics)) => {
+                    return Err(error(code, diagnostics));
+                }
+                Err(ResultParameterError::Ignored(reason)) => return self.ignore(name, reason, context),
             }
             // The format belongs to the request, not to the search.
             if matches!(base_name, "_format" | "_pretty") {
                 return Ok(());
             }
         } else if base_name == "_has" {
-            self.reverse.push(reverse::<R>(name, value, context)?);
-        } else if let Some(read) = criterion::read::<R>(name, value, context) {
-            let read = read?;
-            self.remarks.extend(read.remark.map(|remark| (shown(name), remark)));
-            self.criteria.push(read.criterion);
+            self.reverse_chains.push(parse_reverse_chain::<R>(name, value, context)?);
+        } else if let Some(parsed) = criterion::parse::<R>(name, value, context) {
+            let parsed = parsed?;
+            self.warnings.extend(parsed.warning.map(|warning| (printable_name(name), warning)));
+            self.criteria.push(parsed.criterion);
         }
         self.applied.push((name.to_owned(), applied));
         Ok(())
@@ -249,9 +260,9 @@ impl<R: Searched> Search<R> {
         &mut self,
         name: &str,
         reason: IgnoredReason,
-        context: &Context<'_>,
+        context: &ParseContext<'_>,
     ) -> Result<(), SearchError> {
-        let name = shown(name);
+        let name = printable_name(name);
         match context.handling {
             Handling::Strict => {
                 Err(SearchError { parameter: name, code: "not-supported", diagnostics: reason.error })
@@ -267,7 +278,11 @@ impl<R: Searched> Search<R> {
 }
 
 /// Parses `_has:ImagingStudy:reference:parameter` (R4 search#has).
-fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {
+fn parse_reverse_chain<R: Searchable>(
+    name: &str,
+    value: &str,
+    context: &ParseContext<'_>,
+) -> Result<ReverseChain, SearchError> {
     let error = |diagnostics: &str| SearchError {
         parameter: "_has".to_owned(),
         code: "not-supported",
@@ -277,36 +292,42 @@ fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Resul
         error("expected _has:ImagingStudy:reference:parameter with a reference to the searched resource type")
     };
     let mut parts = name.splitn(4, ':').skip(1);
-    let (Some(kind), Some(reference), Some(parameter)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(resource_type), Some(reference_parameter), Some(parameter)) =
+        (parts.next(), parts.next(), parts.next())
+    else {
         return Err(expected());
     };
-    let include = Include::read(&format!("{kind}:{reference}"), false).filter(|_| reference != "*");
-    let edge = include.and_then(|include| include.edges.into_iter().find(|edge| edge.target() == R::TYPE));
-    let edge = edge.ok_or_else(expected)?;
-    let read = criterion::read::<ImagingStudy>(parameter, value, context);
-    let read = read.ok_or_else(|| {
+    let include = Include::parse(&format!("{resource_type}:{reference_parameter}"), false)
+        .filter(|_| reference_parameter != "*");
+    let reference = include
+        .and_then(|include| include.references.into_iter().find(|reference| reference.target() == R::TYPE))
+        .ok_or_else(expected)?;
+    let parsed = criterion::parse::<ImagingStudy>(parameter, value, context);
+    let parsed = parsed.ok_or_else(|| {
         error("the parameter after the reference is not a search parameter of ImagingStudy")
     })?;
-    let read = read.map_err(|error| SearchError { parameter: "_has".to_owned(), ..error })?;
-    Ok(Reverse { edge, criterion: read.criterion })
+    let parsed = parsed.map_err(|error| SearchError { parameter: "_has".to_owned(), ..error })?;
+    Ok(ReverseChain { reference, criterion: parsed.criterion })
 }
 
-/// Whether a search for `kind` supports the parameter `name`.
-pub fn has_parameter(kind: ResourceType, name: &str) -> bool {
-    let has = match kind {
-        ResourceType::Endpoint => Parameter::<Endpoint>::named(name).is_some(),
-        ResourceType::ImagingStudy => Parameter::<ImagingStudy>::named(name).is_some(),
-        ResourceType::Patient => Parameter::<Patient>::named(name).is_some(),
+/// Whether a search for `resource_type` supports the parameter `name`.
+pub fn has_parameter(resource_type: ResourceType, name: &str) -> bool {
+    let is_in_table = match resource_type {
+        ResourceType::Endpoint => Parameter::<Endpoint>::with_name(name).is_some(),
+        ResourceType::ImagingStudy => Parameter::<ImagingStudy>::with_name(name).is_some(),
+        ResourceType::Patient => Parameter::<Patient>::with_name(name).is_some(),
     };
     // No resource refers to a study.
-    has || result::is_known(name) || (name == "_has" && kind != ResourceType::ImagingStudy)
+    is_in_table
+        || is_result_parameter(name)
+        || (name == "_has" && resource_type != ResourceType::ImagingStudy)
 }
 
 /// Returns the name of a parameter for messages. A text that is not a valid name is replaced by a placeholder, because it could
 /// be PHI.
-pub fn shown(name: &str) -> String {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
-    if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
+pub fn printable_name(name: &str) -> String {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    if (1..=64).contains(&name.len()) && name.bytes().all(is_legal) {
         name.to_owned()
     } else {
         "unknown parameter".to_owned()
@@ -315,9 +336,9 @@ pub fn shown(name: &str) -> String {
 
 /// Returns a name from a list in a value for a message: itself if it could be the name of a parameter or an element. Other texts
 /// may identify patients.
-fn shown_in_value(name: &str) -> String {
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
-    if (1..=32).contains(&name.len()) && name.bytes().all(is_letter) {
+fn printable_name_in_value(name: &str) -> String {
+    let is_legal = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
+    if (1..=32).contains(&name.len()) && name.bytes().all(is_legal) {
         name.to_owned()
     } else {
         "an unknown name".to_owned()

@@ -20,7 +20,9 @@ pub(crate) async fn fetch(
     let mut rejections = Rejections::default();
     for attempt in request.attempts() {
         match send_attempt(archive, request, &attempt).await {
-            Err(rejection) if request.resource.is_for_people() && rejection.is_from_intermediary() => {
+            Err(rejection)
+                if request.resource.has_rendered_media_type() && rejection.is_from_intermediary() =>
+            {
                 return Err(rejection);
             }
             Err(rejection) if rejection.is_specific_to_media_type() => rejections.add(rejection),
@@ -60,7 +62,7 @@ impl Rejections {
     /// type.
     fn into_error(self, are_types_specified: bool) -> DicomwebError {
         match self.first_rejection {
-            Some(DicomwebError::Refused { archive, status, .. })
+            Some(DicomwebError::ErrorStatus { archive, status, .. })
                 if are_types_specified && !self.has_other_reason =>
             {
                 DicomwebError::MediaTypesRejected { archive, status }

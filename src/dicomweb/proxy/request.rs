@@ -193,7 +193,7 @@ impl ProxyRequest {
     /// would not contain the requested annotations.
     pub(crate) fn is_rendered_by_gateway(&self, archive: &Archive) -> bool {
         let is_annotated = self.rendering.parameter("annotation").is_some();
-        self.resource.is_for_people()
+        self.resource.has_rendered_media_type()
             && (is_annotated || archive.profile().synthesized.contains(Synthesized::Rendered))
     }
 

@@ -70,7 +70,7 @@ pub(crate) async fn forward(
         }
         // Some archives return 204 if they do not have the resource.
         StatusCode::NO_CONTENT => Err(DicomwebError::not_found_at(archive)),
-        status => Err(DicomwebError::refused(archive, status, &upstream.headers)),
+        status => Err(DicomwebError::from_status(archive, status, &upstream.headers)),
     }
 }
 
@@ -115,7 +115,7 @@ async fn forward_body(
     let is_gzip = ContentCoding::from_headers(&headers).map_err(unreadable)? == ContentCoding::Gzip;
     if essence(&content_type) == "text/html"
         && !is_text
-        && !(request.resource.is_for_people() && request.accepted.accepts_html)
+        && !(request.resource.has_rendered_media_type() && request.accepted.accepts_html)
     {
         return Err(unreadable("a web page"));
     }

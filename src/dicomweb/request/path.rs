@@ -150,8 +150,8 @@ impl Resource {
         matches!(self, Self::Search(_) | Self::Metadata(_))
     }
 
-    /// Whether the response is a rendered image or document.
-    pub fn is_for_people(&self) -> bool {
+    /// Whether the response has a rendered media type (PS3.18 8.7.4): a rendered image or document, or a thumbnail.
+    pub fn has_rendered_media_type(&self) -> bool {
         matches!(self, Self::Rendered(_) | Self::Thumbnail(_))
     }
 }

@@ -33,7 +33,7 @@ impl RetrievalParameters {
                 continue;
             }
             let is_rendering_parameter =
-                resource.is_for_people() && Rendering::PARAMETERS.contains(&key.as_str());
+                resource.has_rendered_media_type() && Rendering::PARAMETERS.contains(&key.as_str());
             let is_sealed_query =
                 key == SEALED_QUERY && matches!(resource, Resource::Whole(_) | Resource::Bulkdata(..));
             if !is_rendering_parameter && !is_sealed_query {

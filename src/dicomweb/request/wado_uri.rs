@@ -52,12 +52,14 @@ fn query_error(key: &str, error: WadoUriError) -> QueryError {
         WadoUriError::UnknownParameter => QueryError::UnknownKey(QueryError::printable(key)),
         WadoUriError::Repeated => QueryError::Repeated(QueryError::printable(key)),
         WadoUriError::InvalidValue => QueryError::invalid_value(key, "as PS3.18 9.4.1.2 defines it"),
-        WadoUriError::OtherContentType => {
+        WadoUriError::ContentTypeMismatch => {
             QueryError::invalid_value(key, "omitted, because it does not apply to the requested contentType")
         }
         WadoUriError::TooLarge => {
             QueryError::invalid_value(key, "at most 8192, and at most 33554432 pixels together")
         }
-        WadoUriError::RequiresOther(other) => QueryError::RequiresOther(QueryError::printable(key), other),
+        WadoUriError::RequiresParameter(other) => {
+            QueryError::RequiresOther(QueryError::printable(key), other)
+        }
     }
 }

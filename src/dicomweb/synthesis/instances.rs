@@ -68,7 +68,7 @@ pub(super) async fn retrieve(
                 return Err(archive.unreadable("only some of the instances").into());
             }
             StatusCode::NO_CONTENT => DicomwebError::not_found_at(archive),
-            status => DicomwebError::refused(archive, status, &upstream.headers),
+            status => DicomwebError::from_status(archive, status, &upstream.headers),
         };
         if !error.is_specific_to_media_type() {
             return Err(error);

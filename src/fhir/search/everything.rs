@@ -13,7 +13,7 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
-use fhir_r4::search::{Criterion, Edge, ResourceType, Search, shown};
+use fhir_r4::search::{Criterion, ReferenceElement, ResourceType, Search, printable_name};
 use fhir_r4::types::ImagingStudy;
 
 /// A parameter of the operation, the search parameter that it is converted to, and the prefix of the value.
@@ -46,7 +46,12 @@ pub(in crate::fhir) async fn read_everything(
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
         warn_about_omitted_studies(&mut pages, &studies);
         matches.extend(studies.studies.into_iter().map(SearchMatch::Study));
-        matches.extend(find_referenced(context, request, &HashSet::from([Edge::StudyToEndpoint]), &matches));
+        matches.extend(find_referenced(
+            context,
+            request,
+            &HashSet::from([ReferenceElement::Endpoint]),
+            &matches,
+        ));
     }
     matches.retain(|search_match| parsed.is_requested(search_match.kind()));
     let order = SortOrder::default();
@@ -80,7 +85,7 @@ fn convert_parameter(name: &str, value: &str) -> Result<OperationParameter, Fail
     let Some(converted) = CRITERIA.into_iter().find(|(known, ..)| *known == name) else {
         let diagnostics = format!(
             "Parameter {}: not supported by $everything, which has start, end and _since (dates), _type and _count.",
-            shown(name)
+            printable_name(name)
         );
         return Err(Failure::bad_request("not-supported", diagnostics));
     };
@@ -109,7 +114,7 @@ fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure
                 for name in value.split(',').map(str::trim) {
                     match NamedType::parse(name, &ResourceType::ALL)? {
                         NamedType::Supported(kind) => types.push(kind),
-                        NamedType::Unsupported(remark) => parsed.ignored.push(remark),
+                        NamedType::Unsupported(warning) => parsed.ignored.push(warning),
                     }
                 }
             }

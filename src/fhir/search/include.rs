@@ -16,7 +16,8 @@ use crate::fhir::endpoints::build_endpoint;
 use crate::studies::Representation;
 use crate::studies::{FoundStudy, StudiesError};
 use fhir_r4::search::{
-    Criterion, Edge, Include, Parameter, ReferenceMatch, ResourceType, ResultParameters, Test,
+    Comparison, Criterion, Include, Parameter, ReferenceElement, ReferenceMatch, ResourceType,
+    ResultParameters,
 };
 use fhir_r4::types::ImagingStudy;
 
@@ -30,18 +31,20 @@ pub(super) async fn include_resources(
     matches: Vec<SearchMatch>,
     pages: &mut Pages<'_>,
 ) -> Result<Vec<SearchEntry>, Failure> {
-    let mut references: HashSet<String> = matches.iter().map(SearchMatch::reference).collect();
-    let (mut frontier, mut is_first_round) = (matches, true);
+    let mut included: HashSet<String> = matches.iter().map(SearchMatch::reference).collect();
+    let (mut new_matches, mut is_first_round) = (matches, true);
     let mut entries = Vec::new();
-    while !frontier.is_empty() {
-        let edges = |includes: &[Include]| {
+    while !new_matches.is_empty() {
+        let references_of = |includes: &[Include]| {
             let applicable = includes.iter().filter(|include| is_first_round || include.iterate);
-            applicable.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
+            applicable.flat_map(|include| include.references.iter().copied()).collect::<HashSet<_>>()
         };
-        let mut added = find_referenced(context, request, &edges(&result.includes), &frontier);
-        let reverse_edges = edges(&result.reverse_includes);
-        added.extend(find_referring(context, request, access, &reverse_edges, &frontier, pages).await?);
-        added.retain(|search_match| references.insert(search_match.reference()));
+        let mut added = find_referenced(context, request, &references_of(&result.includes), &new_matches);
+        let reverse_references = references_of(&result.reverse_includes);
+        added.extend(
+            find_referring(context, request, access, &reverse_references, &new_matches, pages).await?,
+        );
+        added.retain(|search_match| included.insert(search_match.reference()));
         let limit = context.limits.max_included;
         if entries.len() + added.len() > limit {
             return Err(StudiesError::TooManyToInclude { limit }.into());
@@ -49,30 +52,30 @@ pub(super) async fn include_resources(
         entries.extend(
             write_entries(context, request, &added, &Representation::Full, Mode::Include, pages).await?,
         );
-        (frontier, is_first_round) = (added, false);
+        (new_matches, is_first_round) = (added, false);
     }
     Ok(entries)
 }
 
-/// Returns the resources that the studies in `frontier` refer to.
+/// Returns the resources that the studies in `new_matches` refer to.
 pub(super) fn find_referenced(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    edges: &HashSet<Edge>,
-    frontier: &[SearchMatch],
+    references: &HashSet<ReferenceElement>,
+    new_matches: &[SearchMatch],
 ) -> Vec<SearchMatch> {
     let studies = || {
-        frontier.iter().filter_map(|search_match| match search_match {
+        new_matches.iter().filter_map(|search_match| match search_match {
             SearchMatch::Study(study) => Some(study),
             SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
         })
     };
     let mut referenced = Vec::new();
-    if edges.contains(&Edge::StudyToPatient) {
+    if references.contains(&ReferenceElement::Subject) {
         let patients = studies().filter_map(|study| context.studies.patient_of(study));
         referenced.extend(patients.map(|patient| SearchMatch::Patient(Box::new(patient))));
     }
-    if edges.contains(&Edge::StudyToEndpoint) {
+    if references.contains(&ReferenceElement::Endpoint) {
         let ids: HashSet<&str> = studies().flat_map(FoundStudy::endpoints).collect();
         let sources = context.studies.sources().iter();
         let sources = sources.filter(|source| ids.contains(source.archive.id().as_str()));
@@ -82,30 +85,31 @@ pub(super) fn find_referenced(
     referenced
 }
 
-/// Returns the studies that refer to a resource in `frontier`.
+/// Returns the studies that refer to a resource in `new_matches`.
 async fn find_referring(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
-    edges: &HashSet<Edge>,
-    frontier: &[SearchMatch],
+    references: &HashSet<ReferenceElement>,
+    new_matches: &[SearchMatch],
     pages: &mut Pages<'_>,
 ) -> Result<Vec<SearchMatch>, Failure> {
     let mut referring = Vec::new();
-    for edge in edges {
-        let (name, kind) = match edge {
-            Edge::StudyToPatient => ("patient", ResourceType::Patient),
-            Edge::StudyToEndpoint => ("endpoint", ResourceType::Endpoint),
+    for reference in references {
+        let (name, target_type) = match reference {
+            ReferenceElement::Subject => ("patient", ResourceType::Patient),
+            ReferenceElement::Endpoint => ("endpoint", ResourceType::Endpoint),
         };
-        let targets = frontier.iter().filter(|target| target.kind() == kind);
+        let targets = new_matches.iter().filter(|target| target.kind() == target_type);
         let local_reference =
-            |target: &SearchMatch| ReferenceMatch::Own { kind: None, id: target.id().to_owned() };
-        let references: Vec<_> = targets.map(local_reference).collect();
-        let Some(parameter) = Parameter::<ImagingStudy>::named(name).filter(|_| !references.is_empty())
+            |target: &SearchMatch| ReferenceMatch::Local { resource_type: None, id: target.id().to_owned() };
+        let local_references: Vec<_> = targets.map(local_reference).collect();
+        let Some(parameter) =
+            Parameter::<ImagingStudy>::with_name(name).filter(|_| !local_references.is_empty())
         else {
             continue;
         };
-        let criterion = Criterion { parameter, test: Test::Reference(references) };
+        let criterion = Criterion { parameter, comparison: Comparison::Reference(local_references) };
         let studies = context.studies.search(&[criterion], access, request.freshness()).await?;
         warn_about_omitted_studies(pages, &studies);
         referring.extend(studies.studies.into_iter().map(SearchMatch::Study));

@@ -9,7 +9,7 @@ use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry, Searchset};
 use crate::http::query;
 use crate::http::sealing::SealingKey;
-use fhir_r4::search::{ResultParameters, Search, Searched, Total};
+use fhir_r4::search::{ResultParameters, Search, Searchable, Total, is_result_parameter};
 use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 
 /// The pages of one search.
@@ -51,14 +51,14 @@ pub(in crate::fhir) struct InterpretedParameters<'a> {
     pub(in crate::fhir) applied: &'a [(String, String)],
     /// The names of the parameters that were ignored, with the reason.
     pub(in crate::fhir) ignored: &'a [(String, String)],
-    /// Remarks on parameters that were applied: the name and the text.
-    pub(in crate::fhir) remarks: &'a [(String, &'static str)],
+    /// Warnings about parameters that were applied: the name and the text.
+    pub(in crate::fhir) warnings: &'a [(String, &'static str)],
 }
 
-impl<'a, R: Searched> From<&'a Search<R>> for InterpretedParameters<'a> {
+impl<'a, R: Searchable> From<&'a Search<R>> for InterpretedParameters<'a> {
     fn from(search: &'a Search<R>) -> Self {
-        let Search { result, applied, ignored, remarks, .. } = search;
-        Self { result, applied, ignored, remarks }
+        let Search { result, applied, ignored, warnings, .. } = search;
+        Self { result, applied, ignored, warnings }
     }
 }
 
@@ -71,7 +71,7 @@ impl<'a> Pages<'a> {
         search: impl Into<InterpretedParameters<'a>>,
     ) -> Self {
         let search = search.into();
-        let warning = |code, name: &str, diagnostics: String| OutcomeIssue {
+        let to_issue = |code, name: &str, diagnostics: String| OutcomeIssue {
             severity: "warning",
             code,
             diagnostics: diagnostics.into(),
@@ -81,19 +81,19 @@ impl<'a> Pages<'a> {
             let diagnostics = if search.applied.iter().any(|(applied, _)| applied == name) {
                 // Another part of the value, or another value of the parameter, was applied.
                 format!("Parameter `{name}`: {reason}")
-            } else if ResultParameters::are_named(name) {
+            } else if is_result_parameter(name) {
                 format!("Parameter `{name}` was ignored. {reason}")
             } else {
                 format!(
                     "Search parameter `{name}` was ignored, so these results are NOT restricted by it. {reason}"
                 )
             };
-            warning("not-supported", name, diagnostics)
+            to_issue("not-supported", name, diagnostics)
         });
-        let remarks = search
-            .remarks
+        let warnings = search
+            .warnings
             .iter()
-            .map(|(name, remark)| warning("informational", name, format!("Parameter {name}: {remark}.")));
+            .map(|(name, text)| to_issue("informational", name, format!("Parameter {name}: {text}.")));
         let applied = search.applied.iter().filter(|(name, _)| name != "_cursor");
         let formats = ["_format", "_pretty"].into_iter();
         let format = formats.filter_map(|name| Some((name, request.parameter(name)?)));
@@ -104,9 +104,9 @@ impl<'a> Pages<'a> {
             query: query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str()))),
             format: query::encode(format),
             cursor: search.result.cursor.as_deref(),
-            is_only_count: search.result.only_count(),
+            is_only_count: search.result.is_count_only(),
             has_total: search.result.total != Some(Total::None),
-            issues: ignored.chain(remarks).collect(),
+            issues: ignored.chain(warnings).collect(),
         }
     }
 

@@ -16,8 +16,8 @@ use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::studies::FoundPatient;
 use fhir_r4::search::{
-    Contained, Criterion, Direction, EvaluationContext, ResourceType, Search, Searched, SortKey,
-    has_parameter, shown,
+    Contained, Criterion, Direction, EvaluationContext, ResourceType, Search, Searchable, SortKey,
+    has_parameter, printable_name,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -73,12 +73,12 @@ impl TypeSearches {
         let mut ignored = types.unsupported;
         for (name, _) in request.pairs.iter().filter(|(name, _)| name != "_type" && !is_common(name)) {
             if request.is_strict() {
-                let name = shown(name);
+                let name = printable_name(name);
                 let failure =
                     Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_COMMON}"));
                 return Err(failure.with_expression(format!("http.{name}")));
             }
-            ignored.push((shown(name), NOT_COMMON.to_owned()));
+            ignored.push((printable_name(name), NOT_COMMON.to_owned()));
         }
         let is_requested = |kind| types.supported.contains(&kind);
         let limits = &context.limits;
@@ -142,12 +142,12 @@ impl TypeSearches {
         pages: &mut Pages<'_>,
     ) -> Result<Vec<SearchMatch>, Failure> {
         let mut matches = Vec::new();
-        if self.parameters()?.result.contained == Contained::Only {
+        if self.parameters()?.result.contained == Contained::True {
             return Ok(matches);
         }
         if let Some(search) = &self.endpoints {
-            let (criteria, reverse) = (&search.criteria, &search.reverse);
-            matches.extend(find_endpoints(context, request, access, criteria, reverse).await?);
+            let (criteria, reverse_chains) = (&search.criteria, &search.reverse_chains);
+            matches.extend(find_endpoints(context, request, access, criteria, reverse_chains).await?);
         }
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
@@ -168,8 +168,8 @@ impl TypeSearches {
                 );
             }
             (Some(search), None) => {
-                let (criteria, reverse) = (&search.criteria, &search.reverse);
-                matches.extend(find_patients(context, request, access, criteria, reverse).await?);
+                let (criteria, reverse_chains) = (&search.criteria, &search.reverse_chains);
+                matches.extend(find_patients(context, request, access, criteria, reverse_chains).await?);
             }
             (None, _) => {}
         }
@@ -211,12 +211,12 @@ fn retain_common_keys(
 }
 
 /// Returns the name of a key's parameter and its direction, which identify the key in all types.
-fn identify_key<R: Searched>(key: &SortKey<R>) -> (&'static str, Direction) {
+fn identify_key<R: Searchable>(key: &SortKey<R>) -> (&'static str, Direction) {
     (key.parameter().name, key.direction())
 }
 
 /// Returns the identities of the keys of an order.
-fn identify_keys<R: Searched>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
+fn identify_keys<R: Searchable>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
     sort.iter().map(identify_key).collect()
 }
 
@@ -254,7 +254,7 @@ impl SearchedTypes {
             match NamedType::parse(name, &available)? {
                 NamedType::Supported(kind) if types.supported.contains(&kind) => {}
                 NamedType::Supported(kind) => types.supported.push(kind),
-                NamedType::Unsupported(remark) => types.unsupported.push(remark),
+                NamedType::Unsupported(warning) => types.unsupported.push(warning),
             }
         }
         if types.supported.is_empty() {

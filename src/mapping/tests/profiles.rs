@@ -46,8 +46,8 @@ fn a_study_without_an_endpoint_or_uid_conforms_to_no_guide() {
     let row = study_row(json!({"StudyDate": "20240131"}));
     let missing_endpoint = serde_json::to_value(imaging_study(&context, &row, &[], None)).unwrap();
     assert_eq!(profiles(&missing_endpoint), [""; 0]);
-    let missing_uid = super::row(json!({"PatientID": "P1", "StudyDate": "20240131"}));
-    assert_eq!(profiles(&study_with(&context, &missing_uid, None)), [""; 0]);
+    let row_without_uid = super::row(json!({"PatientID": "P1", "StudyDate": "20240131"}));
+    assert_eq!(profiles(&study_with(&context, &row_without_uid, None)), [""; 0]);
     assert_eq!(profiles(&study_with(&context, &row, None)).len(), 2);
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use crate::upstream::MatchValue;
 use dicom_model::DicomDate;
 use fhir_r4::date::{FhirDate, Prefix};
-use fhir_r4::search::{Criterion, ImagingStudyParam as Param, Test};
+use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam as Param};
 use fhir_r4::types::ImagingStudy;
 
 /// The last year in which objects may have dates in the format of ACR-NEMA, `1997.04.24` (PS3.5 table 6.2-1, note to DA): the
@@ -26,7 +26,7 @@ impl DateRange {
     pub(super) fn from_criteria(criteria: &[Criterion<ImagingStudy>]) -> Self {
         let mut range = Self::default();
         for criterion in criteria {
-            let Test::Date(alternatives) = &criterion.test else { continue };
+            let Comparison::Date(alternatives) = &criterion.comparison else { continue };
             if criterion.parameter.key != Param::Started {
                 continue;
             }

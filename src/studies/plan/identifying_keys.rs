@@ -7,7 +7,7 @@ use crate::studies::named_patients::NamedPatients;
 use crate::upstream::MatchValue;
 use dicom_model::{Tag, Uid, tags};
 use fhir_r4::search::{
-    Criterion, ImagingStudyParam as Param, ReferenceMatch, ResourceType, System, Test, Token,
+    Comparison, Criterion, ImagingStudyParam as Param, ReferenceMatch, ResourceType, System, Token,
 };
 use fhir_r4::types::{ImagingStudy, Patient};
 
@@ -22,26 +22,26 @@ pub(super) fn identifying_keys(
     uids_per_query: usize,
 ) -> Option<Vec<MatchKey>> {
     match criterion.parameter.key {
-        Param::Id => match &criterion.test {
-            Test::Token(tokens) => Some(keys_of_uids(
+        Param::Id => match &criterion.comparison {
+            Comparison::Token(tokens) => Some(keys_of_uids(
                 tags::STUDY_INSTANCE_UID,
                 Token::codes(tokens)?.into_iter(),
                 uids_per_query,
             )),
             _ => None,
         },
-        Param::Identifier => match &criterion.test {
-            Test::Token(tokens) => keys_of_identifiers(tokens, uids_per_query),
-            Test::OfType(identifiers) => {
+        Param::Identifier => match &criterion.comparison {
+            Comparison::Token(tokens) => keys_of_identifiers(tokens, uids_per_query),
+            Comparison::OfType(identifiers) => {
                 let values = identifiers.iter().map(|identifier| identifier.value.as_str());
                 keys_of_typed_identifiers(values, uids_per_query)
             }
             _ => None,
         },
-        Param::Patient | Param::Subject => match &criterion.test {
-            Test::Reference(_) => patients?.iter().map(|patient| key_of_patient(patient)).collect(),
-            Test::Identifier(tokens) => keys_of_patient_ids(Token::codes(tokens)?),
-            Test::Patient(criterion) => keys_of_patient_criterion(criterion, patients),
+        Param::Patient | Param::Subject => match &criterion.comparison {
+            Comparison::Reference(_) => patients?.iter().map(|patient| key_of_patient(patient)).collect(),
+            Comparison::Identifier(tokens) => keys_of_patient_ids(Token::codes(tokens)?),
+            Comparison::Patient(criterion) => keys_of_patient_criterion(criterion, patients),
             _ => None,
         },
         Param::LastUpdated
@@ -83,8 +83,10 @@ fn keys_of_patient_ids(patient_ids: Vec<&str>) -> Option<Vec<MatchKey>> {
 /// Returns the key for the studies of a patient.
 pub(super) fn key_of_patient(patient: &KnownPatient) -> Option<MatchKey> {
     match patient {
-        KnownPatient::Identified(id) => key_of_patient_id(id),
-        KnownPatient::OfStudy(study) => Some((tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))),
+        KnownPatient::PatientId(id) => key_of_patient_id(id),
+        KnownPatient::StudyInstanceUid(study) => {
+            Some((tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid())))
+        }
     }
 }
 
@@ -95,12 +97,12 @@ pub(super) fn key_of_patient_id(patient_id: &str) -> Option<MatchKey> {
 
 /// Returns the ids of the Patients that a criterion refers to; `None` if the criterion does not refer to Patients by id.
 pub(in crate::studies) fn referenced_patient_ids(criterion: &Criterion<ImagingStudy>) -> Option<Vec<&str>> {
-    match (criterion.parameter.key, &criterion.test) {
-        (Param::Patient | Param::Subject, Test::Reference(references)) => {
+    match (criterion.parameter.key, &criterion.comparison) {
+        (Param::Patient | Param::Subject, Comparison::Reference(references)) => {
             let id_of = |reference| ReferenceMatch::id_of(reference, ResourceType::Patient);
             Some(references.iter().filter_map(id_of).collect())
         }
-        (Param::Patient | Param::Subject, Test::Patient(criterion)) => {
+        (Param::Patient | Param::Subject, Comparison::Patient(criterion)) => {
             match NamedPatients::from_criterion(criterion)? {
                 NamedPatients::Ids(ids) => Some(ids),
                 NamedPatients::Identifiers(_) => None,

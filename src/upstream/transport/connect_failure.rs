@@ -1,5 +1,5 @@
-//! Determines why no connection was made. It searches the chain of errors of either client for the error that the resolver, the
-//! operating system or rustls (RFC 8446, RFC 9525 for names) reported.
+//! Determines why no connection was made. It searches the chain of sources of an error of an HTTP client (`reqwest` or `hyper`) for
+//! the error that the resolver, the operating system or rustls (RFC 8446, RFC 9525 for names) reported.
 
 use std::error::Error;
 use std::io;

@@ -20,7 +20,8 @@ pub struct WadoUri {
 /// The kind of response that a parameter applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParameterScope {
-    Either,
+    /// Both kinds.
+    Any,
     /// The object itself (PS3.18 9.4.1.2.2).
     Dicom,
     /// A rendered form of it (PS3.18 9.4.1.2.3).
@@ -32,8 +33,8 @@ type Parameter = (&'static str, ParameterScope, fn(&str) -> bool);
 
 /// The parameters other than the UIDs.
 const PARAMETERS: [Parameter; 14] = [
-    ("contentType", ParameterScope::Either, is_list_of_media_types),
-    ("charset", ParameterScope::Either, is_list_of_names),
+    ("contentType", ParameterScope::Any, is_list_of_media_types),
+    ("charset", ParameterScope::Any, is_list_of_names),
     ("anonymize", ParameterScope::Dicom, |value| value == "yes"),
     ("transferSyntax", ParameterScope::Dicom, Uid::is_legal),
     ("annotation", ParameterScope::Rendered, |value| {
@@ -73,10 +74,10 @@ pub enum WadoUriError {
     InvalidValue,
     /// The parameter does not apply to the requested `contentType`.
     #[error("it does not apply to the requested contentType")]
-    OtherContentType,
+    ContentTypeMismatch,
     /// The parameter requires another one.
     #[error("it requires {0}")]
-    RequiresOther(&'static str),
+    RequiresParameter(&'static str),
     /// The rendered image would exceed the bounds of `dicom_render`.
     #[error("the image would be too large")]
     TooLarge,
@@ -111,13 +112,13 @@ impl WadoUri {
             if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
         for (name, scope, _) in PARAMETERS {
             if scope == excluded_scope && self.parameter(name).is_some() {
-                return Err((name, WadoUriError::OtherContentType));
+                return Err((name, WadoUriError::ContentTypeMismatch));
             }
         }
-        for (one, other) in PAIRS {
-            match (self.parameter(one), self.parameter(other)) {
-                (Some(_), None) => return Err((one, WadoUriError::RequiresOther(other))),
-                (None, Some(_)) => return Err((other, WadoUriError::RequiresOther(one))),
+        for (first, second) in PAIRS {
+            match (self.parameter(first), self.parameter(second)) {
+                (Some(_), None) => return Err((first, WadoUriError::RequiresParameter(second))),
+                (None, Some(_)) => return Err((second, WadoUriError::RequiresParameter(first))),
                 _ => {}
             }
         }
@@ -174,8 +175,9 @@ impl WadoUri {
 
 /// Whether `text` is the name of a character set, or the type or subtype of a media type.
 fn is_name(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
-    !text.is_empty() && text.bytes().all(legal)
+    let is_legal =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
+    !text.is_empty() && text.bytes().all(is_legal)
 }
 
 fn is_list_of_names(value: &str) -> bool {
@@ -201,8 +203,8 @@ fn is_side(value: &str) -> bool {
 
 /// Whether `value` is a decimal string (PS3.5 6.2) without a plus sign, which would need an escape.
 fn is_number(value: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'e' | b'E');
-    value.len() <= 16 && value.bytes().all(legal) && value.parse().is_ok_and(f64::is_finite)
+    let is_legal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'e' | b'E');
+    value.len() <= 16 && value.bytes().all(is_legal) && value.parse().is_ok_and(f64::is_finite)
 }
 
 /// Whether `value` is the left, top, right and bottom of a region, as fractions of the width and height of the image.
@@ -317,16 +319,16 @@ mod tests {
             ("presentationUID", "1.2"),
             ("presentationSeriesUID", "1.2"),
         ] {
-            assert!(matches!(query_of(&[unpaired]), Err(WadoUriError::RequiresOther(_))), "{unpaired:?}");
+            assert!(matches!(query_of(&[unpaired]), Err(WadoUriError::RequiresParameter(_))), "{unpaired:?}");
         }
         for pair in [
             [dicom, ("rows", "1")],
             [dicom, ("frameNumber", "1")],
             [("contentType", "image/png"), ("anonymize", "yes")],
         ] {
-            assert_eq!(query_of(&pair), Err(WadoUriError::OtherContentType), "{pair:?}");
+            assert_eq!(query_of(&pair), Err(WadoUriError::ContentTypeMismatch), "{pair:?}");
         }
-        assert_eq!(query_of(&[("anonymize", "yes")]), Err(WadoUriError::OtherContentType));
+        assert_eq!(query_of(&[("anonymize", "yes")]), Err(WadoUriError::ContentTypeMismatch));
     }
 
     proptest! {

@@ -8,9 +8,10 @@ use crate::CodecError;
 pub(super) struct JpegLsBits<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// Buffered bits, which were taken from `bytes` but are not read yet, in its lowest bits.
+    /// The bits that were read from `bytes` and not yet returned: the lowest `buffered_bits` bits of this number.
     buffer: u64,
     buffered_bits: u32,
+    /// Whether the last byte was 0xFF.
     is_after_ff: bool,
 }
 
@@ -19,28 +20,28 @@ impl<'a> JpegLsBits<'a> {
         Self { bytes, position: 0, buffer: 0, buffered_bits: 0, is_after_ff: false }
     }
 
-    /// Returns the number of bytes read so far.
-    pub(super) fn consumed(&self) -> usize {
+    /// Returns the number of bytes that were read.
+    pub(super) fn consumed_bytes(&self) -> usize {
         self.position
     }
 
     /// Reads one bit.
     pub(super) fn read_bit(&mut self) -> Result<u32, CodecError> {
-        self.read(1)
+        self.read_bits(1)
     }
 
     /// Reads `count` bits, at most 32; the first one is the highest.
-    pub(super) fn read(&mut self, count: u32) -> Result<u32, CodecError> {
+    pub(super) fn read_bits(&mut self, count: u32) -> Result<u32, CodecError> {
         while self.buffered_bits < count {
-            self.fill()?;
+            self.fill_buffer()?;
         }
         self.buffered_bits -= count;
         let bits = self.buffer >> self.buffered_bits & ((1 << count) - 1);
         Ok((bits & u64::from(u32::MAX)) as u32)
     }
 
-    /// Reads zeros and the one after them; returns the number of zeros, and an error if there are more than `max`.
-    pub(super) fn read_zeros(&mut self, max: u32) -> Result<u32, CodecError> {
+    /// Reads a unary code: zeros, and the one after them. Returns the number of zeros, and an error if there are more than `max`.
+    pub(super) fn read_unary(&mut self, max: u32) -> Result<u32, CodecError> {
         let mut zeros = 0;
         while self.read_bit()? == 0 {
             zeros += 1;
@@ -52,7 +53,7 @@ impl<'a> JpegLsBits<'a> {
     }
 
     /// Adds the bits of the next byte to the buffer.
-    fn fill(&mut self) -> Result<(), CodecError> {
+    fn fill_buffer(&mut self) -> Result<(), CodecError> {
         let byte = *self.bytes.get(self.position).ok_or(MALFORMED)?;
         // A marker ends the scan.
         if self.is_after_ff && byte >= 0x80 {

@@ -3,9 +3,13 @@
 /// A context of the regular mode.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
+    /// A: the sum of the absolute errors.
     a: i32,
+    /// B: the bias, from which C is updated.
     b: i32,
+    /// C: the correction of predictions.
     c: i32,
+    /// N: the number of samples.
     n: i32,
 }
 
@@ -55,8 +59,11 @@ impl Context {
 pub(super) struct RunContext {
     /// Whether the samples of the run and the sample above the interruption are equal (RItype 1).
     is_equal: bool,
+    /// A: the sum of the absolute errors.
     a: i32,
+    /// N: the number of samples.
     n: i32,
+    /// Nn: the number of negative errors.
     negative_count: i32,
 }
 
@@ -65,6 +72,7 @@ impl RunContext {
         Self { is_equal, a: initial_a(range), n: 1, negative_count: 0 }
     }
 
+    /// Returns the parameter k of the Golomb code.
     pub(super) fn golomb_parameter(&self) -> u32 {
         golomb_parameter(self.n, if self.is_equal { self.a + (self.n >> 1) } else { self.a })
     }

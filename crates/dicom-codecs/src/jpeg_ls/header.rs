@@ -3,6 +3,17 @@
 use super::MALFORMED;
 use crate::CodecError;
 
+// The markers (T.81 table B.1, T.87 table C.1).
+
+/// Define restart interval.
+const DRI: u8 = 0xDD;
+/// Start of scan.
+const SOS: u8 = 0xDA;
+/// Start of a JPEG-LS frame.
+const SOF55: u8 = 0xF7;
+/// JPEG-LS preset parameters.
+const LSE: u8 = 0xF8;
+
 const UNSUPPORTED: CodecError = CodecError::Unsupported("a feature of its JPEG-LS stream");
 
 /// The header of a stream, and the current position in the stream.
@@ -15,14 +26,17 @@ pub(super) struct JpegLsHeader<'a> {
     pub(super) columns: usize,
     /// The component identifiers.
     pub(super) components: Vec<u8>,
-    preset: Preset,
+    preset: PresetParameters,
 }
 
 /// The preset coding parameters; 0 means the default (T.87 C.2.4.1.1).
 #[derive(Debug, Clone, Copy, Default)]
-struct Preset {
-    maximum: i32,
+struct PresetParameters {
+    /// MAXVAL.
+    max_value: i32,
+    /// T1, T2 and T3.
     thresholds: [i32; 3],
+    /// RESET.
     reset: i32,
 }
 
@@ -31,6 +45,7 @@ struct Preset {
 pub(super) struct JpegLsScan {
     /// The indexes of its components in the frame.
     pub(super) components: Vec<usize>,
+    /// NEAR.
     near: i32,
     /// Whether the components are sample-interleaved (interleave mode 2), not line-interleaved.
     pub(super) is_sample_interleaved: bool,
@@ -39,14 +54,19 @@ pub(super) struct JpegLsScan {
 /// The coding parameters of samples (T.87 A.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SampleCoding {
-    pub(super) maximum: i32,
+    /// MAXVAL: the maximum value of a sample.
+    pub(super) max_value: i32,
+    /// NEAR: the maximum difference of a decoded sample from the original.
     pub(super) near: i32,
+    /// T1, T2 and T3.
     pub(super) thresholds: [i32; 3],
+    /// RESET: the number of samples after which the counters of a context are halved.
     pub(super) reset: i32,
+    /// RANGE: the number of values of a prediction error.
     pub(super) range: i32,
-    /// The number of bits of a mapped error.
-    pub(super) error_bits: u32,
-    /// The maximum number of bits of a code.
+    /// qbpp: the number of bits of a mapped error.
+    pub(super) mapped_error_bits: u32,
+    /// LIMIT: the maximum number of bits of a Golomb code.
     pub(super) limit: u32,
 }
 
@@ -63,9 +83,9 @@ impl<'a> JpegLsHeader<'a> {
             rows: 0,
             columns: 0,
             components: Vec::new(),
-            preset: Preset::default(),
+            preset: PresetParameters::default(),
         };
-        while header.peek_marker()? != 0xDA {
+        while header.peek_marker()? != SOS {
             header.read_segment()?;
         }
         if header.components.is_empty() { Err(MALFORMED) } else { Ok(header) }
@@ -86,7 +106,7 @@ impl<'a> JpegLsHeader<'a> {
         while self.peek_marker().is_err() && self.position < self.stream.len() {
             self.position += 1;
         }
-        while self.peek_marker()? != 0xDA {
+        while self.peek_marker()? != SOS {
             self.read_segment()?;
         }
         let (_, content) = self.take_segment()?;
@@ -108,7 +128,7 @@ impl<'a> JpegLsHeader<'a> {
         }
         match (interleave_mode, components.len()) {
             // MAXVAL must fit the precision (T.87 C.2.4.1.1).
-            _ if self.preset.maximum >= 1 << self.precision => Err(MALFORMED),
+            _ if self.preset.max_value >= 1 << self.precision => Err(MALFORMED),
             _ if *point_transform != 0 => Err(UNSUPPORTED),
             (_, 1) | (1 | 2, 2..) => {
                 let is_sample_interleaved = *interleave_mode == 2 && components.len() > 1;
@@ -121,33 +141,33 @@ impl<'a> JpegLsHeader<'a> {
     /// Returns the coding parameters of `scan`.
     pub(super) fn coding(&self, scan: &JpegLsScan) -> SampleCoding {
         let near = scan.near;
-        let maximum = if self.preset.maximum > 0 { self.preset.maximum } else { (1 << self.precision) - 1 };
-        let defaults = default_thresholds(maximum, near);
+        let max_value =
+            if self.preset.max_value > 0 { self.preset.max_value } else { (1 << self.precision) - 1 };
+        let defaults = default_thresholds(max_value, near);
         let preset = self.preset.thresholds;
         let thresholds =
             [0, 1, 2].map(|index| if preset[index] > 0 { preset[index] } else { defaults[index] });
-        let range = (maximum + 2 * near) / (2 * near + 1) + 1;
-        let bits = bits_for(maximum + 1).max(2);
+        let range = (max_value + 2 * near) / (2 * near + 1) + 1;
+        let bits = bits_for(max_value + 1).max(2);
         SampleCoding {
-            maximum,
+            max_value,
             near,
             thresholds,
             reset: if self.preset.reset > 0 { self.preset.reset } else { 64 },
             range,
-            error_bits: bits_for(range),
+            mapped_error_bits: bits_for(range),
             limit: 2 * (bits + bits.max(8)),
         }
     }
 
     fn read_segment(&mut self) -> Result<(), CodecError> {
         let (marker, content) = self.take_segment()?;
-        let word = |offset: usize| {
+        let read_u16 = |offset: usize| {
             content.get(offset..offset + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
         };
         match marker {
-            // SOF55.
-            0xF7 => {
-                let (Some(rows), Some(columns)) = (word(1), word(3)) else { return Err(MALFORMED) };
+            SOF55 => {
+                let (Some(rows), Some(columns)) = (read_u16(1), read_u16(3)) else { return Err(MALFORMED) };
                 let (precision, count) = (content[0], usize::from(*content.get(5).ok_or(MALFORMED)?));
                 let components = content.get(6..6 + 3 * count).ok_or(MALFORMED)?;
                 // A frame has at least one component, and a stream has one frame header (T.81 B.2.2, referenced by T.87 C.2.2).
@@ -160,11 +180,11 @@ impl<'a> JpegLsHeader<'a> {
                     return Err(UNSUPPORTED);
                 }
             }
-            // LSE: only type 1 contains coding parameters.
-            0xF8 if content.first() == Some(&1) => {
-                let number = |offset: usize| word(offset).map(i32::from).ok_or(MALFORMED);
-                self.preset = Preset {
-                    maximum: number(1)?,
+            // Only type 1 contains coding parameters.
+            LSE if content.first() == Some(&1) => {
+                let number = |offset: usize| read_u16(offset).map(i32::from).ok_or(MALFORMED);
+                self.preset = PresetParameters {
+                    max_value: number(1)?,
                     thresholds: [number(3)?, number(5)?, number(7)?],
                     reset: number(9)?,
                 };
@@ -172,11 +192,11 @@ impl<'a> JpegLsHeader<'a> {
                     return Err(MALFORMED);
                 }
             }
-            0xF8 => return Err(UNSUPPORTED),
-            // DRI: restart intervals. APP8: the color transform of Hewlett-Packard.
-            0xDD if content.iter().any(|byte| *byte != 0) => return Err(UNSUPPORTED),
+            LSE => return Err(UNSUPPORTED),
+            DRI if content.iter().any(|byte| *byte != 0) => return Err(UNSUPPORTED),
+            // APP8: the color transform of Hewlett-Packard.
             0xE8 if content.starts_with(b"mrfx") && content.get(4) != Some(&0) => return Err(UNSUPPORTED),
-            0xDD | 0xE0..=0xEF | 0xFE => {}
+            DRI | 0xE0..=0xEF | 0xFE => {}
             _ => return Err(MALFORMED),
         }
         Ok(())
@@ -203,13 +223,13 @@ impl<'a> JpegLsHeader<'a> {
 }
 
 /// Returns the default thresholds (T.87 C.2.4.1.1.1).
-fn default_thresholds(maximum: i32, near: i32) -> [i32; 3] {
-    let clamp = |value: i32, minimum: i32| if value > maximum || value < minimum { minimum } else { value };
-    let [first, second, third] = if maximum >= 128 {
-        let factor = (maximum.min(4095) + 128) / 256;
+fn default_thresholds(max_value: i32, near: i32) -> [i32; 3] {
+    let clamp = |value: i32, minimum: i32| if value > max_value || value < minimum { minimum } else { value };
+    let [first, second, third] = if max_value >= 128 {
+        let factor = (max_value.min(4095) + 128) / 256;
         [factor + 2 + 3 * near, 4 * factor + 3 + 5 * near, 17 * factor + 4 + 7 * near]
     } else {
-        let factor = 256 / (maximum + 1);
+        let factor = 256 / (max_value + 1);
         [(3 / factor + 3 * near).max(2), (7 / factor + 5 * near).max(3), (21 / factor + 7 * near).max(4)]
     };
     let first = clamp(first, near + 1);

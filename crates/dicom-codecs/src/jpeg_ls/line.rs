@@ -11,15 +11,15 @@ use crate::CodecError;
 const RUN_EXPONENTS: [u32; 32] =
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// The state between the lines of a scan.
+/// Decodes the lines of a scan, and keeps the contexts between them.
 #[derive(Debug)]
-pub(super) struct Coder {
+pub(super) struct LineDecoder {
     coding: SampleCoding,
     contexts: Vec<Context>,
     /// The context of interruptions with RItype 0.
-    unequal: RunContext,
+    unequal_context: RunContext,
     /// The context of interruptions with RItype 1.
-    equal: RunContext,
+    equal_context: RunContext,
     /// The current index of each component in [`RUN_EXPONENTS`].
     run_indexes: Vec<usize>,
 }
@@ -52,12 +52,12 @@ impl Neighbors {
     }
 }
 
-impl Coder {
+impl LineDecoder {
     pub(super) fn new(coding: SampleCoding, components: usize) -> Self {
         Self {
             contexts: vec![Context::new(coding.range); 365],
-            unequal: RunContext::new(coding.range, false),
-            equal: RunContext::new(coding.range, true),
+            unequal_context: RunContext::new(coding.range, false),
+            equal_context: RunContext::new(coding.range, true),
             run_indexes: vec![0; components],
             coding,
         }
@@ -88,10 +88,10 @@ impl Coder {
                 let above = previous[index];
                 line[index] = if (neighbors.a - above).abs() <= self.coding.near {
                     let error = self.decode_interruption_error(bits, component, true)?;
-                    self.correct(neighbors.a, error)
+                    self.reconstruct(neighbors.a, error)
                 } else {
                     let error = self.decode_interruption_error(bits, component, false)?;
-                    self.correct(above, if neighbors.a > above { -error } else { error })
+                    self.reconstruct(above, if neighbors.a > above { -error } else { error })
                 };
                 self.decrement_run_index(component);
                 index += 1;
@@ -133,7 +133,7 @@ impl Coder {
                 for (component, line) in lines.iter_mut().enumerate() {
                     let (left, above) = (neighbors[component].a, previous[component][index]);
                     let error = self.decode_interruption_error(bits, 0, false)?;
-                    line[index] = self.correct(above, if left > above { -error } else { error });
+                    line[index] = self.reconstruct(above, if left > above { -error } else { error });
                 }
                 self.decrement_run_index(0);
                 index += 1;
@@ -166,45 +166,45 @@ impl Coder {
         neighbors: Neighbors,
         context: i32,
     ) -> Result<i32, CodecError> {
-        let SampleCoding { maximum, near, reset, limit, .. } = self.coding;
+        let SampleCoding { max_value, near, reset, limit, .. } = self.coding;
         let sign = if context < 0 { -1 } else { 1 };
         // Three differences with nine values each make 365 contexts without the sign.
         let index = context.unsigned_abs() as usize;
         let statistics = self.contexts[index];
-        let predicted = (neighbors.predict() + sign * statistics.prediction_correction()).clamp(0, maximum);
+        let predicted = (neighbors.predict() + sign * statistics.prediction_correction()).clamp(0, max_value);
         let mapped = self.decode_mapped_error(bits, statistics.golomb_parameter(), limit)?;
         let error = statistics.unmap(mapped, near);
         self.contexts[index].update(error, near, reset);
-        Ok(self.correct(predicted, sign * error))
+        Ok(self.reconstruct(predicted, sign * error))
     }
 
     /// Decodes a limited Golomb code (T.87 A.5.3).
     fn decode_mapped_error(&self, bits: &mut JpegLsBits<'_>, k: u32, limit: u32) -> Result<i32, CodecError> {
-        let error_bits = self.coding.error_bits;
-        let max_zeros = limit.checked_sub(error_bits + 1).ok_or(MALFORMED)?;
-        let zeros = bits.read_zeros(max_zeros)?;
+        let mapped_error_bits = self.coding.mapped_error_bits;
+        let max_zeros = limit.checked_sub(mapped_error_bits + 1).ok_or(MALFORMED)?;
+        let zeros = bits.read_unary(max_zeros)?;
         let value = if zeros < max_zeros {
-            u64::from(zeros) << k | u64::from(bits.read(k)?)
+            u64::from(zeros) << k | u64::from(bits.read_bits(k)?)
         } else {
-            u64::from(bits.read(error_bits)?) + 1
+            u64::from(bits.read_bits(mapped_error_bits)?) + 1
         };
         // No mapped error exceeds twice the range.
         i32::try_from(value).ok().filter(|value| *value <= 2 * self.coding.range).ok_or(MALFORMED)
     }
 
     /// Returns the sample for a prediction and its error (T.87 A.4.5, A.6.1).
-    fn correct(&self, predicted: i32, error: i32) -> i32 {
-        let SampleCoding { maximum, near, range, .. } = self.coding;
+    fn reconstruct(&self, predicted: i32, error: i32) -> i32 {
+        let SampleCoding { max_value, near, range, .. } = self.coding;
         let step = 2 * near + 1;
         let sample = predicted + error * step;
         let sample = if sample < -near {
             sample + range * step
-        } else if sample > maximum + near {
+        } else if sample > max_value + near {
             sample - range * step
         } else {
             sample
         };
-        sample.clamp(0, maximum)
+        sample.clamp(0, max_value)
     }
 
     /// Decodes the length of a run, at most `max_length` samples (T.87 A.7.1).
@@ -226,7 +226,7 @@ impl Coder {
                 return Ok(Run { length, is_interrupted: false });
             }
         }
-        length += bits.read(RUN_EXPONENTS[*run_index])? as usize;
+        length += bits.read_bits(RUN_EXPONENTS[*run_index])? as usize;
         if length < max_length { Ok(Run { length, is_interrupted: true }) } else { Err(MALFORMED) }
     }
 
@@ -237,10 +237,14 @@ impl Coder {
         component: usize,
         is_equal: bool,
     ) -> Result<i32, CodecError> {
-        let k = if is_equal { self.equal.golomb_parameter() } else { self.unequal.golomb_parameter() };
+        let k = if is_equal {
+            self.equal_context.golomb_parameter()
+        } else {
+            self.unequal_context.golomb_parameter()
+        };
         let limit = self.coding.limit.saturating_sub(RUN_EXPONENTS[self.run_indexes[component]] + 1);
         let mapped = self.decode_mapped_error(bits, k, limit)?;
-        let context = if is_equal { &mut self.equal } else { &mut self.unequal };
+        let context = if is_equal { &mut self.equal_context } else { &mut self.unequal_context };
         Ok(context.unmap(mapped, self.coding.reset))
     }
 

@@ -9,28 +9,30 @@ use super::string::StringMatch;
 use super::token::{Token, TypedIdentifier};
 use super::uri::{self, UriMatch};
 use super::value::Value;
-use super::{Context, Parameter, ParameterType, ResourceType, SearchError, Searched, date, shown};
+use super::{
+    Parameter, ParameterType, ParseContext, ResourceType, SearchError, Searchable, date, printable_name,
+};
 use crate::date::{self as dates, FhirDate, Prefix};
 use crate::types::{Endpoint, Patient};
 
-/// A criterion for resources of type `R`. A resource meets it if any of its alternatives matches.
+/// A criterion for resources of type `R`. A resource meets it if one of its values matches one of the alternatives.
 #[derive(Debug)]
-pub struct Criterion<R: Searched> {
+pub struct Criterion<R: Searchable> {
     /// The parameter whose values are compared.
     pub parameter: &'static Parameter<R>,
     /// The comparison.
-    pub test: Test,
+    pub comparison: Comparison,
 }
 
-impl<R: Searched> Clone for Criterion<R> {
+impl<R: Searchable> Clone for Criterion<R> {
     fn clone(&self) -> Self {
-        Self { parameter: self.parameter, test: self.test.clone() }
+        Self { parameter: self.parameter, comparison: self.comparison.clone() }
     }
 }
 
 /// The comparison of a parameter's values.
 #[derive(Debug, Clone)]
-pub enum Test {
+pub enum Comparison {
     /// Matches one of these dates with its prefix.
     Date(Vec<(Prefix, FhirDate)>),
     /// Matches one of these tokens.
@@ -70,72 +72,84 @@ pub struct EvaluationContext<'a> {
     pub endpoints: &'a [Endpoint],
 }
 
-impl<R: Searched> Criterion<R> {
+impl<R: Searchable> Criterion<R> {
     /// Whether `resource` meets the criterion.
     pub fn matches(&self, resource: &R, context: &EvaluationContext<'_>) -> bool {
-        match &self.test {
-            Test::NotToken(tokens) => !self.any(resource, |value| tokens.iter().any(|any| any.is(value))),
-            Test::Missing(missing) => *missing != self.any(resource, |value| !value.is_empty()),
-            Test::Patient(criterion) => context.patient.is_some_and(|patient| {
+        match &self.comparison {
+            Comparison::NotToken(tokens) => {
+                !self.has_value(resource, |value| tokens.iter().any(|token| token.matches_value(value)))
+            }
+            Comparison::Missing(missing) => *missing != self.has_value(resource, |value| !value.is_empty()),
+            Comparison::Patient(criterion) => context.patient.is_some_and(|patient| {
                 // The caller passes the Patient that the resource refers to, so the reference itself is not compared.
-                self.any(resource, |value| matches!(value, Value::Reference(_)))
+                self.has_value(resource, |value| matches!(value, Value::Reference(_)))
                     && criterion.matches(patient, context)
             }),
-            Test::Endpoint(criterion) => {
+            Comparison::Endpoint(criterion) => {
                 context.endpoints.iter().any(|endpoint| criterion.matches(endpoint, context))
             }
-            _ => self.any(resource, |value| self.value_matches(value, context)),
+            _ => self.has_value(resource, |value| self.value_matches(value, context)),
         }
     }
 
-    fn any(&self, resource: &R, matches: impl Fn(&Value<'_>) -> bool) -> bool {
-        let mut found = false;
-        (self.parameter.values)(resource, &mut |value| found = found || matches(&value));
-        found
+    /// Whether the resource has a value that `matches`.
+    fn has_value(&self, resource: &R, matches: impl Fn(&Value<'_>) -> bool) -> bool {
+        let mut has_match = false;
+        (self.parameter.values)(resource, &mut |value| has_match = has_match || matches(&value));
+        has_match
     }
 
     fn value_matches(&self, value: &Value<'_>, context: &EvaluationContext<'_>) -> bool {
-        match (&self.test, value) {
-            (Test::Date(wanted), Value::Date(text)) => FhirDate::parse(text).is_some_and(|date| {
+        match (&self.comparison, value) {
+            (Comparison::Date(expected), Value::Date(text)) => FhirDate::parse(text).is_some_and(|date| {
                 let matches = |(prefix, search): &(Prefix, FhirDate)| {
                     dates::matches(*prefix, search, &date, context.zone, context.now)
                 };
-                wanted.iter().any(matches)
+                expected.iter().any(matches)
             }),
-            (Test::Token(wanted), value) => wanted.iter().any(|any| any.is(value)),
-            (Test::TokenText(wanted), Value::Token(token)) => {
-                let words = || token.words.iter().flatten();
-                wanted.iter().any(|any| words().any(|words| any.matches(words)))
+            (Comparison::Token(expected), value) => expected.iter().any(|token| token.matches_value(value)),
+            (Comparison::TokenText(expected), Value::Token(token)) => {
+                let texts = || token.texts.iter().flatten();
+                expected.iter().any(|string| texts().any(|text| string.matches(text)))
             }
-            (Test::OfType(wanted), Value::Token(token)) => wanted.iter().any(|any| any.is(token)),
-            (Test::String(wanted), Value::Text(text)) => wanted.iter().any(|any| any.matches(text)),
-            (Test::String(wanted), Value::Words(text)) => wanted.iter().any(|any| any.matches_any_word(text)),
-            (Test::Uri(how, wanted), Value::Uri(uri)) => wanted.iter().any(|any| how.matches(any, uri)),
-            (Test::Reference(wanted), Value::Reference(reference)) => {
-                wanted.iter().any(|any| any.is(self.parameter.targets, reference))
+            (Comparison::OfType(expected), Value::Token(token)) => {
+                expected.iter().any(|identifier| identifier.matches(token))
             }
-            (Test::Identifier(wanted), Value::Reference(reference)) => {
+            (Comparison::String(expected), Value::Text(text)) => {
+                expected.iter().any(|string| string.matches(text))
+            }
+            (Comparison::String(expected), Value::NamePart(text)) => {
+                expected.iter().any(|string| string.matches_any_word(text))
+            }
+            (Comparison::Uri(uri_match, expected), Value::Uri(uri)) => {
+                expected.iter().any(|expected| uri_match.matches(expected, uri))
+            }
+            (Comparison::Reference(expected), Value::Reference(reference)) => {
+                expected.iter().any(|target| target.matches(self.parameter.targets, reference))
+            }
+            (Comparison::Identifier(expected), Value::Reference(reference)) => {
                 let identifier = reference.identifier.as_ref().map(Value::identifier);
-                identifier.is_some_and(|identifier| wanted.iter().any(|any| any.is(&identifier)))
+                identifier
+                    .is_some_and(|identifier| expected.iter().any(|token| token.matches_value(&identifier)))
             }
             _ => false,
         }
     }
 }
 
-/// A criterion, and a remark on how it was read.
-pub(super) struct ReadCriterion<R: Searched> {
+/// A criterion, and a warning if a part of its value was ignored.
+pub(super) struct ParsedCriterion<R: Searchable> {
     pub(super) criterion: Criterion<R>,
-    pub(super) remark: Option<&'static str>,
+    pub(super) warning: Option<&'static str>,
 }
 
 /// Parses a parameter of a query: `name`, `name:modifier`, `name[:Type].chain`. `None` if `R` has no parameter with
 /// this name; an unsupported form is an error even with lenient handling (R4 search#modifiers).
-pub(super) fn read<R: Searched>(
+pub(super) fn parse<R: Searchable>(
     name: &str,
     value: &str,
-    context: &Context<'_>,
-) -> Option<Result<ReadCriterion<R>, SearchError>> {
+    context: &ParseContext<'_>,
+) -> Option<Result<ParsedCriterion<R>, SearchError>> {
     let (head, chain) = match name.split_once('.') {
         Some((head, chain)) => (head, Some(chain)),
         None => (name, None),
@@ -144,104 +158,116 @@ pub(super) fn read<R: Searched>(
         Some((base, modifier)) => (base, Some(modifier)),
         None => (head, None),
     };
-    let parameter = Parameter::<R>::named(base)?;
-    let error = |code, diagnostics| SearchError { parameter: shown(base), code, diagnostics };
+    let parameter = Parameter::<R>::with_name(base)?;
+    let error = |code, diagnostics| SearchError { parameter: printable_name(base), code, diagnostics };
     let unsupported =
-        || error("not-supported", format!("the supported forms are: {}", parameter.forms_in_words()));
+        || error("not-supported", format!("the supported forms are: {}", parameter.supported_forms()));
     if let Some(chain) = chain {
         return Some(read_chain(parameter, modifier, chain, value, context, unsupported));
     }
     let invalid = |diagnostics| error("value", diagnostics);
-    let test = match (parameter.kind, modifier) {
-        (_, Some("missing")) => missing(value).map(Test::Missing),
-        (ParameterType::Date, None) => date::parse_all(value).map(Test::Date),
-        (ParameterType::Token, None) => checked(parameter, value, context).map(Test::Token),
-        (ParameterType::Token, Some("not")) => checked(parameter, value, context).map(Test::NotToken),
-        (ParameterType::Token, Some("text")) => StringMatch::starting_with(value).map(Test::TokenText),
+    let comparison = match (parameter.kind, modifier) {
+        (_, Some("missing")) => parse_missing(value).map(Comparison::Missing),
+        (ParameterType::Date, None) => date::parse_all(value).map(Comparison::Date),
+        (ParameterType::Token, None) => parse_tokens(parameter, value, context).map(Comparison::Token),
+        (ParameterType::Token, Some("not")) => {
+            parse_tokens(parameter, value, context).map(Comparison::NotToken)
+        }
+        (ParameterType::Token, Some("text")) => StringMatch::starting_with(value).map(Comparison::TokenText),
         (ParameterType::Token, Some("of-type")) if parameter.has_identifiers => {
-            TypedIdentifier::parse_all(value).map(Test::OfType)
+            TypedIdentifier::parse_all(value).map(Comparison::OfType)
         }
         (ParameterType::String, None) if parameter.is_phonetic => {
-            StringMatch::phonetic(value).map(Test::String)
+            StringMatch::phonetic(value).map(Comparison::String)
         }
-        (ParameterType::String, None) => StringMatch::starting_with(value).map(Test::String),
+        (ParameterType::String, None) => StringMatch::starting_with(value).map(Comparison::String),
         (ParameterType::String, Some("exact")) if !parameter.is_phonetic => {
-            StringMatch::exact(value).map(Test::String)
+            StringMatch::exact(value).map(Comparison::String)
         }
         (ParameterType::String, Some("contains")) if !parameter.is_phonetic => {
-            StringMatch::containing(value).map(Test::String)
+            StringMatch::containing(value).map(Comparison::String)
         }
-        (ParameterType::Uri, None) => uris(UriMatch::Exact, value),
-        (ParameterType::Uri, Some("below")) => uris(UriMatch::Below, value),
-        (ParameterType::Uri, Some("above")) => uris(UriMatch::Above, value),
-        (ParameterType::Reference, Some("identifier")) => Token::parse_all(value).map(Test::Identifier),
-        (ParameterType::Reference, kind) if kind.is_none_or(|kind| parameter.targets.contains(&kind)) => {
-            return Some(references(parameter, kind, value, context).map_err(invalid));
+        (ParameterType::Uri, None) => parse_uris(UriMatch::Exact, value),
+        (ParameterType::Uri, Some("below")) => parse_uris(UriMatch::Below, value),
+        (ParameterType::Uri, Some("above")) => parse_uris(UriMatch::Above, value),
+        (ParameterType::Reference, Some("identifier")) => Token::parse_all(value).map(Comparison::Identifier),
+        (ParameterType::Reference, modifier)
+            if modifier.is_none_or(|modifier| parameter.targets.contains(&modifier)) =>
+        {
+            return Some(parse_references(parameter, modifier, value, context).map_err(invalid));
         }
         _ => return Some(Err(unsupported())),
     };
     Some(
-        test.map(|test| ReadCriterion { criterion: Criterion { parameter, test }, remark: None })
+        comparison
+            .map(|comparison| ParsedCriterion {
+                criterion: Criterion { parameter, comparison },
+                warning: None,
+            })
             .map_err(invalid),
     )
 }
 
 /// Parses a chained parameter (R4 search#chaining). Chains have one link.
-fn read_chain<R: Searched>(
+fn read_chain<R: Searchable>(
     parameter: &'static Parameter<R>,
-    kind: Option<&str>,
+    modifier: Option<&str>,
     chain: &str,
     value: &str,
-    context: &Context<'_>,
+    context: &ParseContext<'_>,
     unsupported: impl Fn() -> SearchError,
-) -> Result<ReadCriterion<R>, SearchError> {
-    let target = parameter.chain.filter(|target| kind.is_none_or(|kind| kind == target.name()));
-    let named = |error: SearchError| SearchError { parameter: shown(parameter.name), ..error };
-    let (test, remark) = match target {
+) -> Result<ParsedCriterion<R>, SearchError> {
+    let target =
+        parameter.chain_target.filter(|target| modifier.is_none_or(|modifier| modifier == target.name()));
+    let with_name = |error: SearchError| SearchError { parameter: printable_name(parameter.name), ..error };
+    let (comparison, warning) = match target {
         Some(ResourceType::Patient) => {
-            let read = read::<Patient>(chain, value, context).ok_or_else(unsupported)?.map_err(named)?;
-            (Test::Patient(Box::new(read.criterion)), read.remark)
+            let parsed =
+                parse::<Patient>(chain, value, context).ok_or_else(unsupported)?.map_err(with_name)?;
+            (Comparison::Patient(Box::new(parsed.criterion)), parsed.warning)
         }
         Some(ResourceType::Endpoint) => {
-            let read = read::<Endpoint>(chain, value, context).ok_or_else(unsupported)?.map_err(named)?;
-            (Test::Endpoint(Box::new(read.criterion)), read.remark)
+            let parsed =
+                parse::<Endpoint>(chain, value, context).ok_or_else(unsupported)?.map_err(with_name)?;
+            (Comparison::Endpoint(Box::new(parsed.criterion)), parsed.warning)
         }
         Some(ResourceType::ImagingStudy) | None => return Err(unsupported()),
     };
-    Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })
+    Ok(ParsedCriterion { criterion: Criterion { parameter, comparison }, warning })
 }
 
-fn references<R: Searched>(
+fn parse_references<R: Searchable>(
     parameter: &'static Parameter<R>,
-    kind: Option<&str>,
+    modifier: Option<&str>,
     value: &str,
-    context: &Context<'_>,
-) -> Result<ReadCriterion<R>, String> {
-    let read = reference::parse_all(value, kind, context)?;
-    let has_version = read.iter().any(|reference| reference.has_version);
-    let test = Test::Reference(read.into_iter().map(|reference| reference.target).collect());
-    let remark = has_version
+    context: &ParseContext<'_>,
+) -> Result<ParsedCriterion<R>, String> {
+    let references = reference::parse_all(value, modifier, context)?;
+    let has_version = references.iter().any(|reference| reference.has_version);
+    let comparison =
+        Comparison::Reference(references.into_iter().map(|reference| reference.target).collect());
+    let warning = has_version
         .then_some("the version in the reference was ignored: references refer to the current version");
-    Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })
+    Ok(ParsedCriterion { criterion: Criterion { parameter, comparison }, warning })
 }
 
-fn checked<R: Searched>(
+fn parse_tokens<R: Searchable>(
     parameter: &Parameter<R>,
     value: &str,
-    context: &Context<'_>,
+    context: &ParseContext<'_>,
 ) -> Result<Vec<Token>, String> {
     let tokens = Token::parse_all(value)?;
-    if let Some(check) = parameter.check {
-        tokens.iter().try_for_each(|token| check(token, context))?;
+    if let Some(validate) = parameter.validate {
+        tokens.iter().try_for_each(|token| validate(token, context))?;
     }
     Ok(tokens)
 }
 
-fn uris(how: UriMatch, value: &str) -> Result<Test, String> {
-    uri::parse_all(value).map(|uris| Test::Uri(how, uris))
+fn parse_uris(uri_match: UriMatch, value: &str) -> Result<Comparison, String> {
+    uri::parse_all(value).map(|uris| Comparison::Uri(uri_match, uris))
 }
 
-fn missing(value: &str) -> Result<bool, String> {
+fn parse_missing(value: &str) -> Result<bool, String> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),

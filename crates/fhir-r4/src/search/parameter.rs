@@ -3,7 +3,7 @@
 
 use super::token::Token;
 use super::value::Value;
-use super::{Context, ResourceType, Searched};
+use super::{ParseContext, ResourceType, Searchable};
 
 /// The type of a parameter (R4 search-param-type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +37,10 @@ impl ParameterType {
 pub type Values<R> = for<'r> fn(&'r R, &mut dyn FnMut(Value<'r>));
 
 /// A function that rejects an invalid token with a description of the valid form.
-type Check = fn(&Token, &Context<'_>) -> Result<(), String>;
+type ValidateToken = fn(&Token, &ParseContext<'_>) -> Result<(), String>;
 
 /// A row of a parameter table. Parsing, evaluation and documentation of a parameter use the same row.
-pub struct Parameter<R: Searched> {
+pub struct Parameter<R: Searchable> {
     /// The key of the parameter.
     pub key: R::Param,
     /// The name in a query.
@@ -55,8 +55,8 @@ pub struct Parameter<R: Searched> {
     pub values: Values<R>,
     /// The types that a reference can refer to.
     pub targets: &'static [&'static str],
-    /// The type whose parameters can be chained (R4 search#chaining).
-    pub chain: Option<ResourceType>,
+    /// The resource type whose parameters can be chained (R4 search#chaining).
+    pub chain_target: Option<ResourceType>,
     /// Whether `_sort` supports the parameter.
     pub(super) is_sortable: bool,
     /// Whether the tokens are identifiers, which have a type (`:of-type`).
@@ -64,16 +64,16 @@ pub struct Parameter<R: Searched> {
     /// Whether strings are compared phonetically.
     pub(super) is_phonetic: bool,
     /// An additional validation of tokens.
-    pub(super) check: Option<Check>,
+    pub(super) validate: Option<ValidateToken>,
 }
 
-impl<R: Searched> std::fmt::Debug for Parameter<R> {
+impl<R: Searchable> std::fmt::Debug for Parameter<R> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Parameter").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl<R: Searched> Parameter<R> {
+impl<R: Searchable> Parameter<R> {
     const fn new(
         key: R::Param,
         name: &'static str,
@@ -90,11 +90,11 @@ impl<R: Searched> Parameter<R> {
             note,
             values,
             targets: &[],
-            chain: None,
+            chain_target: None,
             is_sortable: false,
             has_identifiers: false,
             is_phonetic: false,
-            check: None,
+            validate: None,
         }
     }
 
@@ -161,12 +161,12 @@ impl<R: Searched> Parameter<R> {
         Self { is_sortable: true, ..self }
     }
 
-    pub(super) const fn chained(self, target: ResourceType) -> Self {
-        Self { chain: Some(target), ..self }
+    pub(super) const fn with_chain(self, target: ResourceType) -> Self {
+        Self { chain_target: Some(target), ..self }
     }
 
-    pub(super) const fn checked(self, check: Check) -> Self {
-        Self { check: Some(check), ..self }
+    pub(super) const fn with_validation(self, validate: ValidateToken) -> Self {
+        Self { validate: Some(validate), ..self }
     }
 
     /// Returns the supported modifiers.
@@ -185,39 +185,45 @@ impl<R: Searched> Parameter<R> {
     }
 
     /// Returns the supported forms as a comma-separated list.
-    pub fn forms_in_words(&self) -> String {
-        let modified = self.modifiers().into_iter().map(|modifier| format!("{}:{modifier}", self.name));
-        let chained = self.chain.map(|target| {
+    pub fn supported_forms(&self) -> String {
+        let forms_with_modifier =
+            self.modifiers().into_iter().map(|modifier| format!("{}:{modifier}", self.name));
+        let chained_forms = self.chain_target.map(|target| {
             format!("{0}.[a parameter of {target}], {0}:{target}.[a parameter of {target}]", self.name)
         });
-        std::iter::once(self.name.to_owned()).chain(modified).chain(chained).collect::<Vec<_>>().join(", ")
+        std::iter::once(self.name.to_owned())
+            .chain(forms_with_modifier)
+            .chain(chained_forms)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Returns the description of the evaluation and the supported forms.
     pub fn documentation(&self) -> String {
-        format!("{} Supported forms: {}.", self.note, self.forms_in_words())
+        format!("{} Supported forms: {}.", self.note, self.supported_forms())
     }
 }
 
-impl<R: Searched> Parameter<R> {
-    /// Returns the parameter of `R` with this name.
-    pub fn named(name: &str) -> Option<&'static Self> {
+impl<R: Searchable> Parameter<R> {
+    /// Returns the parameter of `R` with this name, if there is one.
+    pub fn with_name(name: &str) -> Option<&'static Self> {
         Self::all().find(|parameter| parameter.name == name)
     }
 
     /// Returns the parameters of `R` that `_sort` supports.
-    pub fn sorting() -> impl Iterator<Item = &'static Self> {
+    pub fn sortable_parameters() -> impl Iterator<Item = &'static Self> {
         Self::all().filter(|parameter| parameter.is_sortable)
     }
 
-    /// Whether it names the patient of a search: a reference to a Patient, or the identity of the Patient itself.
+    /// Whether the parameter selects a patient: by a reference to a Patient, or by the id or an identifier of the Patient itself.
     pub(super) fn selects_patient(&self) -> bool {
-        let is_identity = R::TYPE == ResourceType::Patient && matches!(self.name, "_id" | "identifier");
-        is_identity || self.chain == Some(ResourceType::Patient)
+        let identifies_resource =
+            R::TYPE == ResourceType::Patient && matches!(self.name, "_id" | "identifier");
+        identifies_resource || self.chain_target == Some(ResourceType::Patient)
     }
 
     /// Returns all parameters of `R`: those of all resources, and then those of this type.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        R::COMMON.iter().chain(R::OWN)
+        R::COMMON_PARAMETERS.iter().chain(R::TYPE_PARAMETERS)
     }
 }

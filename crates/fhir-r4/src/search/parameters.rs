@@ -15,7 +15,7 @@ use super::parameter::Parameter;
 use crate::types::Meta;
 
 /// A resource type that can be searched.
-pub trait Searched: Sized + 'static {
+pub trait Searchable: Sized + 'static {
     /// The type of the keys of the parameters.
     type Param: Copy + Eq + std::fmt::Debug;
 
@@ -25,10 +25,10 @@ pub trait Searched: Sized + 'static {
     const ID_NOTE: &'static str;
     /// The description of the evaluation of `_lastUpdated`.
     const LAST_UPDATED_NOTE: &'static str;
-    /// The parameters of this type.
-    const OWN: &'static [Parameter<Self>];
+    /// The parameters that only this type has.
+    const TYPE_PARAMETERS: &'static [Parameter<Self>];
     /// The parameters of every resource.
-    const COMMON: &'static [Parameter<Self>];
+    const COMMON_PARAMETERS: &'static [Parameter<Self>];
 
     /// Returns the id of the resource.
     fn id(&self) -> &str;

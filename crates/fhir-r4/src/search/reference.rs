@@ -2,7 +2,7 @@
 //! server are local. This module does not resolve references.
 
 use super::alternatives::{self, unescape};
-use super::{Context, ResourceType};
+use super::{ParseContext, ResourceType};
 use crate::id::is_id;
 use crate::types::Reference;
 
@@ -10,64 +10,74 @@ use crate::types::Reference;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReferenceMatch {
     /// A resource of this server.
-    Own {
+    Local {
         /// Its type; `None` for any type that the parameter can refer to.
-        kind: Option<String>,
+        resource_type: Option<String>,
         /// Its id.
         id: String,
     },
     /// A resource on another server, by its URL.
-    Foreign(String),
+    External(String),
 }
 
 impl ReferenceMatch {
     /// Returns the id, if the target can be a local resource of type `expected`.
     pub fn id_of(&self, expected: ResourceType) -> Option<&str> {
         match self {
-            Self::Own { kind, id } => {
-                kind.as_deref().is_none_or(|kind| kind == expected.name()).then_some(id)
+            Self::Local { resource_type, id } => {
+                resource_type.as_deref().is_none_or(|name| name == expected.name()).then_some(id)
             }
-            Self::Foreign(_) => None,
+            Self::External(_) => None,
         }
     }
 
     /// Whether `reference` refers to this target. References to local resources are relative, so they are valid at
     /// every base URL of this server.
-    pub(super) fn is(&self, targets: &[&str], reference: &Reference) -> bool {
+    pub(super) fn matches(&self, targets: &[&str], reference: &Reference) -> bool {
         let Some(reference) = reference.reference.as_deref() else { return false };
         match self {
-            Self::Own { kind, id } => reference.split_once('/').is_some_and(|(named, named_id)| {
-                named_id == id && kind.as_deref().map_or(targets.contains(&named), |kind| kind == named)
-            }),
-            Self::Foreign(address) => reference == address,
+            Self::Local { resource_type, id } => {
+                reference.split_once('/').is_some_and(|(target_type, target_id)| {
+                    let is_type = resource_type
+                        .as_deref()
+                        .map_or(targets.contains(&target_type), |expected| expected == target_type);
+                    target_id == id && is_type
+                })
+            }
+            Self::External(url) => reference == url,
         }
     }
 }
 
 /// A reference, and whether it contains a version, which is ignored: the current version is used (R4 search#versions).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Read {
+pub(super) struct ParsedReference {
     pub(super) target: ReferenceMatch,
     pub(super) has_version: bool,
 }
 
-/// Parses the alternatives of a value; `kind` is the type in the modifier.
-pub(super) fn parse_all(value: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Vec<Read>, String> {
-    alternatives::parse_each(value, |text| parse(&unescape(text), kind, context))
+/// Parses the alternatives of a value; `modifier` is the resource type in the modifier, if there is one.
+pub(super) fn parse_all(
+    value: &str,
+    modifier: Option<&str>,
+    context: &ParseContext<'_>,
+) -> Result<Vec<ParsedReference>, String> {
+    alternatives::parse_each(value, |text| parse(&unescape(text), modifier, context))
 }
 
-fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, String> {
+fn parse(text: &str, modifier: Option<&str>, context: &ParseContext<'_>) -> Result<ParsedReference, String> {
     let expected = || "expected a reference as id, Type/id, or the absolute URL of a resource".to_owned();
     let relative = match text.strip_prefix(context.base).and_then(|rest| rest.strip_prefix('/')) {
         // An id without a type is not a URL of a resource.
         Some(relative) if relative.contains('/') => relative,
         _ if text.contains("://") || text.starts_with("urn:") => {
-            if kind.is_some() {
+            if modifier.is_some() {
                 return Err("a URL on another server cannot be combined with a type modifier".to_owned());
             }
             let is_valid = !text.contains(char::is_whitespace);
-            let foreign = Read { target: ReferenceMatch::Foreign(text.to_owned()), has_version: false };
-            return is_valid.then_some(foreign).ok_or_else(expected);
+            let external =
+                ParsedReference { target: ReferenceMatch::External(text.to_owned()), has_version: false };
+            return is_valid.then_some(external).ok_or_else(expected);
         }
         _ => text,
     };
@@ -76,24 +86,24 @@ fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, 
         Some(_) => return Err(expected()),
         None => (relative, false),
     };
-    let (named, id) = match current.split_once('/') {
-        Some((named, id)) => (Some(named), id),
-        None => (kind, current),
+    let (resource_type, id) = match current.split_once('/') {
+        Some((resource_type, id)) => (Some(resource_type), id),
+        None => (modifier, current),
     };
     let is_type = |name: &str| {
         name.starts_with(|first: char| first.is_ascii_uppercase())
             && name.bytes().all(|byte| byte.is_ascii_alphabetic())
     };
-    if !is_id(id) || !named.is_none_or(is_type) {
+    if !is_id(id) || !resource_type.is_none_or(is_type) {
         return Err(expected());
     }
-    if let (Some(kind), Some(named)) = (kind, named)
-        && kind != named
+    if let (Some(expected_type), Some(resource_type)) = (modifier, resource_type)
+        && expected_type != resource_type
     {
-        return Err(format!("expected a reference to {kind}, the type in the modifier"));
+        return Err(format!("expected a reference to {expected_type}, the type in the modifier"));
     }
-    let target = ReferenceMatch::Own { kind: named.map(str::to_owned), id: id.to_owned() };
-    Ok(Read { target, has_version })
+    let target = ReferenceMatch::Local { resource_type: resource_type.map(str::to_owned), id: id.to_owned() };
+    Ok(ParsedReference { target, has_version })
 }
 
 #[cfg(test)]
@@ -101,7 +111,7 @@ mod tests {
     use super::*;
     use crate::search::Handling;
 
-    const CONTEXT: Context<'static> = Context {
+    const CONTEXT: ParseContext<'static> = ParseContext {
         base: "https://h/x/fhir",
         handling: Handling::Lenient,
         default_count: 50,
@@ -109,47 +119,51 @@ mod tests {
         is_uid: |_| false,
     };
 
-    fn read(text: &str) -> Result<ReferenceMatch, String> {
-        parse(text, None, &CONTEXT).map(|read| read.target)
+    fn parse_target(text: &str) -> Result<ReferenceMatch, String> {
+        parse(text, None, &CONTEXT).map(|parsed| parsed.target)
     }
 
-    fn is(text: &str, reference: &str) -> bool {
+    fn matches(text: &str, reference: &str) -> bool {
         let reference = Reference { reference: Some(reference.to_owned()), ..Reference::default() };
-        read(text).unwrap().is(&["Patient", "Group"], &reference)
+        parse_target(text).unwrap().matches(&["Patient", "Group"], &reference)
     }
 
     #[test]
     fn relative_and_absolute_forms_refer_to_the_same_patient() {
-        for same in [
+        for reference in [
             "a1",
             "Patient/a1",
             "https://h/x/fhir/Patient/a1",
             "Patient/a1/_history/3",
             "https://h/x/fhir/Patient/a1/_history/3",
         ] {
-            assert!(is(same, "Patient/a1"), "{same}");
-            assert!(!is(same, "Patient/a2") && !is(same, "Device/a1"), "{same}");
-            assert_eq!(read(same).unwrap().id_of(ResourceType::Patient), Some("a1"), "{same}");
+            assert!(matches(reference, "Patient/a1"), "{reference}");
+            assert!(!matches(reference, "Patient/a2") && !matches(reference, "Device/a1"), "{reference}");
+            assert_eq!(
+                parse_target(reference).unwrap().id_of(ResourceType::Patient),
+                Some("a1"),
+                "{reference}"
+            );
         }
         assert!(
-            is("a1", "Group/a1"),
+            matches("a1", "Group/a1"),
             "an id without a type can have any type that the parameter can refer to"
         );
     }
 
     #[test]
     fn other_types_and_other_servers_are_accepted_and_match_no_local_resource() {
-        for foreign in [
+        for other in [
             "Practitioner/a1",
             "https://other/fhir/Patient/a1",
             "https://h/x/fhirx/Patient/a1",
             "https://h/x/fhir/a1",
             "urn:uuid:1",
         ] {
-            assert!(!is(foreign, "Patient/a1"), "{foreign}");
-            assert_eq!(read(foreign).unwrap().id_of(ResourceType::Patient), None, "{foreign}");
+            assert!(!matches(other, "Patient/a1"), "{other}");
+            assert_eq!(parse_target(other).unwrap().id_of(ResourceType::Patient), None, "{other}");
         }
-        assert!(is("https://other/fhir/Patient/a1", "https://other/fhir/Patient/a1"));
+        assert!(matches("https://other/fhir/Patient/a1", "https://other/fhir/Patient/a1"));
     }
 
     #[test]
@@ -160,9 +174,9 @@ mod tests {
 
     #[test]
     fn type_modifier_determines_the_type() {
-        let typed = |text| parse(text, Some("Patient"), &CONTEXT).map(|read| read.target);
-        assert_eq!(typed("a"), read("Patient/a"));
-        assert_eq!(typed("Patient/a"), read("Patient/a"));
+        let typed = |text| parse(text, Some("Patient"), &CONTEXT).map(|parsed| parsed.target);
+        assert_eq!(typed("a"), parse_target("Patient/a"));
+        assert_eq!(typed("Patient/a"), parse_target("Patient/a"));
         for invalid in ["Group/a", "https://other/fhir/Patient/a"] {
             assert!(typed(invalid).is_err(), "{invalid}");
         }
@@ -184,7 +198,7 @@ mod tests {
             "Patient/a1/_history/3/4",
             "http://a b/c",
         ] {
-            assert!(read(invalid).is_err(), "{invalid}");
+            assert!(parse_target(invalid).is_err(), "{invalid}");
         }
     }
 }

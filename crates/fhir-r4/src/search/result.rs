@@ -2,7 +2,7 @@
 //! does not know about criteria.
 
 use super::include::Include;
-use super::{Context, SearchError, Searched, SortKey, shown_in_value};
+use super::{ParseContext, SearchError, Searchable, SortKey, printable_name_in_value};
 use crate::types::is_root_element;
 
 /// `_summary` (R4 search#summary).
@@ -37,15 +37,15 @@ pub enum Total {
 pub enum Contained {
     /// `false`: no contained resources.
     #[default]
-    No,
+    False,
     /// `true`: only contained resources.
-    Only,
+    True,
     /// `both`.
     Both,
 }
 
 /// The names of all result parameters.
-const KNOWN: [&str; 12] = [
+const NAMES: [&str; 12] = [
     "_count",
     "_summary",
     "_elements",
@@ -60,9 +60,9 @@ const KNOWN: [&str; 12] = [
     "_cursor",
 ];
 
-/// The values of the result parameters that [`ResultParameters::read`] accepts, for readers of the CapabilityStatement. Those
+/// The values of the result parameters that [`ResultParameters::parse_parameter`] accepts, for readers of the CapabilityStatement. Those
 /// that depend on the server or on the type, and `_cursor`, which is only in page links, are not listed.
-const VALUES: [(&str, &str); 8] = [
+const VALUE_DESCRIPTIONS: [(&str, &str); 8] = [
     ("_summary", "true, false, text, data or count."),
     ("_elements", "Comma-separated names of root elements of the resource."),
     ("_total", "none, estimate or accurate."),
@@ -98,14 +98,15 @@ pub struct ResultParameters {
     pub total: Option<Total>,
     /// `_cursor`, the sealed start of the page.
     pub cursor: Option<String>,
-    seen: Vec<&'static str>,
+    /// The names of the parameters that were parsed.
+    parsed_names: Vec<&'static str>,
 }
 
 /// Why a result parameter is not applied.
-pub(super) enum Unread {
-    /// It is rejected: the issue code, and what was expected.
-    Error(&'static str, String),
-    /// It is ignored, or rejected with strict handling.
+pub(super) enum ResultParameterError {
+    /// The value or the modifier is invalid: the issue code, and what was expected.
+    Invalid(&'static str, String),
+    /// The parameter is ignored, or rejected with strict handling.
     Ignored(IgnoredReason),
 }
 
@@ -140,14 +141,9 @@ impl IgnoredReason {
 }
 
 impl ResultParameters {
-    /// Whether `name` is a result parameter, which does not restrict the matches (R4 search#return).
-    pub fn are_named(name: &str) -> bool {
-        KNOWN.contains(&name)
-    }
-
-    /// Returns the result parameters with fixed values: the name, and a description of the values.
-    pub fn with_fixed_values() -> impl Iterator<Item = (&'static str, &'static str)> {
-        VALUES.into_iter()
+    /// Returns the name of each result parameter with fixed values, and a description of the values.
+    pub fn value_descriptions() -> impl Iterator<Item = (&'static str, &'static str)> {
+        VALUE_DESCRIPTIONS.into_iter()
     }
 
     pub(super) fn new(count: usize) -> Self {
@@ -160,33 +156,33 @@ impl ResultParameters {
             contained: Contained::default(),
             total: None,
             cursor: None,
-            seen: Vec::new(),
+            parsed_names: Vec::new(),
         }
     }
 
     /// Whether only the total is requested (R4 search#count: `_count=0` is `_summary=count`).
-    pub fn only_count(&self) -> bool {
+    pub fn is_count_only(&self) -> bool {
         self.summary == Summary::Count || self.count == 0
     }
 
-    /// Parses one result parameter; `name` must be known ([`is_known`]). The keys of `_sort` depend on the type that is searched:
+    /// Parses one result parameter; `name` must be known ([`is_result_parameter`]). The keys of `_sort` depend on the type that is searched:
     /// they are returned in `sort`. If a part of the value has no effect, returns the reason.
-    pub(super) fn read<R: Searched>(
+    pub(super) fn parse_parameter<R: Searchable>(
         &mut self,
         name: &str,
         modifier: Option<&str>,
         value: &str,
         sort: &mut Vec<SortKey<R>>,
-        context: &Context<'_>,
-    ) -> Result<Option<IgnoredReason>, Unread> {
-        let invalid = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
-        let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(None) };
-        let repeats = matches!(known, "_include" | "_revinclude");
-        let iterate = repeats && modifier == Some("iterate");
+        context: &ParseContext<'_>,
+    ) -> Result<Option<IgnoredReason>, ResultParameterError> {
+        let invalid = |diagnostics: &str| ResultParameterError::Invalid("value", diagnostics.to_owned());
+        let Some(name) = NAMES.into_iter().find(|known| *known == name) else { return Ok(None) };
+        let is_repeatable = matches!(name, "_include" | "_revinclude");
+        let iterate = is_repeatable && modifier == Some("iterate");
         if modifier.is_some() && !iterate {
-            return Err(Unread::Error(
+            return Err(ResultParameterError::Invalid(
                 "not-supported",
-                if repeats {
+                if is_repeatable {
                     "the only modifier of this parameter is :iterate"
                 } else {
                     "this parameter has no modifiers"
@@ -194,11 +190,11 @@ impl ResultParameters {
                 .to_owned(),
             ));
         }
-        if !repeats && self.seen.contains(&known) {
-            return Err(Unread::Error("invalid", "expected only one value".to_owned()));
+        if !is_repeatable && self.parsed_names.contains(&name) {
+            return Err(ResultParameterError::Invalid("invalid", "expected only one value".to_owned()));
         }
-        self.seen.push(known);
-        match known {
+        self.parsed_names.push(name);
+        match name {
             "_count" => {
                 if !value.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(invalid("expected a non-negative integer"));
@@ -217,17 +213,18 @@ impl ResultParameters {
                 };
             }
             "_elements" => {
-                let names = elements(value);
+                let names = parse_element_names(value);
                 let expected = "expected comma-separated names of root elements of the resource";
                 let names = names.ok_or_else(|| invalid(expected))?;
                 let (names, unknown_names): (Vec<_>, Vec<_>) =
                     names.into_iter().partition(|name| is_root_element(name));
                 let reason = || {
-                    let shown: Vec<_> = unknown_names.iter().map(|name| shown_in_value(name)).collect();
-                    IgnoredReason::unknown_elements(&shown.join(", "))
+                    let printable_names: Vec<_> =
+                        unknown_names.iter().map(|name| printable_name_in_value(name)).collect();
+                    IgnoredReason::unknown_elements(&printable_names.join(", "))
                 };
                 if names.is_empty() {
-                    return Err(Unread::Ignored(reason()));
+                    return Err(ResultParameterError::Ignored(reason()));
                 }
                 self.elements = Some(names);
                 return Ok((!unknown_names.is_empty()).then(reason));
@@ -238,19 +235,19 @@ impl ResultParameters {
                 return Ok(ignored);
             }
             "_include" | "_revinclude" => {
-                let include = Include::read(value, iterate).ok_or_else(|| {
+                let include = Include::parse(value, iterate).ok_or_else(|| {
                     let expected = "expected Type:parameter[:Target] with a reference parameter of a supported type, such as ImagingStudy:patient, Type:* or *";
-                    Unread::Error("not-supported", expected.to_owned())
+                    ResultParameterError::Invalid("not-supported", expected.to_owned())
                 })?;
-                let list = if known == "_include" { &mut self.includes } else { &mut self.reverse_includes };
+                let list = if name == "_include" { &mut self.includes } else { &mut self.reverse_includes };
                 if !list.contains(&include) {
                     list.push(include);
                 }
             }
             "_contained" => {
                 self.contained = match value {
-                    "false" => Contained::No,
-                    "true" => Contained::Only,
+                    "false" => Contained::False,
+                    "true" => Contained::True,
                     "both" => Contained::Both,
                     _ => return Err(invalid("expected true, false or both")),
                 };
@@ -291,11 +288,11 @@ impl ResultParameters {
     }
 }
 
-/// Names of root elements, sorted, without duplicates.
-fn elements(value: &str) -> Option<Vec<String>> {
-    let legal = |name: &&str| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+/// Parses the value of `_elements`: names of root elements, which are returned sorted and without duplicates.
+fn parse_element_names(value: &str) -> Option<Vec<String>> {
+    let is_legal = |name: &&str| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let names: Vec<_> = value.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if names.is_empty() || !names.iter().all(legal) {
+    if names.is_empty() || !names.iter().all(is_legal) {
         return None;
     }
     let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
@@ -304,7 +301,7 @@ fn elements(value: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Whether `name` is a result parameter.
-pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
+/// Whether `name` is a result parameter, which does not restrict the matches (R4 search#return).
+pub fn is_result_parameter(name: &str) -> bool {
+    NAMES.contains(&name)
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::result::{IgnoredReason, Unread};
-use super::{Parameter, Searched, shown_in_value};
+use super::result::{IgnoredReason, ResultParameterError};
+use super::{Parameter, Searchable, printable_name_in_value};
 
-/// The direction of an order.
+/// The direction of a sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The lowest value first.
@@ -15,14 +15,14 @@ pub enum Direction {
 }
 
 /// A key of `_sort`: a sortable parameter of `R`, and a direction.
-pub struct SortKey<R: Searched> {
+pub struct SortKey<R: Searchable> {
     parameter: &'static Parameter<R>,
     direction: Direction,
 }
 
-impl<R: Searched> SortKey<R> {
-    /// Returns the key by a sortable parameter, for constants: with any other parameter the constant does not compile.
-    pub(super) const fn of(parameter: &'static Parameter<R>, direction: Direction) -> Self {
+impl<R: Searchable> SortKey<R> {
+    /// Creates a key in a constant. A constant whose parameter is not sortable does not compile.
+    pub(super) const fn new(parameter: &'static Parameter<R>, direction: Direction) -> Self {
         assert!(parameter.is_sortable);
         Self { parameter, direction }
     }
@@ -33,36 +33,37 @@ impl<R: Searched> SortKey<R> {
             Some(name) => (name, Direction::Descending),
             None => (text, Direction::Ascending),
         };
-        let parameter = Parameter::named(name).filter(|parameter| parameter.is_sortable)?;
+        let parameter = Parameter::with_name(name).filter(|parameter| parameter.is_sortable)?;
         Some(Self { parameter, direction })
     }
 
     /// Parses the keys of a value, and reports those that are not supported. A repeated parameter is omitted, because it cannot
     /// change the order.
-    pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<IgnoredReason>), Unread> {
+    pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<IgnoredReason>), ResultParameterError> {
         let mut keys: Vec<Self> = Vec::new();
-        let mut ignored: Vec<String> = Vec::new();
+        let mut unsupported: Vec<String> = Vec::new();
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Self::parse(name) {
                 Some(key) if keys.iter().any(|existing| existing.parameter.key == key.parameter.key) => {}
                 Some(key) => keys.push(key),
-                None => ignored.push(shown_in_value(name.strip_prefix('-').unwrap_or(name))),
+                None => unsupported.push(printable_name_in_value(name.strip_prefix('-').unwrap_or(name))),
             }
         }
-        ignored.dedup();
-        let reason = unsupported_keys::<R>(&ignored.join(", "));
+        unsupported.dedup();
+        let reason = reason_for_unsupported_keys::<R>(&unsupported.join(", "));
         if keys.is_empty() {
-            return Err(Unread::Ignored(reason));
+            return Err(ResultParameterError::Ignored(reason));
         }
-        Ok((keys, (!ignored.is_empty()).then_some(reason)))
+        Ok((keys, (!unsupported.is_empty()).then_some(reason)))
     }
 
     /// Returns the keys as a value of `_sort`.
     pub fn join(keys: &[Self]) -> String {
-        keys.iter().map(Self::text).collect::<Vec<_>>().join(",")
+        keys.iter().map(Self::item).collect::<Vec<_>>().join(",")
     }
 
-    fn text(&self) -> String {
+    /// Returns the key as an item of a value of `_sort`.
+    fn item(&self) -> String {
         match self.direction {
             Direction::Ascending => self.parameter.name.to_owned(),
             Direction::Descending => format!("-{}", self.parameter.name),
@@ -80,15 +81,15 @@ impl<R: Searched> SortKey<R> {
     }
 }
 
-impl<R: Searched> Clone for SortKey<R> {
+impl<R: Searchable> Clone for SortKey<R> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<R: Searched> Copy for SortKey<R> {}
+impl<R: Searchable> Copy for SortKey<R> {}
 
-impl<R: Searched> fmt::Debug for SortKey<R> {
+impl<R: Searchable> fmt::Debug for SortKey<R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { parameter, direction } = self;
         formatter.debug_struct("SortKey").field("parameter", parameter).field("direction", direction).finish()
@@ -96,8 +97,9 @@ impl<R: Searched> fmt::Debug for SortKey<R> {
 }
 
 /// Returns the reason why the keys `names` of a `_sort` are ignored. `names` is empty if the value contains no name.
-fn unsupported_keys<R: Searched>(names: &str) -> IgnoredReason {
-    let supported = Parameter::<R>::sorting().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
+fn reason_for_unsupported_keys<R: Searchable>(names: &str) -> IgnoredReason {
+    let supported =
+        Parameter::<R>::sortable_parameters().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
     let supported = format!("_sort supports {supported}; prefix a name with - for descending order");
     if names.is_empty() {
         return IgnoredReason { warning: format!("{supported}."), error: supported };

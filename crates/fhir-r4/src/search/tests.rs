@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::types::{Endpoint, Patient};
 
-const CONTEXT: Context<'static> = Context {
+const CONTEXT: ParseContext<'static> = ParseContext {
     base: "https://h/fhir",
     handling: Handling::Lenient,
     default_count: 50,
@@ -25,12 +25,12 @@ fn pairs(query: &str) -> Vec<(String, String)> {
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
 }
 
-fn read<R: Searched>(query: &str) -> Result<Search<R>, Vec<SearchError>> {
+fn parse<R: Searchable>(query: &str) -> Result<Search<R>, Vec<SearchError>> {
     Search::parse(&pairs(query), &CONTEXT)
 }
 
 fn studies(query: &str) -> Result<Search<ImagingStudy>, Vec<SearchError>> {
-    read(query)
+    parse(query)
 }
 
 fn ignored_names(query: &str) -> Vec<String> {
@@ -38,44 +38,46 @@ fn ignored_names(query: &str) -> Vec<String> {
 }
 
 /// Returns the debug texts of the criteria, for comparison.
-fn debug_texts<R: Searched + fmt::Debug>(search: &Search<R>) -> Vec<String> {
+fn debug_texts<R: Searchable + fmt::Debug>(search: &Search<R>) -> Vec<String> {
     search.criteria.iter().map(|criterion| format!("{criterion:?}")).collect()
 }
 
-const STRICT: Context<'static> = Context { handling: Handling::Strict, ..CONTEXT };
+const STRICT: ParseContext<'static> = ParseContext { handling: Handling::Strict, ..CONTEXT };
 
 #[test]
 fn each_parameter_becomes_a_typed_criterion() {
-    let test = |query| studies(query).unwrap().criteria.pop().unwrap().test;
-    let local =
-        |kind: Option<&str>| ReferenceMatch::Own { kind: kind.map(str::to_owned), id: "a".to_owned() };
-    assert!(matches!(test("_id=1.2,1.3"), Test::Token(ids) if ids.len() == 2));
-    assert!(matches!(test("identifier=urn:dicom:uid|urn:oid:1.2"), Test::Token(_)));
-    assert!(matches!(test("patient=a"), Test::Reference(found) if found == [local(None)]));
+    let comparison = |query| studies(query).unwrap().criteria.pop().unwrap().comparison;
+    let local = |name: Option<&str>| ReferenceMatch::Local {
+        resource_type: name.map(str::to_owned),
+        id: "a".to_owned(),
+    };
+    assert!(matches!(comparison("_id=1.2,1.3"), Comparison::Token(ids) if ids.len() == 2));
+    assert!(matches!(comparison("identifier=urn:dicom:uid|urn:oid:1.2"), Comparison::Token(_)));
+    assert!(matches!(comparison("patient=a"), Comparison::Reference(found) if found == [local(None)]));
     for query in ["patient=Patient/a", "subject:Patient=a", "subject=https://h/fhir/Patient/a"] {
         assert!(
-            matches!(test(query), Test::Reference(found) if found == [local(Some("Patient"))]),
+            matches!(comparison(query), Comparison::Reference(found) if found == [local(Some("Patient"))]),
             "{query}"
         );
     }
-    assert!(matches!(test("patient:identifier=s|a"), Test::Identifier(_)));
+    assert!(matches!(comparison("patient:identifier=s|a"), Comparison::Identifier(_)));
     for query in ["patient.identifier=s|a", "subject:Patient.identifier=s|a", "subject.name:exact=a"] {
-        assert!(matches!(test(query), Test::Patient(_)), "{query}");
+        assert!(matches!(comparison(query), Comparison::Patient(_)), "{query}");
     }
-    assert!(matches!(test("endpoint.connection-type=dicom-wado-rs"), Test::Endpoint(_)));
+    assert!(matches!(comparison("endpoint.connection-type=dicom-wado-rs"), Comparison::Endpoint(_)));
     assert!(
-        matches!(test("started=ge2024-01"), Test::Date(dates) if dates[0].0 == crate::date::Prefix::GreaterOrEqual)
+        matches!(comparison("started=ge2024-01"), Comparison::Date(dates) if dates[0].0 == crate::date::Prefix::GreaterOrEqual)
     );
-    assert!(matches!(test("started:missing=true"), Test::Missing(true)));
-    assert!(matches!(test("modality:not=CT"), Test::NotToken(_)));
-    assert!(matches!(test("reason:text=pain"), Test::TokenText(_)));
-    assert!(matches!(test("identifier:of-type=s|ACSN|1"), Test::OfType(_)));
-    assert!(matches!(test("_profile:below=http://x"), Test::Uri(UriMatch::Below, _)));
+    assert!(matches!(comparison("started:missing=true"), Comparison::Missing(true)));
+    assert!(matches!(comparison("modality:not=CT"), Comparison::NotToken(_)));
+    assert!(matches!(comparison("reason:text=pain"), Comparison::TokenText(_)));
+    assert!(matches!(comparison("identifier:of-type=s|ACSN|1"), Comparison::OfType(_)));
+    assert!(matches!(comparison("_profile:below=http://x"), Comparison::Uri(UriMatch::Below, _)));
 }
 
 #[test]
 fn every_parameter_of_r4_is_in_its_table() {
-    fn names<R: Searched>() -> Vec<&'static str> {
+    fn names<R: Searchable>() -> Vec<&'static str> {
         Parameter::<R>::all().map(|parameter| parameter.name).collect()
     }
     let common = ["_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"];
@@ -150,15 +152,15 @@ fn empty_reference_never_widens_a_search() {
         assert_eq!(studies(query).unwrap_err()[0].parameter, "patient", "{query}");
     }
     assert_eq!(studies("subject:Patient.name=").unwrap_err()[0].parameter, "subject");
-    assert_eq!(read::<Patient>("identifier=").unwrap_err()[0].parameter, "identifier");
-    assert_eq!(read::<Patient>("_id=").unwrap_err()[0].parameter, "_id");
+    assert_eq!(parse::<Patient>("identifier=").unwrap_err()[0].parameter, "identifier");
+    assert_eq!(parse::<Patient>("_id=").unwrap_err()[0].parameter, "_id");
     assert_eq!(studies("patient=Practitioner/1").unwrap().criteria.len(), 1);
 }
 
 #[test]
 fn identifier_can_be_any_of_a_system_or_have_no_system() {
-    let token = |query: &str| match studies(query).unwrap().criteria.pop().unwrap().test {
-        Test::Token(mut tokens) => tokens.pop().unwrap(),
+    let token = |query: &str| match studies(query).unwrap().criteria.pop().unwrap().comparison {
+        Comparison::Token(mut tokens) => tokens.pop().unwrap(),
         other => panic!("{other:?}"),
     };
     assert_eq!(token("identifier=sys|"), Token { system: System::Uri("sys".to_owned()), code: None });
@@ -206,19 +208,19 @@ fn duplicate_parameter_has_no_effect() {
 #[test]
 fn patients_and_endpoints_have_their_own_parameters() {
     let query = "_id=a&identifier=s|1&name=doe&family=d&given=j&birthdate=ge1970&gender=female&_count=3";
-    let search = read::<Patient>(query).unwrap();
+    let search = parse::<Patient>(query).unwrap();
     assert_eq!((search.criteria.len(), search.result.count), (7, 3));
     let query = "_id=pacs&name=main&status=active&connection-type=dicom-wado-rs";
-    assert_eq!(read::<Endpoint>(query).unwrap().criteria.len(), 4);
-    assert_eq!(read::<Endpoint>("modality=CT").unwrap().ignored[0].0, "modality");
+    assert_eq!(parse::<Endpoint>(query).unwrap().criteria.len(), 4);
+    assert_eq!(parse::<Endpoint>("modality=CT").unwrap().ignored[0].0, "modality");
 }
 
 #[test]
 fn reverse_chain_has_a_criterion_for_the_referring_study() {
-    let search = read::<Patient>("_has:ImagingStudy:patient:modality=CT").unwrap();
-    assert_eq!(search.reverse[0].edge, Edge::StudyToPatient);
-    assert_eq!(search.reverse[0].criterion.parameter.name, "modality");
-    assert_eq!(read::<Endpoint>("_has:ImagingStudy:endpoint:_id=1.2").unwrap().reverse.len(), 1);
+    let search = parse::<Patient>("_has:ImagingStudy:patient:modality=CT").unwrap();
+    assert_eq!(search.reverse_chains[0].reference, ReferenceElement::Subject);
+    assert_eq!(search.reverse_chains[0].criterion.parameter.name, "modality");
+    assert_eq!(parse::<Endpoint>("_has:ImagingStudy:endpoint:_id=1.2").unwrap().reverse_chains.len(), 1);
     for invalid in [
         "_has=1",
         "_has:ImagingStudy:patient=1",
@@ -227,7 +229,7 @@ fn reverse_chain_has_a_criterion_for_the_referring_study() {
         "_has:ImagingStudy:patient:nonsense=1",
         "_has:ImagingStudy:patient:started=never",
     ] {
-        let errors = read::<Patient>(invalid).unwrap_err();
+        let errors = parse::<Patient>(invalid).unwrap_err();
         assert_eq!(errors[0].parameter, "_has", "{invalid}");
     }
     assert!(studies("_has:ImagingStudy:patient:modality=CT").is_err(), "no resource refers to a study");
@@ -282,15 +284,18 @@ fn result_parameters_are_parsed() {
     let search = studies("_count=10&_summary=true&_include=ImagingStudy:endpoint&_include:iterate=ImagingStudy:patient:Patient&_total=accurate&_sort=-started,_id").unwrap();
     let result = search.result;
     assert_eq!((result.count, result.summary, result.total), (10, Summary::True, Some(Total::Accurate)));
-    let edges: Vec<_> =
-        result.includes.iter().map(|include| (include.edges.clone(), include.iterate)).collect();
-    assert_eq!(edges, [(vec![Edge::StudyToEndpoint], false), (vec![Edge::StudyToPatient], true)]);
+    let references: Vec<_> =
+        result.includes.iter().map(|include| (include.references.clone(), include.iterate)).collect();
+    assert_eq!(
+        references,
+        [(vec![ReferenceElement::Endpoint], false), (vec![ReferenceElement::Subject], true)]
+    );
     let sort: Vec<_> = search.sort.iter().map(|key| (key.parameter().name, key.direction())).collect();
     assert_eq!(sort, [("started", Direction::Descending), ("_id", Direction::Ascending)]);
     assert_eq!(studies("_count=1000").unwrap().result.count, 200);
     assert_eq!(studies("_count=99999999999999999999999").unwrap().result.count, 200);
     assert_eq!(studies("").unwrap().result.count, 50);
-    assert!(studies("_count=0").unwrap().result.only_count());
+    assert!(studies("_count=0").unwrap().result.is_count_only());
     assert_eq!(studies("_elements=started,id,started").unwrap().result.elements.unwrap(), ["id", "started"]);
     assert_eq!(studies("_contained=both").unwrap().result.contained, Contained::Both);
     for rejected in [
@@ -311,7 +316,7 @@ fn format_is_not_part_of_the_search() {
 
 #[test]
 fn names_in_the_tables_are_sorted_and_unique() {
-    fn check<R: Searched>() {
+    fn check<R: Searchable>() {
         let names: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.name).collect();
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
         let defined = |parameter: &Parameter<R>| {
@@ -337,9 +342,9 @@ fn valid_value(parameter: &str, kind: ParameterType) -> &'static str {
 }
 
 /// Returns every documented form of every parameter of `R`, with a value.
-fn documented_forms<R: Searched>() -> Vec<(String, &'static str)> {
+fn documented_forms<R: Searchable>() -> Vec<(String, &'static str)> {
     let forms_of = |parameter: &'static Parameter<R>| {
-        let forms = parameter.forms_in_words();
+        let forms = parameter.supported_forms();
         let forms: Vec<_> = forms.split(", ").map(str::to_owned).collect();
         forms.into_iter().map(move |form| {
             let form =
@@ -357,7 +362,7 @@ fn documented_forms<R: Searched>() -> Vec<(String, &'static str)> {
 
 #[test]
 fn every_documented_form_is_accepted() {
-    fn check<R: Searched>() {
+    fn check<R: Searchable>() {
         for (name, value) in documented_forms::<R>() {
             let given = [(name.clone(), value.to_owned())];
             let search =
@@ -396,17 +401,19 @@ fn any_value() -> impl Strategy<Value = String> {
     ]
 }
 
-fn alternative_count(test: &Test) -> usize {
-    match test {
-        Test::Date(dates) => dates.len(),
-        Test::Token(tokens) | Test::NotToken(tokens) | Test::Identifier(tokens) => tokens.len(),
-        Test::TokenText(strings) | Test::String(strings) => strings.len(),
-        Test::OfType(identifiers) => identifiers.len(),
-        Test::Uri(_, uris) => uris.len(),
-        Test::Reference(references) => references.len(),
-        Test::Missing(_) => 1,
-        Test::Patient(criterion) => alternative_count(&criterion.test),
-        Test::Endpoint(criterion) => alternative_count(&criterion.test),
+fn alternative_count(comparison: &Comparison) -> usize {
+    match comparison {
+        Comparison::Date(dates) => dates.len(),
+        Comparison::Token(tokens) | Comparison::NotToken(tokens) | Comparison::Identifier(tokens) => {
+            tokens.len()
+        }
+        Comparison::TokenText(strings) | Comparison::String(strings) => strings.len(),
+        Comparison::OfType(identifiers) => identifiers.len(),
+        Comparison::Uri(_, uris) => uris.len(),
+        Comparison::Reference(references) => references.len(),
+        Comparison::Missing(_) => 1,
+        Comparison::Patient(criterion) => alternative_count(&criterion.comparison),
+        Comparison::Endpoint(criterion) => alternative_count(&criterion.comparison),
     }
 }
 
@@ -432,7 +439,7 @@ proptest! {
         if let Ok(first) = Search::<Patient>::parse(&given, &CONTEXT) {
             let repeated = Search::<Patient>::parse(&first.applied, &CONTEXT).unwrap();
             prop_assert_eq!(debug_texts(&repeated), debug_texts(&first));
-            prop_assert_eq!(repeated.reverse.len(), first.reverse.len());
+            prop_assert_eq!(repeated.reverse_chains.len(), first.reverse_chains.len());
         }
     }
 
@@ -440,7 +447,7 @@ proptest! {
     fn every_criterion_has_alternatives(name in any_name(), value in any_value()) {
         if let Ok(search) = Search::<ImagingStudy>::parse(&[(name, value)], &CONTEXT) {
             for criterion in search.criteria {
-                prop_assert!(alternative_count(&criterion.test) > 0, "{criterion:?}");
+                prop_assert!(alternative_count(&criterion.comparison) > 0, "{criterion:?}");
             }
         }
     }

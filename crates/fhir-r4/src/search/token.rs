@@ -61,7 +61,7 @@ impl Token {
     }
 
     /// Whether the token matches `value`.
-    pub(super) fn is(&self, value: &Value<'_>) -> bool {
+    pub(super) fn matches_value(&self, value: &Value<'_>) -> bool {
         match value {
             Value::Token(token) => self.matches(token.system, token.code),
             Value::Oid(uid) => {
@@ -116,7 +116,8 @@ impl TypedIdentifier {
         })
     }
 
-    pub(super) fn is(&self, value: &TokenValue<'_>) -> bool {
+    /// Whether `value` is this identifier and has this type.
+    pub(super) fn matches(&self, value: &TokenValue<'_>) -> bool {
         let is_type = |coding: &crate::types::Coding| {
             coding.system.as_deref() == Some(&self.system) && coding.code.as_deref() == Some(&self.code)
         };

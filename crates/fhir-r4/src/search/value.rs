@@ -14,8 +14,8 @@ pub enum Value<'a> {
     Date(&'a str),
     /// A text whose beginning is compared.
     Text(&'a str),
-    /// A part of a name whose words can be found separately (R4 datatypes#HumanName).
-    Words(&'a str),
+    /// A part of a name, whose words can be found separately (R4 datatypes#HumanName).
+    NamePart(&'a str),
     /// A reference.
     Reference(&'a Reference),
     /// A URI.
@@ -30,7 +30,7 @@ pub struct TokenValue<'a> {
     /// The code, or the value of the identifier; `None` if there is only a text.
     pub code: Option<&'a str>,
     /// The texts: display of the code and text of the concept, or text of the identifier type.
-    pub words: [Option<&'a str>; 2],
+    pub texts: [Option<&'a str>; 2],
     /// The type of the identifier.
     pub kind: Option<&'a CodeableConcept>,
 }
@@ -42,7 +42,7 @@ impl<'a> Value<'a> {
     }
 
     /// Returns an id or a UID: a code without a system.
-    pub fn bare(code: &'a str) -> Self {
+    pub fn without_system(code: &'a str) -> Self {
         Self::Token(TokenValue { code: Some(code), ..TokenValue::default() })
     }
 
@@ -55,7 +55,7 @@ impl<'a> Value<'a> {
         Self::Token(TokenValue {
             system: coding.system.as_deref(),
             code: coding.code.as_deref(),
-            words: [coding.display.as_deref(), text],
+            texts: [coding.display.as_deref(), text],
             kind: None,
         })
     }
@@ -65,7 +65,7 @@ impl<'a> Value<'a> {
         Self::Token(TokenValue {
             system: identifier.system.as_deref(),
             code: identifier.value.as_deref(),
-            words: [identifier.kind.as_ref().and_then(|kind| kind.text.as_deref()), None],
+            texts: [identifier.kind.as_ref().and_then(|kind| kind.text.as_deref()), None],
             kind: identifier.kind.as_ref(),
         })
     }
@@ -75,7 +75,7 @@ impl<'a> Value<'a> {
         let text = concept.text.as_deref();
         concept.coding.iter().for_each(|coding| each(Self::from_concept(coding, text)));
         if concept.coding.is_empty() && text.is_some() {
-            each(Self::Token(TokenValue { words: [text, None], ..TokenValue::default() }));
+            each(Self::Token(TokenValue { texts: [text, None], ..TokenValue::default() }));
         }
     }
 
@@ -83,11 +83,13 @@ impl<'a> Value<'a> {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Token(token) => {
-                token.system.is_none() && token.code.is_none() && token.words.iter().all(Option::is_none)
+                token.system.is_none() && token.code.is_none() && token.texts.iter().all(Option::is_none)
             }
-            Self::Date(text) | Self::Text(text) | Self::Words(text) | Self::Uri(text) | Self::Oid(text) => {
-                text.is_empty()
-            }
+            Self::Date(text)
+            | Self::Text(text)
+            | Self::NamePart(text)
+            | Self::Uri(text)
+            | Self::Oid(text) => text.is_empty(),
             Self::Reference(reference) => {
                 reference.reference.is_none() && reference.identifier.is_none() && reference.display.is_none()
             }

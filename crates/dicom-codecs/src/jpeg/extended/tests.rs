@@ -82,7 +82,7 @@ fn second_frame_header_is_an_error() {
 fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
     for restart in [0, 1, 2] {
         let stream = stream(10, 1, &GRAYS, restart);
-        assert!(is_of_12_bits(&stream));
+        assert!(is_12_bit_extended(&stream));
         let samples = decode(&stream, &layout(10)).unwrap();
         assert_eq!(samples.len(), 200);
         for (index, sample) in samples.iter().enumerate() {

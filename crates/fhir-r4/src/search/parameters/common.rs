@@ -1,10 +1,10 @@
 //! The search parameters of every resource (R4 resource#search).
 
-use super::super::{Parameter, Searched, Value, id as ids};
+use super::super::{Parameter, Searchable, Value, id as ids};
 
 /// Returns the parameters of all resources. `keys` are the keys of `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and
 /// `_tag`, in this order.
-pub(super) const fn all<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
+pub(super) const fn parameters<R: Searchable>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
     let [id, last_updated, profile, security, source, tag] = keys;
     [
         Parameter::<R>::token(
@@ -12,9 +12,9 @@ pub(super) const fn all<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             "_id",
             "http://hl7.org/fhir/SearchParameter/Resource-id",
             R::ID_NOTE,
-            |resource, each| each(Value::bare(resource.id())),
+            |resource, each| each(Value::without_system(resource.id())),
         )
-        .checked(ids::check)
+        .with_validation(ids::validate)
         .sortable(),
         Parameter::<R>::date(
             last_updated,

@@ -1,6 +1,6 @@
 //! The search parameters of Endpoint (R4 endpoint#search).
 
-use super::{Parameter, Searched, common};
+use super::{Parameter, Searchable, common};
 use crate::search::{ResourceType, Value};
 use crate::types::{Endpoint, Meta};
 use EndpointParam as Param;
@@ -36,11 +36,11 @@ pub enum EndpointParam {
     Status,
 }
 
-impl Searched for Endpoint {
+impl Searchable for Endpoint {
     type Param = EndpointParam;
 
     const TYPE: ResourceType = ResourceType::Endpoint;
-    const COMMON: &'static [Parameter<Self>] = &common::all([
+    const COMMON_PARAMETERS: &'static [Parameter<Self>] = &common::parameters([
         Param::Id,
         Param::LastUpdated,
         Param::Profile,
@@ -51,7 +51,7 @@ impl Searched for Endpoint {
     const ID_NOTE: &'static str = "The id of the archive.";
     const LAST_UPDATED_NOTE: &'static str =
         "When this server first saw the current configuration of the archive.";
-    const OWN: &'static [Parameter<Self>] = &[
+    const TYPE_PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::token(
             Param::ConnectionType,
             "connection-type",

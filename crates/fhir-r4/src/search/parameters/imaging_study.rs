@@ -1,8 +1,9 @@
 //! The search parameters of ImagingStudy (R4 imagingstudy#search).
 
-use super::{Parameter, Searched, common};
+use super::{Parameter, Searchable, common};
 use crate::search::{
-    Context, Criterion, Direction, ReferenceMatch, ResourceType, SortKey, System, Test, Token, Value,
+    Comparison, Criterion, Direction, ParseContext, ReferenceMatch, ResourceType, SortKey, System, Token,
+    Value,
 };
 use crate::types::{ImagingStudy, Meta, SopClass};
 use ImagingStudyParam as Param;
@@ -60,11 +61,11 @@ pub enum ImagingStudyParam {
     Subject,
 }
 
-impl Searched for ImagingStudy {
+impl Searchable for ImagingStudy {
     type Param = ImagingStudyParam;
 
     const TYPE: ResourceType = ResourceType::ImagingStudy;
-    const COMMON: &'static [Parameter<Self>] = &common::all([
+    const COMMON_PARAMETERS: &'static [Parameter<Self>] = &common::parameters([
         Param::Id,
         Param::LastUpdated,
         Param::Profile,
@@ -74,7 +75,7 @@ impl Searched for ImagingStudy {
     ]);
     const ID_NOTE: &'static str = "The Study Instance UID. Archives are queried with a list of UIDs.";
     const LAST_UPDATED_NOTE: &'static str = "When this server first saw the current content of the study; archives do not report when a study changed. Searching by it always queries the archives, bypassing the cache. To continue an incremental copy, search next time from the meta.lastUpdated of this search's first page.";
-    const OWN: &'static [Parameter<Self>] = &[
+    const TYPE_PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::reference(
             Param::BasedOn, "basedon",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-basedon",
@@ -117,11 +118,11 @@ impl Searched for ImagingStudy {
             "The archive of the study. Only the named archives are queried.",
             &["Endpoint"],
             |study, each| {
-                let of_series = study.series.iter().flat_map(|series| &series.endpoint);
-                study.endpoint.iter().chain(of_series).for_each(|endpoint| each(Value::Reference(endpoint)));
+                let series_endpoints = study.series.iter().flat_map(|series| &series.endpoint);
+                study.endpoint.iter().chain(series_endpoints).for_each(|endpoint| each(Value::Reference(endpoint)));
             },
         )
-        .chained(ResourceType::Endpoint),
+        .with_chain(ResourceType::Endpoint),
         Parameter::<Self>::token(
             Param::Identifier, "identifier",
             "http://hl7.org/fhir/SearchParameter/clinical-identifier",
@@ -130,17 +131,17 @@ impl Searched for ImagingStudy {
             |study, each| study.identifier.iter().for_each(|identifier| each(Value::identifier(identifier))),
         )
         .with_identifiers()
-        .checked(check_study_uid),
+        .with_validation(validate_study_uid),
         Parameter::<Self>::token(
             Param::Instance, "instance",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-instance",
             "The SOP Instance UID of an instance, without urn:oid:. Archives are queried at instance level.",
             |study, each| {
                 let instances = study.series.iter().flat_map(|series| &series.instance);
-                instances.for_each(|instance| each(Value::bare(&instance.uid)));
+                instances.for_each(|instance| each(Value::without_system(&instance.uid)));
             },
         )
-        .checked(check_bare_uid),
+        .with_validation(validate_uid_without_prefix),
         Parameter::<Self>::reference(
             Param::Interpreter, "interpreter",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-interpreter",
@@ -190,9 +191,9 @@ impl Searched for ImagingStudy {
             Param::Series, "series",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-series",
             "The Series Instance UID of a series, without urn:oid:. Archives are queried at series level.",
-            |study, each| study.series.iter().for_each(|series| each(Value::bare(&series.uid))),
+            |study, each| study.series.iter().for_each(|series| each(Value::without_system(&series.uid))),
         )
-        .checked(check_bare_uid),
+        .with_validation(validate_uid_without_prefix),
         STARTED,
         Parameter::<Self>::token(
             Param::Status, "status",
@@ -207,7 +208,7 @@ impl Searched for ImagingStudy {
             &["Patient", "Device", "Group"],
             |study, each| each(Value::Reference(&study.subject)),
         )
-        .chained(ResourceType::Patient)
+        .with_chain(ResourceType::Patient)
         .sortable(),
     ];
 
@@ -228,7 +229,7 @@ const PATIENT: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::reference(
     &["Patient"],
     |study, each| each(Value::Reference(&study.subject)),
 )
-.chained(ResourceType::Patient)
+.with_chain(ResourceType::Patient)
 .sortable();
 
 const STARTED: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::date(
@@ -242,20 +243,21 @@ const STARTED: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::date(
 
 impl SortKey<ImagingStudy> {
     /// `-started`: the newest study first.
-    pub const NEWEST_FIRST: Self = Self::of(&STARTED, Direction::Descending);
+    pub const NEWEST_FIRST: Self = Self::new(&STARTED, Direction::Descending);
 }
 
 impl Criterion<ImagingStudy> {
     /// Creates the criterion `patient=Patient/id`: studies of the Patient with this id.
     pub fn of_patient(id: &str) -> Self {
-        let kind = Some(ResourceType::Patient.name().to_owned());
-        let test = Test::Reference(vec![ReferenceMatch::Own { kind, id: id.to_owned() }]);
-        Self { parameter: &PATIENT, test }
+        let resource_type = Some(ResourceType::Patient.name().to_owned());
+        let comparison =
+            Comparison::Reference(vec![ReferenceMatch::Local { resource_type, id: id.to_owned() }]);
+        Self { parameter: &PATIENT, comparison }
     }
 }
 
 /// Rejects a code that has the form of a Study Instance UID and is not a valid UID.
-fn check_study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
+fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<(), String> {
     let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
     let is_malformed = match &token.system {
@@ -273,7 +275,7 @@ fn check_study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
 }
 
 /// Rejects a code that is not a valid UID. In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`.
-fn check_bare_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
+fn validate_uid_without_prefix(token: &Token, context: &ParseContext<'_>) -> Result<(), String> {
     match (&token.system, token.code.as_deref()) {
         (System::Any | System::None, Some(code)) if !(context.is_uid)(code) => {
             Err("expected a UID: dot-separated digits, at most 64 characters, without urn:oid:".to_owned())

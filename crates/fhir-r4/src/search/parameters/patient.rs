@@ -1,6 +1,6 @@
 //! The search parameters of Patient (R4 patient#search).
 
-use super::{Parameter, Searched, common};
+use super::{Parameter, Searchable, common};
 use crate::search::{ResourceType, Value};
 use crate::types::{HumanName, Meta, Patient};
 use PatientParam as Param;
@@ -77,11 +77,11 @@ pub enum PatientParam {
     Telecom,
 }
 
-impl Searched for Patient {
+impl Searchable for Patient {
     type Param = PatientParam;
 
     const TYPE: ResourceType = ResourceType::Patient;
-    const COMMON: &'static [Parameter<Self>] = &common::all([
+    const COMMON_PARAMETERS: &'static [Parameter<Self>] = &common::parameters([
         Param::Id,
         Param::LastUpdated,
         Param::Profile,
@@ -91,7 +91,7 @@ impl Searched for Patient {
     ]);
     const ID_NOTE: &'static str = "The id that this server assigns to a patient.";
     const LAST_UPDATED_NOTE: &'static str = "Never present: archives describe patients only in their studies, so the time of a change is unknown. Only `:missing` matches.";
-    const OWN: &'static [Parameter<Self>] = &[
+    const TYPE_PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::string(
@@ -136,14 +136,14 @@ impl Searched for Patient {
             Param::Deceased, "deceased",
             "http://hl7.org/fhir/SearchParameter/Patient-deceased",
             "Never present: DICOM images do not carry this element. So `false` matches every Patient.",
-            |_, each| each(Value::bare("false")),
+            |_, each| each(Value::without_system("false")),
         ),
         Parameter::<Self>::token(Param::Email, "email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::string(
             Param::Family, "family",
             "http://hl7.org/fhir/SearchParameter/individual-family",
             SCANNED,
-            |patient, each| patient.name.iter().flat_map(|name| &name.family).for_each(|part| each(Value::Words(part))),
+            |patient, each| patient.name.iter().flat_map(|name| &name.family).for_each(|part| each(Value::NamePart(part))),
         )
         .sortable(),
         Parameter::<Self>::token(
@@ -163,7 +163,7 @@ impl Searched for Patient {
             Param::Given, "given",
             "http://hl7.org/fhir/SearchParameter/individual-given",
             SCANNED,
-            |patient, each| patient.name.iter().flat_map(|name| &name.given).for_each(|part| each(Value::Words(part))),
+            |patient, each| patient.name.iter().flat_map(|name| &name.given).for_each(|part| each(Value::NamePart(part))),
         ),
         Parameter::<Self>::token(
             Param::Identifier, "identifier",
@@ -216,5 +216,5 @@ impl Searched for Patient {
 fn for_each_part<'a>(name: &'a HumanName, each: &mut dyn FnMut(Value<'a>)) {
     let lists = [&name.given, &name.prefix, &name.suffix];
     let parts = lists.into_iter().flatten().chain(&name.family).chain(&name.text);
-    parts.for_each(|part| each(Value::Words(part)));
+    parts.for_each(|part| each(Value::NamePart(part)));
 }
