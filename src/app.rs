@@ -16,7 +16,7 @@ use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::accepted_hosts::AcceptedHosts;
 use crate::http::forwarded::PublicUrl;
-use crate::http::sealing::{NoKey, SealingKey};
+use crate::http::sealing::{KeyGenerationError, SealingKey};
 use crate::mapping::{self, Guide, MappingContext};
 use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
@@ -32,7 +32,7 @@ pub enum AppError {
     Archive(#[from] SettingsError),
     /// The key for page links cannot be created.
     #[error(transparent)]
-    Cursors(#[from] NoKey),
+    Cursors(#[from] KeyGenerationError),
     /// The store cannot be opened in `[cache] state_dir`.
     #[error(transparent)]
     Store(#[from] OpenError),

@@ -22,7 +22,7 @@ pub use single_flight::{Interrupted, SingleFlight};
 use crate::clock::SharedClock;
 
 /// The memory per entry that the cache and the allocator need in addition to the entry and its key, in bytes.
-const OVERHEAD: usize = 512;
+const ENTRY_OVERHEAD: usize = 512;
 
 /// A type that can be cached. Entries of different types may have the same key.
 pub trait CacheEntry: Any + Send + Sync {
@@ -57,7 +57,7 @@ impl Cache {
     /// Creates a cache of at most `memory` bytes, whose entries are fresh for `fresh_for`.
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
         let weight = |(_, key): &(TypeId, CacheKey), value: &WeighedEntry| {
-            u32::try_from(OVERHEAD + key.size() + value.size).unwrap_or(u32::MAX)
+            u32::try_from(ENTRY_OVERHEAD + key.size() + value.size).unwrap_or(u32::MAX)
         };
         let entries = moka::sync::Cache::builder().max_capacity(memory).weigher(weight).build();
         Self { entries, fresh_for, generation: Arc::default(), clock }

@@ -109,9 +109,9 @@ impl ConfigFile {
 
 /// Arguments without a command to run: they are invalid, or request the help or the version.
 #[derive(Debug)]
-pub struct Usage(clap::Error);
+pub struct UsageError(clap::Error);
 
-impl Usage {
+impl UsageError {
     /// Prints the help, the version or the error, and returns the exit code.
     pub fn print(&self) -> ExitCode {
         // A failed write to the terminal cannot be reported.
@@ -121,8 +121,8 @@ impl Usage {
 }
 
 /// Parses the arguments of the process.
-pub fn parse() -> Result<Command, Usage> {
-    Arguments::try_parse().map(|arguments| arguments.command).map_err(Usage)
+pub fn parse() -> Result<Command, UsageError> {
+    Arguments::try_parse().map(|arguments| arguments.command).map_err(UsageError)
 }
 
 /// Runs a command, prints an error to standard error, and returns the exit code.

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
-use fhir_r4::types::{Narrated, Narrative};
+use fhir_r4::types::{HasNarrative, Narrative};
 
 pub use attributes::{
     instance_tags, overlay_series, overlay_study, patient_tags, series_note_tags, series_tags,
@@ -39,7 +39,7 @@ pub use endpoint::endpoint;
 pub use instance::MappedInstance;
 pub use merge::merge_studies;
 pub use patient::{PatientKey, patient};
-pub use profiles::{Guide, Profiled, supported_profiles};
+pub use profiles::{Guide, HasProfiles, supported_profiles};
 pub use record::SeriesRecord;
 pub use study::imaging_study;
 
@@ -66,7 +66,7 @@ pub struct MappingContext {
 
 impl MappingContext {
     /// Returns the narrative of the resource, if configured.
-    fn narrative_of(&self, resource: &impl Narrated) -> Option<Narrative> {
+    fn narrative_of(&self, resource: &impl HasNarrative) -> Option<Narrative> {
         self.narrative.then(|| resource.narrative())
     }
 

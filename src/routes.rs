@@ -84,15 +84,15 @@ pub enum NoRoute {
 
 /// The format of errors below a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub enum ErrorFormat {
     /// An OperationOutcome.
     Fhir,
     /// A DICOMweb status with a short JSON body.
     Dicomweb,
 }
 
-impl Dialect {
-    /// Returns the dialect of the path's first segment; FHIR for any other path.
+impl ErrorFormat {
+    /// Returns the error_format of the path's first segment; FHIR for any other path.
     pub fn from_path(path: &str) -> Self {
         if path == "/dicom-web" || path.starts_with("/dicom-web/") { Self::Dicomweb } else { Self::Fhir }
     }
@@ -314,13 +314,13 @@ fn is_ambiguous(path: &str) -> bool {
     let begins_strangely = |segment: &[u8]| {
         matches!(segment, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
     };
-    !bytes.iter().all(|byte| PLAIN[usize::from(*byte)])
+    !bytes.iter().all(|byte| IS_UNAMBIGUOUS[usize::from(*byte)])
         || memchr::memchr_iter(b'/', bytes).any(|slash| begins_strangely(&bytes[slash + 1..]))
 }
 
 /// Whether a program may decode, drop or replace a part of `path`. Unambiguous paths consist of printable characters, none of
 /// which is an escape or may be read as a slash.
-const PLAIN: [bool; 256] = {
+const IS_UNAMBIGUOUS: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = b'!';
     while byte <= b'~' {

@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use body::MeteredBody;
+use body::MeasuredBody;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -25,7 +25,7 @@ use crate::http::cors::Cors;
 use crate::http::forwarded::{PublicBase, PublicUrl};
 use crate::http::query::{self, QueryStringError};
 use crate::request_priority::RequestPriority;
-use crate::routes::{Dialect, Interaction, NoRoute, Route};
+use crate::routes::{ErrorFormat, Interaction, NoRoute, Route};
 use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 use crate::upstream::ArchiveId;
 use http_messages::body::{Body, empty};
@@ -71,20 +71,20 @@ impl Service {
 }
 
 impl http_server::Service for Service {
-    type Body = MeteredBody;
+    type Body = MeasuredBody;
 
     /// Responds to the most frequent request, the read of a cached study.
     fn respond_at_once(
         &self,
         request: &mut Request<RequestBody>,
         PeerAddress(peer): PeerAddress,
-    ) -> Option<Response<MeteredBody>> {
+    ) -> Option<Response<MeasuredBody>> {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }
         let path = decode_safe_escapes(request.uri().path());
         let path = self.without_prefix(&path);
-        if Dialect::from_path(path) != Dialect::Fhir {
+        if ErrorFormat::from_path(path) != ErrorFormat::Fhir {
             return None;
         }
         let route = Route::parse(request.method(), path).ok()?;
@@ -113,7 +113,7 @@ impl http_server::Service for Service {
         &self,
         request: Request<RequestBody>,
         PeerAddress(peer): PeerAddress,
-    ) -> Response<MeteredBody> {
+    ) -> Response<MeasuredBody> {
         let request_context = RequestContext::new(self, &request);
         if Cors::is_preflight(request.method(), request.headers()) {
             return request_context.finish_preflight(request.headers());
@@ -121,7 +121,7 @@ impl http_server::Service for Service {
         let (parts, body) = request.into_parts();
         let path = decode_safe_escapes(parts.uri.path());
         let path = self.without_prefix(&path);
-        let dialect = Dialect::from_path(path);
+        let error_format = ErrorFormat::from_path(path);
         let is_host_accepted = self.context.hosts.accept_head(&self.context.public_url, &parts, peer.ip());
         let (label, response) = match Route::parse(&parts.method, path) {
             _ if !is_host_accepted => ("refused", Err(Failure::misdirected())),
@@ -135,20 +135,20 @@ impl http_server::Service for Service {
                 (label, response)
             }
             Err(NoRoute::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
-                let response = match dialect {
-                    Dialect::Fhir => fhir::options_response(allow),
-                    Dialect::Dicomweb => dicomweb::options_response(allow),
+                let response = match error_format {
+                    ErrorFormat::Fhir => fhir::options_response(allow),
+                    ErrorFormat::Dicomweb => dicomweb::options_response(allow),
                 };
                 ("options", Ok(response))
             }
             Err(no_route) => (label_of(no_route), Err(Failure::from(no_route))),
         };
-        let mut response = response.unwrap_or_else(|failure| match dialect {
-            Dialect::Fhir => {
+        let mut response = response.unwrap_or_else(|failure| match error_format {
+            ErrorFormat::Fhir => {
                 let public = self.context.public_url.base_of(&parts, peer.ip());
                 fhir::error_response(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
-            Dialect::Dicomweb => error::error_response(&failure),
+            ErrorFormat::Dicomweb => error::error_response(&failure),
         });
         if parts.method == Method::HEAD {
             response = without_body(response);
@@ -156,15 +156,15 @@ impl http_server::Service for Service {
         request_context.finish(label, &parts.headers, response)
     }
 
-    fn reject(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeteredBody> {
+    fn reject(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeasuredBody> {
         let request_context = RequestContext::new(self, request);
         let failure = Failure::from(invalid);
         let response =
-            match Dialect::from_path(self.without_prefix(&decode_safe_escapes(request.uri().path()))) {
-                Dialect::Fhir => {
+            match ErrorFormat::from_path(self.without_prefix(&decode_safe_escapes(request.uri().path()))) {
+                ErrorFormat::Fhir => {
                     fhir::error_response(&failure, request.headers(), request.uri().query(), None)
                 }
-                Dialect::Dicomweb => error::error_response(&failure),
+                ErrorFormat::Dicomweb => error::error_response(&failure),
             };
         request_context.finish("refused", request.headers(), response)
     }
@@ -362,7 +362,7 @@ impl<'a> RequestContext<'a> {
 
     /// Responds to a preflight with the methods and headers that a page may use. No authentication is required, because browsers
     /// send no credentials with a preflight.
-    fn finish_preflight(self, request: &HeaderMap) -> Response<MeteredBody> {
+    fn finish_preflight(self, request: &HeaderMap) -> Response<MeasuredBody> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         self.service.context.cors.allow_preflight(request, response.headers_mut());
@@ -374,12 +374,12 @@ impl<'a> RequestContext<'a> {
         route: &'static str,
         request: &HeaderMap,
         mut response: Response<Body>,
-    ) -> Response<MeteredBody> {
+    ) -> Response<MeasuredBody> {
         self.service.context.cors.allow(request, response.headers_mut());
         self.count(route, response)
     }
 
-    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<MeteredBody> {
+    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<MeasuredBody> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {
@@ -395,6 +395,6 @@ impl<'a> RequestContext<'a> {
         if let Some(FailureCause { archive, error }) = response.extensions_mut().remove() {
             log_entry.set_failure(archive, error);
         }
-        response.map(|body| MeteredBody::new(body, log_entry, self.in_flight))
+        response.map(|body| MeasuredBody::new(body, log_entry, self.in_flight))
     }
 }

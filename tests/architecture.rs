@@ -119,7 +119,7 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
 /// Algorithms that are implemented only once: the algorithm, a text that its implementation contains, and the paths of the
 /// implementation.
 const SINGLE_IMPLEMENTATIONS: [(&str, &str, &[&str]); 7] = [
-    ("walk through the elements of Part 10", "struct Walk", &["crates/dicom-model/src/part10"]),
+    ("reader of the elements of Part 10", "struct ElementReader", &["crates/dicom-model/src/part10"]),
     ("escape of an ampersand in XML", "Some(\"&amp;", &["crates/xml-escape/src/lib.rs"]),
     ("detection of gzip", "0x1f, 0x8b", &["crates/http-messages/src/gzip"]),
     ("predicate of UIDs", "pub fn is_legal(text", &["crates/dicom-model/src/uid.rs"]),

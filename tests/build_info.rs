@@ -15,7 +15,7 @@ use crate::support::gateway::RunningGateway;
 mod build_script;
 
 /// The path of the program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
+const PROGRAM_PATH: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
 /// Runs git in `folder`, and returns its output.
 fn git(folder: &Path, arguments: &[&str]) -> String {
@@ -46,7 +46,7 @@ fn read_files(paths: &[PathBuf]) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn the_option_version_prints_the_release_the_commit_and_its_date() {
-    let output = Command::new(PROGRAM).arg("--version").output().unwrap();
+    let output = Command::new(PROGRAM_PATH).arg("--version").output().unwrap();
     assert!(output.status.success());
     let printed = String::from_utf8(output.stdout).unwrap();
     let prefix = concat!("dicomweb-gateway ", env!("CARGO_PKG_VERSION"), " (commit ");
@@ -67,7 +67,7 @@ async fn the_capability_statement_has_the_date_of_the_build() {
     assert_eq!(statement["software"]["version"], env!("CARGO_PKG_VERSION"));
     let date = statement["date"].as_str().unwrap();
     assert!(date.parse::<jiff::civil::Date>().is_ok(), "{date}");
-    let printed = Command::new(PROGRAM).arg("--version").output().unwrap().stdout;
+    let printed = Command::new(PROGRAM_PATH).arg("--version").output().unwrap().stdout;
     let printed = String::from_utf8(printed).unwrap();
     assert!(printed.contains(date) || printed.contains("date unknown"), "{date}, {printed}");
 }

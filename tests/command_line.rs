@@ -13,11 +13,11 @@ use crate::support::client::get;
 use crate::support::pacs::{CannedResponse, Pacs};
 
 /// The path of the program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
+const PROGRAM_PATH: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
 /// Runs the program until it ends.
 fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap()
+    Command::new(PROGRAM_PATH).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -29,7 +29,7 @@ struct RunningProgram(Child);
 
 impl RunningProgram {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(PROGRAM_PATH);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().unwrap())
     }
@@ -160,7 +160,7 @@ fn demo_removes_its_samples_when_the_terminal_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     // The tests themselves may run under nohup.
     let mut command = Command::new("env");
-    command.args(["--default-signal=HUP", PROGRAM]);
+    command.args(["--default-signal=HUP", PROGRAM_PATH]);
     let demo = start_demo_in(folder.path(), command);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     assert!(demo.stop("-HUP").success());
@@ -172,7 +172,7 @@ fn demo_removes_its_samples_when_the_terminal_is_closed() {
 fn demo_with_nohup_continues_when_the_terminal_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("nohup");
-    command.arg(PROGRAM);
+    command.arg(PROGRAM_PATH);
     let demo = start_demo_in(folder.path(), command);
     let status = std::fs::read_to_string(format!("/proc/{}/status", demo.0.id())).unwrap();
     let ignored_signals = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
@@ -232,7 +232,7 @@ fn write_config_with_old_key() -> tempfile::NamedTempFile {
 fn check_and_serve_warn_about_renamed_keys_with_their_location() {
     let file = write_config_with_old_key();
     let program = |command: &str| {
-        let mut program = Command::new(PROGRAM);
+        let mut program = Command::new(PROGRAM_PATH);
         program.args([command, "--config", file.path().to_str().unwrap()]);
         program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").stdin(Stdio::null());
         program
@@ -267,7 +267,7 @@ fn check_and_serve_warn_about_renamed_keys_with_their_location() {
 #[test]
 fn a_configuration_with_the_old_and_the_new_name_of_a_key_is_rejected() {
     let file = write_config_with_old_key();
-    let mut program = Command::new(PROGRAM);
+    let mut program = Command::new(PROGRAM_PATH);
     program.args(["serve", "--config", file.path().to_str().unwrap()]);
     program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").env("GATEWAY_CACHE__CHANGE_LOG_ENTRIES", "5000");
     let rejected = program.output().unwrap();

@@ -3,7 +3,7 @@
 use dicom_model::json::reader::RowReader;
 use dicom_model::{Attributes, SeriesUid};
 use dicomweb_gateway::mapping::{MappedInstance, MappingContext, SeriesRecord, imaging_study};
-use fhir_r4::types::{Projection, project};
+use fhir_r4::types::{ElementSubset, project};
 
 pub const SERIES_COUNT: usize = 20;
 pub const INSTANCES_PER_SERIES: usize = 250;
@@ -100,7 +100,7 @@ pub fn assemble(responses: &[Vec<u8>], study_attributes: &StudyAttributes) -> Ve
         })
         .collect();
     let study = imaging_study(&study_attributes.context, &study_attributes.study, &["main"], Some(series));
-    project(&study, Projection::Full).expect("every resource can be serialized")
+    project(&study, ElementSubset::Full).expect("every resource can be serialized")
 }
 
 /// Reads the rows of a response.

@@ -5,7 +5,7 @@ use dicomweb_gateway::http::negotiation::{accepted, coding_weight, preferred, ra
 use http::{HeaderMap, HeaderValue, header};
 
 /// The media types in which a FHIR resource, a rendered image and metadata are available.
-const OFFERS: [&[&str]; 4] = [
+const AVAILABLE_MEDIA_TYPES: [&[&str]; 4] = [
     &["application/fhir+json", "application/fhir+xml", "text/html"],
     &["image/jpeg", "image/png", "image/gif"],
     &["application/dicom+json", "multipart/related", "application/json"],
@@ -44,7 +44,7 @@ pub fn check(lines: &[u8]) {
         "the ranges are longer than the header"
     );
     let naive = naive_ranges(&headers);
-    for offers in OFFERS {
+    for offers in AVAILABLE_MEDIA_TYPES {
         let quality = |essence: &str| naive.as_ref().map(|naive| naive_quality(naive, essence));
         match preferred(&ranges, offers) {
             Some(index) => {

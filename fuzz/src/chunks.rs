@@ -2,9 +2,9 @@
 
 /// A cheap generator of pseudorandom numbers.
 #[derive(Debug, Clone)]
-pub struct Numbers(u64);
+pub struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     /// Creates the generator whose seed is a hash of `data`.
     pub fn from_seed(data: &[u8]) -> Self {
         // FNV-1a; xorshift below must not start at 0.
@@ -25,7 +25,7 @@ impl Numbers {
 
 /// The maximum number of chunks of one byte. Most readers take time in proportion to the number of chunks and to the bytes that they
 /// buffer for each chunk.
-const MAX_SINGLE_BYTES: usize = 256;
+const MAX_ONE_BYTE_CHUNKS: usize = 256;
 
 /// The maximum size in bytes of a long chunk.
 const MAX_LONG_CHUNK: usize = 1500;
@@ -33,11 +33,11 @@ const MAX_LONG_CHUNK: usize = 1500;
 /// Splits `data` in several ways: into single bytes, into short chunks, into long chunks, and into two chunks. The content of a long
 /// input determines which part is split into single bytes, so the fuzzer reaches every part with similar inputs.
 pub fn chunkings(data: &[u8]) -> Vec<Vec<&[u8]>> {
-    let mut numbers = Numbers::from_seed(data);
+    let mut numbers = RandomNumbers::from_seed(data);
     let middle = numbers.below(data.len() + 1);
-    let start = numbers.below(data.len().saturating_sub(MAX_SINGLE_BYTES) + 1);
+    let start = numbers.below(data.len().saturating_sub(MAX_ONE_BYTE_CHUNKS) + 1);
     let (before, rest) = data.split_at(start);
-    let (window, after) = rest.split_at(rest.len().min(MAX_SINGLE_BYTES));
+    let (window, after) = rest.split_at(rest.len().min(MAX_ONE_BYTE_CHUNKS));
     let mut single_bytes = split(before, MAX_LONG_CHUNK, &mut numbers);
     single_bytes.extend(window.chunks(1));
     single_bytes.extend(split(after, MAX_LONG_CHUNK, &mut numbers));
@@ -50,7 +50,7 @@ pub fn chunkings(data: &[u8]) -> Vec<Vec<&[u8]>> {
 }
 
 /// Splits `data` into chunks of 1 to `max_size` bytes.
-fn split<'a>(mut data: &'a [u8], max_size: usize, numbers: &mut Numbers) -> Vec<&'a [u8]> {
+fn split<'a>(mut data: &'a [u8], max_size: usize, numbers: &mut RandomNumbers) -> Vec<&'a [u8]> {
     let mut chunks = Vec::new();
     while !data.is_empty() {
         let (chunk, rest) = data.split_at((1 + numbers.below(max_size)).min(data.len()));

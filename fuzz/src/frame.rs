@@ -9,7 +9,7 @@ use dicom_codecs::{
     Samples,
 };
 
-use crate::chunks::Numbers;
+use crate::chunks::RandomNumbers;
 use crate::memory;
 
 /// The maximum number of samples of a frame. Larger frames take longer, but test nothing more.
@@ -50,7 +50,7 @@ pub fn check(codec: Codec, stream: &[u8], layout: &FrameLayout, max_bits: u32) -
     assert_eq!(samples.len(), layout.sample_count(), "the number of samples does not match the attributes");
     let largest = samples.iter().copied().max().unwrap_or_default();
     assert!(max_bits >= 32 || largest < 1 << max_bits, "the sample {largest} has more than {max_bits} bits");
-    let mut numbers = Numbers::from_seed(stream);
+    let mut numbers = RandomNumbers::from_seed(stream);
     for length in [numbers.below(stream.len() + 1), stream.len() - 1 - numbers.below(stream.len().min(16))] {
         let truncated: Result<DecodedFrame, CodecError> = decode(&stream[..length]);
         assert!(

@@ -37,7 +37,7 @@ pub fn check(body: &[u8]) {
     for row in &rows {
         let Some(data) = data_set(row) else { continue };
         let mut written = Vec::new();
-        write_data_set(&mut written, &data, &NoLinks).expect("writing to memory cannot fail");
+        write_data_set(&mut written, &data, &WithoutBulkData).expect("writing to memory cannot fail");
         let read_again: Attributes =
             serde_json::from_slice(&written).expect("the written text is DICOM JSON");
         assert_eq!(&read_again, row, "writing and reading changes a row");
@@ -113,9 +113,9 @@ fn join_name(name: &PersonName) -> Option<Box<str>> {
 }
 
 /// The links of data sets without bulk data.
-struct NoLinks;
+struct WithoutBulkData;
 
-impl BulkDataLinks for NoLinks {
+impl BulkDataLinks for WithoutBulkData {
     fn link(&self, _: &[Step]) -> String {
         unreachable!("a row has no bulk data")
     }

@@ -15,7 +15,7 @@ use crate::chunks::{ChunkReader, chunkings};
 use crate::memory;
 
 /// The maximum inflated size in bytes of a deflated data set. Larger ones are not compared.
-const MAX_INFLATED: usize = 4 * 1024 * 1024;
+const MAX_INFLATED_SIZE: usize = 4 * 1024 * 1024;
 
 /// Checks one file.
 pub fn check(file: &[u8]) {
@@ -67,7 +67,7 @@ fn describe(result: &Result<Header, ReadError>, file: &[u8]) -> String {
 /// Compares the result of the streaming reader with that of the in-place reader.
 fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
     let visited_tags = RefCell::new(BTreeSet::new());
-    let in_place = InPlace::read(&Bytes::copy_from_slice(file), MAX_INFLATED, |tag| {
+    let in_place = InPlace::read(&Bytes::copy_from_slice(file), MAX_INFLATED_SIZE, |tag| {
         visited_tags.borrow_mut().insert(tag);
         true
     });

@@ -5,12 +5,12 @@ use dicom_model::{Attributes, StudyUid};
 
 /// The access of the caller of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access(Extent);
+pub struct Access(VisibleStudies);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Extent {
-    Everything,
-    Nothing,
+enum VisibleStudies {
+    All,
+    None,
 }
 
 /// The subject of an access decision.
@@ -40,20 +40,20 @@ impl<'a> From<Option<&'a StudyUid>> for Subject<'a> {
 impl Access {
     /// Creates access to every study of every patient.
     pub fn everything() -> Self {
-        Self(Extent::Everything)
+        Self(VisibleStudies::All)
     }
 
     /// Creates access to no study, for resources that are served without authentication.
     pub fn nothing() -> Self {
-        Self(Extent::Nothing)
+        Self(VisibleStudies::None)
     }
 
     /// Whether the caller may see `subject`. The FHIR API checks every row of every response, DICOMweb checks the study of every
     /// request, and both check every cache hit.
     pub fn may_see<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
         match (&self.0, subject.into()) {
-            (Extent::Everything, Subject::Row(_) | Subject::Study(_) | Subject::EveryStudy) => true,
-            (Extent::Nothing, _) => false,
+            (VisibleStudies::All, Subject::Row(_) | Subject::Study(_) | Subject::EveryStudy) => true,
+            (VisibleStudies::None, _) => false,
         }
     }
 

@@ -80,7 +80,7 @@ where
             }
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
-                let landing = Landing { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
+                let landing = KeyRemoval { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
                 let priority = RequestPriority::of_shared_work();
                 let waiter = priority.wait_as(request);
                 entry.insert(Flight { receiver: receiver.clone(), priority: priority.clone() });
@@ -98,12 +98,12 @@ where
 }
 
 /// Removes the key when the task ends, even if it panics.
-struct Landing<K: Eq + Hash, V> {
+struct KeyRemoval<K: Eq + Hash, V> {
     key: K,
     flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
 }
 
-impl<K: Eq + Hash, V> Drop for Landing<K, V> {
+impl<K: Eq + Hash, V> Drop for KeyRemoval<K, V> {
     fn drop(&mut self) {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

@@ -45,7 +45,7 @@ fn the_size_of_an_entry_includes_its_key() {
     let (cache, _) = cache(100_000);
     cache.insert(key("1"), Arc::new(Weight(1_000)));
     let (_, bytes) = cache.usage();
-    assert_eq!(bytes, (OVERHEAD + key("1").size() + 1_000) as u64);
+    assert_eq!(bytes, (ENTRY_OVERHEAD + key("1").size() + 1_000) as u64);
     cache.remove::<Weight>(key("1"));
     assert_eq!(cache.usage(), (0, 0));
 }

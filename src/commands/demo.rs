@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dicomweb_archive::archive::Progress;
-use dicomweb_archive::{Content, Tour, start_archive};
+use dicomweb_archive::{Content, ExampleUrls, start_archive};
 
-use super::serve::Running;
+use super::serve::BoundGateway;
 use super::{archive, print, start_telemetry};
 use crate::config::Config;
 use crate::telemetry::LogFormat;
@@ -25,11 +25,11 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
         archive.url()
     );
     let config = Config::parse(&text, Path::new("demo"), [])?;
-    let running = Running::start(&config, "choose another address with --listen ADDRESS").await?;
+    let running = BoundGateway::start(&config, "choose another address with --listen ADDRESS").await?;
     let gateway = format!("http://{}", running.address()?);
-    let tour = Tour { gateway: &gateway, archive: "demo", index: archive.index() };
+    let example_urls = ExampleUrls { gateway: &gateway, archive: "demo", index: archive.index() };
     print(format_args!(
-        "{}\n\nThe gateway is ready. Try:\n\n{tour}\nStop it with Ctrl-C.",
+        "{}\n\nThe gateway is ready. Try:\n\n{example_urls}\nStop it with Ctrl-C.",
         archive.report()
     ))?;
     running.serve_until_stopped(&config).await;

@@ -37,13 +37,13 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    let running = Running::start(config, "choose another address in server.listen").await?;
+    let running = BoundGateway::start(config, "choose another address in server.listen").await?;
     running.serve_until_stopped(config).await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A gateway whose listeners are bound.
-pub(super) struct Running {
+pub(super) struct BoundGateway {
     public: TcpListener,
     admin: TcpListener,
     tls: Option<Tls>,
@@ -51,7 +51,7 @@ pub(super) struct Running {
     stop: BoxFuture<'static, ()>,
 }
 
-impl Running {
+impl BoundGateway {
     /// Builds the gateway and binds its listeners, without calling an archive. `listen_remedy` is what the user
     /// can do if the address of the public listener cannot be used.
     pub(super) async fn start(config: &Config, listen_remedy: &str) -> anyhow::Result<Self> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 mod variables;
 
-const SHIPPED: &str = include_str!("../../config/gateway.toml");
+const EXAMPLE_CONFIG: &str = include_str!("../../config/gateway.toml");
 
 const MINIMAL: &str =
     "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://pacs/dicom-web\"\n";
@@ -22,7 +22,7 @@ fn errors(text: &str) -> Vec<String> {
 
 #[test]
 fn the_shipped_file_is_valid_and_configures_an_archive() {
-    let config = load_with(SHIPPED, &[]).unwrap();
+    let config = load_with(EXAMPLE_CONFIG, &[]).unwrap();
     assert_eq!(config.archives[0].settings.qido_url.as_str(), "http://127.0.0.1:8042/dicom-web");
     assert_eq!(config.archives[0].settings.profile.name, "orthanc");
 }
@@ -35,7 +35,7 @@ fn shipped_with_all_settings() -> String {
         }
         _ => format!("{line}\n"),
     };
-    SHIPPED.lines().map(line).collect()
+    EXAMPLE_CONFIG.lines().map(line).collect()
 }
 
 fn collect_keys(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
@@ -66,7 +66,7 @@ fn the_shipped_file_contains_every_key_and_no_other() {
     report.into_result(Some(())).unwrap();
 
     let mut report = Report::new(path);
-    let table = document::read(SHIPPED, &mut report);
+    let table = document::read(EXAMPLE_CONFIG, &mut report);
     Config::read(table, &mut report);
     assert_eq!(keys, report.known);
     assert_eq!(keys, Config::known_keys());

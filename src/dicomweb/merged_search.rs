@@ -20,7 +20,7 @@ use super::patient_comparison::PatientComparison;
 use super::proxy::assembled;
 use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_first_rows};
 use super::proxy::request::reject_computed_keys;
-use super::proxy::response::ROWS_OMITTED;
+use super::proxy::response::ROWS_OMITTED_WARNING;
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
@@ -88,7 +88,7 @@ pub(super) async fn respond(
     let warnings = [
         (page.has_more, more_results),
         (page.is_literal_only, literal_matching),
-        (page.has_omitted_rows, ROWS_OMITTED),
+        (page.has_omitted_rows, ROWS_OMITTED_WARNING),
     ];
     for (_, warning) in warnings.into_iter().filter(|(applies, _)| *applies) {
         response.headers_mut().append(header::WARNING, warning);

@@ -14,7 +14,7 @@ pub(crate) mod filtered_body;
 pub(crate) mod first_rows;
 pub(crate) mod image_completeness;
 pub(crate) mod json_completeness;
-pub(crate) mod primed_body;
+pub(crate) mod prefetched_body;
 pub(crate) mod read_ahead;
 pub(crate) mod request;
 pub(crate) mod requested_rows;

@@ -8,7 +8,7 @@ use crate::config::SearchConfig;
 use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
-use crate::mapping::{self, Guide, Profiled};
+use crate::mapping::{self, Guide, HasProfiles};
 use fhir_r4::search::{Parameter, ReferenceElement, ResourceType, ResultParameters, Searchable};
 use fhir_r4::types::{
     CapabilityStatement, Endpoint, ImagingStudy, Implementation, Operation, Patient, Resource,
@@ -122,7 +122,7 @@ fn describe_limits(limits: &SearchConfig) -> String {
     )
 }
 
-const EVERYTHING: Operation = Operation {
+const EVERYTHING_OPERATION: Operation = Operation {
     name: "everything",
     definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
     documentation: "By GET or by POST of Parameters in JSON: the Patient, the patient's ImagingStudies, and the Endpoints of \
@@ -130,7 +130,7 @@ const EVERYTHING: Operation = Operation {
 };
 
 /// Describes a resource type and its interactions.
-fn describe_resource<R: Searchable + Profiled>(
+fn describe_resource<R: Searchable + HasProfiles>(
     guides: &BTreeSet<Guide>,
     documentation: &'static str,
 ) -> Resource {
@@ -150,7 +150,7 @@ fn describe_resource<R: Searchable + Profiled>(
         search_include: ReferenceElement::includes_of(R::TYPE),
         search_rev_include: ReferenceElement::reverse_includes_of(R::TYPE),
         search_param: Parameter::<R>::all().map(describe_parameter).collect(),
-        operation: if R::TYPE == ResourceType::Patient { vec![EVERYTHING] } else { Vec::new() },
+        operation: if R::TYPE == ResourceType::Patient { vec![EVERYTHING_OPERATION] } else { Vec::new() },
     }
 }
 

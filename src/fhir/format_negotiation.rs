@@ -35,7 +35,7 @@ pub(super) enum FhirSyntax {
 }
 
 /// Every supported media type, in the server's order of preference.
-const OFFERED: [(&str, FhirFormat); 9] = [
+const SUPPORTED_MEDIA_TYPES: [(&str, FhirFormat); 9] = [
     ("application/fhir+json", FhirFormat::FhirJson),
     ("application/json", FhirFormat::Json),
     ("text/json", FhirFormat::TextJson),
@@ -142,8 +142,8 @@ fn select(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirForma
     let is_supported =
         |range: &&MediaRange| fhir_version(range).is_none_or(|version| version == FHIR_VERSION);
     let supported: Vec<_> = ranges.iter().filter(is_supported).cloned().collect();
-    let preferred = negotiation::preferred(&supported, &OFFERED.map(|(essence, _)| essence));
-    Ok(preferred.map(|index| OFFERED[index].1))
+    let preferred = negotiation::preferred(&supported, &SUPPORTED_MEDIA_TYPES.map(|(essence, _)| essence));
+    Ok(preferred.map(|index| SUPPORTED_MEDIA_TYPES[index].1))
 }
 
 /// Rejects a request with several FHIR versions, and a request whose body is in an unsupported version.

@@ -13,7 +13,7 @@ use crate::studies::Representation;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 use fhir_r4::search::{ResourceType, ResultParameters, Summary};
-use fhir_r4::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
+use fhir_r4::types::{ElementSubset, Endpoint, HasNarrative, Meta, Patient, project};
 
 /// Returns the current version of the resource `id`.
 pub(super) async fn read_resource(
@@ -107,25 +107,25 @@ pub(super) fn requested_representation(result: &ResultParameters) -> Representat
 }
 
 /// A resource whose version is a hash of its content.
-pub(super) trait Versioned: Clone + Narrated {
+pub(super) trait HasVersion: Clone + HasNarrative {
     /// Returns the metadata of the resource.
     fn meta_mut(&mut self) -> &mut Meta;
 }
 
-impl Versioned for Patient {
+impl HasVersion for Patient {
     fn meta_mut(&mut self) -> &mut Meta {
         &mut self.meta
     }
 }
 
-impl Versioned for Endpoint {
+impl HasVersion for Endpoint {
     fn meta_mut(&mut self) -> &mut Meta {
         &mut self.meta
     }
 }
 
 /// Encodes a resource in `representation`. The version id depends on the whole content, but not on `meta`.
-pub(super) fn encode<R: Versioned>(
+pub(super) fn encode<R: HasVersion>(
     resource: &R,
     representation: &Representation,
 ) -> Result<EncodedResource, Failure> {
@@ -136,13 +136,13 @@ pub(super) fn encode<R: Versioned>(
     resource.meta_mut().version_id = Some(id.to_string());
     resource.meta_mut().last_updated.clone_from(&last_updated);
     let json = match representation {
-        Representation::Full => project(&resource, Projection::Full),
-        Representation::Data => project(&resource, Projection::Data),
-        Representation::Summary => project(&resource, Projection::Summary),
-        Representation::Text => project(&resource, Projection::Text),
+        Representation::Full => project(&resource, ElementSubset::Full),
+        Representation::Data => project(&resource, ElementSubset::Data),
+        Representation::Summary => project(&resource, ElementSubset::Summary),
+        Representation::Text => project(&resource, ElementSubset::Text),
         Representation::Elements(names) => {
             let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-            project(&resource, Projection::Elements(&names))
+            project(&resource, ElementSubset::Elements(&names))
         }
     };
     let last_updated = last_updated.and_then(|instant| instant.parse().ok());

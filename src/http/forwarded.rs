@@ -23,7 +23,7 @@ const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Maximum number of proxies in a chain. Only the last entries of a list are read.
-const MAX_HOPS: usize = 16;
+const MAX_PROXIES: usize = 16;
 
 /// Maximum length of a path prefix in bytes. No configured path is longer.
 const MAX_PREFIX_LEN: usize = 256;
@@ -171,7 +171,7 @@ struct ReportedUrl {
 
 /// One element of `Forwarded`, with the parameters that are used.
 #[derive(Debug, Default)]
-struct Hop {
+struct ForwardedElement {
     sender: Option<IpAddr>,
     scheme: Option<&'static str>,
     host: Option<String>,
@@ -188,12 +188,12 @@ fn outermost<T>(
 }
 
 /// Parses the elements of `Forwarded` (RFC 7239 4). An element that violates the grammar is empty.
-fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
+fn forwarded_hops(headers: &HeaderMap) -> Vec<ForwardedElement> {
     list_entries(headers, &FORWARDED).into_iter().map(read_hop).collect()
 }
 
-fn read_hop(element: &str) -> Hop {
-    let mut hop = Hop::default();
+fn read_hop(element: &str) -> ForwardedElement {
+    let mut hop = ForwardedElement::default();
     for pair in element.split(';') {
         let Some((name, value)) = pair.trim().split_once('=') else { continue };
         // A quoted value with an escape is neither a host nor an address.
@@ -208,12 +208,12 @@ fn read_hop(element: &str) -> Hop {
     hop
 }
 
-/// Returns the last [`MAX_HOPS`] comma-separated entries of all fields `name`.
+/// Returns the last [`MAX_PROXIES`] comma-separated entries of all fields `name`.
 fn list_entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     let fields = headers.get_all(name).iter();
     let mut entries: Vec<_> =
         fields.flat_map(|field| field.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
-    entries.drain(..entries.len().saturating_sub(MAX_HOPS));
+    entries.drain(..entries.len().saturating_sub(MAX_PROXIES));
     entries
 }
 

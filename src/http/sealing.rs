@@ -29,25 +29,25 @@ impl std::fmt::Debug for SealingKey {
 /// The error for a key that cannot be created, because the operating system returns no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no key for page links can be created: the operating system returns no random numbers")]
-pub struct NoKey;
+pub struct KeyGenerationError;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<V>(u8, V);
 
 impl SealingKey {
     /// Derives the key from a secret. Gateways with the same secret have the same key.
-    pub fn derive(secret: &[u8]) -> Result<Self, NoKey> {
+    pub fn derive(secret: &[u8]) -> Result<Self, KeyGenerationError> {
         let mut digest = Sha256::new();
         digest.update(b"dicomweb-gateway cursors");
         digest.update(secret);
-        let key = UnboundKey::new(&AES_256_GCM_SIV, &digest.finalize()).map_err(|_| NoKey)?;
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &digest.finalize()).map_err(|_| KeyGenerationError)?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
     /// Generates a random key for this process.
-    pub fn random() -> Result<Self, NoKey> {
+    pub fn random() -> Result<Self, KeyGenerationError> {
         let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).map_err(|_| NoKey)?;
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| KeyGenerationError)?;
         Self::derive(&secret)
     }
 

@@ -113,7 +113,7 @@ impl Encoder {
                 BROTLI_QUALITY,
                 BROTLI_WINDOW,
             ))),
-            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), gzip::STREAMED)),
+            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), gzip::STREAMING_LEVEL)),
         })
     }
 

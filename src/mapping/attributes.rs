@@ -52,7 +52,7 @@ pub fn patient_tags() -> &'static [Tag] {
 
 /// Returns the series-level attributes that a search requests in addition to those that every archive returns.
 pub fn series_tags() -> &'static [Tag] {
-    &SERIES_IN_OBJECTS
+    &SERIES_ATTRIBUTES_FROM_INSTANCES
 }
 
 /// Returns the attribute with comments on a series, if comments are included in resources.
@@ -74,7 +74,7 @@ pub fn instance_tags() -> &'static [Tag] {
 
 /// The study-level attributes that are at least as reliable in an object as in the database of the archive: some databases lose
 /// the character set, and most store no sequences. The patient and the counts are read from the row.
-const STUDY_IN_OBJECTS: [Tag; 22] = [
+const STUDY_ATTRIBUTES_FROM_INSTANCES: [Tag; 22] = [
     tags::STUDY_DATE,
     tags::STUDY_TIME,
     tags::STUDY_ID,
@@ -100,7 +100,7 @@ const STUDY_IN_OBJECTS: [Tag; 22] = [
 ];
 
 /// The series-level attributes that are at least as reliable in an object as in the database of the archive.
-const SERIES_IN_OBJECTS: [Tag; 26] = [
+const SERIES_ATTRIBUTES_FROM_INSTANCES: [Tag; 26] = [
     tags::MODALITY,
     tags::SERIES_NUMBER,
     tags::SERIES_DESCRIPTION,
@@ -134,11 +134,11 @@ const SERIES_NOTES: [Tag; 1] = [tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP];
 
 /// Completes the row of a study with the metadata of one of its objects.
 pub fn overlay_study(row: &mut Attributes, object: &Attributes) {
-    overlay(row, object, &STUDY_IN_OBJECTS);
+    overlay(row, object, &STUDY_ATTRIBUTES_FROM_INSTANCES);
 }
 
 /// Completes the row of a series with the metadata of one of its objects.
 pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
-    overlay(row, object, &SERIES_IN_OBJECTS);
+    overlay(row, object, &SERIES_ATTRIBUTES_FROM_INSTANCES);
     overlay(row, object, &SERIES_NOTES);
 }

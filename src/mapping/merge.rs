@@ -13,7 +13,7 @@ use fhir_r4::types::{ImagingStudy, Reference, Series};
 /// Merges `studies`, the resources of one study from several archives in the order of the configuration, each with the Endpoint of
 /// its archive. They must have the same depth. `context` is that of the first archive. `None` if there are none.
 pub fn merge_studies(context: &MappingContext, studies: Vec<ImagingStudy>) -> Option<ImagingStudy> {
-    let holdings: Vec<Holding> = studies.iter().map(Holding::new).collect();
+    let holdings: Vec<StudyPart> = studies.iter().map(StudyPart::new).collect();
     let mut studies = studies.into_iter();
     let mut merged = studies.next()?;
     if holdings.len() == 1 {
@@ -38,7 +38,7 @@ pub fn merge_studies(context: &MappingContext, studies: Vec<ImagingStudy>) -> Op
 }
 
 /// The part of a study that one archive contains.
-struct Holding {
+struct StudyPart {
     endpoint: Vec<Reference>,
     series_count: Option<u32>,
     instance_count: Option<u32>,
@@ -46,7 +46,7 @@ struct Holding {
     series: Vec<(String, Option<u32>, usize)>,
 }
 
-impl Holding {
+impl StudyPart {
     fn new(study: &ImagingStudy) -> Self {
         let counts_of =
             |series: &Series| (series.uid.clone(), series.number_of_instances, series.instance.len());
@@ -93,7 +93,7 @@ fn merged_count(counts: &[(Option<u32>, usize)], listed: usize) -> Option<u32> {
     Some(to_count(listed).saturating_add(unlisted))
 }
 
-fn study_instance_count(holdings: &[Holding], merged: &ImagingStudy) -> Option<u32> {
+fn study_instance_count(holdings: &[StudyPart], merged: &ImagingStudy) -> Option<u32> {
     if merged.series.is_empty() {
         return holdings.iter().filter_map(|holding| holding.instance_count).max();
     }
@@ -113,7 +113,7 @@ fn study_instance_count(holdings: &[Holding], merged: &ImagingStudy) -> Option<u
 
 /// Sets the Endpoints of the study, or of its series if no archive contains all of it. A series of which no archive contains all
 /// instances has the Endpoints of all archives that contain some.
-fn set_endpoints(merged: &mut ImagingStudy, holdings: &[Holding]) {
+fn set_endpoints(merged: &mut ImagingStudy, holdings: &[StudyPart]) {
     let complete = holdings.iter().filter(|holding| holding.contains_all(merged));
     merged.endpoint = complete.flat_map(|holding| holding.endpoint.iter().cloned()).collect();
     if !merged.endpoint.is_empty() {

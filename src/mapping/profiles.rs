@@ -43,12 +43,12 @@ impl Guide {
 type ProfileRule<R> = (Guide, &'static str, fn(&R) -> bool);
 
 /// A resource that may claim profiles.
-pub trait Profiled: Sized + 'static {
+pub trait HasProfiles: Sized + 'static {
     /// The profiles of the guides for this resource.
     const PROFILES: &'static [ProfileRule<Self>];
 }
 
-impl Profiled for ImagingStudy {
+impl HasProfiles for ImagingStudy {
     const PROFILES: &'static [ProfileRule<Self>] = &[
         (
             Guide::SmartImagingAccess,
@@ -69,7 +69,7 @@ fn is_retrievable(study: &ImagingStudy) -> bool {
         && !study.endpoint.is_empty()
 }
 
-impl Profiled for Endpoint {
+impl HasProfiles for Endpoint {
     const PROFILES: &'static [ProfileRule<Self>] = &[
         (
             Guide::SmartImagingAccess,
@@ -84,7 +84,7 @@ impl Profiled for Endpoint {
     ];
 }
 
-impl Profiled for Patient {
+impl HasProfiles for Patient {
     const PROFILES: &'static [ProfileRule<Self>] = &[
         (Guide::UsCore, "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient", |patient| {
             let is_known =
@@ -122,14 +122,14 @@ fn has_absent_reason(element: &Element) -> bool {
 }
 
 /// Returns the canonical URLs of the profiles of the enabled guides that `resource` conforms to.
-pub(super) fn profiles_of<R: Profiled>(guides: &BTreeSet<Guide>, resource: &R) -> Vec<Cow<'static, str>> {
+pub(super) fn profiles_of<R: HasProfiles>(guides: &BTreeSet<Guide>, resource: &R) -> Vec<Cow<'static, str>> {
     let claimed =
         R::PROFILES.iter().filter(|(guide, _, conforms)| guides.contains(guide) && conforms(resource));
     claimed.map(|(_, canonical, _)| Cow::Borrowed(*canonical)).collect()
 }
 
 /// Returns the canonical URLs of the profiles that a resource of this type may claim.
-pub fn supported_profiles<R: Profiled>(guides: &BTreeSet<Guide>) -> Vec<&'static str> {
+pub fn supported_profiles<R: HasProfiles>(guides: &BTreeSet<Guide>) -> Vec<&'static str> {
     let supported = R::PROFILES.iter().filter(|(guide, _, _)| guides.contains(guide));
     supported.map(|(_, canonical, _)| *canonical).collect()
 }

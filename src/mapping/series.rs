@@ -11,7 +11,7 @@ use dicom_model::{Attributes, tags};
 use fhir_r4::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
 
 /// R4 valueset-series-performer-function.
-const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
+const PARTICIPATION_TYPE_SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
 
 pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesRecord) -> Series {
     let SeriesRecord { uid, attributes, instances } = source;
@@ -86,7 +86,7 @@ fn performers(attributes: &Attributes) -> Vec<Performer> {
     let performer = |code: &'static str, display: &'static str| {
         move |actor: Reference| Performer {
             function: Some(CodeableConcept::from_codings(vec![Coding::new(
-                PARTICIPATION,
+                PARTICIPATION_TYPE_SYSTEM,
                 code,
                 Some(Cow::Borrowed(display)),
             )])),

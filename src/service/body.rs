@@ -95,33 +95,36 @@ async fn read_whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure
 
 /// A response body whose request is counted as in flight, and whose bytes are counted, until it is sent or dropped.
 #[derive(Debug)]
-pub struct MeteredBody(ObservedBody<Body, Meter>);
+pub struct MeasuredBody(ObservedBody<Body, RequestMeasurement>);
 
-impl MeteredBody {
+impl MeasuredBody {
     /// Creates a body whose request is in flight until the body ends; then `log_entry` is written to the log.
     pub(super) fn new(body: Body, mut log_entry: AccessLogEntry, in_flight: InFlight) -> Self {
         if body.is_end_stream() {
             log_entry.set_complete();
         }
-        Self(ObservedBody::new(body, Meter { log_entry: Some(log_entry), _in_flight: Some(in_flight) }))
+        Self(ObservedBody::new(
+            body,
+            RequestMeasurement { log_entry: Some(log_entry), _in_flight: Some(in_flight) },
+        ))
     }
 }
 
-impl From<Body> for MeteredBody {
+impl From<Body> for MeasuredBody {
     /// Creates the body of a response that is neither counted nor logged.
     fn from(body: Body) -> Self {
-        Self(ObservedBody::new(body, Meter { log_entry: None, _in_flight: None }))
+        Self(ObservedBody::new(body, RequestMeasurement { log_entry: None, _in_flight: None }))
     }
 }
 
 /// The log entry and the metric of a request in flight. When they are dropped, the entry is written and the metric is decreased.
 #[derive(Debug)]
-struct Meter {
+struct RequestMeasurement {
     log_entry: Option<AccessLogEntry>,
     _in_flight: Option<InFlight>,
 }
 
-impl BodyObserver<Body> for Meter {
+impl BodyObserver<Body> for RequestMeasurement {
     fn observe(&mut self, outcome: &PollFrame<BoxError>, body: &Body) {
         let (Some(log_entry), Poll::Ready(frame)) = (&mut self.log_entry, outcome) else { return };
         match frame {
@@ -139,7 +142,7 @@ impl BodyObserver<Body> for Meter {
     }
 }
 
-impl HttpBody for MeteredBody {
+impl HttpBody for MeasuredBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -172,7 +175,7 @@ mod tests {
             "dicomweb",
             200,
         );
-        let mut meter = Meter { log_entry: Some(log_entry), _in_flight: None };
+        let mut meter = RequestMeasurement { log_entry: Some(log_entry), _in_flight: None };
         let body = body::empty();
         assert!(body.is_end_stream());
         meter.observe(&Poll::Ready(Some(Err("truncated".into()))), &body);

@@ -1,7 +1,7 @@
 //! Which elements of a resource are returned (R4 search#summary, search#elements), and how deep a study must be fetched for them.
 
 use super::Depth;
-use fhir_r4::types::{Narrated, Projection, project};
+use fhir_r4::types::{ElementSubset, HasNarrative, project};
 
 /// The elements of a resource that are returned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -53,15 +53,15 @@ impl Representation {
     }
 
     /// Serializes the selected elements of `resource` as JSON.
-    pub(super) fn project<R: Narrated>(&self, resource: &R) -> serde_json::Result<Vec<u8>> {
+    pub(super) fn project<R: HasNarrative>(&self, resource: &R) -> serde_json::Result<Vec<u8>> {
         match self {
-            Self::Full => project(resource, Projection::Full),
-            Self::Data => project(resource, Projection::Data),
-            Self::Summary => project(resource, Projection::Summary),
-            Self::Text => project(resource, Projection::Text),
+            Self::Full => project(resource, ElementSubset::Full),
+            Self::Data => project(resource, ElementSubset::Data),
+            Self::Summary => project(resource, ElementSubset::Summary),
+            Self::Text => project(resource, ElementSubset::Text),
             Self::Elements(names) => {
                 let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-                project(resource, Projection::Elements(&names))
+                project(resource, ElementSubset::Elements(&names))
             }
         }
     }

@@ -31,7 +31,7 @@ use dicom_model::{Attributes, StudyUid};
 const PAGE_SIZE: usize = 100;
 
 /// Maximum number of positions of previous pages in a cursor.
-const MAX_TRAIL_LEN: usize = 16;
+const MAX_PREVIOUS_POSITIONS: usize = 16;
 
 /// The index of an archive in the order of the configuration. It is the same in all replicas with the same configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl UpstreamPosition {
     fn after_page(mut self, page_start: &Self) -> Self {
         self.trail.clone_from(&page_start.trail);
         self.trail.push(page_start.trail_entry());
-        let surplus = self.trail.len().saturating_sub(MAX_TRAIL_LEN);
+        let surplus = self.trail.len().saturating_sub(MAX_PREVIOUS_POSITIONS);
         self.trail.drain(..surplus);
         self
     }

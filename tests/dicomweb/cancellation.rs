@@ -11,9 +11,9 @@ use crate::support::http2::Http2Client;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
 use crate::support::tls_pacs::{BodyEnd, TRUSTED_CA_CONFIG, TlsPacs};
 
-const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
-const SMALL: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
-const SILENT: &str = "/dicom-web/main/studies/1.2/bulkdata/3";
+const ENDLESS_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
+const SMALL_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
+const STALLED_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/3";
 
 /// All deadlines. A request that ends earlier was canceled because its client disconnected.
 const DEADLINE: Duration = Duration::from_hours(1);
@@ -45,7 +45,7 @@ async fn assert_all_released(pacs: &RunningPacs, gateway: &RunningGateway) {
     };
     let idle = tokio::time::timeout(DEADLINE / 12, idle).await;
     assert!(idle.is_ok(), "{}", gateway.metrics());
-    let responses = futures_util::future::join_all((0..8).map(|_| gateway.get(SMALL))).await;
+    let responses = futures_util::future::join_all((0..8).map(|_| gateway.get(SMALL_BODY_PATH))).await;
     assert!(responses.iter().all(|response| response.is_complete && response.text() == "whole"));
 }
 
@@ -54,7 +54,8 @@ async fn a_disconnect_cancels_the_upstream_request() {
     let (pacs, gateway) = start().await;
     // There are more requests than permits, so each permit must be released.
     for round in 1..=12 {
-        let mut stream = client::send_request("GET", &format!("{}{ENDLESS}", gateway.base_url()), &[]).await;
+        let mut stream =
+            client::send_request("GET", &format!("{}{ENDLESS_BODY_PATH}", gateway.base_url()), &[]).await;
         let mut received = vec![0; 100_000];
         stream.read_exact(&mut received).await.unwrap();
         assert!(
@@ -64,7 +65,8 @@ async fn a_disconnect_cancels_the_upstream_request() {
         pacs.wait_until_idle().await;
         assert_eq!(pacs.targets().len(), round);
     }
-    let waiting = client::send_request("GET", &format!("{}{SILENT}", gateway.base_url()), &[]).await;
+    let waiting =
+        client::send_request("GET", &format!("{}{STALLED_BODY_PATH}", gateway.base_url()), &[]).await;
     pacs.wait_for_requests(13).await;
     drop(waiting);
     assert_all_released(&pacs, &gateway).await;
@@ -73,7 +75,7 @@ async fn a_disconnect_cancels_the_upstream_request() {
 #[tokio::test]
 async fn a_thousand_disconnects_release_all_permits() {
     let (pacs, gateway) = start().await;
-    let url = format!("{}{ENDLESS}", gateway.base_url());
+    let url = format!("{}{ENDLESS_BODY_PATH}", gateway.base_url());
     for _ in 0..125 {
         let clients = (0..8).map(|_| async {
             let mut stream = client::send_request("GET", &url, &[]).await;
@@ -93,7 +95,7 @@ async fn a_thousand_stream_resets_cancel_only_the_upstream_requests_of_their_str
     for _ in 0..10 {
         let client = Http2Client::connect(gateway.base_url()).await;
         let retrieve = || async {
-            let mut response = client.send(ENDLESS, &[]).await.unwrap();
+            let mut response = client.send(ENDLESS_BODY_PATH, &[]).await.unwrap();
             response.body_mut().frame().await.unwrap().unwrap();
             response
         };
@@ -105,7 +107,7 @@ async fn a_thousand_stream_resets_cancel_only_the_upstream_requests_of_their_str
         for _ in 0..100 {
             remaining.body_mut().frame().await.unwrap().unwrap();
         }
-        assert_eq!(client.get(SMALL, &[]).await.text(), "whole", "the connection is still usable");
+        assert_eq!(client.get(SMALL_BODY_PATH, &[]).await.text(), "whole", "the connection is still usable");
         drop(remaining);
         pacs.wait_until_idle().await;
     }
@@ -119,7 +121,7 @@ async fn a_stream_reset_before_the_response_cancels_the_upstream_request() {
     for _ in 0..20 {
         let request = tokio::spawn({
             let client = client.clone();
-            async move { client.send(SILENT, &[]).await.is_some() }
+            async move { client.send(STALLED_BODY_PATH, &[]).await.is_some() }
         });
         pacs.wait_for_open_requests(1).await;
         request.abort();
@@ -133,7 +135,8 @@ async fn the_end_of_a_connection_cancels_the_upstream_requests_of_all_its_stream
     let (pacs, gateway) = start().await;
     for _ in 0..20 {
         let client = Http2Client::connect(gateway.base_url()).await;
-        let responses = futures_util::future::join_all((0..8).map(|_| client.send(ENDLESS, &[]))).await;
+        let responses =
+            futures_util::future::join_all((0..8).map(|_| client.send(ENDLESS_BODY_PATH, &[]))).await;
         assert!(responses.iter().all(Option::is_some));
         drop((client, responses));
         pacs.wait_until_idle().await;
@@ -147,7 +150,7 @@ async fn disconnects_do_not_interrupt_transfers_of_other_clients() {
     let pacs = TlsPacs::start().await;
     pacs.respond_with("image/png", &[7; 16384], BodyEnd::Endless);
     let gateway = RunningGateway::start(&pacs.url(), TRUSTED_CA_CONFIG).await;
-    let url = format!("{}{ENDLESS}", gateway.base_url());
+    let url = format!("{}{ENDLESS_BODY_PATH}", gateway.base_url());
     let retrieve = || async {
         let mut stream = client::send_request("GET", &url, &[]).await;
         stream.read_exact(&mut [0; 1000]).await.unwrap();

@@ -4,7 +4,7 @@ use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
-const VIEWER: &str = "https://viewer.example.org";
+const VIEWER_ORIGIN: &str = "https://viewer.example.org";
 const ALLOWED: &str =
     "[server.cors]\nallowed_origins = [\"https://viewer.example.org\", \"http://localhost:3000\"]\n";
 
@@ -58,9 +58,9 @@ async fn allowed_origins_can_read_every_response_and_other_origins_none() {
     for (target, status) in TARGETS {
         // Twice, because the second response may come from the cache.
         for _ in 0..2 {
-            let response = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
+            let response = gateway.get_with_headers(target, &[("Origin", VIEWER_ORIGIN)]).await;
             assert_eq!(response.status, status, "{target}");
-            assert_eq!(allowed_origin(&response), Some(VIEWER), "{target}");
+            assert_eq!(allowed_origin(&response), Some(VIEWER_ORIGIN), "{target}");
             assert_eq!(response.header("access-control-allow-credentials"), Some("true"), "{target}");
             let exposed = response.header("access-control-expose-headers").unwrap();
             for name in EXPOSED_HEADERS {
@@ -87,13 +87,13 @@ async fn preflights_cause_no_upstream_requests() {
     let (_pacs, gateway) = start_gateway(ALLOWED).await;
     for target in ["/dicom-web/main/studies", "/fhir/ImagingStudy/_search", "/nothing"] {
         let preflight = [
-            ("Origin", VIEWER),
+            ("Origin", VIEWER_ORIGIN),
             ("Access-Control-Request-Method", "GET"),
             ("Access-Control-Request-Headers", "authorization,range"),
         ];
         let url = format!("{}{target}", gateway.base_url());
         let response = client::send("OPTIONS", &url, &preflight).await;
-        assert_eq!((response.status, allowed_origin(&response)), (204, Some(VIEWER)), "{target}");
+        assert_eq!((response.status, allowed_origin(&response)), (204, Some(VIEWER_ORIGIN)), "{target}");
         let allowed = response.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
         for name in ["authorization", "range", "accept", "if-none-match", "content-type", "prefer"] {
             assert!(allowed.split(", ").any(|allowed| allowed == name), "{name}");
@@ -105,7 +105,7 @@ async fn preflights_cause_no_upstream_requests() {
         assert_eq!((response.status, allowed_origin(&response)), (204, None), "{target}");
         assert_eq!(response.header("access-control-allow-methods"), None);
         // A request without Access-Control-Request-Method is not a preflight.
-        let options = client::send("OPTIONS", &url, &[("Origin", VIEWER)]).await;
+        let options = client::send("OPTIONS", &url, &[("Origin", VIEWER_ORIGIN)]).await;
         assert_eq!(options.header("access-control-allow-methods"), None);
         assert_eq!(options.status, if target == "/nothing" { 404 } else { 204 }, "{target}");
     }
@@ -131,7 +131,7 @@ async fn a_wildcard_allows_every_origin_without_credentials() {
 async fn no_other_origin_is_allowed_by_default() {
     let (_pacs, gateway) = start_gateway("").await;
     for (target, status) in TARGETS {
-        let response = gateway.get_with_headers(target, &[("Origin", VIEWER)]).await;
+        let response = gateway.get_with_headers(target, &[("Origin", VIEWER_ORIGIN)]).await;
         assert_eq!((response.status, allowed_origin(&response)), (status, None), "{target}");
     }
 }

@@ -10,7 +10,7 @@ mod random;
 use crate::support::gateway::{RunningGateway, link_url, resources_with_mode};
 use evaluator::Dataset;
 use queries::Query;
-use random::Random;
+use random::RandomNumbers;
 
 #[tokio::test]
 async fn a_thousand_random_searches_match_an_independent_evaluator() {
@@ -25,7 +25,7 @@ async fn a_thousand_random_searches_match_an_independent_evaluator() {
     let env_number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = env_number("ORACLE_SEED").unwrap_or_else(random::new_seed);
     eprintln!("ORACLE_SEED={seed}");
-    let mut random = Random::from(seed);
+    let mut random = RandomNumbers::from(seed);
     let (mut nonempty_count, mut subset_count) = (0, 0);
     for index in 0..env_number("ORACLE_QUERIES").unwrap_or(1000) {
         let query = queries::random_query(&mut random, &dataset);

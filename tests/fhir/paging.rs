@@ -89,7 +89,7 @@ async fn start_gateway(pacs: &RunningPacs, lines: &str) -> RunningGateway {
 }
 
 /// The first word of the advice in errors of searches with too many matches.
-const NARROW_SEARCH: &str = "Narrow";
+const NARROW_SEARCH_ADVICE: &str = "Narrow";
 
 #[tokio::test]
 async fn pages_contain_every_match_once_in_both_directions_and_every_sort_order() {
@@ -177,7 +177,7 @@ async fn searches_are_rejected_if_an_archive_reports_more_rows_than_it_returns()
         let pacs = archive_with_studies(7).with_paging(Paging::FirstRowsWithWarning(row_count)).start().await;
         let gateway = start_gateway(&pacs, "").await;
         let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
-        assert_error(&received, 400, "too-costly", NARROW_SEARCH);
+        assert_error(&received, 400, "too-costly", NARROW_SEARCH_ADVICE);
         let received = gateway.get("/dicom-web/studies").await;
         assert_eq!(received.status, 413, "{row_count}: {}", received.text());
     }
@@ -189,7 +189,7 @@ async fn searches_are_rejected_if_the_archive_ignores_the_offset_of_a_long_list(
     let gateway = start_gateway(&pacs, "").await;
     for query in ["_elements=id", "_count=0", "_elements=id&_sort=started"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
-        assert_error(&received, 400, "too-costly", NARROW_SEARCH);
+        assert_error(&received, 400, "too-costly", NARROW_SEARCH_ADVICE);
     }
     let ids = read_sorted_pages(&gateway, "/fhir/ImagingStudy?patient.identifier=P3&_elements=id").await;
     assert_eq!(ids, sorted_uids((0..600).filter(|number| number % 5 == 3)));
@@ -211,7 +211,7 @@ async fn searches_by_date_are_split_if_the_archive_rejects_long_lists() {
     // A search that is split by date omits studies without a date, so other searches are not split.
     for query in ["_elements=id", "modality=CT", "_count=0"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
-        assert_error(&received, 400, "too-costly", NARROW_SEARCH);
+        assert_error(&received, 400, "too-costly", NARROW_SEARCH_ADVICE);
     }
 }
 
@@ -262,7 +262,7 @@ async fn a_list_that_changes_during_every_attempt_causes_503() {
 }
 
 /// The configuration of a gateway that scans at most ten studies.
-const SMALL_MAX_SCAN: &str = "[search]\nmax_scan = 10\n";
+const MAX_SCAN_CONFIG: &str = "[search]\nmax_scan = 10\n";
 
 #[tokio::test]
 async fn page_links_are_valid_for_searches_sorted_by_very_long_texts() {
@@ -285,7 +285,7 @@ async fn searches_beyond_max_scan_are_paged_in_the_order_of_the_archive() {
         (Paging::LimitIgnored, 120, "_count=9"),
     ] {
         let pacs = archive_with_studies(count).with_paging(paging).start().await;
-        let gateway = start_gateway(&pacs, SMALL_MAX_SCAN).await;
+        let gateway = start_gateway(&pacs, MAX_SCAN_CONFIG).await;
         let path = format!("/fhir/ImagingStudy?{query}&_elements=id");
         assert_eq!(
             read_pages_and_sixteen_back(&gateway, &path).await,
@@ -323,7 +323,7 @@ async fn read_pages_and_sixteen_back(gateway: &RunningGateway, path: &str) -> Ve
 #[tokio::test]
 async fn repeated_rows_on_several_pages_are_one_study() {
     let pacs = archive_with_studies(14).repeat_rows(150).start().await;
-    let gateway = start_gateway(&pacs, SMALL_MAX_SCAN).await;
+    let gateway = start_gateway(&pacs, MAX_SCAN_CONFIG).await;
     for count in [1, 8] {
         let path = format!("/fhir/ImagingStudy?_count={count}&_elements=id");
         assert_eq!(read_pages_and_sixteen_back(&gateway, &path).await, sorted_uids(0..14), "{count}");
@@ -333,12 +333,12 @@ async fn repeated_rows_on_several_pages_are_one_study() {
 #[tokio::test]
 async fn searches_beyond_max_scan_are_neither_counted_nor_sorted() {
     let pacs = archive_with_studies(30).start().await;
-    let gateway = start_gateway(&pacs, SMALL_MAX_SCAN).await;
+    let gateway = start_gateway(&pacs, MAX_SCAN_CONFIG).await;
     for query in ["_count=0", "_summary=count", "_total=accurate", "_sort=started", "_sort=-_id&_count=1"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}&_elements=id")).await;
-        assert_error(&received, 400, "too-costly", NARROW_SEARCH);
+        assert_error(&received, 400, "too-costly", NARROW_SEARCH_ADVICE);
     }
-    assert_error(&gateway.get("/fhir/Patient").await, 400, "too-costly", NARROW_SEARCH);
+    assert_error(&gateway.get("/fhir/Patient").await, 400, "too-costly", NARROW_SEARCH_ADVICE);
     let bundle =
         gateway.get_json("/fhir/ImagingStudy?_sort=started&patient.identifier=P1&_elements=id").await;
     assert_eq!(bundle["total"], 6);
@@ -347,7 +347,7 @@ async fn searches_beyond_max_scan_are_neither_counted_nor_sorted() {
 #[tokio::test]
 async fn rare_matches_are_found_unless_the_search_is_too_costly() {
     let pacs = archive_with_studies(140).start().await;
-    let gateway = start_gateway(&pacs, SMALL_MAX_SCAN).await;
+    let gateway = start_gateway(&pacs, MAX_SCAN_CONFIG).await;
     let every_third = sorted_uids((0..140).filter(|number| number % 3 == 0));
     let ids =
         read_pages_and_sixteen_back(&gateway, "/fhir/ImagingStudy?modality=CT&_count=5&_elements=id").await;
@@ -357,7 +357,7 @@ async fn rare_matches_are_found_unless_the_search_is_too_costly() {
     if received.status == 200 {
         assert!(ids_of(&received.json()).is_empty() && link_url(&received.json(), "next").is_none());
     } else {
-        assert_error(&received, 400, "too-costly", NARROW_SEARCH);
+        assert_error(&received, 400, "too-costly", NARROW_SEARCH_ADVICE);
     }
 }
 
@@ -365,13 +365,13 @@ async fn rare_matches_are_found_unless_the_search_is_too_costly() {
 async fn no_study_is_repeated_if_the_archive_ignores_the_offset_of_a_long_list() {
     for paging in [Paging::Ignored, Paging::OffsetIgnored] {
         let pacs = archive_with_studies(140).with_paging(paging).start().await;
-        let gateway = start_gateway(&pacs, SMALL_MAX_SCAN).await;
+        let gateway = start_gateway(&pacs, MAX_SCAN_CONFIG).await;
         let mut path = "/fhir/ImagingStudy?_count=9&_elements=id".to_owned();
         let mut previous_ids = Vec::new();
         loop {
             let received = gateway.get(&path).await;
             if received.status != 200 {
-                assert_error(&received, 400, "too-costly", NARROW_SEARCH);
+                assert_error(&received, 400, "too-costly", NARROW_SEARCH_ADVICE);
                 break;
             }
             let page = received.json();
@@ -393,7 +393,7 @@ async fn a_change_of_a_long_list_between_two_pages_is_reported() {
     for changes in [vec![Change::Deleted(uid(0))], vec![added(200)], vec![added(200), added(201), added(202)]]
     {
         let pacs = archive_with_studies(40).start().await;
-        let gateway = start_gateway(&pacs, SMALL_MAX_SCAN).await;
+        let gateway = start_gateway(&pacs, MAX_SCAN_CONFIG).await;
         let first_page = gateway.get_json("/fhir/ImagingStudy?_count=9&_elements=id").await;
         for change in changes {
             pacs.change(change);

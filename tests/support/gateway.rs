@@ -19,15 +19,15 @@ use super::client::{self, ReceivedResponse};
 use super::samples::{self, SampleArchive};
 
 /// The value of the timeouts that a test does not set. It is longer than any test, even on a busy machine.
-const UNREACHED_TIMEOUT: Duration = Duration::from_hours(1);
+const LONG_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Connection limits that no test reaches.
 const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
-    first_byte: UNREACHED_TIMEOUT,
-    head: UNREACHED_TIMEOUT,
-    idle: UNREACHED_TIMEOUT,
-    stall: UNREACHED_TIMEOUT,
-    drain: UNREACHED_TIMEOUT,
+    first_byte: LONG_TIMEOUT,
+    head: LONG_TIMEOUT,
+    idle: LONG_TIMEOUT,
+    stall: LONG_TIMEOUT,
+    drain: LONG_TIMEOUT,
     max_connections: 4096,
 };
 
@@ -35,7 +35,7 @@ const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
 fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>) {
     let has_key = |key: &str| lines.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
     if !has_key("request_timeout") {
-        config.server.request_timeout = UNREACHED_TIMEOUT;
+        config.server.request_timeout = LONG_TIMEOUT;
     }
     if let Some(fresh_for) = fresh_for
         && !has_key("fresh_for")
@@ -44,7 +44,7 @@ fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>
     }
     if !has_key("timeout") {
         for archive in &mut config.archives {
-            archive.settings.timeout = UNREACHED_TIMEOUT;
+            archive.settings.timeout = LONG_TIMEOUT;
         }
     }
     if !has_key("min_rate") {
@@ -87,7 +87,7 @@ impl RunningGateway {
 
     /// Starts a gateway in front of the archive at `url`, with `lines` added to its configuration.
     pub async fn start(url: &str, lines: &str) -> Self {
-        Self::launch(Arc::new(SystemClock::default()), url, lines, None, Some(UNREACHED_TIMEOUT)).await
+        Self::launch(Arc::new(SystemClock::default()), url, lines, None, Some(LONG_TIMEOUT)).await
     }
 
     /// Starts a gateway like [`start`](Self::start), with `clock`, which the test advances.

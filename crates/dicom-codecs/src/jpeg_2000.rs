@@ -12,11 +12,11 @@ const MALFORMED: CodecError = CodecError::Malformed("JPEG 2000");
 const MAX_TILES: u64 = 4096;
 
 /// The markers SOC and SIZ, with which every codestream begins.
-const BEGINNING: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
+const SOC_AND_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 
 /// Decodes the frame `stream`.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
-    let start = memchr::memmem::find(stream, &BEGINNING).ok_or(MALFORMED)?;
+    let start = memchr::memmem::find(stream, &SOC_AND_SIZ).ok_or(MALFORMED)?;
     let stream = &stream[start..];
     let size = Size::read(stream).ok_or(MALFORMED)?;
     if (size.rows, size.columns, size.samples)

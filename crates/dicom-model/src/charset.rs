@@ -161,30 +161,30 @@ fn repertoire(term: &str) -> Repertoire {
 }
 
 /// The escape sequences (PS3.3 tables C.12-3 and C.12-4) without the ESC byte, with the repertoire and the register.
-const ESCAPES: [(&[u8], Repertoire, Register); 19] = [
-    (b"(B", Repertoire::Ascii, Register::G0),
-    (b"(J", Repertoire::Romaji, Register::G0),
-    (b")I", Repertoire::Katakana, Register::G1),
-    (b"-A", Repertoire::Latin1, Register::G1),
-    (b"-B", Repertoire::Single(encoding_rs::ISO_8859_2), Register::G1),
-    (b"-C", Repertoire::Single(encoding_rs::ISO_8859_3), Register::G1),
-    (b"-D", Repertoire::Single(encoding_rs::ISO_8859_4), Register::G1),
-    (b"-F", Repertoire::Single(encoding_rs::ISO_8859_7), Register::G1),
-    (b"-G", Repertoire::Single(encoding_rs::ISO_8859_6), Register::G1),
-    (b"-H", Repertoire::Single(encoding_rs::ISO_8859_8), Register::G1),
-    (b"-L", Repertoire::Single(encoding_rs::ISO_8859_5), Register::G1),
-    (b"-M", Repertoire::Single(encoding_rs::WINDOWS_1254), Register::G1),
-    (b"-T", Repertoire::Single(encoding_rs::WINDOWS_874), Register::G1),
-    (b"-b", Repertoire::Single(encoding_rs::ISO_8859_15), Register::G1),
-    (b"$B", Repertoire::Kanji, Register::G0),
-    (b"$@", Repertoire::Kanji, Register::G0),
-    (b"$(D", Repertoire::SupplementaryKanji, Register::G0),
-    (b"$)C", Repertoire::Korean, Register::G1),
-    (b"$)A", Repertoire::Chinese, Register::G1),
+const ESCAPES: [(&[u8], Repertoire, CodeElement); 19] = [
+    (b"(B", Repertoire::Ascii, CodeElement::G0),
+    (b"(J", Repertoire::Romaji, CodeElement::G0),
+    (b")I", Repertoire::Katakana, CodeElement::G1),
+    (b"-A", Repertoire::Latin1, CodeElement::G1),
+    (b"-B", Repertoire::Single(encoding_rs::ISO_8859_2), CodeElement::G1),
+    (b"-C", Repertoire::Single(encoding_rs::ISO_8859_3), CodeElement::G1),
+    (b"-D", Repertoire::Single(encoding_rs::ISO_8859_4), CodeElement::G1),
+    (b"-F", Repertoire::Single(encoding_rs::ISO_8859_7), CodeElement::G1),
+    (b"-G", Repertoire::Single(encoding_rs::ISO_8859_6), CodeElement::G1),
+    (b"-H", Repertoire::Single(encoding_rs::ISO_8859_8), CodeElement::G1),
+    (b"-L", Repertoire::Single(encoding_rs::ISO_8859_5), CodeElement::G1),
+    (b"-M", Repertoire::Single(encoding_rs::WINDOWS_1254), CodeElement::G1),
+    (b"-T", Repertoire::Single(encoding_rs::WINDOWS_874), CodeElement::G1),
+    (b"-b", Repertoire::Single(encoding_rs::ISO_8859_15), CodeElement::G1),
+    (b"$B", Repertoire::Kanji, CodeElement::G0),
+    (b"$@", Repertoire::Kanji, CodeElement::G0),
+    (b"$(D", Repertoire::SupplementaryKanji, CodeElement::G0),
+    (b"$)C", Repertoire::Korean, CodeElement::G1),
+    (b"$)A", Repertoire::Chinese, CodeElement::G1),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Register {
+enum CodeElement {
     G0,
     G1,
 }

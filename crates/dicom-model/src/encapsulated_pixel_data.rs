@@ -1,7 +1,7 @@
 //! Encapsulated pixel data (PS3.5 A.4): assigns fragments to frames. This module does not decode frames and does not know about
 //! files.
 //!
-//! A [`Locator`] receives the fragments in their order. Three rules can determine where frames begin. They are tried in
+//! A [`FrameLocator`] receives the fragments in their order. Three rules can determine where frames begin. They are tried in
 //! this order, and a rule applies only if no fragment contradicts it: first the Extended or the Basic Offset Table, whose
 //! offsets must ascend and refer to fragments; then the markers at the start of JPEG, JPEG-LS, JPEG 2000 and JPEG XL
 //! streams; then the number of fragments, which must equal the number of frames. An empty fragment belongs to no frame,
@@ -11,7 +11,7 @@ mod stream;
 
 use dicom_dictionary_std::uids;
 
-pub use stream::{Piece, Stream, StreamError, read_item_header};
+pub use stream::{FramePart, Stream, StreamError, read_item_header};
 
 /// Maximum size of a Basic Offset Table in bytes: one million frames.
 const MAX_TABLE: usize = 4 * 1024 * 1024;
@@ -83,7 +83,7 @@ impl FrameStart {
 
 /// Determines which fragments begin frames.
 #[derive(Debug)]
-pub struct Locator {
+pub struct FrameLocator {
     frames: usize,
     /// The offsets in the offset table; `None` after a fragment contradicted it.
     table: Option<Vec<u64>>,
@@ -98,7 +98,7 @@ pub struct Locator {
     first_has_marker: bool,
 }
 
-impl Locator {
+impl FrameLocator {
     /// Creates a locator for an image of `frames` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
     /// table is ignored.
     pub fn new(frames: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {

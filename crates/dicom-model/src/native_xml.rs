@@ -24,7 +24,7 @@ use xml_escape::push_escaped;
 const MAX_DEPTH: usize = 32;
 
 /// The start of the document (PS3.19 table A.1.5-1 requires `xml:space`).
-const BEGINNING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><NativeDicomModel \
+const DOCUMENT_START: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><NativeDicomModel \
                          xmlns=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\" xml:space=\"preserve\">";
 
 /// The end of the document.
@@ -57,7 +57,7 @@ pub enum NativeXmlError {
 /// # Ok::<(), dicom_model::native_xml::NativeXmlError>(())
 /// ```
 pub fn write_native_model(object: &str, xml: &mut String) -> Result<(), NativeXmlError> {
-    xml.push_str(BEGINNING);
+    xml.push_str(DOCUMENT_START);
     XmlWriter { xml, depth: 0 }.write_data_set(object)?;
     xml.push_str(END);
     Ok(())

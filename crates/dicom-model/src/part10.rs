@@ -1,7 +1,7 @@
 //! The reader of objects in the DICOM file format (PS3.10 7).
 //!
-//! [`walk`] reads a [`source`] element by element, in every encoding of data sets (PS3.5 Annex A). Both readers use it, so they
-//! accept the same objects: one reads a [`Header`], the attributes up to the pixel data, from any stream; the other reads an
+//! [`element_reader`] reads a [`source`] element by element, in every encoding of data sets (PS3.5 Annex A). Two readers use it, so
+//! they accept the same objects: one reads a [`Header`], the attributes up to the pixel data, from any stream; the other reads an
 //! [`InPlace`](in_place::InPlace), whose values are slices of a file in memory.
 //!
 //! An object that ends too early or contradicts itself is an error, never a panic. A declared length never causes an allocation
@@ -12,26 +12,26 @@
 //! element, and decodes text with only one character set.
 
 pub mod completeness;
+mod data_set_builder;
+mod element_reader;
 pub mod in_place;
 mod inflate;
 mod meta;
 mod source;
 mod syntax;
-mod tree;
-mod walk;
 
 use super::data_set::{ByteRange, DataElement, DataSet, DataValue, is_text};
 use super::json::writer::Step;
 use bytes::Bytes;
+use data_set_builder::DataSetBuilder;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
+use element_reader::{ElementReader, Event};
 use inflate::Inflated;
 use source::{Source, Streamed};
 use std::fmt;
 use std::io::{self, Cursor, Read};
 use syntax::{ElementHeader, Syntax};
-use tree::Tree;
-use walk::{Event, Walk};
 
 pub use syntax::is_deflated;
 
@@ -94,8 +94,8 @@ pub struct Header {
     pub pixel_data: Option<PixelData>,
     /// Extended Offset Table (7FE0,0001), the offsets of the frames of encapsulated pixel data, if present.
     pub extended_offsets: Option<Bytes>,
-    /// The value that was sought, if the object has it.
-    pub sought: Option<StoredValue>,
+    /// The value at the requested path, if the object has it.
+    pub requested_value: Option<StoredValue>,
 }
 
 /// Pixel Data (7FE0,0010), Float Pixel Data (7FE0,0008) or Double Float Pixel Data (7FE0,0009).
@@ -179,7 +179,7 @@ impl<R: Read> Object<R> {
         self.read_header(is_requested, None)
     }
 
-    /// Reads up to the value with the path `steps`. If [`Header::sought`] is present, the next read returns that value.
+    /// Reads up to the value with the path `steps`. If [`Header::requested_value`] is present, the next read returns that value.
     pub fn header_before(&mut self, steps: &[Step]) -> Result<Header, ReadError> {
         self.read_header(|_| true, Some(steps))
     }
@@ -195,57 +195,59 @@ impl<R: Read> Object<R> {
         }
     }
 
-    /// Reads up to the pixel data, the sought value, or the end of the data set.
+    /// Reads up to the pixel data, the requested value, or the end of the data set.
     fn read_header(
         &mut self,
         is_requested: impl Fn(Tag) -> bool,
-        sought: Option<&[Step]>,
+        requested_path: Option<&[Step]>,
     ) -> Result<Header, ReadError> {
         let (syntax, transfer_syntax) = (self.syntax, self.transfer_syntax);
-        let mut walk = Walk::new(&mut self.source, syntax);
-        let mut tree = Tree::default();
+        let mut reader = ElementReader::new(&mut self.source, syntax);
+        let mut builder = DataSetBuilder::default();
         let mut header = Header {
             transfer_syntax,
             data: DataSet::default(),
             pixel_data: None,
             extended_offsets: None,
-            sought: None,
+            requested_value: None,
         };
-        let is_sought = |tree: &Tree, tag| sought.is_some_and(|steps| tree.is_at(tag, steps));
+        let is_at_requested_path =
+            |builder: &DataSetBuilder, tag| requested_path.is_some_and(|steps| builder.is_at(tag, steps));
         let mut header_size = 0;
-        while let Some(event) = walk.next()? {
+        while let Some(event) = reader.next()? {
             header_size += ELEMENT_OVERHEAD;
             if header_size > MAX_HEADER {
                 return Err(ReadError::TooLarge);
             }
             match event {
-                Event::Fragments(element) if tree.is_at_root() && is_pixel_data(element.tag) => {
-                    let value = StoredValue { offset: walk.position(), length: None, swapped_word_size: 1 };
-                    header.sought = Some(value).filter(|_| is_sought(&tree, element.tag));
+                Event::Fragments(element) if builder.is_at_root() && is_pixel_data(element.tag) => {
+                    let value = StoredValue { offset: reader.position(), length: None, swapped_word_size: 1 };
+                    header.requested_value =
+                        Some(value).filter(|_| is_at_requested_path(&builder, element.tag));
                     header.pixel_data = Some(PixelData { tag: element.tag, vr: VR::OB, value });
                     break;
                 }
                 Event::Value(element, length) => {
-                    let (is_root, length) = (tree.is_at_root(), u64::from(length));
+                    let (is_root, length) = (builder.is_at_root(), u64::from(length));
                     let is_root_pixel_data = is_root && is_pixel_data(element.tag);
-                    let is_sought = is_sought(&tree, element.tag);
-                    if is_root_pixel_data || is_sought {
-                        walk.source().check_remaining(length)?;
-                        let swapped_word_size = tree.swapped_word_size(&element);
-                        let (offset, length) = (walk.position(), Some(length));
+                    let is_at_requested_path = is_at_requested_path(&builder, element.tag);
+                    if is_root_pixel_data || is_at_requested_path {
+                        reader.source().check_remaining(length)?;
+                        let swapped_word_size = builder.swapped_word_size(&element);
+                        let (offset, length) = (reader.position(), Some(length));
                         let value = StoredValue { offset, length, swapped_word_size };
-                        header.sought = is_sought.then_some(value);
+                        header.requested_value = is_at_requested_path.then_some(value);
                         let pixel_data = PixelData { tag: element.tag, vr: element.vr, value };
                         header.pixel_data = is_root_pixel_data.then_some(pixel_data);
                         break;
                     }
                     let is_table = is_root && element.tag == tags::EXTENDED_OFFSET_TABLE;
                     if is_table && length > MAX_INLINE_BINARY && length <= MAX_OFFSETS {
-                        let range = ByteRange { offset: walk.position(), length };
-                        header.extended_offsets = Some(walk.source().take_bytes(length)?);
+                        let range = ByteRange { offset: reader.position(), length };
+                        header.extended_offsets = Some(reader.source().take_bytes(length)?);
                         header_size += length;
                         if is_requested(element.tag) {
-                            tree.insert(
+                            builder.insert(
                                 element.tag,
                                 DataElement { vr: element.vr, value: DataValue::Bulk(range) },
                             );
@@ -254,16 +256,16 @@ impl<R: Read> Object<R> {
                     }
                     let is_needed =
                         !is_root || is_requested(element.tag) || element.tag == tags::BITS_ALLOCATED;
-                    header_size += read_value(&mut tree, &mut walk, element, length, is_needed)?;
+                    header_size += read_value(&mut builder, &mut reader, element, length, is_needed)?;
                 }
-                Event::Fragments(_) => walk.skip_fragments()?,
-                Event::BeginSequence(tag, _) => tree.begin_sequence(tag),
-                Event::BeginItem => tree.begin_item(),
-                Event::EndItem(_) => tree.end_item(),
-                Event::EndSequence => tree.end_sequence(&is_requested),
+                Event::Fragments(_) => reader.skip_fragments()?,
+                Event::BeginSequence(tag, _) => builder.begin_sequence(tag),
+                Event::BeginItem => builder.begin_item(),
+                Event::EndItem(_) => builder.end_item(),
+                Event::EndSequence => builder.end_sequence(&is_requested),
             }
         }
-        header.data = tree.finish();
+        header.data = builder.finish();
         // Bits Allocated was needed for the byte order of the pixel data.
         if !is_requested(tags::BITS_ALLOCATED) {
             header.data.remove(tags::BITS_ALLOCATED);
@@ -278,26 +280,26 @@ impl<R: Read> Object<R> {
     }
 }
 
-/// Reads one value into the tree, or skips it; returns the number of bytes in memory.
+/// Reads one value into the builder, or skips it; returns the number of bytes in memory.
 fn read_value<S: Source>(
-    tree: &mut Tree,
-    walk: &mut Walk<S>,
+    builder: &mut DataSetBuilder,
+    reader: &mut ElementReader<S>,
     header: ElementHeader,
     length: u64,
     is_requested: bool,
 ) -> Result<u64, ReadError> {
-    let vr = tree.vr_of(&header);
+    let vr = builder.vr_of(&header);
     let limit = if is_text(vr) { MAX_INLINE_TEXT } else { MAX_INLINE_BINARY };
     if !is_requested || length > limit {
-        let range = ByteRange { offset: walk.position(), length };
-        walk.source().skip(length)?;
+        let range = ByteRange { offset: reader.position(), length };
+        reader.source().skip(length)?;
         if is_requested {
-            tree.insert(header.tag, DataElement { vr, value: DataValue::Bulk(range) });
+            builder.insert(header.tag, DataElement { vr, value: DataValue::Bulk(range) });
         }
         return Ok(0);
     }
-    let bytes = walk.source().take_bytes(length)?;
-    tree.insert_bytes(&header, vr, &bytes);
+    let bytes = reader.source().take_bytes(length)?;
+    builder.insert_bytes(&header, vr, &bytes);
     Ok(length)
 }
 

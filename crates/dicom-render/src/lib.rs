@@ -103,7 +103,7 @@ impl Format {
 
 /// The rendering parameters. A missing parameter is determined by the object.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Appearance {
+pub struct RenderingParameters {
     /// Size of the rendered image and region of the source image.
     pub viewport: Option<Viewport>,
     /// The VOI window.

@@ -7,7 +7,7 @@ use super::RenderError;
 use super::object::{DataSet, Object, Pixels};
 use dicom_codecs::{ByteOrder, EncodedFrame, FrameLayout, ImagePixel, PhotometricInterpretation};
 use dicom_core::VR;
-use dicom_model::encapsulated_pixel_data::{Locator, number_of_frames};
+use dicom_model::encapsulated_pixel_data::{FrameLocator, number_of_frames};
 use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames, pixel_word_size};
 
 /// The Image Pixel Module and the number of frames.
@@ -103,7 +103,7 @@ impl Frames {
             }
             Some(Pixels::Encapsulated { table, fragments }) => {
                 let extended = attributes.bytes(tags::EXTENDED_OFFSET_TABLE).map(AsRef::as_ref);
-                let locator = Locator::new(count, object.transfer_syntax, table, extended);
+                let locator = FrameLocator::new(count, object.transfer_syntax, table, extended);
                 let fragments: Vec<_> = fragments.iter().map(|(fragment, _)| *fragment).collect();
                 let frames = locator.locate(&fragments);
                 let mismatch = RenderError::Malformed("its fragments do not match its number of frames");

@@ -11,7 +11,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use super::grayscale::{FrameAttributes, Grayscale};
 use super::object::{self, Object};
 use super::pixels::{Frames, ImagePixelModule};
-use super::{Appearance, Format, RenderError, annotation, color, gif};
+use super::{Format, RenderError, RenderingParameters, annotation, color, gif};
 
 /// The default JPEG quality: without visible loss, and at about one tenth of the size.
 const DEFAULT_QUALITY: u8 = 90;
@@ -52,7 +52,7 @@ impl Image {
     pub fn render(
         &self,
         frame: u32,
-        appearance: &Appearance,
+        appearance: &RenderingParameters,
         format: Format,
     ) -> Result<Vec<u8>, RenderError> {
         let (layout, frame_count) = (&self.module.layout, self.module.frame_count);

@@ -105,19 +105,20 @@ impl File {
         file.into()
     }
 
-    fn render(&self, appearance: &Appearance) -> Result<Vec<u8>, RenderError> {
+    fn render(&self, appearance: &RenderingParameters) -> Result<Vec<u8>, RenderError> {
         let image = Image::open(&self.bytes(), LIMIT)?;
         let png = image.render(1, appearance, Format::Png)?;
         Ok(image::load_from_memory(&png).unwrap().into_bytes())
     }
 
     fn render_default(&self) -> Vec<u8> {
-        self.render(&Appearance::default()).unwrap()
+        self.render(&RenderingParameters::default()).unwrap()
     }
 }
 
 fn render_with_window(file: &File, window: &str) -> Vec<u8> {
-    file.render(&Appearance { window: Window::parse(window), ..Appearance::default() }).unwrap()
+    file.render(&RenderingParameters { window: Window::parse(window), ..RenderingParameters::default() })
+        .unwrap()
 }
 
 #[test]
@@ -145,7 +146,10 @@ fn window_applies_to_rescaled_values() {
         [69, 128, 186]
     );
     let unknown = first_window.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
-    assert_eq!(unknown.render(&Appearance::default()), Err(RenderError::Unsupported("the VOI LUT function")));
+    assert_eq!(
+        unknown.render(&RenderingParameters::default()),
+        Err(RenderError::Unsupported("the VOI LUT function"))
+    );
 }
 
 #[test]
@@ -223,12 +227,12 @@ fn frames_with_one_bit_per_pixel_are_packed_without_gaps() {
         File::new(1, 3, 1, "MONOCHROME2").text(tags::NUMBER_OF_FRAMES, "IS", "2").pixels(&[0b0011_1101, 0]);
     let image = Image::open(&file.bytes(), LIMIT).unwrap();
     let frame = |number| {
-        let png = image.render(number, &Appearance::default(), Format::Png).unwrap();
+        let png = image.render(number, &RenderingParameters::default(), Format::Png).unwrap();
         image::load_from_memory(&png).unwrap().into_bytes()
     };
     assert_eq!((frame(1), frame(2)), (vec![255, 0, 255], vec![255, 255, 255]));
     for missing in [0, 3] {
-        let result = image.render(missing, &Appearance::default(), Format::Png);
+        let result = image.render(missing, &RenderingParameters::default(), Format::Png);
         assert_eq!(result, Err(RenderError::NoSuchFrame { frames: 2 }));
     }
 }
@@ -237,7 +241,8 @@ fn frames_with_one_bit_per_pixel_are_packed_without_gaps() {
 fn rendered_image_is_scaled_by_the_physical_pixel_size() {
     let file =
         File::new(20, 20, 8, "MONOCHROME2").text(tags::PIXEL_SPACING, "DS", "0.5\\0.25").pixels(&[9; 400]);
-    let appearance = Appearance { viewport: Viewport::parse("40,40"), ..Appearance::default() };
+    let appearance =
+        RenderingParameters { viewport: Viewport::parse("40,40"), ..RenderingParameters::default() };
     let image = Image::open(&file.bytes(), LIMIT).unwrap();
     for format in Format::ALL {
         let image = image::load_from_memory(&image.render(1, &appearance, format).unwrap()).unwrap();
@@ -250,15 +255,15 @@ fn object_without_complete_pixel_data_is_rejected() {
     let document = File::empty().text(tags::MODALITY, "CS", "SR");
     let mut document = document;
     document.transfer_syntax = uids::EXPLICIT_VR_LITTLE_ENDIAN;
-    assert_eq!(document.render(&Appearance::default()), Err(RenderError::NoImage));
+    assert_eq!(document.render(&RenderingParameters::default()), Err(RenderError::NoImage));
     let video = File::new(2, 2, 8, "MONOCHROME2").encapsulated(uids::MPEG4HP41, b"video ");
     assert_eq!(
-        video.render(&Appearance::default()),
+        video.render(&RenderingParameters::default()),
         Err(RenderError::TransferSyntax("1.2.840.10008.1.2.4.102".to_owned()))
     );
     let short = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2]);
     assert_eq!(
-        short.render(&Appearance::default()),
+        short.render(&RenderingParameters::default()),
         Err(RenderError::Malformed("the pixel data is shorter than the image size requires"))
     );
     let complete = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]).bytes();
@@ -281,17 +286,17 @@ fn wrong_sizes_are_rejected_before_memory_is_allocated() {
         (uids::JPEG2000_LOSSLESS, [&[0xFF, 0x4F, 0xFF, 0x51][..], &[0xFF; 100]].concat()),
     ] {
         let file = File::new(3, 3, 8, "MONOCHROME2").encapsulated(syntax, &stream);
-        let result = file.render(&Appearance::default());
+        let result = file.render(&RenderingParameters::default());
         let is_malformed =
             matches!(result, Err(RenderError::Codec(CodecError::Malformed(_) | CodecError::SizeMismatch(_))));
         assert!(is_malformed, "{syntax}: {result:?}");
         let huge = File::new(65_535, 65_535, 8, "MONOCHROME2").encapsulated(syntax, &stream);
-        assert_eq!(huge.render(&Appearance::default()), Err(RenderError::TooLarge), "{syntax}");
+        assert_eq!(huge.render(&RenderingParameters::default()), Err(RenderError::TooLarge), "{syntax}");
     }
     let small = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]);
     for (width, height) in [(60_000, 60_000), (u32::MAX, u32::MAX)] {
         let viewport = Some(Viewport::within(width, height));
-        let appearance = Appearance { viewport, ..Appearance::default() };
+        let appearance = RenderingParameters { viewport, ..RenderingParameters::default() };
         assert_eq!(small.render(&appearance), Err(RenderError::TooLarge), "{width} by {height}");
     }
 }
@@ -318,7 +323,7 @@ fn sequences_of_undefined_length_are_skipped_and_nesting_is_limited() {
     file.elements.insert(7, (Tag(0x0040, 0x0275), [nested.clone(), end].concat()));
     assert_eq!(file.render_default(), [0]);
     file.elements[7].1 = nested.repeat(10_000);
-    let result = file.render(&Appearance::default());
+    let result = file.render(&RenderingParameters::default());
     assert_eq!(result, Err(RenderError::Malformed("sequences are nested too deep")));
 }
 
@@ -340,7 +345,7 @@ proptest! {
             }
             bytes.truncate(bytes.len().max(length));
             if let Ok(image) = Image::open(&bytes.into(), LIMIT) {
-                let _ = image.render(1, &Appearance::default(), Format::Png);
+                let _ = image.render(1, &RenderingParameters::default(), Format::Png);
             }
         }
     }
@@ -356,7 +361,7 @@ fn annotation_is_burned_in_on_request() {
         .text(tags::MODALITY, "CS", "CT")
         .element(tags::PIXEL_DATA, "OB", &pixels);
     let render = |annotation| {
-        let appearance = Appearance { annotation, ..Appearance::default() };
+        let appearance = RenderingParameters { annotation, ..RenderingParameters::default() };
         Image::open(&file.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png)
     };
     let contains_white = |annotation, rows: std::ops::Range<u32>| {
@@ -372,7 +377,7 @@ fn annotation_is_burned_in_on_request() {
     assert!(contains_white(patient, 0..40) && !contains_white(patient, 60..100));
     assert!(contains_white(technique, 80..100) && !contains_white(technique, 0..70));
     let thai = file.clone().text(tags::PATIENT_NAME, "PN", "สมชาย");
-    let appearance = Appearance { annotation: patient, ..Appearance::default() };
+    let appearance = RenderingParameters { annotation: patient, ..RenderingParameters::default() };
     let result = Image::open(&thai.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png);
     assert!(matches!(result, Err(RenderError::Unsupported(_))));
 }
@@ -383,5 +388,5 @@ fn offset_beyond_the_file_is_rejected() {
         .text(tags::NUMBER_OF_FRAMES, "IS", "2")
         .element(tags::EXTENDED_OFFSET_TABLE, "OB", &[0xFF; 16])
         .encapsulated(uids::RLE_LOSSLESS, &[0; 64]);
-    assert!(matches!(file.render(&Appearance::default()), Err(RenderError::Malformed(_))));
+    assert!(matches!(file.render(&RenderingParameters::default()), Err(RenderError::Malformed(_))));
 }

@@ -2,13 +2,13 @@
 //! gateway, which accesses archives only by their URLs.
 
 pub mod archive;
+mod example_urls;
 pub mod samples;
 mod scratch;
-mod tour;
 
 use archive::{Archive, Index, IndexReport, Progress};
 use http_server::ConnectionLimits;
-use scratch::Scratch;
+use scratch::TemporaryDirectory;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// The drain timeout at shutdown. The only client is the gateway in the same process, whose drain is already complete.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub use tour::Tour;
+pub use example_urls::ExampleUrls;
 
 /// The content of an embedded archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct RunningArchive {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     /// The directory of the sample files, removed on drop.
-    scratch: Option<Scratch>,
+    scratch: Option<TemporaryDirectory>,
 }
 
 impl RunningArchive {
@@ -132,13 +132,13 @@ pub async fn start_archive(
 fn prepare(
     content: Content,
     progress: Progress,
-) -> Result<(Archive, IndexReport, Option<Scratch>), StartError> {
+) -> Result<(Archive, IndexReport, Option<TemporaryDirectory>), StartError> {
     let (folder, scratch) = match content {
         Content::Folder(folder) if folder.is_dir() => (folder, None),
         Content::Folder(folder) => return Err(StartError::Folder(folder)),
         Content::Samples => {
             let failed = |error| StartError::Samples { folder: std::env::temp_dir(), error };
-            let scratch = Scratch::new().map_err(failed)?;
+            let scratch = TemporaryDirectory::new().map_err(failed)?;
             samples::write(scratch.path()).map_err(failed)?;
             (scratch.path().to_owned(), Some(scratch))
         }

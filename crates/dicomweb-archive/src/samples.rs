@@ -23,7 +23,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-pub use declaration::{Code, Given, Issuer, Kind, Patient, SeriesDeclaration, Specimen, StudyDeclaration};
+pub use declaration::{
+    AttributeValue, Code, Issuer, Kind, Patient, SeriesDeclaration, Specimen, StudyDeclaration,
+};
 pub use location::ROOT;
 
 /// The numbers of generated items.

@@ -10,9 +10,9 @@ const MAX_ATTEMPTS: usize = 16;
 
 /// A temporary directory.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(super) struct TemporaryDirectory(PathBuf);
 
-impl Scratch {
+impl TemporaryDirectory {
     /// Creates a directory that only this user can access, with an unpredictable name.
     pub(super) fn new() -> io::Result<Self> {
         let mut failure = io::Error::other("no free name");
@@ -34,7 +34,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // If the removal fails, only synthetic data remains.
         let _ = fs::remove_dir_all(&self.0);
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn directory_is_removed_on_drop() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = TemporaryDirectory::new().unwrap();
         let path = scratch.path().to_owned();
         fs::write(path.join("file"), b"x").unwrap();
         drop(scratch);

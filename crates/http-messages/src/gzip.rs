@@ -12,14 +12,14 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, MultiGzDecoder};
 
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The level for bodies that are compressed once and cached: five times as fast as level 6, with a result that is 7 % larger.
 const CACHED: Compression = Compression::fast();
 
 /// The level for text that is compressed while it is streamed. Rows and metadata are repetitive, so level 3 is close to the
 /// best ratio at a speed that does not delay the stream.
-pub const STREAMED: Compression = Compression::new(3);
+pub const STREAMING_LEVEL: Compression = Compression::new(3);
 
 /// Minimum size in bytes of a body that is compressed. For smaller bodies the gzip header and the decoding cost more than
 /// compression saves.
@@ -51,7 +51,7 @@ pub enum GunzipError {
 
 /// Whether a body that begins with `start` is a gzip stream. JSON and XML never begin with these bytes.
 pub fn is_gzip(start: &[u8]) -> bool {
-    start.starts_with(&MAGIC)
+    start.starts_with(&GZIP_MAGIC)
 }
 
 /// Decodes a gzip stream that arrives in chunks. The caller [`push`](Self::push)es a chunk after [`piece`](Self::piece)

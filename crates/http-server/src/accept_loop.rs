@@ -20,7 +20,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The result of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
+pub struct DrainResult {
     /// The number of connections that were aborted at the end of the drain timeout.
     pub aborted: usize,
 }
@@ -32,7 +32,7 @@ pub async fn serve<S: Service>(
     limits: ConnectionLimits,
     service: S,
     stop: impl Future<Output = ()>,
-) -> Drained {
+) -> DrainResult {
     serve_with_tls(listener, None, limits, service, stop).await
 }
 
@@ -43,7 +43,7 @@ pub async fn serve_with_tls<S: Service>(
     limits: ConnectionLimits,
     service: S,
     stop: impl Future<Output = ()>,
-) -> Drained {
+) -> DrainResult {
     let (limits, service) = (Arc::new(limits), Arc::new(service));
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let (stopping, stopped) = watch::channel(false);
@@ -74,7 +74,7 @@ pub async fn serve_with_tls<S: Service>(
     let _ = timeout(limits.drain, connections_end).await;
     let aborted = connections.len();
     connections.shutdown().await;
-    Drained { aborted }
+    DrainResult { aborted }
 }
 
 /// Waits for a permit, then accepts the next connection.

@@ -86,9 +86,9 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
-    struct Fixed(Result<(), &'static str>);
+    struct FixedReadiness(Result<(), &'static str>);
 
-    impl AdminState for Fixed {
+    impl AdminState for FixedReadiness {
         fn ready(&self) -> Result<(), String> {
             self.0.map_err(ToOwned::to_owned)
         }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     async fn get(readiness: Result<(), &'static str>, path: &str) -> (StatusCode, String) {
-        let response = Admin(Fixed(readiness)).get_page(&Method::GET, path).await;
+        let response = Admin(FixedReadiness(readiness)).get_page(&Method::GET, path).await;
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn admin_listener_rejects_methods_other_than_get_and_head() {
-        let response = Admin(Fixed(Ok(()))).get_page(&Method::POST, "/readyz").await;
+        let response = Admin(FixedReadiness(Ok(()))).get_page(&Method::POST, "/readyz").await;
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }

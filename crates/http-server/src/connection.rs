@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, ResponseBody};
-use super::protocol_detection::{Opening, read_opening};
+use super::protocol_detection::{DetectedProtocol, read_opening};
 use super::request_body::wrap_body;
 use super::request_validation::validate;
 use super::timed_stream::TimedStream;
@@ -76,13 +76,13 @@ pub(super) async fn serve_tls_connection<S: Service>(
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let Ok(Ok(stream)) = handshake else { return };
-    let opening = Opening { is_http2: negotiated_http2(&stream), read: Vec::new() };
+    let opening = DetectedProtocol { is_http2: negotiated_http2(&stream), read: Vec::new() };
     serve_opened(stream, opening, peer, limits, service, stop).await;
 }
 
 async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: T,
-    Opening { is_http2, read }: Opening,
+    DetectedProtocol { is_http2, read }: DetectedProtocol,
     peer: PeerAddress,
     limits: &ConnectionLimits,
     service: Arc<S>,

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 
-pub use accept_loop::{Drained, serve, serve_with_tls};
+pub use accept_loop::{DrainResult, serve, serve_with_tls};
 pub use admin::{Admin, AdminState};
 pub use connection_metrics::ConnectionMetrics;
 pub use healthcheck::{ProbeError, check_readiness};

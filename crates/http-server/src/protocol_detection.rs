@@ -5,18 +5,20 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The start of every HTTP/2 connection, which is never the start of an HTTP/1 request.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const CONNECTION_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The detected version, and the bytes that were read to detect it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Opening {
+pub(super) struct DetectedProtocol {
     pub(super) is_http2: bool,
     pub(super) read: Vec<u8>,
 }
 
 /// Reads until the version is certain; `None` if the connection ends before that.
-pub(super) async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Opening>> {
-    let mut buffer = [0; PREFACE.len()];
+pub(super) async fn read_opening(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<DetectedProtocol>> {
+    let mut buffer = [0; CONNECTION_PREFACE.len()];
     let mut filled = 0;
     loop {
         let count = stream.read(&mut buffer[filled..]).await?;
@@ -25,9 +27,9 @@ pub(super) async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::R
         }
         filled += count;
         let read = &buffer[..filled];
-        let is_http2 = read == PREFACE;
-        if is_http2 || !PREFACE.starts_with(read) {
-            return Ok(Some(Opening { is_http2, read: read.to_vec() }));
+        let is_http2 = read == CONNECTION_PREFACE;
+        if is_http2 || !CONNECTION_PREFACE.starts_with(read) {
+            return Ok(Some(DetectedProtocol { is_http2, read: read.to_vec() }));
         }
     }
 }
@@ -36,16 +38,18 @@ pub(super) async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::R
 mod tests {
     use super::*;
 
-    async fn opening(bytes: &[u8]) -> Option<Opening> {
+    async fn opening(bytes: &[u8]) -> Option<DetectedProtocol> {
         let mut stream = bytes;
         read_opening(&mut stream).await.unwrap()
     }
 
     #[tokio::test]
     async fn version_is_detected_from_the_first_bytes() {
-        for (bytes, is_http2) in
-            [(&b"GET / HTTP/1.1\r\n"[..], false), (&PREFACE[..], true), (b"PRI * HTTP/2.1\r\n\r\nSM", false)]
-        {
+        for (bytes, is_http2) in [
+            (&b"GET / HTTP/1.1\r\n"[..], false),
+            (&CONNECTION_PREFACE[..], true),
+            (b"PRI * HTTP/2.1\r\n\r\nSM", false),
+        ] {
             let opening = opening(bytes).await.unwrap();
             assert_eq!(opening.is_http2, is_http2);
             assert!(bytes.starts_with(&opening.read));
@@ -58,7 +62,7 @@ mod tests {
     async fn preface_is_detected_byte_by_byte() {
         let (mut client, mut server) = tokio::io::duplex(1);
         let writing = tokio::spawn(async move {
-            tokio::io::AsyncWriteExt::write_all(&mut client, PREFACE).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut client, CONNECTION_PREFACE).await.unwrap();
             client
         });
         assert!(read_opening(&mut server).await.unwrap().unwrap().is_http2);

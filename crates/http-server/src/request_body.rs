@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// Maximum number of unread bytes that are read and discarded. Reading more costs more than a new connection.
-const MAX_REST_SIZE: u64 = 8 * 1024 * 1024;
+const MAX_DISCARDED_SIZE: u64 = 8 * 1024 * 1024;
 
 /// The body of a request. It returns the unread part when it is dropped.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl UnreadBody {
 /// Reads and discards the body. Returns whether its end was reached.
 async fn discard(mut body: Incoming) -> bool {
     let mut read = 0;
-    while read <= MAX_REST_SIZE && body.size_hint().lower() <= MAX_REST_SIZE {
+    while read <= MAX_DISCARDED_SIZE && body.size_hint().lower() <= MAX_DISCARDED_SIZE {
         match body.frame().await {
             None => return true,
             Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{ConnectionLimits, Drained, PeerAddress, RequestBody, serve};
+use super::{ConnectionLimits, DrainResult, PeerAddress, RequestBody, serve};
 use http_messages::body::{self, Body};
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -48,7 +48,7 @@ where
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Drained>,
+    task: JoinHandle<DrainResult>,
     /// Notified when a request for `/slow` has been received.
     slow_request_begun: Arc<Notify>,
     /// Allows the responses to requests for `/slow`.
@@ -212,7 +212,7 @@ async fn connection_of_a_client_that_does_not_read_is_closed() {
     server.stop.send(()).unwrap();
     // The drain has a long timeout; it can only end early if the stalled connection was closed.
     let drained = timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap();
-    assert_eq!(drained, Drained { aborted: 0 });
+    assert_eq!(drained, DrainResult { aborted: 0 });
     assert!(client.read_to_end().await.len() < 64 << 20);
 }
 
@@ -232,7 +232,7 @@ async fn drain_completes_requests_in_flight_and_closes_idle_connections() {
     server.release.notify_one();
     let response = String::from_utf8(busy.read_to_end().await).unwrap();
     assert!(response.contains("connection: close") && response.ends_with("slow"), "{response}");
-    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), Drained { aborted: 0 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), DrainResult { aborted: 0 });
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn drain_aborts_connections_after_its_timeout() {
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     server.slow_request_begun.notified().await;
     server.stop.send(()).unwrap();
-    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), Drained { aborted: 1 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), DrainResult { aborted: 1 });
     assert!(busy.read_to_end().await.is_empty());
 }
 
@@ -336,7 +336,7 @@ async fn http2_is_served_with_prior_knowledge() {
     }
     server.stop.send(()).unwrap();
     timeout(EVENT_TIMEOUT, connection).await.unwrap().unwrap().unwrap();
-    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), Drained { aborted: 0 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), DrainResult { aborted: 0 });
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use super::probe::{ArchiveCheck, Finding, MissingSetting, ServiceAddress};
+use super::probe::{ArchiveCheck, MissingSetting, ProbeResult, ServiceAddress};
 use crate::upstream::{ArchiveErrorKind, DetailSource, Synthesized};
 use dicom_model::json::reader::RowError;
 
@@ -21,9 +21,9 @@ impl ArchiveCheck {
         let mut problems = Vec::new();
         for (index, (request, finding, address)) in requests.into_iter().enumerate() {
             let problem = match finding {
-                Finding::Rows(..) | Finding::NotTried => continue,
-                Finding::Wrong(problem) => (*problem).to_owned(),
-                Finding::Failed(error) => match error.kind {
+                ProbeResult::Rows(..) | ProbeResult::NotTried => continue,
+                ProbeResult::Wrong(problem) => (*problem).to_owned(),
+                ProbeResult::Failed(error) => match error.kind {
                     // For the first request, 404 means that the root URL is wrong. Later requests may receive 404 because the
                     // study has been deleted.
                     ArchiveErrorKind::NotFound if index == 0 => format!(
@@ -48,11 +48,11 @@ impl ArchiveCheck {
             ];
         }
         let source = match (&self.metadata, &self.instances, self.first_source) {
-            (Finding::Rows(..), Finding::Rows(..), _) | (Finding::NotTried, ..) => None,
-            (Finding::Rows(..), _, DetailSource::Qido) => Some(
+            (ProbeResult::Rows(..), ProbeResult::Rows(..), _) | (ProbeResult::NotTried, ..) => None,
+            (ProbeResult::Rows(..), _, DetailSource::Qido) => Some(
                 "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",
             ),
-            (_, Finding::Rows(..), DetailSource::Metadata) => {
+            (_, ProbeResult::Rows(..), DetailSource::Metadata) => {
                 Some("set detail = \"qido\": metadata of series, which the gateway tries first, do not work")
             }
             _ => None,

@@ -30,7 +30,7 @@ pub struct ArchiveToCheck {
 
 /// The result of one request.
 #[derive(Debug, Clone)]
-pub(super) enum Finding {
+pub(super) enum ProbeResult {
     /// The request was not sent, because an earlier response did not contain the UIDs that it needs.
     NotTried,
     /// The number of rows, and the duration of the request.
@@ -41,7 +41,7 @@ pub(super) enum Finding {
     Wrong(&'static str),
 }
 
-impl Finding {
+impl ProbeResult {
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Rows(..) | Self::NotTried)
     }
@@ -100,11 +100,11 @@ pub(super) struct ArchiveCheck {
     pub(super) has_credentials: bool,
     /// The preferred source of instances.
     pub(super) first_source: DetailSource,
-    pub(super) studies: Finding,
-    pub(super) series: Finding,
-    pub(super) metadata: Finding,
-    pub(super) instances: Finding,
-    pub(super) uri_service: Finding,
+    pub(super) studies: ProbeResult,
+    pub(super) series: ProbeResult,
+    pub(super) metadata: ProbeResult,
+    pub(super) instances: ProbeResult,
+    pub(super) uri_service: ProbeResult,
     /// Services that the archive lacks or implements incorrectly and that are not configured to be synthesized.
     pub(super) lacking: BTreeSet<Synthesized>,
     /// Missing settings that the study requires.
@@ -118,11 +118,11 @@ impl ArchiveCheck {
             addresses: ServiceAddresses::from_settings(archive.settings()),
             has_credentials: !matches!(archive.settings().credentials, Credentials::None),
             first_source: archive.profile().detail,
-            studies: Finding::NotTried,
-            series: Finding::NotTried,
-            metadata: Finding::NotTried,
-            instances: Finding::NotTried,
-            uri_service: Finding::NotTried,
+            studies: ProbeResult::NotTried,
+            series: ProbeResult::NotTried,
+            metadata: ProbeResult::NotTried,
+            instances: ProbeResult::NotTried,
+            uri_service: ProbeResult::NotTried,
             lacking: BTreeSet::new(),
             missing: BTreeSet::new(),
         }
@@ -141,7 +141,7 @@ impl ArchiveCheck {
 
     /// Whether the archive returned no study, so the other requests could not be tried.
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self.studies, Finding::Rows(0, _))
+        matches!(self.studies, ProbeResult::Rows(0, _))
     }
 }
 
@@ -199,7 +199,7 @@ impl ArchiveToCheck {
         check.studies = finding;
         let row = row?;
         let Some(study) = row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok()) else {
-            check.studies = Finding::Wrong("its rows have no valid Study Instance UID");
+            check.studies = ProbeResult::Wrong("its rows have no valid Study Instance UID");
             return None;
         };
         let has_counts = counts.into_iter().all(|tag| row.integer(tag).is_some());
@@ -214,9 +214,10 @@ impl ArchiveToCheck {
         check.series = finding;
         let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
         let Some(series) = series.and_then(|uid| SeriesUid::parse(uid).ok()) else {
-            if let Finding::Rows(..) = check.series {
-                check.series =
-                    Finding::Wrong("a study that it found has no series with a valid Series Instance UID");
+            if let ProbeResult::Rows(..) = check.series {
+                check.series = ProbeResult::Wrong(
+                    "a study that it found has no series with a valid Series Instance UID",
+                );
             }
             return None;
         };
@@ -242,19 +243,19 @@ impl ArchiveToCheck {
 }
 
 /// Requests the object from the WADO-URI service, if it is configured. Reads only the preamble and prefix of the DICOM file.
-async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
+async fn try_uri_service(archive: &Archive, object: WadoUri) -> ProbeResult {
     let request = object
         .with("contentType", "application/dicom")
         .ok()
         .and_then(|object| UpstreamRequest::wado_uri(archive.settings(), object));
-    let Some(request) = request else { return Finding::NotTried };
+    let Some(request) = request else { return ProbeResult::NotTried };
     let started = Instant::now();
     let mut response = match archive.send(request).await {
         Ok(response) => response,
-        Err(error) => return Finding::Failed(error),
+        Err(error) => return ProbeResult::Failed(error),
     };
     if response.status != StatusCode::OK {
-        return Finding::Wrong(
+        return ProbeResult::Wrong(
             "it rejected the request for an object that the archive has; check wado_uri_url",
         );
     }
@@ -262,14 +263,14 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
     while start.len() < PREAMBLE_LEN {
         match response.body.frame().await {
             Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
-            Some(Err(error)) => return Finding::Failed(error),
+            Some(Err(error)) => return ProbeResult::Failed(error),
             None => break,
         }
     }
     if start.get(..PREAMBLE_LEN).is_some_and(|preamble| preamble.ends_with(b"DICM")) {
-        Finding::Rows(1, started.elapsed())
+        ProbeResult::Rows(1, started.elapsed())
     } else {
-        Finding::Wrong("it returned something other than a DICOM object; check wado_uri_url")
+        ProbeResult::Wrong("it returned something other than a DICOM object; check wado_uri_url")
     }
 }
 
@@ -285,7 +286,7 @@ async fn renders_incorrectly(archive: &Archive, instance: DicomResource) -> bool
 }
 
 /// Counts the rows of a search, and returns the first row.
-async fn first_row(archive: &Archive, request: UpstreamRequest) -> (Finding, Option<Attributes>) {
+async fn first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult, Option<Attributes>) {
     let started = Instant::now();
     let mut first = None;
     let end = archive
@@ -301,15 +302,15 @@ async fn count_rows(
     archive: &Archive,
     request: UpstreamRequest,
     mut inspect: impl FnMut(&Attributes) + Send,
-) -> Finding {
+) -> ProbeResult {
     let started = Instant::now();
     let end = archive.rows(request, |row: Attributes| inspect(&row)).await;
     match finding(end.map(|outcome| outcome.row_count), started) {
-        Finding::Rows(0, _) => Finding::Wrong("a series that it found has no instances"),
+        ProbeResult::Rows(0, _) => ProbeResult::Wrong("a series that it found has no instances"),
         finding => finding,
     }
 }
 
-fn finding(rows: Result<usize, ArchiveError>, started: Instant) -> Finding {
-    rows.map_or_else(Finding::Failed, |rows| Finding::Rows(rows, started.elapsed()))
+fn finding(rows: Result<usize, ArchiveError>, started: Instant) -> ProbeResult {
+    rows.map_or_else(ProbeResult::Failed, |rows| ProbeResult::Rows(rows, started.elapsed()))
 }

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use super::Checks;
-use super::probe::{ArchiveCheck, Finding};
+use super::probe::{ArchiveCheck, ProbeResult};
 
 const COLUMNS: [&str; 5] = ["studies", "series", "metadata", "instances", "WADO-URI"];
 
-impl fmt::Display for Finding {
+impl fmt::Display for ProbeResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTried => formatter.write_str("-"),
@@ -31,7 +31,7 @@ fn verdict(check: &ArchiveCheck) -> &'static str {
 /// Returns the columns of an archive; `None` if no request succeeded, so that the problem is printed instead.
 fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
     let findings = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
-    let has_rows = findings.iter().any(|finding| matches!(finding, Finding::Rows(..)));
+    let has_rows = findings.iter().any(|finding| matches!(finding, ProbeResult::Rows(..)));
     has_rows.then(|| findings.map(ToString::to_string))
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Checks {
                 write_line(id, "", &problem)?;
             }
         }
-        if self.0.iter().any(|check| matches!(check.series, Finding::Rows(..))) {
+        if self.0.iter().any(|check| matches!(check.series, ProbeResult::Rows(..))) {
             writeln!(
                 formatter,
                 "\nOne study of each archive was tried. The counts of metadata and instances are those of its first series."
@@ -131,7 +131,12 @@ mod tests {
     };
     use dicom_model::json::reader::RowError;
 
-    fn archive(id: &str, studies: Finding, metadata: Finding, instances: Finding) -> ArchiveCheck {
+    fn archive(
+        id: &str,
+        studies: ProbeResult,
+        metadata: ProbeResult,
+        instances: ProbeResult,
+    ) -> ArchiveCheck {
         let series = studies.clone();
         let qido = ServiceAddress { host: "pacs.example:8042".to_owned(), path: "/dicomweb".to_owned() };
         ArchiveCheck {
@@ -143,31 +148,31 @@ mod tests {
             series,
             metadata,
             instances,
-            uri_service: Finding::NotTried,
+            uri_service: ProbeResult::NotTried,
             lacking: BTreeSet::from([Synthesized::Counts]),
             missing: BTreeSet::new(),
         }
     }
 
-    fn checks_of(studies: Finding, metadata: Finding, instances: Finding) -> Checks {
+    fn checks_of(studies: ProbeResult, metadata: ProbeResult, instances: ProbeResult) -> Checks {
         Checks(vec![archive("main", studies, metadata, instances)])
     }
 
-    fn failed(kind: ArchiveErrorKind) -> Finding {
-        Finding::Failed(ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind })
+    fn failed(kind: ArchiveErrorKind) -> ProbeResult {
+        ProbeResult::Failed(ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind })
     }
 
-    fn unreachable() -> Finding {
+    fn unreachable() -> ProbeResult {
         failed(ArchiveErrorKind::Unreachable(ConnectFailure::Refused))
     }
 
-    fn rows(count: usize) -> Finding {
-        Finding::Rows(count, Duration::from_millis(12))
+    fn rows(count: usize) -> ProbeResult {
+        ProbeResult::Rows(count, Duration::from_millis(12))
     }
 
-    fn check_without_series(id: &str, studies: Finding) -> ArchiveCheck {
-        let mut check = archive(id, studies, Finding::NotTried, Finding::NotTried);
-        check.series = Finding::NotTried;
+    fn check_without_series(id: &str, studies: ProbeResult) -> ArchiveCheck {
+        let mut check = archive(id, studies, ProbeResult::NotTried, ProbeResult::NotTried);
+        check.series = ProbeResult::NotTried;
         check.lacking.clear();
         check
     }

@@ -17,7 +17,7 @@ enum CredentialKind {
     Header,
 }
 
-const KINDS: [(&str, CredentialKind); 4] = [
+const CREDENTIAL_KINDS: [(&str, CredentialKind); 4] = [
     ("none", CredentialKind::None),
     ("basic", CredentialKind::Basic),
     ("bearer", CredentialKind::Bearer),
@@ -26,7 +26,7 @@ const KINDS: [(&str, CredentialKind); 4] = [
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
     let has_kind = section.is_set("kind");
-    let kind = section.take("kind", one_of(&KINDS));
+    let kind = section.take("kind", one_of(&CREDENTIAL_KINDS));
     let username = section.take("username", username);
     let password = Secret::take(section, "password", "password_file");
     let token = Secret::take(section, "token", "token_file");
@@ -46,7 +46,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
     ];
     for (key, location, owner) in owners {
         if let Some(location) = location.filter(|_| owner != kind) {
-            let owner = KINDS.iter().find(|(_, kind)| *kind == owner).map_or("", |(name, _)| name);
+            let owner = CREDENTIAL_KINDS.iter().find(|(_, kind)| *kind == owner).map_or("", |(name, _)| name);
             section.error(
                 location.clone(),
                 key,

@@ -14,7 +14,7 @@ use crate::upstream::Archive;
 use dicom_model::SopInstanceUid;
 
 /// Maximum length in bytes of the white space before the first row of a list.
-const MAX_BEGINNING_LEN: usize = 4 * 1024;
+const MAX_LEADING_WHITE_SPACE: usize = 4 * 1024;
 
 /// Maximum length in bytes of the file meta information, which contains the SOP Instance UID (PS3.10 7.1).
 const MAX_FILE_META_LEN: usize = 4 * 1024;
@@ -35,7 +35,7 @@ pub(crate) async fn read_to_first_row(
     mut start: Bytes,
     source: &mut ByteSource,
 ) -> Result<Bytes, DicomwebError> {
-    while is_empty_list(&start).is_none() && start.len() < MAX_BEGINNING_LEN {
+    while is_empty_list(&start).is_none() && start.len() < MAX_LEADING_WHITE_SPACE {
         let piece = next_piece(archive, source).await?;
         if piece.is_empty() {
             break;

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use super::assembled::{DICOM_JSON, no_match};
 use super::content_completeness::ContentCompleteness;
 use super::json_completeness::JsonCompleteness;
-use super::primed_body::PrimedBody;
+use super::prefetched_body::PrefetchedBody;
 use super::read_ahead::{next_piece, read_start_of_anonymized, read_to_first_row};
 use super::request::{Attempt, ProxyRequest};
 use super::requested_rows::{RequestedObjects, RequestedRows};
@@ -33,7 +33,7 @@ use http_messages::multipart::only_part::SinglePart;
 
 /// The warning of a search of which the archive returned rows that do not match. It is sent if such a row is among those that are
 /// read before the response begins.
-pub(crate) const ROWS_OMITTED: HeaderValue = HeaderValue::from_static(
+pub(crate) const ROWS_OMITTED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The archive returned results that do not match the search. They have been omitted\"",
 );
 
@@ -196,13 +196,13 @@ async fn forward_body(
         response_headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let streamed = StreamedBody::new(archive, read_ahead, source, filters, length);
-    let primed = PrimedBody::read(archive, streamed, upstream_length).await?;
+    let primed = PrefetchedBody::read(archive, streamed, upstream_length).await?;
     Ok(response_of(status, response_headers, primed))
 }
 
-fn response_of(status: StatusCode, mut headers: HeaderMap, body: PrimedBody) -> Response<Body> {
+fn response_of(status: StatusCode, mut headers: HeaderMap, body: PrefetchedBody) -> Response<Body> {
     if body.has_omitted_rows() {
-        headers.append(header::WARNING, ROWS_OMITTED);
+        headers.append(header::WARNING, ROWS_OMITTED_WARNING);
     }
     let mut response = Response::new(body::streamed(body));
     *response.status_mut() = status;

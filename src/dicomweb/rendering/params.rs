@@ -8,11 +8,11 @@ use crate::dicomweb::request::accept::inner_type;
 use crate::dicomweb::request::path::Resource;
 use crate::http::negotiation::{MediaRange, preferred};
 use crate::upstream::Rendering;
-use dicom_render::{Annotation, Appearance, Format, Viewport};
+use dicom_render::{Annotation, Format, RenderingParameters, Viewport};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RenderParameters {
-    pub(super) appearance: Appearance,
+    pub(super) appearance: RenderingParameters,
     /// The format of a single image, if the client accepts a single image.
     pub(super) single_format: Option<Format>,
     /// The format of the images in a multipart body, if the client accepts a multipart body.
@@ -35,7 +35,7 @@ impl RenderParameters {
     }
 }
 
-fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
+fn appearance(rendering: &Rendering) -> Result<RenderingParameters, DicomwebError> {
     let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');
     let annotation = Annotation {
         patient: annotations().any(|annotation| annotation == "patient"),
@@ -44,7 +44,7 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
     if rendering.parameter("iccprofile").is_some_and(|profile| profile != "no") {
         return Err(DicomwebError::UnsupportedRenderParameter("iccprofile"));
     }
-    Ok(Appearance {
+    Ok(RenderingParameters {
         viewport: rendering.viewport(),
         window: rendering.window(),
         quality: rendering.parameter("quality").and_then(|quality| quality.parse().ok()),
@@ -133,7 +133,7 @@ mod tests {
     fn unsupported_parameters_are_rejected_and_never_ignored() {
         let parse = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
         assert!(matches!(parse("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
-        assert_eq!(parse("iccprofile", "no").unwrap(), Appearance::default());
+        assert_eq!(parse("iccprofile", "no").unwrap(), RenderingParameters::default());
         let full_annotation = Annotation { patient: true, technique: true };
         assert_eq!(parse("annotation", "technique,patient").unwrap().annotation, full_annotation);
         assert_eq!(

@@ -116,7 +116,7 @@ impl ValueSearch {
         output: &OutputSender,
         sender: oneshot::Sender<ValueLookup>,
     ) -> Result<(), StreamError> {
-        let Some(StoredValue { length, swapped_word_size: swap, .. }) = header.sought else {
+        let Some(StoredValue { length, swapped_word_size: swap, .. }) = header.requested_value else {
             report(sender, ValueLookup::NotFound);
             return Ok(());
         };

@@ -19,7 +19,7 @@ use replacer::{RewriteStep, UrlReplacer};
 use xml::XmlReader;
 
 /// Number of bytes of a chunk that are copied first to complete a retained token: enough for a typical URL.
-const JOINED_LEN: usize = 512;
+const TOKEN_COMPLETION_LEN: usize = 512;
 
 /// Replaces the URLs of an archive in a text that arrives in chunks.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Rewriter {
     /// Rewrites the next chunk, and returns the output so far. A chunk without URLs is returned without a copy.
     pub fn push(&mut self, chunk: &Bytes) -> Result<Bytes, RewriteError> {
         let mut written = BytesMut::new();
-        let mut joined_length = JOINED_LEN;
+        let mut joined_length = TOKEN_COMPLETION_LEN;
         // The retained bytes are joined with the start of the chunk, to complete the token. The rest of the chunk is not copied.
         while !self.retained.is_empty() {
             let retained = std::mem::take(&mut self.retained);

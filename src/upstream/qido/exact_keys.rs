@@ -23,7 +23,8 @@ enum ExactKey {
 }
 
 /// Attributes whose single values are compared; they have one meaning in every archive.
-const TEXTS: [Tag; 4] = [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::MODALITY, tags::MODALITIES_IN_STUDY];
+const SINGLE_VALUE_ATTRIBUTES: [Tag; 4] =
+    [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::MODALITY, tags::MODALITIES_IN_STUDY];
 
 impl ExactKeys {
     /// Returns the keys of `query` and the UIDs in its path.
@@ -76,7 +77,7 @@ impl ExactKey {
                 };
                 Some(Self::Days(day(first)?, day(last)?))
             }
-            _ if TEXTS.contains(&tag) => {
+            _ if SINGLE_VALUE_ATTRIBUTES.contains(&tag) => {
                 let value = value.trim_matches(' ');
                 let is_single = !value.is_empty() && !value.contains(['*', '?', ',', '\\', '"']);
                 is_single.then(|| Self::AnyOf(vec![value.to_owned()]))

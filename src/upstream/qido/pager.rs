@@ -22,7 +22,7 @@ use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, UpstreamRequest};
 use dicom_model::{Attributes, Tag, tags};
 
 /// The number of rows by which each page overlaps the previous one.
-const OVERLAP: usize = 3;
+const PAGE_OVERLAP: usize = 3;
 
 /// Maximum number of consecutive pages that contain only repeated rows, for archives that return one row per instance.
 const MAX_REPEATING_PAGES: usize = 20;
@@ -132,7 +132,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         mut add: impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
         // The overlap is smaller than the last page, so that an archive with small pages still returns new rows.
-        let overlap = self.position.last_page.len().saturating_sub(1).min(OVERLAP);
+        let overlap = self.position.last_page.len().saturating_sub(1).min(PAGE_OVERLAP);
         match self.request_page(overlap, size, &mut add).await {
             // Some archives reject an offset at the end of the list.
             Err(error)

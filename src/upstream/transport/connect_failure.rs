@@ -7,7 +7,7 @@ use std::io;
 use tokio::time::error::Elapsed;
 use tokio_rustls::rustls::{self, CertificateError};
 
-use super::resolver::{ForbiddenAddress, LookupFailed};
+use super::resolver::{ForbiddenAddress, NameLookupFailed};
 use super::{CONNECT_TIMEOUT, TransportError};
 use crate::upstream::ConnectFailure;
 
@@ -32,7 +32,7 @@ fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
 }
 
 fn classify(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
-    if error.is::<LookupFailed>() {
+    if error.is::<NameLookupFailed>() {
         return Some(ConnectFailure::NameLookup);
     }
     if error.is::<Elapsed>() {

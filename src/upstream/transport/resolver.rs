@@ -44,7 +44,7 @@ pub(super) struct ForbiddenAddress;
 /// The error for a host name without an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the host name has no address")]
-pub(super) struct LookupFailed;
+pub(super) struct NameLookupFailed;
 
 /// Looks up the addresses of a host name; may block.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
@@ -76,7 +76,7 @@ impl Resolver {
     async fn resolve(self, name: String) -> Result<IntoIter<SocketAddr>, BoxError> {
         let lookup = Arc::clone(&self.lookup);
         let addresses =
-            tokio::task::spawn_blocking(move || lookup(&name)).await?.map_err(|_| LookupFailed)?;
+            tokio::task::spawn_blocking(move || lookup(&name)).await?.map_err(|_| NameLookupFailed)?;
         let allowed: Vec<_> = addresses
             .into_iter()
             .filter(|address| self.allow_link_local || !is_forbidden_address(*address))

@@ -46,7 +46,7 @@ impl DicomResource {
 
 /// What is retrieved of the objects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Aspect {
+enum RetrievalKind {
     Whole,
     Metadata,
     Rendered(Rendering),
@@ -159,13 +159,13 @@ impl Rendering {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Retrieval {
     objects: DicomResource,
-    aspect: Aspect,
+    kind: RetrievalKind,
     archive_query: Option<ArchiveQuery>,
 }
 
 impl Retrieval {
-    fn new(objects: DicomResource, aspect: Aspect) -> Self {
-        Self { objects, aspect, archive_query: None }
+    fn new(objects: DicomResource, kind: RetrievalKind) -> Self {
+        Self { objects, kind, archive_query: None }
     }
 
     /// Adds the query that the archive wrote into the URL of the resource.
@@ -176,27 +176,27 @@ impl Retrieval {
 
     /// Creates a retrieval of the objects themselves, or of the pixel data of frames.
     pub fn whole(objects: DicomResource) -> Self {
-        Self::new(objects, Aspect::Whole)
+        Self::new(objects, RetrievalKind::Whole)
     }
 
     /// Creates a retrieval of the metadata of `objects`.
     pub fn metadata(objects: DicomResource) -> Self {
-        Self::new(objects, Aspect::Metadata)
+        Self::new(objects, RetrievalKind::Metadata)
     }
 
     /// Creates a retrieval of rendered images or documents.
     pub fn rendered(objects: DicomResource, rendering: Rendering) -> Self {
-        Self::new(objects, Aspect::Rendered(rendering))
+        Self::new(objects, RetrievalKind::Rendered(rendering))
     }
 
     /// Creates a retrieval of a representative small image.
     pub fn thumbnail(objects: DicomResource, rendering: Rendering) -> Self {
-        Self::new(objects, Aspect::Thumbnail(rendering))
+        Self::new(objects, RetrievalKind::Thumbnail(rendering))
     }
 
     /// Creates a retrieval of bulk data at the path that the archive assigned.
     pub fn bulkdata(objects: DicomResource, path: Vec<PathSegment>) -> Self {
-        Self::new(objects, Aspect::Bulkdata(path))
+        Self::new(objects, RetrievalKind::Bulkdata(path))
     }
 
     /// Returns the objects that are retrieved.
@@ -206,38 +206,38 @@ impl Retrieval {
 
     /// Whether metadata is requested, so that the body is text.
     pub fn is_metadata(&self) -> bool {
-        self.aspect == Aspect::Metadata
+        self.kind == RetrievalKind::Metadata
     }
 
     /// Whether a rendered resource is requested.
     pub fn is_rendered(&self) -> bool {
-        matches!(self.aspect, Aspect::Rendered(_) | Aspect::Thumbnail(_))
+        matches!(self.kind, RetrievalKind::Rendered(_) | RetrievalKind::Thumbnail(_))
     }
 
     /// Whether frames are requested without numbers.
     pub fn is_every_frame(&self) -> bool {
-        self.aspect == Aspect::Whole
+        self.kind == RetrievalKind::Whole
             && matches!(&self.objects, DicomResource::Frames(.., frames) if frames.is_empty())
     }
 
     /// Returns the path below the WADO-RS root, without a leading slash.
     pub fn path(&self) -> String {
         let objects = self.objects.path();
-        match &self.aspect {
-            Aspect::Whole => objects,
-            Aspect::Metadata => format!("{objects}/metadata"),
-            Aspect::Rendered(_) => format!("{objects}/rendered"),
-            Aspect::Thumbnail(_) => format!("{objects}/thumbnail"),
-            Aspect::Bulkdata(segments) => {
+        match &self.kind {
+            RetrievalKind::Whole => objects,
+            RetrievalKind::Metadata => format!("{objects}/metadata"),
+            RetrievalKind::Rendered(_) => format!("{objects}/rendered"),
+            RetrievalKind::Thumbnail(_) => format!("{objects}/thumbnail"),
+            RetrievalKind::Bulkdata(segments) => {
                 segments.iter().fold(objects, |path, PathSegment(segment)| format!("{path}/{segment}"))
             }
         }
     }
 
     pub(crate) fn query_string(&self) -> String {
-        let parameters = match &self.aspect {
-            Aspect::Rendered(rendering) | Aspect::Thumbnail(rendering) => rendering.parameters.as_slice(),
-            Aspect::Whole | Aspect::Metadata | Aspect::Bulkdata(_) => &[],
+        let parameters = match &self.kind {
+            RetrievalKind::Rendered(rendering) | RetrievalKind::Thumbnail(rendering) => rendering.parameters.as_slice(),
+            RetrievalKind::Whole | RetrievalKind::Metadata | RetrievalKind::Bulkdata(_) => &[],
         };
         let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}"));
         let archive_query = self.archive_query.iter().map(|query| query.expose().to_owned());

@@ -1,10 +1,10 @@
-//! Random searches. Most of their values occur in the resources.
+//! RandomNumbers searches. Most of their values occur in the resources.
 
 use dicomweb_gateway::http::query;
 use serde_json::Value;
 
 use super::evaluator::Dataset;
-use super::random::Random;
+use super::random::RandomNumbers;
 
 /// A search for one type of resource.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Criterion {
 }
 
 /// Creates a random search.
-pub(super) fn random_query(random: &mut Random, dataset: &Dataset) -> Query {
+pub(super) fn random_query(random: &mut RandomNumbers, dataset: &Dataset) -> Query {
     let resource_type = match random.number_below(20) {
         0 => "Endpoint",
         1..=5 => "Patient",
@@ -79,7 +79,7 @@ pub(super) fn random_query(random: &mut Random, dataset: &Dataset) -> Query {
     Query { resource_type, criteria, sort, count: *random.choose(&[1, 2, 3, 7, 29, 30, 31, 100]) }
 }
 
-fn random_criterion(random: &mut Random, dataset: &Dataset, resource_type: &str) -> Criterion {
+fn random_criterion(random: &mut RandomNumbers, dataset: &Dataset, resource_type: &str) -> Criterion {
     if resource_type == "Patient" && random.is_one_in(6) {
         let study_criterion = random_criterion(random, dataset, "ImagingStudy");
         if study_criterion.modifier.is_none() && !study_criterion.parameter.contains(['.', ':']) {
@@ -152,7 +152,7 @@ fn parameters(resource_type: &str) -> &'static [&'static str] {
 }
 
 /// Creates a criterion without a chain.
-fn unchained_criterion(random: &mut Random, dataset: &Dataset, resource_type: &str) -> Criterion {
+fn unchained_criterion(random: &mut RandomNumbers, dataset: &Dataset, resource_type: &str) -> Criterion {
     let parameter = *random.choose(parameters(resource_type));
     if random.is_one_in(12) {
         let value = random.choose(&["true", "false"]).to_owned();
@@ -247,7 +247,7 @@ fn repeat(count: usize, mut new_value: impl FnMut() -> String) -> Vec<String> {
 }
 
 /// Returns a function that chooses an identifier of a random resource.
-fn identifier_from(resources: &[Value]) -> impl Fn(&mut Random) -> Value {
+fn identifier_from(resources: &[Value]) -> impl Fn(&mut RandomNumbers) -> Value {
     move |random| {
         let identifiers: Vec<_> =
             random.choose(resources)["identifier"].as_array().into_iter().flatten().cloned().collect();
@@ -256,7 +256,7 @@ fn identifier_from(resources: &[Value]) -> impl Fn(&mut Random) -> Value {
 }
 
 /// Returns one of `identifiers`, or an identifier that no resource has.
-fn choose_or_unused(random: &mut Random, identifiers: &[Value]) -> Value {
+fn choose_or_unused(random: &mut RandomNumbers, identifiers: &[Value]) -> Value {
     if identifiers.is_empty() || random.is_one_in(10) {
         serde_json::json!({"system": "urn:oid:2.999", "value": "unused"})
     } else {
@@ -266,8 +266,8 @@ fn choose_or_unused(random: &mut Random, identifiers: &[Value]) -> Value {
 
 /// Creates a token for a random identifier, with or without the system and the value.
 fn identifier_token(
-    random: &mut Random,
-    choose: impl Fn(&mut Random) -> Value,
+    random: &mut RandomNumbers,
+    choose: impl Fn(&mut RandomNumbers) -> Value,
     requires_value: bool,
 ) -> String {
     let identifier = choose(random);
@@ -309,7 +309,7 @@ fn referenced_identifiers(studies: &[Value], element: &str) -> Vec<Value> {
 }
 
 fn random_reference(
-    random: &mut Random,
+    random: &mut RandomNumbers,
     dataset: &Dataset,
     resource_type: &str,
     resources: &[Value],
@@ -322,12 +322,12 @@ fn random_reference(
     }
 }
 
-fn random_id(random: &mut Random, resources: &[Value]) -> String {
+fn random_id(random: &mut RandomNumbers, resources: &[Value]) -> String {
     let id = random.choose(resources)["id"].as_str().unwrap();
     if random.is_one_in(8) { format!("{id}0").chars().skip(1).collect() } else { id.to_owned() }
 }
 
-fn profile_criterion(random: &mut Random, resources: &[Value]) -> Criterion {
+fn profile_criterion(random: &mut RandomNumbers, resources: &[Value]) -> Criterion {
     let profile =
         random.choose(resources)["meta"]["profile"][0].as_str().unwrap_or("http://a.example/b").to_owned();
     match random.number_below(3) {
@@ -338,7 +338,7 @@ fn profile_criterion(random: &mut Random, resources: &[Value]) -> Criterion {
 }
 
 /// Creates a search value for a date in the same year as one that occurs, with random prefix and precision.
-fn random_date(random: &mut Random, resources: &[Value], element: &str) -> String {
+fn random_date(random: &mut RandomNumbers, resources: &[Value], element: &str) -> String {
     let dates: Vec<_> = resources.iter().filter_map(|resource| resource[element].as_str()).collect();
     let date = *random.choose(&dates);
     let prefix = *random.choose(&["", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]);
@@ -362,7 +362,7 @@ fn random_date(random: &mut Random, resources: &[Value], element: &str) -> Strin
 }
 
 /// Returns a name that occurs, or a part of it unless `is_exact`.
-fn random_name(random: &mut Random, patients: &[Value], is_exact: bool) -> String {
+fn random_name(random: &mut RandomNumbers, patients: &[Value], is_exact: bool) -> String {
     let names = random.choose(patients)["name"].as_array().into_iter().flatten().cloned().collect::<Vec<_>>();
     let Some(human_name) = names.first() else { return "Nobody".to_owned() };
     let parts: Vec<_> = [&human_name["family"], &human_name["given"][0], &human_name["text"]]
@@ -423,7 +423,7 @@ fn codings_for(resources: &[Value], parameter: &str) -> Codings {
     codings
 }
 
-fn random_code(random: &mut Random, codings: &Codings, is_text: bool) -> String {
+fn random_code(random: &mut RandomNumbers, codings: &Codings, is_text: bool) -> String {
     let (system, code, display) = random.choose(codings).clone();
     if is_text {
         let text = display.unwrap_or_else(|| "nothing".to_owned());

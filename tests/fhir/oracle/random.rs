@@ -4,20 +4,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A generator of random numbers and choices.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(super) struct RandomNumbers(u64);
 
 /// Returns a seed that differs from run to run.
 pub(super) fn new_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000_007
 }
 
-impl From<u64> for Random {
+impl From<u64> for RandomNumbers {
     fn from(seed: u64) -> Self {
         Self(seed)
     }
 }
 
-impl Random {
+impl RandomNumbers {
     fn next_number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -68,7 +68,7 @@ impl Key<'_> {
 
 /// Returns the value of the next member, if it is text.
 fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>, A::Error> {
-    Ok(match members.next_value::<MaybeValue>()?.0 {
+    Ok(match members.next_value::<OptionalValue>()?.0 {
         Some(Value::Text(text)) => Some(text),
         _ => None,
     })
@@ -86,7 +86,7 @@ impl RawElement {
         let vr = self.vr.filter(|vr| *vr != VR::UN).or_else(|| tag::value_representation(tag));
         let mut values = Vec::with_capacity(self.values.len());
         for value in self.values {
-            refine(value, vr, &mut values);
+            convert_text(value, vr, &mut values);
         }
         values.shrink_to_fit();
         Element { values }
@@ -94,7 +94,7 @@ impl RawElement {
 }
 
 /// Converts a text to a person name, or splits it into several values, as its value representation requires.
-fn refine(value: Value, vr: Option<VR>, values: &mut Vec<Value>) {
+fn convert_text(value: Value, vr: Option<VR>, values: &mut Vec<Value>) {
     let Value::Text(text) = value else { return values.push(value) };
     match vr {
         Some(VR::PN) => {
@@ -203,14 +203,14 @@ impl<'de> Visitor<'de> for ValuesVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Values, A::Error> {
         let mut values = Vec::new();
-        while let Some(MaybeValue(value)) = sequence.next_element()? {
+        while let Some(OptionalValue(value)) = sequence.next_element()? {
             values.extend(value);
         }
         Ok(Values(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Values, A::Error> {
-        Ok(Values(MaybeValueVisitor.visit_map(members)?.0.into_iter().collect()))
+        Ok(Values(OptionalValueVisitor.visit_map(members)?.0.into_iter().collect()))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Values, E> {
@@ -239,25 +239,25 @@ impl<'de> Visitor<'de> for ValuesVisitor {
 }
 
 /// One value; `None` for `null`, an empty string, a boolean or an array.
-struct MaybeValue(Option<Value>);
+struct OptionalValue(Option<Value>);
 
-impl<'de> Deserialize<'de> for MaybeValue {
+impl<'de> Deserialize<'de> for OptionalValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MaybeValueVisitor)
+        deserializer.deserialize_any(OptionalValueVisitor)
     }
 }
 
-struct MaybeValueVisitor;
+struct OptionalValueVisitor;
 
-impl<'de> Visitor<'de> for MaybeValueVisitor {
-    type Value = MaybeValue;
+impl<'de> Visitor<'de> for OptionalValueVisitor {
+    type Value = OptionalValue;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a value")
     }
 
     /// Reads a person name or an item of a sequence, depending on the member names.
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MaybeValue, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<OptionalValue, A::Error> {
         let mut name: Option<PersonName> = None;
         let mut item = Attributes::default();
         while let Some(key) = members.next_key::<Key<'de>>()? {
@@ -289,39 +289,39 @@ impl<'de> Visitor<'de> for MaybeValueVisitor {
                 },
             }
         }
-        Ok(MaybeValue(match name {
+        Ok(OptionalValue(match name {
             Some(name) if name == PersonName::default() => None,
             Some(name) => Some(Value::Name(Box::new(name))),
             None => Some(Value::Item(item)),
         }))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<MaybeValue, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<OptionalValue, A::Error> {
         while sequence.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(MaybeValue(None))
+        Ok(OptionalValue(None))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<MaybeValue, E> {
-        Ok(MaybeValue(text_value(text)))
+    fn visit_str<E>(self, text: &str) -> Result<OptionalValue, E> {
+        Ok(OptionalValue(text_value(text)))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<MaybeValue, E> {
-        Ok(MaybeValue(None))
+    fn visit_bool<E>(self, _: bool) -> Result<OptionalValue, E> {
+        Ok(OptionalValue(None))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<MaybeValue, E> {
-        Ok(MaybeValue(Some(Value::Text(number.to_string().into()))))
+    fn visit_i64<E>(self, number: i64) -> Result<OptionalValue, E> {
+        Ok(OptionalValue(Some(Value::Text(number.to_string().into()))))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<MaybeValue, E> {
-        Ok(MaybeValue(Some(Value::Text(number.to_string().into()))))
+    fn visit_u64<E>(self, number: u64) -> Result<OptionalValue, E> {
+        Ok(OptionalValue(Some(Value::Text(number.to_string().into()))))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<MaybeValue, E> {
-        Ok(MaybeValue(Some(Value::Text(number.to_string().into()))))
+    fn visit_f64<E>(self, number: f64) -> Result<OptionalValue, E> {
+        Ok(OptionalValue(Some(Value::Text(number.to_string().into()))))
     }
 
-    fn visit_unit<E>(self) -> Result<MaybeValue, E> {
-        Ok(MaybeValue(None))
+    fn visit_unit<E>(self) -> Result<OptionalValue, E> {
+        Ok(OptionalValue(None))
     }
 }

@@ -1,6 +1,6 @@
 //! Decodes bytes to text: escape sequences, delimiters, and characters of one or two bytes (PS3.5 6.1.2.5).
 
-use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
+use super::{CharacterSets, CodeElement, Delimiters, ESCAPES, Encodings, Repertoire};
 use encoding_rs::Encoding;
 
 const ESCAPE: u8 = 0x1B;
@@ -52,8 +52,8 @@ impl Decoder {
             return 0;
         };
         match register {
-            Register::G0 => self.g0 = *repertoire,
-            Register::G1 => self.g1 = Some(*repertoire),
+            CodeElement::G0 => self.g0 = *repertoire,
+            CodeElement::G1 => self.g1 = Some(*repertoire),
         }
         sequence.len()
     }

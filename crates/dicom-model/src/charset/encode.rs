@@ -1,7 +1,7 @@
 //! Encodes text to bytes, for the sample files: tries the declared sets in their order, writes an escape sequence if a set is
 //! not active, and restores the initial sets before every delimiter (PS3.5 6.1.2.5.3).
 
-use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
+use super::{CharacterSets, CodeElement, Delimiters, ESCAPES, Encodings, Repertoire};
 use encoding_rs::Encoding;
 
 /// Error: the text contains a character, given as its code point, that no declared character set contains.
@@ -58,11 +58,11 @@ fn encode_with_escapes(
             .find_map(|repertoire| Some((*repertoire, encode_in_repertoire(*repertoire, character)?)))
             .ok_or(EncodeError(character.into()))?;
         match register(repertoire) {
-            Register::G0 if g0 != repertoire => {
+            CodeElement::G0 if g0 != repertoire => {
                 bytes.extend(escape_sequence(repertoire));
                 g0 = repertoire;
             }
-            Register::G1 if g1 != Some(repertoire) => {
+            CodeElement::G1 if g1 != Some(repertoire) => {
                 bytes.extend(escape_sequence(repertoire));
                 g1 = Some(repertoire);
             }
@@ -102,8 +102,8 @@ fn encode_character(encoding: &'static Encoding, character: char) -> Option<Vec<
     (!failed).then(|| bytes.into_owned())
 }
 
-fn register(repertoire: Repertoire) -> Register {
-    designation(repertoire).map_or(Register::G0, |(_, register)| register)
+fn register(repertoire: Repertoire) -> CodeElement {
+    designation(repertoire).map_or(CodeElement::G0, |(_, register)| register)
 }
 
 fn escape_sequence(repertoire: Repertoire) -> impl Iterator<Item = u8> {
@@ -112,7 +112,7 @@ fn escape_sequence(repertoire: Repertoire) -> impl Iterator<Item = u8> {
         .flat_map(|(sequence, _)| std::iter::once(0x1B).chain(sequence.iter().copied()))
 }
 
-fn designation(repertoire: Repertoire) -> Option<(&'static [u8], Register)> {
+fn designation(repertoire: Repertoire) -> Option<(&'static [u8], CodeElement)> {
     ESCAPES
         .iter()
         .find(|(_, set, _)| *set == repertoire)

@@ -6,7 +6,7 @@
 //! precedence decides. If this rule does not apply after the last fragment, the result is an error, so incomplete or mixed
 //! frames are never reported as complete.
 
-use super::{Fragment, FrameStart, Inconsistent, Locator, MARKER_LENGTH, MAX_TABLE, Rule};
+use super::{Fragment, FrameLocator, FrameStart, Inconsistent, MARKER_LENGTH, MAX_TABLE, Rule};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use std::io::{self, Read};
 const MAX_BUFFERED: usize = 16 * 1024 * 1024;
 
 /// Maximum number of bytes of one read.
-const PIECE: u32 = 64 * 1024;
+const READ_SIZE: u32 = 64 * 1024;
 
 /// Why fragments cannot be assigned to frames.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum StreamError {
 
 /// A part of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct FramePart {
     /// Whether these are the first bytes of a frame.
     pub begins_frame: bool,
     /// The bytes; there is at least one.
@@ -51,7 +51,7 @@ struct Buffered {
 /// Reads frames from a source.
 #[derive(Debug)]
 pub struct Stream {
-    locator: Locator,
+    locator: FrameLocator,
     /// Offset of the next item from the first item after the Basic Offset Table.
     offset: u64,
     /// Number of bytes of the current fragment that are not read yet.
@@ -85,7 +85,7 @@ impl Stream {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         Ok(Self {
-            locator: Locator::new(frames, transfer_syntax, &table, extended),
+            locator: FrameLocator::new(frames, transfer_syntax, &table, extended),
             offset: 0,
             remaining: 0,
             buffer: VecDeque::new(),
@@ -97,7 +97,7 @@ impl Stream {
 
     /// Returns the next piece; `None` after the last frame. Fails if the rule that determined the frames does not apply after the
     /// last fragment.
-    pub fn next(&mut self, source: &mut impl Read) -> Result<Option<Piece>, StreamError> {
+    pub fn next(&mut self, source: &mut impl Read) -> Result<Option<FramePart>, StreamError> {
         loop {
             if let Some(piece) = self.release()? {
                 return Ok(Some(piece));
@@ -120,7 +120,7 @@ impl Stream {
             };
             length = next;
         }
-        let read_length = length.min(PIECE);
+        let read_length = length.min(READ_SIZE);
         let mut bytes = Vec::with_capacity(read_length as usize);
         source.take(read_length.into()).read_to_end(&mut bytes)?;
         if bytes.len() < read_length as usize {
@@ -141,7 +141,7 @@ impl Stream {
     }
 
     /// Removes the first buffered bytes and returns them, if it is known whether they begin a frame.
-    fn release(&mut self) -> Result<Option<Piece>, StreamError> {
+    fn release(&mut self) -> Result<Option<FramePart>, StreamError> {
         if self.is_at_end {
             let rule = self.locator.rule()?;
             if index(rule).is_some_and(|index| self.contradicted[index]) {
@@ -165,7 +165,7 @@ impl Stream {
         };
         let bytes = self.buffer.pop_front().map(|first| first.bytes).unwrap_or_default();
         self.buffered_bytes -= bytes.len();
-        Ok(Some(Piece { begins_frame, bytes }))
+        Ok(Some(FramePart { begins_frame, bytes }))
     }
 
     /// Returns whether a fragment begins a frame; `None` if this is not known yet: the two rules of highest precedence disagree,

@@ -1,4 +1,4 @@
-//! Compares the frames that [`Locator::locate`] finds with those of a [`Stream`].
+//! Compares the frames that [`FrameLocator::locate`] finds with those of a [`Stream`].
 
 use super::*;
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ fn locate(
         offset += 8 + u64::from(length);
     }
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
-    let frames = Locator::new(count, syntax, &table, extended).locate(&found)?;
+    let frames = FrameLocator::new(count, syntax, &table, extended).locate(&found)?;
     Ok(frames
         .iter()
         .map(|frame| frame.iter().flat_map(|index| fragments[*index].clone()).collect())

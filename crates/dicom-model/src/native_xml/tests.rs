@@ -13,7 +13,7 @@ fn convert(object: &Value) -> Result<String, NativeXmlError> {
 fn content(object: &Value) -> String {
     let xml = convert(object).unwrap();
     Document::parse(&xml).unwrap();
-    xml.strip_prefix(BEGINNING).unwrap().strip_suffix(END).unwrap().to_owned()
+    xml.strip_prefix(DOCUMENT_START).unwrap().strip_suffix(END).unwrap().to_owned()
 }
 
 #[test]

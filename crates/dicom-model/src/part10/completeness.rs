@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 
 /// What begins after the skipped bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Next {
+enum NextStructure {
     #[default]
     Preamble,
     /// An element of the file meta information, or the first one of the data set.
@@ -37,9 +37,9 @@ enum Next {
 /// The state between two chunks of an object.
 #[derive(Debug, Default)]
 pub struct Part10Completeness {
-    next: Next,
+    next: NextStructure,
     /// What follows the enclosing sequences and items of undefined length.
-    outer: Vec<Next>,
+    outer: Vec<NextStructure>,
     /// Bytes of a header that has not arrived completely.
     header: Vec<u8>,
     /// Bytes that need not be read.
@@ -54,7 +54,7 @@ impl Part10Completeness {
     pub fn is_complete(&self) -> bool {
         // Files may be padded with zeros.
         let is_between = self.skipped == 0 && self.header.iter().all(|byte| *byte == 0);
-        let is_in_data_set = matches!(self.next, Next::Element(_)) && self.outer.is_empty();
+        let is_in_data_set = matches!(self.next, NextStructure::Element(_)) && self.outer.is_empty();
         self.is_undecidable || is_between && is_in_data_set
     }
 
@@ -77,21 +77,21 @@ impl Part10Completeness {
     fn step(&mut self) -> bool {
         let length = self.header.len();
         match self.next {
-            Next::Preamble if length < PREAMBLE => return false,
-            Next::Preamble if self.header.ends_with(b"DICM") => self.next = Next::Meta,
-            Next::Preamble => self.is_undecidable = true,
-            Next::TransferSyntax(of) if length < of => return false,
-            Next::TransferSyntax(_) => self.declare(),
-            Next::Meta | Next::Element(_) | Next::Item(_) => {
+            NextStructure::Preamble if length < PREAMBLE => return false,
+            NextStructure::Preamble if self.header.ends_with(b"DICM") => self.next = NextStructure::Meta,
+            NextStructure::Preamble => self.is_undecidable = true,
+            NextStructure::TransferSyntax(of) if length < of => return false,
+            NextStructure::TransferSyntax(_) => self.declare(),
+            NextStructure::Meta | NextStructure::Element(_) | NextStructure::Item(_) => {
                 let Some(start) = self.header.first_chunk::<8>().copied() else { return false };
                 return match self.next {
-                    Next::Item(syntax) => self.item(syntax, start),
-                    Next::Element(syntax) => self.element(syntax, start),
+                    NextStructure::Item(syntax) => self.item(syntax, start),
+                    NextStructure::Element(syntax) => self.element(syntax, start),
                     _ if start.starts_with(&[2, 0]) => self.meta(start),
                     _ => match self.declared.filter(|uid| !is_deflated(uid)).and_then(transfer_syntax) {
                         Some(declared) => {
                             let syntax = Syntax::detect(declared, &start);
-                            self.next = Next::Element(syntax);
+                            self.next = NextStructure::Element(syntax);
                             self.element(syntax, start)
                         }
                         _ => self.undecidable(),
@@ -110,7 +110,7 @@ impl Part10Completeness {
     fn declare(&mut self) {
         let uid = std::str::from_utf8(&self.header).unwrap_or_default();
         self.declared = transfer_syntax(uid.trim_end_matches(['\0', ' '])).map(TransferSyntax::uid);
-        self.next = Next::Meta;
+        self.next = NextStructure::Meta;
     }
 
     fn meta(&mut self, start: [u8; 8]) -> bool {
@@ -119,7 +119,7 @@ impl Part10Completeness {
         }
         match EXPLICIT.header(&self.header).map(|header| (header.tag, header.length)) {
             Some((Tag(2, 0x10), Some(length))) if length <= MAX_UID_LEN && length > 0 => {
-                self.next = Next::TransferSyntax(length as usize);
+                self.next = NextStructure::TransferSyntax(length as usize);
             }
             Some((_, Some(length))) => self.skipped = length.into(),
             _ => self.is_undecidable = true,
@@ -139,8 +139,8 @@ impl Part10Completeness {
             Some(header) if header.tag.group() != ITEM.group() => match header.length {
                 Some(length) => self.skipped = length.into(),
                 // PS3.5 6.2.2 note 4: the items of UN are in implicit VR.
-                None if header.vr == VR::UN => self.begins(Next::Item(IMPLICIT)),
-                None => self.begins(Next::Item(syntax)),
+                None if header.vr == VR::UN => self.begins(NextStructure::Item(IMPLICIT)),
+                None => self.begins(NextStructure::Item(syntax)),
             },
             _ => self.is_undecidable = true,
         }
@@ -150,14 +150,14 @@ impl Part10Completeness {
     fn item(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
         match syntax.item_header(start) {
             (ITEM, Some(length)) => self.skipped = length.into(),
-            (ITEM, None) => self.begins(Next::Element(syntax)),
+            (ITEM, None) => self.begins(NextStructure::Element(syntax)),
             (SEQUENCE_DELIMITATION, _) => return self.ends(),
             _ => self.is_undecidable = true,
         }
         true
     }
 
-    fn begins(&mut self, inner: Next) {
+    fn begins(&mut self, inner: NextStructure) {
         self.is_undecidable |= self.outer.len() >= MAX_DEPTH;
         self.outer.push(self.next);
         self.next = inner;

@@ -2,10 +2,10 @@
 //! which are converted to little-endian order. Items of sequences are parsed only on request. This module does not decode text or
 //! pixel data.
 
+use super::element_reader::{ElementReader, Event};
 use super::inflate::Inflated;
 use super::source::{InMemory, Source};
 use super::syntax::{Syntax, is_deflated};
-use super::walk::{Event, Walk};
 use super::{ReadError, is_pixel_data, meta};
 use crate::data_set::{is_text, swap_words, word_size, words};
 use crate::encapsulated_pixel_data::Fragment;
@@ -81,46 +81,46 @@ fn read_level(
 ) -> Result<(Elements, Option<Pixels>), ReadError> {
     let bytes = source.rest();
     let first = source.position();
-    let mut walk = Walk::new(source, syntax);
+    let mut reader = ElementReader::new(source, syntax);
     let mut elements = Elements::default();
     // The current sequence, if it is requested, and the position of its current item.
     let (mut sequence, mut item_start) = (None, 0);
-    while let Some(event) = walk.next()? {
+    while let Some(event) = reader.next()? {
         match event {
-            Event::Value(header, length) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
-                let bytes = walk.source().take_bytes(length.into())?;
+            Event::Value(header, length) if reader.depth() == 0 && header.tag == tags::PIXEL_DATA => {
+                let bytes = reader.source().take_bytes(length.into())?;
                 return Ok((
                     elements,
                     Some(Pixels::Native { bytes, vr: header.vr, big_endian: header.syntax.big_endian }),
                 ));
             }
-            Event::Fragments(header) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
-                return Ok((elements, Some(read_fragments(&mut walk)?)));
+            Event::Fragments(header) if reader.depth() == 0 && header.tag == tags::PIXEL_DATA => {
+                return Ok((elements, Some(read_fragments(&mut reader)?)));
             }
             Event::Value(header, length)
-                if walk.depth() == 0
+                if reader.depth() == 0
                     && is_requested(header.tag)
                     && elements.element(header.tag).is_none() =>
             {
-                let bytes = walk.source().take_bytes(length.into())?;
+                let bytes = reader.source().take_bytes(length.into())?;
                 let vr = header.resolve_vr(|| elements.word(tags::PIXEL_REPRESENTATION));
                 let bytes = if header.syntax.big_endian { little_endian(bytes, vr) } else { bytes };
                 elements.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
             }
-            Event::Value(_, length) => walk.source().skip(length.into())?,
-            Event::Fragments(_) => walk.skip_fragments()?,
-            Event::BeginSequence(tag, syntax) if walk.depth() == 1 => {
+            Event::Value(_, length) => reader.source().skip(length.into())?,
+            Event::Fragments(_) => reader.skip_fragments()?,
+            Event::BeginSequence(tag, syntax) if reader.depth() == 1 => {
                 let is_first_requested = is_requested(tag) && elements.element(tag).is_none();
                 sequence = is_first_requested.then(|| (tag, Vec::new(), syntax));
             }
-            Event::BeginItem if walk.depth() == 2 => item_start = walk.position(),
-            Event::EndItem(end) if walk.depth() == 1 => {
+            Event::BeginItem if reader.depth() == 2 => item_start = reader.position(),
+            Event::EndItem(end) if reader.depth() == 1 => {
                 if let Some((_, items, _)) = &mut sequence {
                     let slice = |at: u64| usize::try_from(at - first).unwrap_or(bytes.len());
                     items.push(bytes.slice(slice(item_start)..slice(end)));
                 }
             }
-            Event::EndSequence if walk.depth() == 0 => {
+            Event::EndSequence if reader.depth() == 0 => {
                 if let Some((tag, items, syntax)) = sequence.take() {
                     elements.elements.push((tag, InPlaceElement::Items { items, syntax }));
                 }
@@ -142,17 +142,17 @@ fn little_endian(bytes: Bytes, vr: VR) -> Bytes {
     bytes.into()
 }
 
-fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {
-    let length = walk.next_fragment()?.ok_or(ReadError::Malformed("the pixel data is empty"))?;
-    let table = walk.source().take_bytes(length.into())?;
-    let first = walk.position();
+fn read_fragments(reader: &mut ElementReader<InMemory>) -> Result<Pixels, ReadError> {
+    let length = reader.next_fragment()?.ok_or(ReadError::Malformed("the pixel data is empty"))?;
+    let table = reader.source().take_bytes(length.into())?;
+    let first = reader.position();
     let mut fragments = Vec::new();
     loop {
-        let offset = walk.position() - first;
-        let Some(length) = walk.next_fragment()? else {
+        let offset = reader.position() - first;
+        let Some(length) = reader.next_fragment()? else {
             return Ok(Pixels::Encapsulated { table, fragments });
         };
-        let bytes = walk.source().take_bytes(length.into())?;
+        let bytes = reader.source().take_bytes(length.into())?;
         fragments.push((Fragment::new(offset, length, &bytes), bytes));
     }
 }

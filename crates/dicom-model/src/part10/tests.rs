@@ -16,7 +16,8 @@ use std::sync::LazyLock;
 /// Two sample files: sequences in Explicit VR, and an image in Implicit VR.
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
-    samples::write_of(folder.path(), |patient| patient.id == samples::Given::Is("DEMO-0001")).unwrap();
+    samples::write_of(folder.path(), |patient| patient.id == samples::AttributeValue::Present("DEMO-0001"))
+        .unwrap();
     ["patient-01/study-1/series-3/0001.dcm", "patient-01/study-3/series-1/0001.dcm"]
         .map(|name| fs::read(folder.path().join(name)).unwrap())
         .to_vec()
@@ -191,9 +192,9 @@ fn value_is_found_by_its_path() {
     let bytes = with_preamble(bytes);
     let value = |path: &[&str]| {
         let mut object = Object::open(&bytes[..], None).unwrap();
-        let sought = object.header_before(&Step::path(path).unwrap()).unwrap().sought?;
+        let requested_value = object.header_before(&Step::path(path).unwrap()).unwrap().requested_value?;
         let mut value = Vec::new();
-        Read::take(object, sought.length.unwrap()).read_to_end(&mut value).unwrap();
+        Read::take(object, requested_value.length.unwrap()).read_to_end(&mut value).unwrap();
         Some(value)
     };
     assert_eq!(value(&["00420011"]), Some(vec![7; 3000]));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use dicom_model::data_set::{ByteRange, DataSet};
 use dicom_model::encapsulated_pixel_data::{
-    Fragment, Inconsistent, Locator, MARKER_LENGTH, StreamError, media_type, number_of_frames,
+    Fragment, FrameLocator, Inconsistent, MARKER_LENGTH, StreamError, media_type, number_of_frames,
     read_item_header,
 };
 use dicom_model::native_pixel_data::{FrameAttributes, NativeFrame, NativeFrames};
@@ -197,7 +197,7 @@ fn locate_encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<
     }
     let count = number_of_frames(header.data.text(tags::NUMBER_OF_FRAMES));
     let extended = header.extended_offsets.as_deref();
-    let locator = Locator::new(count, header.transfer_syntax, &table, extended);
+    let locator = FrameLocator::new(count, header.transfer_syntax, &table, extended);
     let frames = locator.locate(&fragments).map_err(StreamError::from)?;
     let frame = |indices: Vec<usize>| Frame::Ranges(indices.into_iter().map(|index| ranges[index]).collect());
     Ok(frames.into_iter().map(frame).collect())

@@ -61,7 +61,7 @@ pub(super) fn write_row(
     base: &str,
 ) -> io::Result<()> {
     let row = Row::new(index, result, query);
-    writer::write_data_set(to, &row.data_set(scope, query, base), &NoLinks)
+    writer::write_data_set(to, &row.data_set(scope, query, base), &WithoutBulkData)
 }
 
 fn candidates<'a>(
@@ -262,9 +262,9 @@ fn distinct_values<'a>(vr: VR, values: impl Iterator<Item = &'a str>) -> DataEle
 }
 
 /// The links of rows, which contain no bulk data.
-struct NoLinks;
+struct WithoutBulkData;
 
-impl BulkDataLinks for NoLinks {
+impl BulkDataLinks for WithoutBulkData {
     fn link(&self, _: &[Step]) -> String {
         String::new()
     }

@@ -5,13 +5,13 @@ mod retrieve;
 mod search;
 
 use super::*;
-use crate::samples::{self, Given};
+use crate::samples::{self, AttributeValue};
 use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
 /// An archive with some sample patients, and its directory.
-struct Served {
+struct ServedArchive {
     archive: Archive,
     folder: TempDir,
 }
@@ -23,10 +23,13 @@ struct TestResponse {
     body: Bytes,
 }
 
-impl Served {
+impl ServedArchive {
     fn patients(ids: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        samples::write_of(folder.path(), |patient| ids.iter().any(|id| patient.id == Given::Is(id))).unwrap();
+        samples::write_of(folder.path(), |patient| {
+            ids.iter().any(|id| patient.id == AttributeValue::Present(id))
+        })
+        .unwrap();
         let (index, _) = Index::build(folder.path(), Progress::Silent);
         Self { archive: Archive::new(index), folder }
     }
@@ -34,7 +37,8 @@ impl Served {
     /// Returns all patients except the one with hundreds of slices.
     fn most() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        samples::write_of(folder.path(), |patient| patient.id != Given::Is("DEMO-0016")).unwrap();
+        samples::write_of(folder.path(), |patient| patient.id != AttributeValue::Present("DEMO-0016"))
+            .unwrap();
         let (index, _) = Index::build(folder.path(), Progress::Silent);
         Self { archive: Archive::new(index), folder }
     }
@@ -97,7 +101,7 @@ impl TestResponse {
 
 #[tokio::test]
 async fn methods_other_than_get_and_head_are_rejected() {
-    let served = Served::patients(&["P11"]);
+    let served = ServedArchive::patients(&["P11"]);
     let response = served.request(Method::POST, "/studies", None).await;
     assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.header("allow"), "GET, HEAD");
@@ -105,7 +109,7 @@ async fn methods_other_than_get_and_head_are_rejected() {
 
 #[tokio::test]
 async fn response_to_head_has_no_body() {
-    let served = Served::patients(&["P11"]);
+    let served = ServedArchive::patients(&["P11"]);
     let response = served.request(Method::HEAD, "/studies", None).await;
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(response.header("content-type"), "application/dicom+json");
@@ -114,7 +118,7 @@ async fn response_to_head_has_no_body() {
 
 #[tokio::test]
 async fn unknown_path_invalid_uid_and_unknown_study_have_different_statuses() {
-    let served = Served::patients(&["P11"]);
+    let served = ServedArchive::patients(&["P11"]);
     for (path, status) in [
         ("/nothing", StatusCode::NOT_FOUND),
         ("/studies/", StatusCode::BAD_REQUEST),

@@ -1,33 +1,33 @@
-//! The types that declare sample patients, studies and series. Omitted fields have the defaults of [`Patient::PLAIN`],
-//! [`StudyDeclaration::PLAIN`] and [`SeriesDeclaration::PLAIN`]. This module does not know how files are written.
+//! The types that declare sample patients, studies and series. Omitted fields have the defaults of [`Patient::DEFAULTS`],
+//! [`StudyDeclaration::DEFAULTS`] and [`SeriesDeclaration::DEFAULTS`]. This module does not know how files are written.
 
 /// An attribute that can be missing, present without a value, or present with a value (type 2 and 3 attributes, PS3.5
 /// 7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given {
+pub enum AttributeValue {
     /// The attribute is not in the file.
     Absent,
     /// The attribute is in the file, without a value.
     Empty,
     /// The attribute is in the file, with this value.
-    Is(&'static str),
+    Present(&'static str),
 }
 
 /// A fictional person.
 #[derive(Debug, Clone, Copy)]
 pub struct Patient {
     /// Patient ID.
-    pub id: Given,
+    pub id: AttributeValue,
     /// Issuer of Patient ID.
     pub issuer: Option<Issuer>,
     /// Patient's Name, with any number of component groups.
-    pub name: Given,
+    pub name: AttributeValue,
     /// Specific Character Set of all files of the patient.
     pub character_sets: &'static [&'static str],
     /// Birth date.
-    pub birth_date: Given,
+    pub birth_date: AttributeValue,
     /// Sex.
-    pub sex: Given,
+    pub sex: AttributeValue,
     /// The studies.
     pub studies: &'static [StudyDeclaration],
 }
@@ -60,7 +60,7 @@ pub struct Specimen {
     /// Issuer of the Specimen Identifier.
     pub issuer: Option<Issuer>,
     /// Specimen Short Description.
-    pub description: Given,
+    pub description: AttributeValue,
     /// `SpecimenTypeCodeSequence`.
     pub kind: Option<Code>,
 }
@@ -69,47 +69,47 @@ pub struct Specimen {
 #[derive(Debug, Clone, Copy)]
 pub struct StudyDeclaration {
     /// Study Date.
-    pub date: Given,
+    pub date: AttributeValue,
     /// Study Time.
-    pub time: Given,
+    pub time: AttributeValue,
     /// Timezone Offset From UTC.
-    pub zone: Given,
+    pub zone: AttributeValue,
     /// Study ID.
-    pub id: Given,
+    pub id: AttributeValue,
     /// Accession Number.
-    pub accession: Given,
+    pub accession: AttributeValue,
     /// Issuer of the accession numbers.
     pub accession_issuer: Option<Issuer>,
     /// Accession numbers of further orders of the study: `ReferencedRequestSequence` of its report.
     pub further_accessions: &'static [&'static str],
     /// Study Description.
-    pub description: Given,
+    pub description: AttributeValue,
     /// `ProcedureCodeSequence`.
     pub procedures: &'static [Code],
     /// `ReasonForRequestedProcedureCodeSequence`, in `RequestAttributesSequence` of the series.
     pub reasons: &'static [Code],
     /// Reason for the Requested Procedure, in the same item.
-    pub reason: Given,
+    pub reason: AttributeValue,
     /// Referring Physician's Name.
-    pub referrer: Given,
+    pub referrer: AttributeValue,
     /// Identification of the referring physician: a number and the institution that assigned it.
     pub referrer_identification: Option<(&'static str, &'static str)>,
     /// Name of Physician(s) Reading Study.
     pub readers: &'static [&'static str],
     /// Admission ID, the identifier of the visit.
-    pub admission: Given,
+    pub admission: AttributeValue,
     /// Issuer of the Admission ID.
     pub admission_issuer: Option<Issuer>,
     /// Current Patient Location.
-    pub patient_location: Given,
+    pub patient_location: AttributeValue,
     /// Institution Name.
-    pub institution: Given,
+    pub institution: AttributeValue,
     /// Institutional Department Name.
-    pub department: Given,
+    pub department: AttributeValue,
     /// Performed Procedure Step Description. If it is not absent, the images refer to a performed procedure step.
-    pub performed_step: Given,
+    pub performed_step: AttributeValue,
     /// Study Comments.
-    pub comments: Given,
+    pub comments: AttributeValue,
     /// Transfer syntax of the files.
     pub syntax: Syntax,
     /// The series.
@@ -133,11 +133,11 @@ pub struct SeriesDeclaration {
     /// Kind of its objects, which determines the modality.
     pub kind: Kind,
     /// Series Description.
-    pub description: Given,
+    pub description: AttributeValue,
     /// Body Part Examined.
-    pub body_part: Given,
+    pub body_part: AttributeValue,
     /// Laterality.
-    pub laterality: Given,
+    pub laterality: AttributeValue,
     /// `AnatomicRegionSequence`.
     pub region: Option<Code>,
     /// Performing Physician's Name.
@@ -145,11 +145,11 @@ pub struct SeriesDeclaration {
     /// Operators' Name.
     pub operators: &'static [&'static str],
     /// Protocol Name.
-    pub protocol: Given,
+    pub protocol: AttributeValue,
     /// Device Serial Number.
-    pub serial_number: Given,
+    pub serial_number: AttributeValue,
     /// Comments on the Performed Procedure Step.
-    pub comments: Given,
+    pub comments: AttributeValue,
     /// `SpecimenDescriptionSequence`.
     pub specimens: &'static [Specimen],
     /// Whether Modality is written. Some real series do not have this attribute.
@@ -217,41 +217,41 @@ impl Kind {
 
 impl Patient {
     /// The defaults of a patient.
-    pub const PLAIN: Self = Self {
-        id: Given::Absent,
+    pub const DEFAULTS: Self = Self {
+        id: AttributeValue::Absent,
         issuer: None,
-        name: Given::Empty,
+        name: AttributeValue::Empty,
         character_sets: &[],
-        birth_date: Given::Is("19700101"),
-        sex: Given::Is("O"),
+        birth_date: AttributeValue::Present("19700101"),
+        sex: AttributeValue::Present("O"),
         studies: &[],
     };
 }
 
 impl StudyDeclaration {
     /// The defaults of a study: few attributes.
-    pub const PLAIN: Self = Self {
-        date: Given::Empty,
-        time: Given::Empty,
-        zone: Given::Absent,
-        id: Given::Is("1"),
-        accession: Given::Empty,
+    pub const DEFAULTS: Self = Self {
+        date: AttributeValue::Empty,
+        time: AttributeValue::Empty,
+        zone: AttributeValue::Absent,
+        id: AttributeValue::Present("1"),
+        accession: AttributeValue::Empty,
         accession_issuer: None,
         further_accessions: &[],
-        description: Given::Absent,
+        description: AttributeValue::Absent,
         procedures: &[],
         reasons: &[],
-        reason: Given::Absent,
-        referrer: Given::Empty,
+        reason: AttributeValue::Absent,
+        referrer: AttributeValue::Empty,
         referrer_identification: None,
         readers: &[],
-        admission: Given::Absent,
+        admission: AttributeValue::Absent,
         admission_issuer: None,
-        patient_location: Given::Absent,
-        institution: Given::Absent,
-        department: Given::Absent,
-        performed_step: Given::Absent,
-        comments: Given::Absent,
+        patient_location: AttributeValue::Absent,
+        institution: AttributeValue::Absent,
+        department: AttributeValue::Absent,
+        performed_step: AttributeValue::Absent,
+        comments: AttributeValue::Absent,
         syntax: Syntax::Explicit,
         series: &[],
     };
@@ -259,17 +259,17 @@ impl StudyDeclaration {
 
 impl SeriesDeclaration {
     /// The defaults of a series: one small CT slice.
-    pub const PLAIN: Self = Self {
+    pub const DEFAULTS: Self = Self {
         kind: Kind::Ct,
-        description: Given::Absent,
-        body_part: Given::Absent,
-        laterality: Given::Absent,
+        description: AttributeValue::Absent,
+        body_part: AttributeValue::Absent,
+        laterality: AttributeValue::Absent,
         region: None,
         performers: &[],
         operators: &[],
-        protocol: Given::Absent,
-        serial_number: Given::Absent,
-        comments: Given::Absent,
+        protocol: AttributeValue::Absent,
+        serial_number: AttributeValue::Absent,
+        comments: AttributeValue::Absent,
         specimens: &[],
         with_modality: true,
         instances: 1,

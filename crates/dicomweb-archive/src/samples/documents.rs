@@ -1,7 +1,7 @@
 //! Builds objects that refer to other objects of the study: a report, a key object selection, a presentation state.
 
 use super::codes;
-use super::declaration::{Code, Given};
+use super::declaration::{AttributeValue, Code};
 use super::enhanced::reference;
 use super::location::Location;
 use super::object::Object;
@@ -13,7 +13,7 @@ pub(super) fn report(location: &Location) -> Object {
     let mut object = new_document(location, codes::REPORT, "SEPARATE");
     object.text(tags::COMPLETION_FLAG, "COMPLETE").text(tags::VERIFICATION_FLAG, "UNVERIFIED");
     let study = location.study;
-    let first = if let Given::Is(accession) = study.accession { Some(accession) } else { None };
+    let first = if let AttributeValue::Present(accession) = study.accession { Some(accession) } else { None };
     let requests: Vec<Object> = first
         .iter()
         .chain(study.further_accessions)

@@ -1,7 +1,7 @@
 //! Builds multi-frame objects with functional groups (PS3.3 C.7.6.16): Enhanced MR Image and Segmentation.
 
 use super::codes;
-use super::declaration::{Given, Kind};
+use super::declaration::{AttributeValue, Kind};
 use super::location::Location;
 use super::object::Object;
 use super::phantom;
@@ -9,7 +9,9 @@ use dicom_dictionary_std::tags;
 
 /// Adds the attributes of an Enhanced MR Image except pixel data.
 pub(super) fn add_enhanced_mr(object: &mut Object, location: &Location) {
-    if let (Given::Is(date), Given::Is(time)) = (location.study.date, location.study.time) {
+    if let (AttributeValue::Present(date), AttributeValue::Present(time)) =
+        (location.study.date, location.study.time)
+    {
         object.text(tags::ACQUISITION_DATE_TIME, &format!("{date}{time}"));
     }
     object

@@ -2,7 +2,7 @@
 //! C.8).
 
 use super::codes;
-use super::declaration::{Given, Kind, Syntax};
+use super::declaration::{AttributeValue, Kind, Syntax};
 use super::location::{Location, fraction};
 use super::object::Object;
 use super::phantom;
@@ -43,7 +43,7 @@ fn add_general(object: &mut Object, location: &Location) {
         _ => "ORIGINAL\\PRIMARY",
     };
     object.text(tags::IMAGE_TYPE, image_type);
-    if let (Given::Is(date), Given::Is(time)) = (study.date, study.time) {
+    if let (AttributeValue::Present(date), AttributeValue::Present(time)) = (study.date, study.time) {
         object.text(tags::CONTENT_DATE, date).text(tags::CONTENT_TIME, time);
         object.text(tags::ACQUISITION_DATE, date).text(tags::ACQUISITION_TIME, time);
     }

@@ -1,7 +1,7 @@
 //! The location of an object in the declarations, its UIDs, and the attributes of all objects of a patient, study and series (PS3.3
 //! C.7). This module does not know about pixel data.
 
-use super::declaration::{Given, Kind, Patient, SeriesDeclaration, StudyDeclaration};
+use super::declaration::{AttributeValue, Kind, Patient, SeriesDeclaration, StudyDeclaration};
 use super::object::Object;
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
@@ -191,7 +191,7 @@ impl Location {
         if let Some(region) = series.region {
             object.codes(tags::ANATOMIC_REGION_SEQUENCE, &[region]);
         }
-        if !study.reasons.is_empty() || study.reason != Given::Absent {
+        if !study.reasons.is_empty() || study.reason != AttributeValue::Absent {
             object.one(tags::REQUEST_ATTRIBUTES_SEQUENCE, |item| {
                 item.text(tags::REQUESTED_PROCEDURE_ID, "RP1")
                     .text(tags::SCHEDULED_PROCEDURE_STEP_ID, "SPS1")
@@ -207,7 +207,7 @@ impl Location {
 impl Location {
     /// Adds the Modality Performed Procedure Step, which is the same for every series of the study (PS3.3 C.7.3.1).
     fn add_performed_step(&self, object: &mut Object) {
-        if self.study.performed_step == Given::Absent {
+        if self.study.performed_step == AttributeValue::Absent {
             return;
         }
         let uid = format!("{}.0.1", self.study_uid());
@@ -259,6 +259,6 @@ pub(super) fn fraction(position: usize, count: usize) -> f64 {
     if count > 1 { number(position) / number(count - 1) } else { 0.5 }
 }
 
-fn only_if_given(value: Given) -> Given {
-    if let Given::Is(_) = value { value } else { Given::Absent }
+fn only_if_given(value: AttributeValue) -> AttributeValue {
+    if let AttributeValue::Present(_) = value { value } else { AttributeValue::Absent }
 }

@@ -1,7 +1,7 @@
 //! Builds a DICOM object, with the value representations of the dictionary and with text in the character sets of the object, and
 //! writes it to a file (PS3.10 7.1). This module does not know about kinds of objects.
 
-use super::declaration::{Code, Given, Issuer, Syntax};
+use super::declaration::{AttributeValue, Code, Issuer, Syntax};
 use super::location::ROOT;
 use dicom_core::value::{C, DataSetSequence, PixelFragmentSequence, PrimitiveValue};
 use dicom_core::{DataElement, Length, Tag, VR, dicom_value};
@@ -81,11 +81,11 @@ impl Object {
     }
 
     /// Adds an attribute as declared.
-    pub(super) fn given(&mut self, tag: Tag, value: Given) -> &mut Self {
+    pub(super) fn given(&mut self, tag: Tag, value: AttributeValue) -> &mut Self {
         match value {
-            Given::Absent => self,
-            Given::Empty => self.empty(tag),
-            Given::Is(value) => self.text(tag, value),
+            AttributeValue::Absent => self,
+            AttributeValue::Empty => self.empty(tag),
+            AttributeValue::Present(value) => self.text(tag, value),
         }
     }
 

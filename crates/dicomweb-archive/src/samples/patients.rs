@@ -32,7 +32,7 @@ pub(super) const PATIENTS: &[Patient] = &[
     identifiers::ASTRID,
     identifiers::LEO,
     identifiers::LOWER,
-    sparse::NOBODY,
+    sparse::WITHOUT_ATTRIBUTES,
     sparse::ROSA,
-    everyday::MANY,
+    everyday::MANY_SLICES,
 ];

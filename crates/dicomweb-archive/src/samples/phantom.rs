@@ -1,7 +1,7 @@
 //! Computes phantom images for each modality. This module uses only integers, basic floating-point arithmetic and square roots, so
 //! that every machine computes the same bytes. This module does not know about DICOM objects.
 
-use super::declaration::{Given, Kind, SeriesDeclaration};
+use super::declaration::{AttributeValue, Kind, SeriesDeclaration};
 
 /// A function that returns the brightness, from 0.0 to 1.0, at a point from -1.0 to 1.0 in both directions. `relative_position` is
 /// the position in the series, from 0.0 to 1.0.
@@ -10,7 +10,7 @@ type Phantom = fn(x: f64, y: f64, relative_position: f64) -> f64;
 /// Computes one frame of a series with 8 bits per pixel. `relative_position` is the position of the slice or frame, from 0.0
 /// to 1.0.
 pub(super) fn render(series: &SeriesDeclaration, relative_position: f64) -> Vec<u8> {
-    let part = if let Given::Is(part) = series.body_part { part } else { "" };
+    let part = if let AttributeValue::Present(part) = series.body_part { part } else { "" };
     let phantom: Phantom = match (series.kind, part) {
         (Kind::Us | Kind::UsMultiFrame, _) => fan,
         (Kind::Mg, _) => breast,
@@ -21,7 +21,7 @@ pub(super) fn render(series: &SeriesDeclaration, relative_position: f64) -> Vec<
         (Kind::Cr | Kind::Dx, _) => chest,
         _ => thorax,
     };
-    render_phantom(phantom, series.size, relative_position, series.laterality == Given::Is("R"))
+    render_phantom(phantom, series.size, relative_position, series.laterality == AttributeValue::Present("R"))
 }
 
 fn render_phantom(phantom: Phantom, size: u16, relative_position: f64, is_mirrored: bool) -> Vec<u8> {

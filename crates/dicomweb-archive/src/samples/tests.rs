@@ -100,10 +100,10 @@ fn declaration_is_shown_as_a_table() {
     insta::assert_snapshot!(table);
 }
 
-fn display(value: Given) -> &'static str {
+fn display(value: AttributeValue) -> &'static str {
     match value {
-        Given::Absent => "(absent)",
-        Given::Empty => "(empty)",
-        Given::Is(value) => value,
+        AttributeValue::Absent => "(absent)",
+        AttributeValue::Empty => "(empty)",
+        AttributeValue::Present(value) => value,
     }
 }

@@ -8,12 +8,12 @@ use super::{Reference, Series};
 use xml_escape::push_escaped;
 
 /// A resource with a generated narrative.
-pub trait Narrated: Serialize {
+pub trait HasNarrative: Serialize {
     /// Generates the narrative.
     fn narrative(&self) -> Narrative;
 }
 
-impl Narrated for ImagingStudy {
+impl HasNarrative for ImagingStudy {
     fn narrative(&self) -> Narrative {
         let mut page = Xhtml::with_title("Imaging study");
         page.push_facts(|facts| {
@@ -52,7 +52,7 @@ impl Narrated for ImagingStudy {
     }
 }
 
-impl Narrated for Patient {
+impl HasNarrative for Patient {
     fn narrative(&self) -> Narrative {
         let mut page = Xhtml::with_title("Patient");
         page.push_facts(|facts| {
@@ -65,7 +65,7 @@ impl Narrated for Patient {
     }
 }
 
-impl Narrated for Endpoint {
+impl HasNarrative for Endpoint {
     fn narrative(&self) -> Narrative {
         let mut page = Xhtml::with_title("Endpoint");
         page.push_facts(|facts| {
@@ -115,8 +115,8 @@ impl Xhtml {
     }
 
     /// Appends a table with one row for each fact that is present.
-    fn push_facts(&mut self, add: impl FnOnce(&mut Facts)) {
-        let mut facts = Facts(String::new());
+    fn push_facts(&mut self, add: impl FnOnce(&mut TableRows)) {
+        let mut facts = TableRows(String::new());
         add(&mut facts);
         // XHTML does not allow a table without rows.
         if !facts.0.is_empty() {
@@ -157,9 +157,9 @@ impl Xhtml {
 }
 
 /// The rows of a table of facts.
-struct Facts(String);
+struct TableRows(String);
 
-impl Facts {
+impl TableRows {
     fn add(&mut self, name: &str, value: Option<impl ToString>) {
         let Some(value) = value else { return };
         self.0.push_str("<tr><th>");

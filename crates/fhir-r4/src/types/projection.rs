@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde::Serializer as _;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Coding, Narrated};
+use super::{Coding, HasNarrative};
 use json_members::Members;
 
 /// The subset of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Projection<'a> {
+pub enum ElementSubset<'a> {
     /// All elements.
     Full,
     /// The summary elements of R4.
@@ -63,15 +63,15 @@ fn non_summary_elements(resource_type: &str) -> &'static [&'static str] {
 ///
 /// The resource is serialized once, and its members are copied as raw text in their order; only root members are parsed. A
 /// requested narrative is generated if the resource does not have one.
-pub fn project<R: Narrated>(resource: &R, projection: Projection<'_>) -> serde_json::Result<Vec<u8>> {
+pub fn project<R: HasNarrative>(resource: &R, projection: ElementSubset<'_>) -> serde_json::Result<Vec<u8>> {
     let complete = serde_json::to_vec(resource)?;
-    if projection == Projection::Full {
+    if projection == ElementSubset::Full {
         return Ok(complete);
     }
     let Members(members) = serde_json::from_slice(&complete)?;
     let text_of =
         |name: &str| members.iter().find(|(member, _)| member == name).map(|(_, value)| value.get());
-    if projection == Projection::Data && text_of("text").is_none() {
+    if projection == ElementSubset::Data && text_of("text").is_none() {
         return Ok(complete);
     }
     let resource_type: &str = match text_of("resourceType") {
@@ -84,26 +84,26 @@ pub fn project<R: Narrated>(resource: &R, projection: Projection<'_>) -> serde_j
         // The sibling member of a primitive element is selected with it.
         let element = name.strip_prefix('_').unwrap_or(name);
         let is_selected = match projection {
-            Projection::Full => true,
-            Projection::Data => element != "text",
-            Projection::Text => element == "text" || is_always_selected(resource_type, element),
-            Projection::Elements(names) => {
+            ElementSubset::Full => true,
+            ElementSubset::Data => element != "text",
+            ElementSubset::Text => element == "text" || is_always_selected(resource_type, element),
+            ElementSubset::Elements(names) => {
                 is_always_selected(resource_type, element) || names.contains(&element)
             }
-            Projection::Summary => !non_summary_elements(resource_type).contains(&element),
+            ElementSubset::Summary => !non_summary_elements(resource_type).contains(&element),
         };
         if element == "meta" || !is_selected {
             continue;
         }
         let value = match element {
-            "series" if projection == Projection::Summary => Cow::Owned(summarize_series(value)?),
+            "series" if projection == ElementSubset::Summary => Cow::Owned(summarize_series(value)?),
             _ => Cow::Borrowed(*value),
         };
         selected.push((name, value));
     }
     // The meta follows the id, and the narrative follows the elements of every resource (R4 resource.html, domainresource.html).
     insert_after(&mut selected, &["resourceType", "id"], "meta", meta);
-    if projection == Projection::Text && text_of("text").is_none() {
+    if projection == ElementSubset::Text && text_of("text").is_none() {
         let head = ["resourceType", "id", "meta", "implicitRules", "_implicitRules"];
         insert_after(&mut selected, &head, "text", to_raw_value(&resource.narrative())?);
     }
@@ -173,15 +173,15 @@ mod tests {
         serde_json::from_value(study).unwrap()
     }
 
-    fn text(resource: &impl Narrated, projection: Projection<'_>) -> String {
+    fn text(resource: &impl HasNarrative, projection: ElementSubset<'_>) -> String {
         String::from_utf8(project(resource, projection).unwrap()).unwrap()
     }
 
-    fn value(resource: &impl Narrated, projection: Projection<'_>) -> Value {
+    fn value(resource: &impl HasNarrative, projection: ElementSubset<'_>) -> Value {
         serde_json::from_str(&text(resource, projection)).unwrap()
     }
 
-    fn projected(projection: Projection<'_>) -> Value {
+    fn projected(projection: ElementSubset<'_>) -> Value {
         value(&study(json!({})), projection)
     }
 
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn summary_omits_instances_and_is_tagged() {
-        let summary = projected(Projection::Summary);
+        let summary = projected(ElementSubset::Summary);
         assert_eq!(summary["series"][0].get("instance"), None);
         assert_eq!(summary["description"], "x");
         assert_eq!(summary["meta"]["tag"][0]["code"], "SUBSETTED");
@@ -201,34 +201,34 @@ mod tests {
     #[test]
     fn mandatory_elements_are_always_written() {
         assert_eq!(
-            names(&projected(Projection::Elements(&["started"]))),
+            names(&projected(ElementSubset::Elements(&["started"]))),
             ["id", "meta", "resourceType", "started", "status", "subject"]
         );
         assert_eq!(
-            names(&projected(Projection::Text)),
+            names(&projected(ElementSubset::Text)),
             ["id", "meta", "resourceType", "status", "subject", "text"]
         );
     }
 
     #[test]
     fn complete_resource_is_not_tagged() {
-        assert_eq!(projected(Projection::Data)["meta"].get("tag"), None);
-        assert_eq!(projected(Projection::Full)["series"][0]["instance"][0]["uid"], "1.2.3.4");
+        assert_eq!(projected(ElementSubset::Data)["meta"].get("tag"), None);
+        assert_eq!(projected(ElementSubset::Full)["series"][0]["instance"][0]["uid"], "1.2.3.4");
     }
 
     #[test]
     fn narrative_is_written_if_and_only_if_it_is_requested() {
         let study = study(json!({"text": {"status": "additional", "div": "<div>own</div>"}}));
         let of = |projection| value(&study, projection);
-        assert_eq!(of(Projection::Full)["text"]["div"], "<div>own</div>");
-        assert_eq!(of(Projection::Text)["text"]["div"], "<div>own</div>");
-        assert_eq!(of(Projection::Elements(&["text"]))["text"]["status"], "additional");
-        for without in [Projection::Data, Projection::Summary, Projection::Elements(&["started"])] {
+        assert_eq!(of(ElementSubset::Full)["text"]["div"], "<div>own</div>");
+        assert_eq!(of(ElementSubset::Text)["text"]["div"], "<div>own</div>");
+        assert_eq!(of(ElementSubset::Elements(&["text"]))["text"]["status"], "additional");
+        for without in [ElementSubset::Data, ElementSubset::Summary, ElementSubset::Elements(&["started"])] {
             assert_eq!(of(without).get("text"), None, "{without:?}");
             assert_eq!(of(without)["meta"]["tag"][0]["code"], "SUBSETTED");
         }
-        assert_eq!(projected(Projection::Text)["text"]["status"], "generated");
-        assert_eq!(projected(Projection::Full).get("text"), None);
+        assert_eq!(projected(ElementSubset::Text)["text"]["status"], "generated");
+        assert_eq!(projected(ElementSubset::Full).get("text"), None);
     }
 
     #[test]
@@ -242,9 +242,9 @@ mod tests {
         let tag = r#""meta":{"tag":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}]}"#;
         let complete =
             format!(r#"{{"resourceType":"Patient","id":"a",{tag},"active":true,"birthDate":"2000"}}"#);
-        assert_eq!(text(&patient, Projection::Summary), complete);
-        assert_eq!(text(&patient, Projection::Elements(&["birthDate", "nothing"])), complete);
-        let narrative = text(&patient, Projection::Text);
+        assert_eq!(text(&patient, ElementSubset::Summary), complete);
+        assert_eq!(text(&patient, ElementSubset::Elements(&["birthDate", "nothing"])), complete);
+        let narrative = text(&patient, ElementSubset::Text);
         let begin = format!(
             r#"{{"resourceType":"Patient","id":"a",{tag},"text":{{"status":"generated","div":"<div "#
         );
@@ -258,7 +258,7 @@ mod tests {
             "_birthDate": {"id": "b"}, "_gender": {"id": "g"},
         });
         let patient: Patient = serde_json::from_value(patient).unwrap();
-        let elements = value(&patient, Projection::Elements(&["birthDate"]));
+        let elements = value(&patient, ElementSubset::Elements(&["birthDate"]));
         assert_eq!(names(&elements), ["_birthDate", "birthDate", "meta", "resourceType"]);
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let tagged = json!({"resourceType": "Endpoint", "meta": {"tag": [{"code": "x"}]}, "status": "active",
             "connectionType": {"code": "y"}});
         let tagged: Endpoint = serde_json::from_value(tagged).unwrap();
-        let subset = value(&tagged, Projection::Text);
+        let subset = value(&tagged, ElementSubset::Text);
         assert_eq!(subset["meta"]["tag"][0]["code"], "x");
         assert_eq!(subset["meta"]["tag"][1]["code"], "SUBSETTED");
     }

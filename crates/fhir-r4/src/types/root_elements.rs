@@ -2,7 +2,7 @@
 //! imagingstudy.html, patient.html). This module does not know which elements the gateway fills.
 
 /// The elements that all types have.
-const OF_EVERY_TYPE: [&str; 9] = [
+const COMMON_ELEMENTS: [&str; 9] = [
     "resourceType",
     "id",
     "meta",
@@ -14,7 +14,7 @@ const OF_EVERY_TYPE: [&str; 9] = [
     "modifierExtension",
 ];
 
-const OF_ENDPOINT: [&str; 11] = [
+const ENDPOINT_ELEMENTS: [&str; 11] = [
     "identifier",
     "status",
     "connectionType",
@@ -28,7 +28,7 @@ const OF_ENDPOINT: [&str; 11] = [
     "header",
 ];
 
-const OF_IMAGING_STUDY: [&str; 20] = [
+const IMAGING_STUDY_ELEMENTS: [&str; 20] = [
     "identifier",
     "status",
     "modality",
@@ -52,7 +52,7 @@ const OF_IMAGING_STUDY: [&str; 20] = [
 ];
 
 /// An element with a choice of types occurs with each name: `deceased`, as in its definition, and `deceasedBoolean`, as in JSON.
-const OF_PATIENT: [&str; 20] = [
+const PATIENT_ELEMENTS: [&str; 20] = [
     "identifier",
     "active",
     "name",
@@ -77,6 +77,7 @@ const OF_PATIENT: [&str; 20] = [
 
 /// Whether a served resource type has the root element `name`.
 pub fn is_root_element(name: &str) -> bool {
-    let lists: [&[&str]; 4] = [&OF_EVERY_TYPE, &OF_ENDPOINT, &OF_IMAGING_STUDY, &OF_PATIENT];
+    let lists: [&[&str]; 4] =
+        [&COMMON_ELEMENTS, &ENDPOINT_ELEMENTS, &IMAGING_STUDY_ELEMENTS, &PATIENT_ELEMENTS];
     lists.iter().any(|list| list.contains(&name))
 }

@@ -15,15 +15,13 @@
 use memchr::memmem::Finder;
 
 use super::super::output::Output;
-use super::replacer::{
-    MAX_URL_LEN, RewriteError, RewriteStep, Surroundings, UrlReplacer, partial_len, retain,
-};
+use super::replacer::{MAX_URL_LEN, RewriteError, RewriteStep, UrlContext, UrlReplacer, partial_len, retain};
 
 /// The tokens before URLs.
 const TOKENS: [&[u8]; 3] = [b"http", b"\"BulkDataURI\"", b"\"00081190\""];
 
 /// The usual start of the value of RetrieveURL.
-const USUAL_START: &[u8] = br#""vr":"UR","Value":[""#;
+const USUAL_PREFIX: &[u8] = br#""vr":"UR","Value":[""#;
 
 /// The position of the rewriter in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +98,7 @@ impl JsonReader {
             };
         };
         if token == 0 {
-            return urls.replace_in_text(output, start, is_end, Surroundings::Text);
+            return urls.replace_in_text(output, start, is_end, UrlContext::Text);
         }
         let previous_byte =
             start.checked_sub(1).and_then(|index| chunk.get(index)).copied().unwrap_or(self.previous_byte);
@@ -138,9 +136,9 @@ impl JsonReader {
     fn read_element(&mut self, chunk: &[u8], position: usize, depth: usize) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
         // Most archives write this text, which contains no URL.
-        if depth == 1 && rest.starts_with(USUAL_START) {
+        if depth == 1 && rest.starts_with(USUAL_PREFIX) {
             self.state = JsonState::Text { depth: 2 };
-            return RewriteStep::ContinueAt(position + USUAL_START.len());
+            return RewriteStep::ContinueAt(position + USUAL_PREFIX.len());
         }
         let is_delimiter = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
         let Some(index) = rest.iter().position(is_delimiter).map(|offset| offset + position) else {

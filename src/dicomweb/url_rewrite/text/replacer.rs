@@ -30,7 +30,7 @@ pub enum RewriteError {
 
 /// The surroundings of a URL in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Surroundings {
+pub(super) enum UrlContext {
     /// A text.
     Text,
     /// The value of an XML attribute in quotes.
@@ -104,7 +104,7 @@ impl UrlReplacer {
         output: &mut Output<'_>,
         start: usize,
         is_end: bool,
-        surroundings: Surroundings,
+        surroundings: UrlContext,
     ) -> RewriteStep {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let after_http = RewriteStep::ContinueAt(start + HTTP.len());
@@ -113,7 +113,7 @@ impl UrlReplacer {
             Scheme::Partial if !is_end => return RewriteStep::RetainFrom(start),
             Scheme::Partial | Scheme::None => return after_http,
         }
-        let closing_quote = if let Surroundings::Value { quote } = surroundings { quote } else { b'"' };
+        let closing_quote = if let UrlContext::Value { quote } = surroundings { quote } else { b'"' };
         let mut length = 0;
         loop {
             if length > MAX_URL_LEN {
@@ -130,8 +130,8 @@ impl UrlReplacer {
         }
         let text = self.trim_end(rest, length, surroundings);
         let unescaped = match surroundings {
-            Surroundings::Unparsed { .. } => String::from_utf8_lossy(text),
-            Surroundings::Text | Surroundings::Value { .. } => self.syntax.unescape(text),
+            UrlContext::Unparsed { .. } => String::from_utf8_lossy(text),
+            UrlContext::Text | UrlContext::Value { .. } => self.syntax.unescape(text),
         };
         let url = match self.url_map.rewrite_in_text(&unescaped) {
             UrlRewrite::Unchanged => return RewriteStep::ContinueAt(start + text.len()),
@@ -140,11 +140,11 @@ impl UrlReplacer {
         };
         match surroundings {
             // A comment must not contain two hyphens (XML 1.0, 2.5).
-            Surroundings::Unparsed { end: END_OF_COMMENT } if url.contains("--") || url.ends_with('-') => {
+            UrlContext::Unparsed { end: END_OF_COMMENT } if url.contains("--") || url.ends_with('-') => {
                 output.replace(start, text.len(), b"");
             }
-            Surroundings::Unparsed { .. } => output.replace(start, text.len(), url.as_bytes()),
-            Surroundings::Text | Surroundings::Value { .. } => {
+            UrlContext::Unparsed { .. } => output.replace(start, text.len(), url.as_bytes()),
+            UrlContext::Text | UrlContext::Value { .. } => {
                 output.replace(start, text.len(), self.syntax.escape(&url).as_bytes());
             }
         }
@@ -152,13 +152,13 @@ impl UrlReplacer {
     }
 
     /// Returns the first `length` bytes of `rest` without the end that belongs to the surroundings of the URL.
-    fn trim_end<'a>(&self, rest: &'a [u8], length: usize, surroundings: Surroundings) -> &'a [u8] {
+    fn trim_end<'a>(&self, rest: &'a [u8], length: usize, surroundings: UrlContext) -> &'a [u8] {
         let (text, after) = rest.split_at_checked(length).unwrap_or((rest, b""));
         match surroundings {
-            Surroundings::Unparsed { end: [end @ .., last] } if after.first() == Some(last) => {
+            UrlContext::Unparsed { end: [end @ .., last] } if after.first() == Some(last) => {
                 text.strip_suffix(end).unwrap_or(text)
             }
-            Surroundings::Text | Surroundings::Value { .. } if self.syntax == Syntax::Xml => {
+            UrlContext::Text | UrlContext::Value { .. } if self.syntax == Syntax::Xml => {
                 // URLs do not contain these characters.
                 let delimiters: [&[u8]; 3] = [b"&quot;", b"&lt;", b"&gt;"];
                 let ends = delimiters.iter().filter_map(|delimiter| memmem::find(text, delimiter));

@@ -21,7 +21,7 @@ use super::super::output::Output;
 use super::super::syntax::Syntax;
 use super::super::url_map::UrlRewrite;
 use super::replacer::{
-    END_OF_COMMENT, HTTP, MAX_URL_LEN, RewriteError, RewriteStep, Surroundings, UrlReplacer, partial_len,
+    END_OF_COMMENT, HTTP, MAX_URL_LEN, RewriteError, RewriteStep, UrlContext, UrlReplacer, partial_len,
     retain,
 };
 
@@ -203,7 +203,7 @@ impl XmlReader {
         if let Some(length) = memchr::memchr(b'<', chunk.get(position..http).unwrap_or_default()) {
             return self.read_markup(urls, output, position + length, is_end);
         }
-        Ok(replace_at_http(urls, output, position, http, is_end, Surroundings::Text))
+        Ok(replace_at_http(urls, output, position, http, is_end, UrlContext::Text))
     }
 
     /// Replaces a text in RetrieveURL.
@@ -286,7 +286,7 @@ impl XmlReader {
                 }
                 // Texts that are not XML may have URLs in angle brackets.
                 b'h' if following.starts_with(HTTP) => {
-                    let step = urls.replace_in_text(output, index, is_end, Surroundings::Text);
+                    let step = urls.replace_in_text(output, index, is_end, UrlContext::Text);
                     if let RewriteStep::ContinueAt(_) = step {
                         self.tag.name = NameStart::OTHER;
                         self.tag.ends_with_slash = false;
@@ -394,7 +394,7 @@ impl XmlReader {
         let http = self.next_http(chunk, start, next);
         match memchr::memchr2(quote, b'<', chunk.get(start..http).unwrap_or_default()) {
             Some(length) => self.skip_value(chunk, start, length),
-            None => replace_at_http(urls, output, start, http, is_end, Surroundings::Value { quote }),
+            None => replace_at_http(urls, output, start, http, is_end, UrlContext::Value { quote }),
         }
     }
 
@@ -414,7 +414,7 @@ impl XmlReader {
                 self.state = XmlState::Text;
                 RewriteStep::ContinueAt(start + length + end.len())
             }
-            None => replace_at_http(urls, output, start, http, is_end, Surroundings::Unparsed { end }),
+            None => replace_at_http(urls, output, start, http, is_end, UrlContext::Unparsed { end }),
         }
     }
 }
@@ -426,13 +426,13 @@ fn replace_at_http(
     position: usize,
     http: usize,
     is_end: bool,
-    surroundings: Surroundings,
+    surroundings: UrlContext,
 ) -> RewriteStep {
     let chunk = output.chunk;
     if http < chunk.len() {
         return urls.replace_in_text(output, http, is_end, surroundings);
     }
-    let end = if let Surroundings::Unparsed { end } = surroundings { end } else { HTTP };
+    let end = if let UrlContext::Unparsed { end } = surroundings { end } else { HTTP };
     let rest = chunk.get(position..).unwrap_or_default();
     if is_end {
         RewriteStep::Done

@@ -11,7 +11,7 @@ fn instance(patient: usize, study: usize, series: usize, number: usize) -> Strin
     format!("/studies/{study}/series/{study}.{}/instances/{study}.{0}.{}", series + 1, number + 1)
 }
 
-impl Served {
+impl ServedArchive {
     fn file(&self, name: &str) -> Vec<u8> {
         fs::read(self.folder.path().join(name)).unwrap()
     }
@@ -19,7 +19,7 @@ impl Served {
 
 #[tokio::test]
 async fn study_is_returned_as_its_files_byte_for_byte() {
-    let served = Served::patients(&["DEMO-0001"]);
+    let served = ServedArchive::patients(&["DEMO-0001"]);
     let response = served.accepting(&format!("/studies/{}", samples::study_uid(0, 1)), ANY_DICOM).await;
     assert_eq!(response.status, StatusCode::OK);
     let parts = response.parts();
@@ -31,7 +31,7 @@ async fn study_is_returned_as_its_files_byte_for_byte() {
 
 #[tokio::test]
 async fn boundaries_differ_between_responses() {
-    let served = Served::patients(&["P11"]);
+    let served = ServedArchive::patients(&["P11"]);
     let path = format!("/studies/{}", samples::study_uid(11, 0));
     let (first, second) = (served.get(&path).await, served.get(&path).await);
     assert_ne!(first.header("content-type"), second.header("content-type"));
@@ -40,7 +40,7 @@ async fn boundaries_differ_between_responses() {
 
 #[tokio::test]
 async fn instance_can_be_returned_as_a_single_part() {
-    let served = Served::patients(&["DEMO-0001"]);
+    let served = ServedArchive::patients(&["DEMO-0001"]);
     let path = instance(0, 0, 0, 0);
     let file = served.file("patient-01/study-1/series-1/0001.dcm");
     let response = served.accepting(&path, "application/dicom").await;
@@ -57,7 +57,7 @@ async fn instance_can_be_returned_as_a_single_part() {
 
 #[tokio::test]
 async fn instances_are_never_transcoded() {
-    let served = Served::patients(&["DEMO-0001", "DEMO-0003"]);
+    let served = ServedArchive::patients(&["DEMO-0001", "DEMO-0003"]);
     let implicit = instance(0, 2, 0, 0);
     for (accept, status) in [
         ("*/*", StatusCode::OK),
@@ -78,7 +78,7 @@ async fn instances_are_never_transcoded() {
 
 #[tokio::test]
 async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
-    let served = Served::patients(&["DEMO-0002"]);
+    let served = ServedArchive::patients(&["DEMO-0002"]);
     let study = samples::study_uid(1, 0);
     let rows = served.rows(&format!("/studies/{study}/metadata")).await;
     assert_eq!(rows.len(), 20);
@@ -95,7 +95,7 @@ async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
 
 #[tokio::test]
 async fn frames_of_native_images_are_extracted() {
-    let served = Served::patients(&["DEMO-0003"]);
+    let served = ServedArchive::patients(&["DEMO-0003"]);
     let path = instance(2, 0, 0, 0);
     let frame = served.accepting(&format!("{path}/frames/2"), "application/octet-stream").await;
     assert_eq!(frame.body.len(), 64 * 64);
@@ -112,7 +112,7 @@ async fn frames_of_native_images_are_extracted() {
 
 #[tokio::test]
 async fn frames_of_compressed_images_are_returned_as_stored() {
-    let served = Served::patients(&["DEMO-0003"]);
+    let served = ServedArchive::patients(&["DEMO-0003"]);
     let path = format!("{}/frames/3", instance(2, 1, 0, 0));
     for accept in [
         ANY_OCTETS,
@@ -138,7 +138,7 @@ async fn frames_of_compressed_images_are_returned_as_stored() {
 
 #[tokio::test]
 async fn frames_of_a_binary_segmentation_are_extracted() {
-    let served = Served::patients(&["DEMO-0001"]);
+    let served = ServedArchive::patients(&["DEMO-0001"]);
     let response =
         served.accepting(&format!("{}/frames/6", instance(0, 0, 1, 0)), "application/octet-stream").await;
     assert_eq!(response.body.len(), 96 * 96 / 8);
@@ -147,7 +147,7 @@ async fn frames_of_a_binary_segmentation_are_extracted() {
 
 #[tokio::test]
 async fn instances_without_pixel_data_have_no_frames_and_no_pixel_bulk_data() {
-    let served = Served::patients(&["DEMO-0001"]);
+    let served = ServedArchive::patients(&["DEMO-0001"]);
     let report = instance(0, 0, 2, 0);
     for path in ["frames/1", "bulkdata/7FE00010", "bulkdata/00880200/1/7FE00010"] {
         assert_eq!(served.get(&format!("{report}/{path}")).await.status, StatusCode::NOT_FOUND, "{path}");
@@ -156,7 +156,7 @@ async fn instances_without_pixel_data_have_no_frames_and_no_pixel_bulk_data() {
 
 #[tokio::test]
 async fn deleted_file_aborts_the_transfer() {
-    let served = Served::patients(&["P11"]);
+    let served = ServedArchive::patients(&["P11"]);
     fs::remove_file(served.folder.path().join("patient-12/study-1/series-1/0002.dcm")).unwrap();
     let uri = format!("{ROOT}/studies/{}", samples::study_uid(11, 0));
     let response = served.archive.respond(Request::get(uri).body(()).unwrap()).await;

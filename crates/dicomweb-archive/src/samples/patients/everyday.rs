@@ -2,179 +2,179 @@
 
 use super::{NORTH, NORTH_ORDERS, NORTH_PATHOLOGY};
 use crate::samples::codes;
-use crate::samples::declaration::Given::{Absent, Is};
+use crate::samples::declaration::AttributeValue::{Absent, Present};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, Specimen, StudyDeclaration, Syntax};
 
 /// Studies with every kind of object, and with orders.
 pub(super) const ANNA: Patient = Patient {
-    id: Is("DEMO-0001"),
+    id: Present("DEMO-0001"),
     issuer: Some(NORTH),
-    name: Is("Demo^Anna^Maria^Dr.^MSc"),
-    birth_date: Is("19640229"),
-    sex: Is("F"),
+    name: Present("Demo^Anna^Maria^Dr.^MSc"),
+    birth_date: Present("19640229"),
+    sex: Present("F"),
     studies: &[
         StudyDeclaration {
-            date: Is("20230511"),
-            time: Is("081530.250000"),
-            zone: Is("+0200"),
-            id: Is("CT-1"),
-            accession: Is("A10001"),
+            date: Present("20230511"),
+            time: Present("081530.250000"),
+            zone: Present("+0200"),
+            id: Present("CT-1"),
+            accession: Present("A10001"),
             accession_issuer: Some(NORTH_ORDERS),
             further_accessions: &["A10002", "A10003"],
-            description: Is("CT Thorax with report"),
+            description: Present("CT Thorax with report"),
             procedures: &[codes::CT_OF_CHEST, codes::CT_CHEST_LOINC],
             reasons: &[codes::DYSPNEA, codes::COUGH_ICD],
-            reason: Is("Shortness of breath"),
-            referrer: Is("Invented^Ines^^Dr."),
+            reason: Present("Shortness of breath"),
+            referrer: Present("Invented^Ines^^Dr."),
             referrer_identification: Some(("R-4411", "North Hospital")),
             readers: &["Reader^Rita^^Dr.", "Second^Simon^^Dr."],
-            admission: Is("V2023-0511"),
+            admission: Present("V2023-0511"),
             admission_issuer: Some(NORTH),
-            institution: Is("North Hospital"),
-            department: Is("Radiology"),
-            performed_step: Is("CT Thorax, low dose"),
-            comments: Is("The phantom lay still."),
+            institution: Present("North Hospital"),
+            department: Present("Radiology"),
+            performed_step: Present("CT Thorax, low dose"),
+            comments: Present("The phantom lay still."),
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Ct,
-                    description: Is("Thorax 5.0 B70f"),
-                    body_part: Is("CHEST"),
+                    description: Present("Thorax 5.0 B70f"),
+                    body_part: Present("CHEST"),
                     region: Some(codes::THORAX),
                     performers: &["Performer^Pia^^Dr."],
                     operators: &["Operator^Oskar", "Operator^Olga"],
-                    protocol: Is("Thorax routine"),
-                    serial_number: Is("CT-4411"),
-                    comments: Is("Second try: the first was cut off at the apex."),
+                    protocol: Present("Thorax routine"),
+                    serial_number: Present("CT-4411"),
+                    comments: Present("Second try: the first was cut off at the apex."),
                     instances: 12,
                     size: 96,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Seg,
-                    description: Is("Lungs"),
-                    body_part: Is("CHEST"),
-                    ..SeriesDeclaration::PLAIN
+                    description: Present("Lungs"),
+                    body_part: Present("CHEST"),
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Sr,
-                    description: Is("Radiology report"),
-                    ..SeriesDeclaration::PLAIN
+                    description: Present("Radiology report"),
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Ko,
-                    description: Is("For referring provider"),
-                    ..SeriesDeclaration::PLAIN
+                    description: Present("For referring provider"),
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Pr,
-                    description: Is("Lung window, nodule marked"),
-                    ..SeriesDeclaration::PLAIN
+                    description: Present("Lung window, nodule marked"),
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20230612"),
-            time: Is("1405"),
-            zone: Is("+0200"),
-            id: Is("MR-1"),
-            accession: Is("A10020"),
+            date: Present("20230612"),
+            time: Present("1405"),
+            zone: Present("+0200"),
+            id: Present("MR-1"),
+            accession: Present("A10020"),
             accession_issuer: Some(NORTH_ORDERS),
-            description: Is("MR Knee left"),
-            institution: Is("North Hospital"),
-            patient_location: Is("Ward 7"),
+            description: Present("MR Knee left"),
+            institution: Present("North Hospital"),
+            patient_location: Present("Ward 7"),
             procedures: &[codes::MR_OF_KNEE],
-            referrer: Is("Invented^Ines^^Dr."),
+            referrer: Present("Invented^Ines^^Dr."),
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Mr,
-                    description: Is("PD TSE sag"),
-                    body_part: Is("KNEE"),
-                    laterality: Is("L"),
+                    description: Present("PD TSE sag"),
+                    body_part: Present("KNEE"),
+                    laterality: Present("L"),
                     region: Some(codes::KNEE_SRT),
                     instances: 8,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::EnhancedMr,
-                    description: Is("T2 3D SPACE"),
-                    body_part: Is("KNEE"),
-                    laterality: Is("L"),
+                    description: Present("T2 3D SPACE"),
+                    body_part: Present("KNEE"),
+                    laterality: Present("L"),
                     frames: 10,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20210103"),
-            time: Is("235959"),
-            zone: Is("+0100"),
-            accession: Is("A09001"),
-            description: Is("Chest PA"),
+            date: Present("20210103"),
+            time: Present("235959"),
+            zone: Present("+0100"),
+            accession: Present("A09001"),
+            description: Present("Chest PA"),
             procedures: &[codes::CHEST_RADLEX],
             syntax: Syntax::Implicit,
             series: &[SeriesDeclaration {
                 kind: Kind::Cr,
-                body_part: Is("CHEST"),
+                body_part: Present("CHEST"),
                 size: 128,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// Hundreds of slices, a specimen, and a report on a study of another hospital.
-pub(super) const MANY: Patient = Patient {
-    id: Is("DEMO-0016"),
+pub(super) const MANY_SLICES: Patient = Patient {
+    id: Present("DEMO-0016"),
     issuer: Some(NORTH),
-    name: Is("Many^Slices"),
-    birth_date: Is("19861112"),
-    sex: Is("M"),
+    name: Present("Many^Slices"),
+    birth_date: Present("19861112"),
+    sex: Present("M"),
     studies: &[
         StudyDeclaration {
-            date: Is("20240220"),
-            time: Is("141516"),
-            zone: Is("+0000"),
-            accession: Is("A16001"),
+            date: Present("20240220"),
+            time: Present("141516"),
+            zone: Present("+0000"),
+            accession: Present("A16001"),
             accession_issuer: Some(NORTH_ORDERS),
-            description: Is("CT Angiography, thin slices"),
+            description: Present("CT Angiography, thin slices"),
             procedures: &[codes::CT_ANGIOGRAPHY],
             series: &[
                 SeriesDeclaration {
-                    description: Is("CTA 0.6"),
-                    body_part: Is("AORTA"),
+                    description: Present("CTA 0.6"),
+                    body_part: Present("AORTA"),
                     instances: 220,
                     size: 16,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
-                    description: Is("MPR cor"),
-                    body_part: Is("AORTA"),
+                    description: Present("MPR cor"),
+                    body_part: Present("AORTA"),
                     instances: 20,
                     size: 32,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20240221"),
-            time: Is("09"),
-            accession: Is("A16002"),
+            date: Present("20240221"),
+            time: Present("09"),
+            accession: Present("A16002"),
             accession_issuer: Some(NORTH_ORDERS),
-            description: Is("Report of an outside study"),
+            description: Present("Report of an outside study"),
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Cr,
-                    description: Is("Specimen radiograph"),
+                    description: Present("Specimen radiograph"),
                     specimens: &[
                         Specimen {
                             id: "S16-2-A",
                             issuer: Some(NORTH_PATHOLOGY),
-                            description: Is("Lung, wedge resection"),
+                            description: Present("Lung, wedge resection"),
                             kind: Some(codes::TISSUE_SPECIMEN),
                         },
                         Specimen {
@@ -185,26 +185,26 @@ pub(super) const MANY: Patient = Patient {
                         },
                     ],
                     size: 32,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
-                SeriesDeclaration { kind: Kind::Sr, ..SeriesDeclaration::PLAIN },
+                SeriesDeclaration { kind: Kind::Sr, ..SeriesDeclaration::DEFAULTS },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20240301"),
-            time: Is("120000"),
-            zone: Is("-0330"),
-            accession: Is("A16003"),
-            description: Is("PET Brain"),
+            date: Present("20240301"),
+            time: Present("120000"),
+            zone: Present("-0330"),
+            accession: Present("A16003"),
+            description: Present("PET Brain"),
             series: &[SeriesDeclaration {
                 kind: Kind::Pt,
-                body_part: Is("BRAIN"),
+                body_part: Present("BRAIN"),
                 instances: 5,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };

@@ -3,138 +3,146 @@
 
 use super::{NORTH, NORTH_ORDERS, SOUTH};
 use crate::samples::codes;
-use crate::samples::declaration::Given::Is;
+use crate::samples::declaration::AttributeValue::Present;
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration};
 
 /// A Patient ID that another hospital assigned to another patient.
 pub(super) const FRANK: Patient = Patient {
-    id: Is("4711"),
+    id: Present("4711"),
     issuer: Some(NORTH),
-    name: Is("Fictional^Frank"),
-    birth_date: Is("19330606"),
-    sex: Is("M"),
+    name: Present("Fictional^Frank"),
+    birth_date: Present("19330606"),
+    sex: Present("M"),
     studies: &[
         StudyDeclaration {
-            date: Is("20170101"),
-            time: Is("080000"),
-            accession: Is("D4711"),
+            date: Present("20170101"),
+            time: Present("080000"),
+            accession: Present("D4711"),
             accession_issuer: Some(NORTH_ORDERS),
-            description: Is("CT Abdomen"),
+            description: Present("CT Abdomen"),
             procedures: &[codes::CT_OF_ABDOMEN_SRT],
             series: &[SeriesDeclaration {
-                body_part: Is("ABDOMEN"),
+                body_part: Present("ABDOMEN"),
                 instances: 4,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20170202"),
-            time: Is("080000"),
-            accession: Is("D4712"),
-            description: Is("Chest"),
+            date: Present("20170202"),
+            time: Present("080000"),
+            accession: Present("D4712"),
+            description: Present("Chest"),
             series: &[SeriesDeclaration {
                 kind: Kind::Cr,
-                body_part: Is("CHEST"),
+                body_part: Present("CHEST"),
                 size: 128,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// The other patient with the Patient ID of [`FRANK`].
 pub(super) const ISABEL: Patient = Patient {
-    id: Is("4711"),
+    id: Present("4711"),
     issuer: Some(SOUTH),
-    name: Is("Imaginary^Isabel"),
-    birth_date: Is("19990909"),
-    sex: Is("F"),
+    name: Present("Imaginary^Isabel"),
+    birth_date: Present("19990909"),
+    sex: Present("F"),
     studies: &[StudyDeclaration {
-        date: Is("20170101"),
-        time: Is("090000"),
-        accession: Is("D4711"),
-        description: Is("US Thyroid"),
+        date: Present("20170101"),
+        time: Present("090000"),
+        accession: Present("D4711"),
+        description: Present("US Thyroid"),
         series: &[SeriesDeclaration {
             kind: Kind::Us,
-            body_part: Is("THYROID"),
+            body_part: Present("THYROID"),
             instances: 2,
-            ..SeriesDeclaration::PLAIN
+            ..SeriesDeclaration::DEFAULTS
         }],
-        ..StudyDeclaration::PLAIN
+        ..StudyDeclaration::DEFAULTS
     }],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// Identifiers that contain DICOM wildcards.
 pub(super) const ASTRID: Patient = Patient {
-    id: Is("P*1"),
-    name: Is("Asterisk^Astrid"),
-    birth_date: Is("19720202"),
-    sex: Is("F"),
+    id: Present("P*1"),
+    name: Present("Asterisk^Astrid"),
+    birth_date: Present("19720202"),
+    sex: Present("F"),
     studies: &[
         StudyDeclaration {
-            date: Is("20160606"),
-            time: Is("101112"),
-            accession: Is("ACC*7"),
-            description: Is("CT Pelvis"),
+            date: Present("20160606"),
+            time: Present("101112"),
+            accession: Present("ACC*7"),
+            description: Present("CT Pelvis"),
             series: &[SeriesDeclaration {
-                body_part: Is("PELVIS"),
+                body_part: Present("PELVIS"),
                 instances: 3,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20160607"),
-            time: Is("101112"),
-            accession: Is("ACC?7"),
-            description: Is("Ankle"),
+            date: Present("20160607"),
+            time: Present("101112"),
+            accession: Present("ACC?7"),
+            description: Present("Ankle"),
             series: &[SeriesDeclaration {
                 kind: Kind::Dx,
-                body_part: Is("ANKLE"),
-                laterality: Is("L"),
+                body_part: Present("ANKLE"),
+                laterality: Present("L"),
                 size: 128,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// Identifiers that the wildcards of [`ASTRID`] match.
 pub(super) const LEO: Patient = Patient {
-    id: Is("P11"),
-    name: Is("Lookalike^Leo"),
-    birth_date: Is("19720203"),
-    sex: Is("M"),
+    id: Present("P11"),
+    name: Present("Lookalike^Leo"),
+    birth_date: Present("19720203"),
+    sex: Present("M"),
     studies: &[StudyDeclaration {
-        date: Is("20160606"),
-        time: Is("101113"),
-        accession: Is("ACC17"),
-        description: Is("CT Pelvis"),
-        series: &[SeriesDeclaration { body_part: Is("PELVIS"), instances: 3, ..SeriesDeclaration::PLAIN }],
-        ..StudyDeclaration::PLAIN
+        date: Present("20160606"),
+        time: Present("101113"),
+        accession: Present("ACC17"),
+        description: Present("CT Pelvis"),
+        series: &[SeriesDeclaration {
+            body_part: Present("PELVIS"),
+            instances: 3,
+            ..SeriesDeclaration::DEFAULTS
+        }],
+        ..StudyDeclaration::DEFAULTS
     }],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// Identifiers that differ from those of [`LEO`] only in case.
 pub(super) const LOWER: Patient = Patient {
-    id: Is("p11"),
-    name: Is("Lookalike^Lower"),
-    birth_date: Is("19720204"),
-    sex: Is("M"),
+    id: Present("p11"),
+    name: Present("Lookalike^Lower"),
+    birth_date: Present("19720204"),
+    sex: Present("M"),
     studies: &[StudyDeclaration {
-        date: Is("20160608"),
-        time: Is("101113"),
-        accession: Is("acc17"),
-        description: Is("CT Pelvis"),
-        series: &[SeriesDeclaration { body_part: Is("PELVIS"), instances: 2, ..SeriesDeclaration::PLAIN }],
-        ..StudyDeclaration::PLAIN
+        date: Present("20160608"),
+        time: Present("101113"),
+        accession: Present("acc17"),
+        description: Present("CT Pelvis"),
+        series: &[SeriesDeclaration {
+            body_part: Present("PELVIS"),
+            instances: 2,
+            ..SeriesDeclaration::DEFAULTS
+        }],
+        ..StudyDeclaration::DEFAULTS
     }],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };

@@ -2,353 +2,363 @@
 
 use super::SOUTH;
 use crate::samples::codes;
-use crate::samples::declaration::Given::{Absent, Is};
+use crate::samples::declaration::AttributeValue::{Absent, Present};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration, Syntax};
 
 /// A name with kanji and kana in ISO 2022 IR 87, after ASCII.
 pub(super) const HANAKO: Patient = Patient {
-    id: Is("DEMO-0002"),
-    name: Is("Kaku^Hanako=架空^花子=かくう^はなこ"),
+    id: Present("DEMO-0002"),
+    name: Present("Kaku^Hanako=架空^花子=かくう^はなこ"),
     character_sets: &["", "ISO 2022 IR 87"],
-    birth_date: Is("19790707"),
-    sex: Is("F"),
+    birth_date: Present("19790707"),
+    sex: Present("F"),
     studies: &[
         StudyDeclaration {
-            date: Is("20220315"),
-            time: Is("093000"),
-            zone: Is("+0900"),
-            accession: Is("J2001"),
-            description: Is("頭部MRI"),
+            date: Present("20220315"),
+            time: Present("093000"),
+            zone: Present("+0900"),
+            accession: Present("J2001"),
+            description: Present("頭部MRI"),
             procedures: &[codes::MR_OF_BRAIN_LOCAL],
-            referrer: Is("Kaku^Ishi=架空^医師=かくう^いし"),
+            referrer: Present("Kaku^Ishi=架空^医師=かくう^いし"),
             readers: &["Kaku^Dokuei=架空^読影"],
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Mr,
-                    description: Is("T1強調"),
-                    body_part: Is("HEAD"),
+                    description: Present("T1強調"),
+                    body_part: Present("HEAD"),
                     instances: 10,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Mr,
-                    description: Is("T2強調"),
-                    body_part: Is("HEAD"),
+                    description: Present("T2強調"),
+                    body_part: Present("HEAD"),
                     instances: 10,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20220401"),
-            time: Is("160000"),
-            zone: Is("+0900"),
-            accession: Is("J2002"),
-            description: Is("腹部CT"),
+            date: Present("20220401"),
+            time: Present("160000"),
+            zone: Present("+0900"),
+            accession: Present("J2002"),
+            description: Present("腹部CT"),
             procedures: &[codes::CT_OF_ABDOMEN_SRT],
             series: &[SeriesDeclaration {
-                body_part: Is("ABDOMEN"),
+                body_part: Present("ABDOMEN"),
                 instances: 6,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// A name with half-width katakana in ISO 2022 IR 13 in the first component group.
 pub(super) const JIRO: Patient = Patient {
-    id: Is("DEMO-0003"),
-    name: Is("ｶｸｳ^ｼﾞﾛｳ=架空^次郎=かくう^じろう"),
+    id: Present("DEMO-0003"),
+    name: Present("ｶｸｳ^ｼﾞﾛｳ=架空^次郎=かくう^じろう"),
     character_sets: &["ISO 2022 IR 13", "ISO 2022 IR 87"],
-    birth_date: Is("19550101"),
-    sex: Is("M"),
+    birth_date: Present("19550101"),
+    sex: Present("M"),
     studies: &[
         StudyDeclaration {
-            date: Is("20191120"),
-            time: Is("101500"),
-            accession: Is("J3001"),
-            description: Is("冠動脈造影"),
+            date: Present("20191120"),
+            time: Present("101500"),
+            accession: Present("J3001"),
+            description: Present("冠動脈造影"),
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Xa,
-                    description: Is("ﾋﾀﾞﾘ ｶﾝﾄﾞｳﾐｬｸ"),
-                    body_part: Is("HEART"),
+                    description: Present("ﾋﾀﾞﾘ ｶﾝﾄﾞｳﾐｬｸ"),
+                    body_part: Present("HEART"),
                     frames: 12,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Xa,
-                    body_part: Is("HEART"),
+                    body_part: Present("HEART"),
                     frames: 8,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20191121"),
-            time: Is("111500"),
-            accession: Is("J3002"),
-            description: Is("心エコー"),
+            date: Present("20191121"),
+            time: Present("111500"),
+            accession: Present("J3002"),
+            description: Present("心エコー"),
             syntax: Syntax::Rle,
             series: &[
                 SeriesDeclaration {
                     kind: Kind::UsMultiFrame,
-                    body_part: Is("HEART"),
+                    body_part: Present("HEART"),
                     frames: 16,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Us,
-                    body_part: Is("HEART"),
+                    body_part: Present("HEART"),
                     instances: 2,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// A name in Cyrillic script.
 pub(super) const IVAN: Patient = Patient {
-    id: Is("DEMO-0004"),
-    name: Is("Вымышленный^Иван^Примерович"),
+    id: Present("DEMO-0004"),
+    name: Present("Вымышленный^Иван^Примерович"),
     character_sets: &["ISO_IR 144"],
-    birth_date: Is("19880310"),
-    sex: Is("M"),
+    birth_date: Present("19880310"),
+    sex: Present("M"),
     studies: &[
         StudyDeclaration {
-            date: Is("20200229"),
-            time: Is("120000"),
-            zone: Is("+0300"),
-            accession: Is("R4001"),
-            description: Is("Рентген кисти"),
+            date: Present("20200229"),
+            time: Present("120000"),
+            zone: Present("+0300"),
+            accession: Present("R4001"),
+            description: Present("Рентген кисти"),
             series: &[SeriesDeclaration {
                 kind: Kind::Dx,
-                description: Is("Правая кисть"),
-                body_part: Is("HAND"),
-                laterality: Is("R"),
+                description: Present("Правая кисть"),
+                body_part: Present("HAND"),
+                laterality: Present("R"),
                 instances: 2,
                 size: 128,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20200301"),
-            time: Is("070809"),
-            zone: Is("+0300"),
-            accession: Is("R4002"),
-            description: Is("КТ головы"),
+            date: Present("20200301"),
+            time: Present("070809"),
+            zone: Present("+0300"),
+            accession: Present("R4002"),
+            description: Present("КТ головы"),
             procedures: &[codes::CT_OF_HEAD_LOCAL],
-            series: &[SeriesDeclaration { body_part: Is("HEAD"), instances: 7, ..SeriesDeclaration::PLAIN }],
-            ..StudyDeclaration::PLAIN
+            series: &[SeriesDeclaration {
+                body_part: Present("HEAD"),
+                instances: 7,
+                ..SeriesDeclaration::DEFAULTS
+            }],
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// A name in Greek script.
 pub(super) const ELENI: Patient = Patient {
-    id: Is("DEMO-0005"),
-    name: Is("Φανταστική^Ελένη"),
+    id: Present("DEMO-0005"),
+    name: Present("Φανταστική^Ελένη"),
     character_sets: &["ISO_IR 126"],
-    birth_date: Is("1960"),
-    sex: Is("F"),
+    birth_date: Present("1960"),
+    sex: Present("F"),
     studies: &[
         StudyDeclaration {
-            date: Is("20230301"),
-            time: Is("101010"),
-            zone: Is("+0200"),
-            accession: Is("G5001"),
-            description: Is("Μαστογραφία"),
+            date: Present("20230301"),
+            time: Present("101010"),
+            zone: Present("+0200"),
+            accession: Present("G5001"),
+            description: Present("Μαστογραφία"),
             procedures: &[codes::MAMMOGRAPHY],
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Mg,
-                    description: Is("R CC"),
-                    body_part: Is("BREAST"),
-                    laterality: Is("R"),
+                    description: Present("R CC"),
+                    body_part: Present("BREAST"),
+                    laterality: Present("R"),
                     region: Some(codes::BREAST),
                     size: 128,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Mg,
-                    description: Is("L CC"),
-                    body_part: Is("BREAST"),
-                    laterality: Is("L"),
+                    description: Present("L CC"),
+                    body_part: Present("BREAST"),
+                    laterality: Present("L"),
                     region: Some(codes::BREAST),
                     size: 128,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20230302"),
-            time: Is("101010"),
-            zone: Is("+0200"),
-            accession: Is("G5002"),
-            description: Is("Υπερηχογράφημα μαστού"),
+            date: Present("20230302"),
+            time: Present("101010"),
+            zone: Present("+0200"),
+            accession: Present("G5002"),
+            description: Present("Υπερηχογράφημα μαστού"),
             series: &[SeriesDeclaration {
                 kind: Kind::Us,
-                body_part: Is("BREAST"),
-                laterality: Is("B"),
+                body_part: Present("BREAST"),
+                laterality: Present("B"),
                 instances: 3,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// A name with hanja and hangul in ISO 2022 IR 149.
 pub(super) const MINJUN: Patient = Patient {
-    id: Is("DEMO-0006"),
-    name: Is("Gasang^Minjun=假想^民俊=가상^민준"),
+    id: Present("DEMO-0006"),
+    name: Present("Gasang^Minjun=假想^民俊=가상^민준"),
     character_sets: &["", "ISO 2022 IR 149"],
-    birth_date: Is("19911231"),
-    sex: Is("M"),
+    birth_date: Present("19911231"),
+    sex: Present("M"),
     studies: &[
         StudyDeclaration {
-            date: Is("20221001"),
-            time: Is("083000"),
-            zone: Is("+0900"),
-            accession: Is("K6001"),
-            description: Is("전신 PET/CT"),
+            date: Present("20221001"),
+            time: Present("083000"),
+            zone: Present("+0900"),
+            accession: Present("K6001"),
+            description: Present("전신 PET/CT"),
             procedures: &[codes::PET_CT],
             series: &[
                 SeriesDeclaration {
-                    description: Is("CT 감쇠보정"),
-                    body_part: Is("WHOLEBODY"),
+                    description: Present("CT 감쇠보정"),
+                    body_part: Present("WHOLEBODY"),
                     instances: 9,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Pt,
-                    description: Is("PET"),
-                    body_part: Is("WHOLEBODY"),
+                    description: Present("PET"),
+                    body_part: Present("WHOLEBODY"),
                     instances: 9,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20221115"),
-            time: Is("090000"),
-            accession: Is("K6002"),
-            description: Is("흉부 X선"),
+            date: Present("20221115"),
+            time: Present("090000"),
+            accession: Present("K6002"),
+            description: Present("흉부 X선"),
             series: &[SeriesDeclaration {
                 kind: Kind::Dx,
-                body_part: Is("CHEST"),
+                body_part: Present("CHEST"),
                 size: 128,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// A name in Latin-1 with all five components.
 pub(super) const JUERGEN: Patient = Patient {
-    id: Is("DEMO-0007"),
-    name: Is("Muster-Müßig^Jürgen^François^Prof.^Jr."),
+    id: Present("DEMO-0007"),
+    name: Present("Muster-Müßig^Jürgen^François^Prof.^Jr."),
     character_sets: &["ISO_IR 100"],
-    birth_date: Is("19450508"),
-    sex: Is("M"),
+    birth_date: Present("19450508"),
+    sex: Present("M"),
     studies: &[
         StudyDeclaration {
-            date: Is("20180704"),
-            time: Is("173000.5"),
-            zone: Is("-0500"),
-            accession: Is("L7001"),
-            description: Is("Kniegelenk beidseits, Ganzaufnahme"),
-            reason: Is("Übung für den Ernstfall"),
+            date: Present("20180704"),
+            time: Present("173000.5"),
+            zone: Present("-0500"),
+            accession: Present("L7001"),
+            description: Present("Kniegelenk beidseits, Ganzaufnahme"),
+            reason: Present("Übung für den Ernstfall"),
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Dx,
-                    body_part: Is("KNEE"),
-                    laterality: Is("R"),
+                    body_part: Present("KNEE"),
+                    laterality: Present("R"),
                     region: Some(codes::KNEE),
                     size: 128,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
                     kind: Kind::Dx,
-                    body_part: Is("KNEE"),
-                    laterality: Is("L"),
+                    body_part: Present("KNEE"),
+                    laterality: Present("L"),
                     region: Some(codes::KNEE),
                     size: 128,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
             // A date without a time.
-            date: Is("20180705"),
+            date: Present("20180705"),
             time: Absent,
-            accession: Is("L7002"),
-            description: Is("Schädel nativ"),
+            accession: Present("L7002"),
+            description: Present("Schädel nativ"),
             procedures: &[codes::CT_OF_HEAD],
-            series: &[SeriesDeclaration { body_part: Is("SKULL"), instances: 5, ..SeriesDeclaration::PLAIN }],
-            ..StudyDeclaration::PLAIN
+            series: &[SeriesDeclaration {
+                body_part: Present("SKULL"),
+                instances: 5,
+                ..SeriesDeclaration::DEFAULTS
+            }],
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// A name in UTF-8.
 pub(super) const SARKA: Patient = Patient {
-    id: Is("DEMO-0008"),
+    id: Present("DEMO-0008"),
     issuer: Some(SOUTH),
-    name: Is("Smyšlená^Šárka=想像^莎卡"),
+    name: Present("Smyšlená^Šárka=想像^莎卡"),
     character_sets: &["ISO_IR 192"],
-    birth_date: Is("20010911"),
-    sex: Is("F"),
+    birth_date: Present("20010911"),
+    sex: Present("F"),
     studies: &[
         StudyDeclaration {
-            date: Is("20231231"),
-            time: Is("235900"),
-            zone: Is("+0530"),
-            accession: Is("U8001"),
-            description: Is("MR páteře – bederní ✓"),
+            date: Present("20231231"),
+            time: Present("235900"),
+            zone: Present("+0530"),
+            accession: Present("U8001"),
+            description: Present("MR páteře – bederní ✓"),
             procedures: &[codes::MR_OF_LUMBAR_SPINE],
             series: &[
                 SeriesDeclaration {
                     kind: Kind::Mr,
-                    body_part: Is("LSPINE"),
+                    body_part: Present("LSPINE"),
                     instances: 6,
-                    ..SeriesDeclaration::PLAIN
+                    ..SeriesDeclaration::DEFAULTS
                 },
                 SeriesDeclaration {
-                    kind: Kind::Pr, description: Is("Měření"), ..SeriesDeclaration::PLAIN
+                    kind: Kind::Pr,
+                    description: Present("Měření"),
+                    ..SeriesDeclaration::DEFAULTS
                 },
             ],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
-            date: Is("20240101"),
-            time: Is("000000"),
-            zone: Is("+0530"),
-            accession: Is("U8002"),
-            description: Is("US břicha"),
+            date: Present("20240101"),
+            time: Present("000000"),
+            zone: Present("+0530"),
+            accession: Present("U8002"),
+            description: Present("US břicha"),
             series: &[SeriesDeclaration {
                 kind: Kind::UsMultiFrame,
-                body_part: Is("ABDOMEN"),
+                body_part: Present("ABDOMEN"),
                 frames: 6,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
     ],
 };

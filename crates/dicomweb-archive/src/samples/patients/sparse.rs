@@ -1,10 +1,10 @@
 //! Patients with few attributes, or with attributes in old formats.
 
-use crate::samples::declaration::Given::{Absent, Empty, Is};
+use crate::samples::declaration::AttributeValue::{Absent, Empty, Present};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration};
 
 /// A patient with almost no attributes.
-pub(super) const NOBODY: Patient = Patient {
+pub(super) const WITHOUT_ATTRIBUTES: Patient = Patient {
     id: Empty,
     name: Empty,
     birth_date: Absent,
@@ -16,11 +16,11 @@ pub(super) const NOBODY: Patient = Patient {
             accession: Absent,
             id: Absent,
             series: &[SeriesDeclaration {
-                body_part: Is("EXTREMITY"),
+                body_part: Present("EXTREMITY"),
                 with_modality: false,
-                ..SeriesDeclaration::PLAIN
+                ..SeriesDeclaration::DEFAULTS
             }],
-            ..StudyDeclaration::PLAIN
+            ..StudyDeclaration::DEFAULTS
         },
         StudyDeclaration {
             date: Absent,
@@ -28,27 +28,35 @@ pub(super) const NOBODY: Patient = Patient {
             id: Empty,
             accession: Empty,
             referrer: Absent,
-            series: &[SeriesDeclaration { kind: Kind::Us, description: Empty, ..SeriesDeclaration::PLAIN }],
-            ..StudyDeclaration::PLAIN
+            series: &[SeriesDeclaration {
+                kind: Kind::Us,
+                description: Empty,
+                ..SeriesDeclaration::DEFAULTS
+            }],
+            ..StudyDeclaration::DEFAULTS
         },
     ],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };
 
 /// Dates and times in the ACR-NEMA format (PS3.5 6.2, notes to DA and TM).
 pub(super) const ROSA: Patient = Patient {
-    id: Is("OLD-94"),
-    name: Is("Relic^Rosa"),
-    birth_date: Is("1921.12.24"),
-    sex: Is("F"),
+    id: Present("OLD-94"),
+    name: Present("Relic^Rosa"),
+    birth_date: Present("1921.12.24"),
+    sex: Present("F"),
     studies: &[StudyDeclaration {
         // Dates and times in the ACR-NEMA format (PS3.5 6.2, notes to DA and TM).
-        date: Is("1994.01.30"),
-        time: Is("11:25:01"),
-        accession: Is("X94"),
-        description: Is("CT BRAIN"),
-        series: &[SeriesDeclaration { body_part: Is("BRAIN"), instances: 2, ..SeriesDeclaration::PLAIN }],
-        ..StudyDeclaration::PLAIN
+        date: Present("1994.01.30"),
+        time: Present("11:25:01"),
+        accession: Present("X94"),
+        description: Present("CT BRAIN"),
+        series: &[SeriesDeclaration {
+            body_part: Present("BRAIN"),
+            instances: 2,
+            ..SeriesDeclaration::DEFAULTS
+        }],
+        ..StudyDeclaration::DEFAULTS
     }],
-    ..Patient::PLAIN
+    ..Patient::DEFAULTS
 };

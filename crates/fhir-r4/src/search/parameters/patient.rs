@@ -8,11 +8,11 @@ use PatientParam as Param;
 const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
 
 /// The documentation of parameters whose elements DICOM images do not carry.
-const NEVER_PRESENT: &str =
+const NEVER_PRESENT_NOTE: &str =
     "Never present: DICOM images do not carry this element. Searching by it finds nothing.";
 
 /// The documentation of parameters for parts of a name.
-const SCANNED: &str = "The start of any word of the name, in any of its representations. Archives are scanned, within search.max_scan.";
+const NAME_PART_NOTE: &str = "The start of any word of the name, in any of its representations. Archives are scanned, within search.max_scan.";
 
 /// The search parameters of Patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,36 +92,36 @@ impl Searchable for Patient {
     const ID_NOTE: &'static str = "The id that this server assigns to a patient.";
     const LAST_UPDATED_NOTE: &'static str = "Never present: archives describe patients only in their studies, so the time of a change is unknown. Only `:missing` matches.";
     const TYPE_PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_PRESENT, |_, _| {}),
-        Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_PRESENT_NOTE, |_, _| {}),
+        Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_PRESENT_NOTE, |_, _| {}),
         Parameter::<Self>::string(
             Param::AddressCity, "address-city",
             "http://hl7.org/fhir/SearchParameter/individual-address-city",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::AddressCountry, "address-country",
             "http://hl7.org/fhir/SearchParameter/individual-address-country",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::AddressPostalcode, "address-postalcode",
             "http://hl7.org/fhir/SearchParameter/individual-address-postalcode",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::AddressState, "address-state",
             "http://hl7.org/fhir/SearchParameter/individual-address-state",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             |_, _| {},
         ),
         Parameter::<Self>::token(
             Param::AddressUse, "address-use",
             "http://hl7.org/fhir/SearchParameter/individual-address-use",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             |_, _| {},
         ),
         Parameter::<Self>::date(
@@ -131,18 +131,18 @@ impl Searchable for Patient {
             |patient, each| patient.birth_date.iter().for_each(|day| each(Value::Date(day))),
         )
         .sortable(),
-        Parameter::<Self>::date(Param::DeathDate, "death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::date(Param::DeathDate, "death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_PRESENT_NOTE, |_, _| {}),
         Parameter::<Self>::token(
             Param::Deceased, "deceased",
             "http://hl7.org/fhir/SearchParameter/Patient-deceased",
             "Never present: DICOM images do not carry this element. So `false` matches every Patient.",
             |_, each| each(Value::without_system("false")),
         ),
-        Parameter::<Self>::token(Param::Email, "email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::token(Param::Email, "email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_PRESENT_NOTE, |_, _| {}),
         Parameter::<Self>::string(
             Param::Family, "family",
             "http://hl7.org/fhir/SearchParameter/individual-family",
-            SCANNED,
+            NAME_PART_NOTE,
             |patient, each| patient.name.iter().flat_map(|name| &name.family).for_each(|part| each(Value::NamePart(part))),
         )
         .sortable(),
@@ -155,14 +155,14 @@ impl Searchable for Patient {
         Parameter::<Self>::reference(
             Param::GeneralPractitioner, "general-practitioner",
             "http://hl7.org/fhir/SearchParameter/Patient-general-practitioner",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             &["Practitioner", "Organization", "PractitionerRole"],
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::Given, "given",
             "http://hl7.org/fhir/SearchParameter/individual-given",
-            SCANNED,
+            NAME_PART_NOTE,
             |patient, each| patient.name.iter().flat_map(|name| &name.given).for_each(|part| each(Value::NamePart(part))),
         ),
         Parameter::<Self>::token(
@@ -173,25 +173,25 @@ impl Searchable for Patient {
             |patient, each| patient.identifier.iter().take(1).for_each(|identifier| each(Value::identifier(identifier))),
         )
         .with_identifiers(),
-        Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_PRESENT_NOTE, |_, _| {}),
         Parameter::<Self>::reference(
             Param::Link, "link",
             "http://hl7.org/fhir/SearchParameter/Patient-link",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             &["Patient", "RelatedPerson"],
             |_, _| {},
         ),
-        Parameter::<Self>::string(Param::Name, "name", "http://hl7.org/fhir/SearchParameter/Patient-name", SCANNED, |patient, each| {
+        Parameter::<Self>::string(Param::Name, "name", "http://hl7.org/fhir/SearchParameter/Patient-name", NAME_PART_NOTE, |patient, each| {
             patient.name.iter().for_each(|name| for_each_part(name, each));
         }),
         Parameter::<Self>::reference(
             Param::Organization, "organization",
             "http://hl7.org/fhir/SearchParameter/Patient-organization",
-            NEVER_PRESENT,
+            NEVER_PRESENT_NOTE,
             &["Organization"],
             |_, _| {},
         ),
-        Parameter::<Self>::token(Param::Phone, "phone", "http://hl7.org/fhir/SearchParameter/individual-phone", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::token(Param::Phone, "phone", "http://hl7.org/fhir/SearchParameter/individual-phone", NEVER_PRESENT_NOTE, |_, _| {}),
         Parameter::<Self>::string(
             Param::Phonetic, "phonetic",
             "http://hl7.org/fhir/SearchParameter/individual-phonetic",
@@ -200,7 +200,7 @@ impl Searchable for Patient {
             |patient, each| patient.name.iter().for_each(|name| for_each_part(name, each)),
         )
         .phonetic(),
-        Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_PRESENT_NOTE, |_, _| {}),
     ];
 
     fn id(&self) -> &str {

@@ -11,12 +11,12 @@ use dicom_dictionary_std::tags;
 /// Maximum depth of nested sequences. The nesting of standard objects is not as deep, so deeper nesting means an invalid file.
 const MAX_NESTING: usize = 64;
 
-/// An event of a walk.
+/// What the reader has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// An element and the length of its value in bytes. The caller reads or skips the value.
     Value(ElementHeader, u32),
-    /// Encapsulated pixel data (PS3.5 A.4). The caller reads or skips the fragments, or ends the walk.
+    /// Encapsulated pixel data (PS3.5 A.4). The caller reads or skips the fragments, or stops reading.
     Fragments(ElementHeader),
     BeginSequence(Tag, Syntax),
     BeginItem,
@@ -27,21 +27,21 @@ pub(super) enum Event {
 
 /// An open sequence or item. Its `end` is `None` if a delimiter ends it.
 #[derive(Debug, Clone, Copy)]
-enum Open {
+enum OpenContainer {
     Sequence { end: Option<u64>, syntax: Syntax },
     Item { end: Option<u64>, syntax: Syntax },
 }
 
-/// A walk through a data set.
+/// Reads the elements of a data set in their order.
 #[derive(Debug)]
-pub(super) struct Walk<S> {
+pub(super) struct ElementReader<S> {
     source: S,
     syntax: Syntax,
-    open: Vec<Open>,
+    open: Vec<OpenContainer>,
 }
 
-impl<S: Source> Walk<S> {
-    /// Creates a walk that begins at the first element.
+impl<S: Source> ElementReader<S> {
+    /// Creates a reader that begins at the first element.
     pub(super) fn new(source: S, syntax: Syntax) -> Self {
         Self { source, syntax, open: Vec::new() }
     }
@@ -65,19 +65,19 @@ impl<S: Source> Walk<S> {
     pub(super) fn next(&mut self) -> Result<Option<Event>, ReadError> {
         match self.open.last().copied() {
             None => self.next_element(self.syntax, None),
-            Some(Open::Sequence { end, syntax }) => self.next_item(end, syntax).map(Some),
-            Some(Open::Item { end: Some(end), .. }) if self.position() == end => {
+            Some(OpenContainer::Sequence { end, syntax }) => self.next_item(end, syntax).map(Some),
+            Some(OpenContainer::Item { end: Some(end), .. }) if self.position() == end => {
                 self.open.pop();
                 Ok(Some(Event::EndItem(end)))
             }
-            Some(Open::Item { end, syntax }) => self.next_element(syntax, Some(end.is_none())),
+            Some(OpenContainer::Item { end, syntax }) => self.next_element(syntax, Some(end.is_none())),
         }
     }
 
     /// Returns the smallest end of the open sequences and items of defined length.
     fn limit(&self) -> u64 {
         let ends = self.open.iter().rev().filter_map(|open| match open {
-            Open::Sequence { end, .. } | Open::Item { end, .. } => *end,
+            OpenContainer::Sequence { end, .. } | OpenContainer::Item { end, .. } => *end,
         });
         ends.min().unwrap_or(u64::MAX)
     }
@@ -109,7 +109,7 @@ impl<S: Source> Walk<S> {
             }
             (ITEM, length) => {
                 let end = length.map(|length| self.end_of(length)).transpose()?;
-                self.open.push(Open::Item { end, syntax });
+                self.open.push(OpenContainer::Item { end, syntax });
                 Ok(Event::BeginItem)
             }
             _ => Err(ReadError::Malformed("a sequence contains an element that is not an item")),
@@ -171,7 +171,7 @@ impl<S: Source> Walk<S> {
         if self.open.len() >= 2 * MAX_NESTING {
             return Err(ReadError::Malformed("sequences are nested too deep"));
         }
-        self.open.push(Open::Sequence { end, syntax });
+        self.open.push(OpenContainer::Sequence { end, syntax });
         Ok(Some(Event::BeginSequence(tag, syntax)))
     }
 

@@ -15,17 +15,17 @@ use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 
 /// Maximum length in bytes of a body that is read completely before the response begins.
-const MAX_PRIMED_LEN: u64 = 16 * 1024;
+const MAX_PREFETCHED_LEN: u64 = 16 * 1024;
 
 /// A body whose beginning has been read.
 #[derive(Debug)]
-pub(crate) struct PrimedBody {
+pub(crate) struct PrefetchedBody {
     /// The pieces that have been read.
     read: VecDeque<Bytes>,
     rest: StreamedBody,
 }
 
-impl PrimedBody {
+impl PrefetchedBody {
     /// Reads the beginning of `body`: the whole body if the archive declares a short `length`, otherwise the first piece and the
     /// pieces that have already arrived. An empty body is an error, because no resource is empty.
     pub(crate) async fn read(
@@ -33,9 +33,9 @@ impl PrimedBody {
         mut body: StreamedBody,
         length: Option<u64>,
     ) -> Result<Self, DicomwebError> {
-        let is_short = length.is_some_and(|length| length <= MAX_PRIMED_LEN);
+        let is_short = length.is_some_and(|length| length <= MAX_PREFETCHED_LEN);
         let (mut read, mut read_len) = (VecDeque::new(), 0);
-        while read_len < MAX_PRIMED_LEN {
+        while read_len < MAX_PREFETCHED_LEN {
             let has_begun = !read.is_empty();
             let next = poll_fn(|context| match body.poll_next(context) {
                 Poll::Ready(next) => Poll::Ready(next.map(Some)),
@@ -61,7 +61,7 @@ impl PrimedBody {
     }
 }
 
-impl Body for PrimedBody {
+impl Body for PrefetchedBody {
     type Data = Bytes;
     type Error = StreamError;
 

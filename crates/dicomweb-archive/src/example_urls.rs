@@ -6,7 +6,7 @@ use std::fmt;
 
 /// URLs of a gateway, with examples from its archive.
 #[derive(Debug)]
-pub struct Tour<'a> {
+pub struct ExampleUrls<'a> {
     /// The URL of the gateway, without a trailing slash.
     pub gateway: &'a str,
     /// The id of the archive in the gateway.
@@ -15,7 +15,7 @@ pub struct Tour<'a> {
     pub index: &'a Index,
 }
 
-impl Tour<'_> {
+impl ExampleUrls<'_> {
     /// Returns an instance with an image, with its series and study; any instance if there is no image.
     fn example(&self) -> Option<(&Study, &Series, &Instance)> {
         let series = |study| {
@@ -33,7 +33,7 @@ impl Tour<'_> {
     }
 }
 
-impl fmt::Display for Tour<'_> {
+impl fmt::Display for ExampleUrls<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fhir = format!("{}/fhir", self.gateway);
         let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);

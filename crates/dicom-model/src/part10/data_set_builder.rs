@@ -1,5 +1,5 @@
-//! Builds a data set from the events of a walk: open sequences and items, and the character sets of each (PS3.3 C.12.1.1.2). This
-//! module does not read bytes.
+//! Builds a data set from the events of [`super::element_reader`]: nested sequences and items, and the character sets of each (PS3.3
+//! C.12.1.1.2). This module does not read bytes.
 
 use super::super::data_set::{DataElement, DataSet, DataValue, is_text, swap_words, word_size};
 use super::super::json::writer::Step;
@@ -12,38 +12,38 @@ use std::rc::Rc;
 
 /// A data set under construction.
 #[derive(Default)]
-pub(super) struct Tree {
-    root: Level,
-    open: Vec<OpenNode>,
+pub(super) struct DataSetBuilder {
+    root: UnfinishedDataSet,
+    containers: Vec<UnfinishedContainer>,
 }
 
-/// One data set of the tree and its character sets: an item inherits them from the enclosing data set unless it
+/// The top-level data set or an item, with its character sets: an item inherits them from the enclosing data set unless it
 /// declares its own (PS3.3 C.12.1.1.2).
 #[derive(Default)]
-struct Level {
+struct UnfinishedDataSet {
     data: DataSet,
-    sets: Rc<CharacterSets>,
+    character_sets: Rc<CharacterSets>,
 }
 
-enum OpenNode {
+enum UnfinishedContainer {
     Sequence { tag: Tag, items: Vec<DataSet> },
-    Item(Level),
+    Item(UnfinishedDataSet),
 }
 
-impl Tree {
+impl DataSetBuilder {
     pub(super) fn is_at_root(&self) -> bool {
-        self.open.is_empty()
+        self.containers.is_empty()
     }
 
     /// Whether the path `steps` identifies the element `tag` at the current position.
     pub(super) fn is_at(&self, tag: Tag, steps: &[Step]) -> bool {
         let mut steps = steps.iter().copied();
         let mut next = |step| steps.next() == Some(step);
-        let is_below = self.open.iter().all(|open| match open {
-            OpenNode::Sequence { tag, items } => {
+        let is_below = self.containers.iter().all(|container| match container {
+            UnfinishedContainer::Sequence { tag, items } => {
                 next(Step::Attribute(*tag)) && next(Step::Item(items.len() + 1))
             }
-            OpenNode::Item(_) => true,
+            UnfinishedContainer::Item(_) => true,
         });
         is_below && next(Step::Attribute(tag)) && steps.next().is_none()
     }
@@ -83,32 +83,33 @@ impl Tree {
             return self.insert(tag, DataElement { vr, value: DataValue::Binary(bytes) });
         }
         let level = self.innermost();
-        let values = decode_texts(vr, bytes, &level.sets);
+        let values = decode_texts(vr, bytes, &level.character_sets);
         if tag == tags::SPECIFIC_CHARACTER_SET {
-            level.sets = Rc::new(CharacterSets::from_terms(values.iter().map(AsRef::as_ref)));
+            level.character_sets = Rc::new(CharacterSets::from_terms(values.iter().map(AsRef::as_ref)));
         }
         self.insert(tag, DataElement { vr, value: DataValue::Text(values) });
     }
 
     pub(super) fn begin_sequence(&mut self, tag: Tag) {
-        self.open.push(OpenNode::Sequence { tag, items: Vec::new() });
+        self.containers.push(UnfinishedContainer::Sequence { tag, items: Vec::new() });
     }
 
     pub(super) fn begin_item(&mut self) {
-        let sets = Rc::clone(&self.innermost().sets);
-        self.open.push(OpenNode::Item(Level { data: DataSet::default(), sets }));
+        let character_sets = Rc::clone(&self.innermost().character_sets);
+        self.containers
+            .push(UnfinishedContainer::Item(UnfinishedDataSet { data: DataSet::default(), character_sets }));
     }
 
     pub(super) fn end_item(&mut self) {
-        if let (Some(OpenNode::Item(level)), Some(OpenNode::Sequence { items, .. })) =
-            (self.open.pop(), self.open.last_mut())
+        if let (Some(UnfinishedContainer::Item(level)), Some(UnfinishedContainer::Sequence { items, .. })) =
+            (self.containers.pop(), self.containers.last_mut())
         {
             items.push(level.data);
         }
     }
 
     pub(super) fn end_sequence(&mut self, is_requested: impl Fn(Tag) -> bool) {
-        if let Some(OpenNode::Sequence { tag, items }) = self.open.pop()
+        if let Some(UnfinishedContainer::Sequence { tag, items }) = self.containers.pop()
             && (!self.is_at_root() || is_requested(tag))
         {
             self.insert(tag, DataElement { vr: VR::SQ, value: DataValue::Items(items) });
@@ -120,28 +121,32 @@ impl Tree {
         self.root.data
     }
 
-    fn innermost(&mut self) -> &mut Level {
-        let Self { root, open, .. } = self;
-        open.iter_mut()
+    fn innermost(&mut self) -> &mut UnfinishedDataSet {
+        let Self { root, containers, .. } = self;
+        containers
+            .iter_mut()
             .rev()
-            .find_map(|open| if let OpenNode::Item(level) = open { Some(level) } else { None })
+            .find_map(
+                |container| if let UnfinishedContainer::Item(level) = container { Some(level) } else { None },
+            )
             .unwrap_or(root)
     }
 }
 
 /// Decodes a textual value and splits it into its values, without padding (PS3.5 6.2).
-fn decode_texts(vr: VR, bytes: &[u8], sets: &CharacterSets) -> Vec<Box<str>> {
+fn decode_texts(vr: VR, bytes: &[u8], character_sets: &CharacterSets) -> Vec<Box<str>> {
     let padding: &[char] = &[' ', '\0'];
     let values: Vec<Box<str>> = match vr {
         VR::LT | VR::ST | VR::UT => {
-            vec![sets.decode(bytes, Delimiters::Text).trim_end_matches(padding).into()]
+            vec![character_sets.decode(bytes, Delimiters::Text).trim_end_matches(padding).into()]
         }
         VR::UR => {
             vec![CharacterSets::default().decode(bytes, Delimiters::Text).trim_end_matches(padding).into()]
         }
         VR::PN | VR::LO | VR::SH | VR::UC => {
             let delimiters = if vr == VR::PN { Delimiters::Names } else { Delimiters::Values };
-            sets.decode_values(bytes, delimiters)
+            character_sets
+                .decode_values(bytes, delimiters)
                 .iter()
                 .map(|value| value.trim_matches(padding).into())
                 .collect()
