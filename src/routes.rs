@@ -92,7 +92,7 @@ pub enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    /// Returns the error_format of the path's first segment; FHIR for any other path.
+    /// Returns the format of errors by the first segment of the path; FHIR if the segment is unknown.
     pub fn from_path(path: &str) -> Self {
         if path == "/dicom-web" || path.starts_with("/dicom-web/") { Self::Dicomweb } else { Self::Fhir }
     }

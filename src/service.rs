@@ -279,7 +279,7 @@ impl Service {
     /// CapabilityStatement requires no authentication, because it describes how to authenticate.
     async fn access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
         if matches!(route, Route::Fhir(Interaction::Capabilities)) {
-            return Ok(Access::nothing());
+            return Ok(Access::none());
         }
         let authentication = match parts.extensions.get::<Authentication>() {
             Some(authentication) => authentication.clone(),

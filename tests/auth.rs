@@ -32,7 +32,7 @@ impl Authenticator for ScriptedAuthenticator {
         let decision = if self.rejects.load(Ordering::SeqCst) {
             Err(AuthError::Unauthenticated { challenge: "Bearer" })
         } else {
-            Ok(Access::everything())
+            Ok(Access::all())
         };
         if !self.is_pending.load(Ordering::SeqCst) {
             return Authentication::Decided(decision);

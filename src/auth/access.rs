@@ -39,12 +39,12 @@ impl<'a> From<Option<&'a StudyUid>> for Subject<'a> {
 
 impl Access {
     /// Creates access to every study of every patient.
-    pub fn everything() -> Self {
+    pub fn all() -> Self {
         Self(VisibleStudies::All)
     }
 
     /// Creates access to no study, for resources that are served without authentication.
-    pub fn nothing() -> Self {
+    pub fn none() -> Self {
         Self(VisibleStudies::None)
     }
 
@@ -58,7 +58,7 @@ impl Access {
     }
 
     /// Whether the caller may see every study, so that rows need not be checked.
-    pub fn sees_everything(&self) -> bool {
+    pub fn may_see_all(&self) -> bool {
         self.may_see(Subject::EveryStudy)
     }
 }
@@ -70,11 +70,11 @@ mod tests {
     #[test]
     fn access_to_everything_and_access_to_nothing_are_opposites() {
         let (study, row) = (StudyUid::parse("1.2").unwrap(), Attributes::default());
-        for (access, expected) in [(Access::everything(), true), (Access::nothing(), false)] {
+        for (access, expected) in [(Access::all(), true), (Access::none(), false)] {
             assert_eq!(access.may_see(&row), expected);
             assert_eq!(access.may_see(Some(&study)), expected);
             assert_eq!(access.may_see(None), expected);
-            assert_eq!(access.sees_everything(), expected);
+            assert_eq!(access.may_see_all(), expected);
         }
     }
 }

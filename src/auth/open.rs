@@ -11,7 +11,7 @@ pub struct Open;
 
 impl Authenticator for Open {
     fn authenticate(&self, _headers: &HeaderMap) -> Authentication {
-        Authentication::Decided(Ok(Access::everything()))
+        Authentication::Decided(Ok(Access::all()))
     }
 }
 
@@ -20,8 +20,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_caller_sees_everything() {
+    async fn every_caller_may_see_all_studies() {
         let access = Open.authenticate(&HeaderMap::new()).decision().await;
-        assert_eq!(access, Ok(Access::everything()));
+        assert_eq!(access, Ok(Access::all()));
     }
 }

@@ -22,7 +22,7 @@ use crate::upstream::{Archive, DicomResource};
 use dicom_render::{Format, RenderError};
 use http_messages::body::{self, Body};
 use images::{ImageSequence, OpenObject};
-use params::RenderParameters;
+use params::AcceptedRendering;
 
 pub use pool::RenderPool;
 
@@ -33,7 +33,7 @@ pub(super) async fn render(
     public_url: &str,
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
-    let parameters = RenderParameters::read(request)?;
+    let parameters = AcceptedRendering::read(request)?;
     match &request.resource {
         Resource::Rendered(objects) => {
             let instances = match objects {

@@ -67,7 +67,7 @@ impl Strategy {
         if proxy_request.is_rendered_by_gateway(archive) {
             return Ok(Self::Render);
         }
-        if synthesis::replaces(archive, resource) {
+        if synthesis::always_synthesizes(archive, resource) {
             return Ok(Self::Synthesize);
         }
         let fallback = if resource.has_rendered_media_type() {

@@ -53,7 +53,7 @@ impl<'a> Synthesizable<'a> {
 }
 
 /// Whether `resource` is always synthesized, without requesting it from the archive.
-pub(super) fn replaces(archive: &Archive, resource: &Resource) -> bool {
+pub(super) fn always_synthesizes(archive: &Archive, resource: &Resource) -> bool {
     archive.profile().synthesized.contains(Synthesized::Metadata) && can_synthesize(resource)
 }
 

@@ -2,7 +2,7 @@
 //! report (RFC 7239, or the older `X-Forwarded-…` fields), else the URL of the request.
 //!
 //! Any client can send these fields. They are used only if the connection comes from a trusted proxy. Of a list only the entry
-//! of the outermost trusted proxy is used: the right-most entry whose sender is not trusted. Each part must match a strict
+//! of the find_client_entry trusted proxy is used: the right-most entry whose sender is not trusted. Each part must match a strict
 //! grammar, because it becomes part of links; other parts are ignored.
 
 use std::fmt;
@@ -133,16 +133,16 @@ impl PublicUrl {
     fn reported_url(&self, headers: &HeaderMap) -> ReportedUrl {
         let trusted = |sender| self.is_trusted(sender);
         if headers.contains_key(FORWARDED) {
-            let hops = forwarded_hops(headers);
-            let hop = outermost(&hops, |hop| hop.sender, trusted);
+            let elements = forwarded_elements(headers);
+            let element = find_client_entry(&elements, |element| element.sender, trusted);
             return ReportedUrl {
-                scheme: hop.and_then(|hop| hop.scheme),
-                host: hop.and_then(|hop| hop.host.clone()),
+                scheme: element.and_then(|element| element.scheme),
+                host: element.and_then(|element| element.host.clone()),
                 port: None,
                 prefix: reported_prefix(headers),
             };
         }
-        // The entry of the outermost trusted proxy, starting from the right. Proxies that replace the list write one entry.
+        // The entry of the find_client_entry trusted proxy, starting from the right. Proxies that replace the list write one entry.
         let senders = list_entries(headers, &FORWARDED_FOR);
         let depth =
             1 + senders.iter().rev().take_while(|sender| node_address(sender).is_some_and(trusted)).count();
@@ -179,7 +179,7 @@ struct ForwardedElement {
 
 /// Returns the right-most entry whose sender is not trusted, or the left-most entry if all senders are trusted. An entry
 /// contains the sender from which the proxy received the request, so a sender that is not a trusted proxy is the client.
-fn outermost<T>(
+fn find_client_entry<T>(
     entries: &[T],
     sender: impl Fn(&T) -> Option<IpAddr>,
     trusted: impl Fn(IpAddr) -> bool,
@@ -188,24 +188,24 @@ fn outermost<T>(
 }
 
 /// Parses the elements of `Forwarded` (RFC 7239 4). An element that violates the grammar is empty.
-fn forwarded_hops(headers: &HeaderMap) -> Vec<ForwardedElement> {
-    list_entries(headers, &FORWARDED).into_iter().map(read_hop).collect()
+fn forwarded_elements(headers: &HeaderMap) -> Vec<ForwardedElement> {
+    list_entries(headers, &FORWARDED).into_iter().map(parse_element).collect()
 }
 
-fn read_hop(element: &str) -> ForwardedElement {
-    let mut hop = ForwardedElement::default();
-    for pair in element.split(';') {
+fn parse_element(text: &str) -> ForwardedElement {
+    let mut element = ForwardedElement::default();
+    for pair in text.split(';') {
         let Some((name, value)) = pair.trim().split_once('=') else { continue };
         // A quoted value with an escape is neither a host nor an address.
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
         match name.to_ascii_lowercase().as_str() {
-            "for" => hop.sender = node_address(value),
-            "proto" => hop.scheme = parse_scheme(value),
-            "host" => hop.host = is_host_and_port(value).then(|| value.to_owned()),
+            "for" => element.sender = node_address(value),
+            "proto" => element.scheme = parse_scheme(value),
+            "host" => element.host = is_host_and_port(value).then(|| value.to_owned()),
             _ => {}
         }
     }
-    hop
+    element
 }
 
 /// Returns the last [`MAX_PROXIES`] comma-separated entries of all fields `name`.

@@ -13,26 +13,25 @@ use fhir_r4::types::{ImagingStudy, Reference, Series};
 /// Merges `studies`, the resources of one study from several archives in the order of the configuration, each with the Endpoint of
 /// its archive. They must have the same depth. `context` is that of the first archive. `None` if there are none.
 pub fn merge_studies(context: &MappingContext, studies: Vec<ImagingStudy>) -> Option<ImagingStudy> {
-    let holdings: Vec<StudyPart> = studies.iter().map(StudyPart::new).collect();
+    let parts: Vec<StudyPart> = studies.iter().map(StudyPart::new).collect();
     let mut studies = studies.into_iter();
     let mut merged = studies.next()?;
-    if holdings.len() == 1 {
+    if parts.len() == 1 {
         return Some(merged);
     }
     for other in studies {
         merge_elements(&mut merged, other);
     }
     merged.number_of_series = merged_count(
-        &holdings.iter().map(|holding| (holding.series_count, holding.series.len())).collect::<Vec<_>>(),
+        &parts.iter().map(|part| (part.series_count, part.series.len())).collect::<Vec<_>>(),
         merged.series.len(),
     );
     for series in &mut merged.series {
-        let counts: Vec<_> =
-            holdings.iter().filter_map(|holding| holding.series_counts(&series.uid)).collect();
+        let counts: Vec<_> = parts.iter().filter_map(|part| part.series_counts(&series.uid)).collect();
         series.number_of_instances = merged_count(&counts, series.instance.len());
     }
-    merged.number_of_instances = study_instance_count(&holdings, &merged);
-    set_endpoints(&mut merged, &holdings);
+    merged.number_of_instances = study_instance_count(&parts, &merged);
+    set_endpoints(&mut merged, &parts);
     study::complete(context, &mut merged);
     Some(merged)
 }
@@ -93,39 +92,39 @@ fn merged_count(counts: &[(Option<u32>, usize)], listed: usize) -> Option<u32> {
     Some(to_count(listed).saturating_add(unlisted))
 }
 
-fn study_instance_count(holdings: &[StudyPart], merged: &ImagingStudy) -> Option<u32> {
+fn study_instance_count(parts: &[StudyPart], merged: &ImagingStudy) -> Option<u32> {
     if merged.series.is_empty() {
-        return holdings.iter().filter_map(|holding| holding.instance_count).max();
+        return parts.iter().filter_map(|part| part.instance_count).max();
     }
     let total = |counts: &mut dyn Iterator<Item = Option<u32>>| counts.sum::<Option<u32>>();
     let Some(merged_total) = total(&mut merged.series.iter().map(|series| series.number_of_instances)) else {
-        let listed_count: usize = holdings.iter().map(|holding| holding.series.len()).sum();
+        let listed_count: usize = parts.iter().map(|part| part.series.len()).sum();
         // No series is in two archives.
         let is_partition = listed_count == merged.series.len();
-        return total(&mut holdings.iter().map(|holding| holding.instance_count)).filter(|_| is_partition);
+        return total(&mut parts.iter().map(|part| part.instance_count)).filter(|_| is_partition);
     };
-    let unlisted = holdings.iter().filter_map(|holding| {
-        let in_series = total(&mut holding.series.iter().map(|(_, reported, _)| *reported))?;
-        Some(holding.instance_count?.saturating_sub(in_series))
+    let unlisted = parts.iter().filter_map(|part| {
+        let in_series = total(&mut part.series.iter().map(|(_, reported, _)| *reported))?;
+        Some(part.instance_count?.saturating_sub(in_series))
     });
     Some(merged_total + unlisted.max().unwrap_or(0))
 }
 
 /// Sets the Endpoints of the study, or of its series if no archive contains all of it. A series of which no archive contains all
 /// instances has the Endpoints of all archives that contain some.
-fn set_endpoints(merged: &mut ImagingStudy, holdings: &[StudyPart]) {
-    let complete = holdings.iter().filter(|holding| holding.contains_all(merged));
-    merged.endpoint = complete.flat_map(|holding| holding.endpoint.iter().cloned()).collect();
+fn set_endpoints(merged: &mut ImagingStudy, parts: &[StudyPart]) {
+    let complete = parts.iter().filter(|part| part.contains_all(merged));
+    merged.endpoint = complete.flat_map(|part| part.endpoint.iter().cloned()).collect();
     if !merged.endpoint.is_empty() {
         return;
     }
     for series in &mut merged.series {
-        let some = || holdings.iter().filter(|holding| holding.series_counts(&series.uid).is_some());
-        let mut serving: Vec<_> = some().filter(|holding| holding.contains(series)).collect();
+        let some = || parts.iter().filter(|part| part.series_counts(&series.uid).is_some());
+        let mut serving: Vec<_> = some().filter(|part| part.contains(series)).collect();
         if serving.is_empty() {
             serving = some().collect();
         }
-        let endpoints = serving.iter().flat_map(|holding| holding.endpoint.iter().cloned()).collect();
+        let endpoints = serving.iter().flat_map(|part| part.endpoint.iter().cloned()).collect();
         series.endpoint = endpoints;
     }
 }

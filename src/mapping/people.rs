@@ -6,7 +6,7 @@ use fhir_r4::types::Reference;
 
 /// Returns the people in a name element, each with the item of the identification sequence at the same position. If the numbers
 /// of names and items differ, it is unknown which item belongs to which name, and only the names are used.
-pub(super) fn people(row: &Attributes, name: Tag, identification: Tag) -> Vec<Reference> {
+pub(super) fn person_references(row: &Attributes, name: Tag, identification: Tag) -> Vec<Reference> {
     let displays: Vec<_> = row.names(name).map(names::display).collect();
     let identifiers: Vec<_> = row.items(identification).map(coding::person_identifier).collect();
     let pairs: Vec<_> = match (displays.len(), identifiers.len()) {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::people::people;
+use super::people::person_references;
 use super::profiles::Guide;
 use super::record::{SeriesRecord, count, number};
 use super::terminology::{body_part, laterality};
@@ -94,15 +94,16 @@ fn performers(attributes: &Attributes) -> Vec<Performer> {
             ..Performer::default()
         }
     };
-    let physicians = people(
+    let physicians = person_references(
         attributes,
         tags::PERFORMING_PHYSICIAN_NAME,
         tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
     )
     .into_iter()
     .map(performer("PRF", "performer"));
-    let operators = people(attributes, tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE)
-        .into_iter()
-        .map(performer("SPRF", "secondary performer"));
+    let operators =
+        person_references(attributes, tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE)
+            .into_iter()
+            .map(performer("SPRF", "secondary performer"));
     physicians.chain(operators).chain(equipment::performer(attributes)).collect()
 }

@@ -1,6 +1,6 @@
 //! ImagingStudy (R4 imagingstudy.html).
 
-use super::people::people;
+use super::people::person_references;
 use super::profiles::{Guide, profiles_of};
 use super::record::{SeriesRecord, count};
 use super::series::map_series;
@@ -30,14 +30,14 @@ pub fn imaging_study(
         encounter: identifiers::encounter_reference(context, row),
         started: dates::date_time(context, row, row, (tags::STUDY_DATE, tags::STUDY_TIME)),
         based_on: identifiers::order_references(context, row, series.iter().map(|series| &series.attributes)),
-        referrer: people(
+        referrer: person_references(
             row,
             tags::REFERRING_PHYSICIAN_NAME,
             tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
         )
         .into_iter()
         .next(),
-        interpreter: people(
+        interpreter: person_references(
             row,
             tags::NAME_OF_PHYSICIANS_READING_STUDY,
             tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE,

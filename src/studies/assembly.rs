@@ -101,7 +101,7 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Option<Arc<AssembledStudy>> {
-        if freshness == Freshness::Reload || !access.sees_everything() {
+        if freshness == Freshness::Reload || !access.may_see_all() {
             return None;
         }
         let entry = self.cached(uid, representation)?;
@@ -129,8 +129,7 @@ impl Studies {
         }
         self.cache.remove::<AssembledStudy>(AssembledStudy::cache_key(uid, representation));
         // A caller who may see only some studies must not learn that another study existed.
-        let was_served =
-            access.sees_everything() && self.change_log.mark_deleted(ResourceKey::study(uid)).await;
+        let was_served = access.may_see_all() && self.change_log.mark_deleted(ResourceKey::study(uid)).await;
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
 
@@ -159,7 +158,7 @@ impl Studies {
             })
             .collect();
         let separate_errors = |result: LoadResult| match result {
-            Err(error) if !error.concerns_one_study() => Err(error),
+            Err(error) if !error.is_specific_to_study() => Err(error),
             result => Ok(result),
         };
         stream::iter(loads).buffered(concurrency).map(separate_errors).try_collect().await

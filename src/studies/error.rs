@@ -96,7 +96,7 @@ pub enum StudiesError {
 
 impl StudiesError {
     /// Whether the error concerns only the study that was read: other studies of the archive can still be read.
-    pub fn concerns_one_study(&self) -> bool {
+    pub fn is_specific_to_study(&self) -> bool {
         match self {
             Self::Archive(error) => error.is_specific_to_request(),
             Self::Incomplete { .. } | Self::TooMuchDetail { .. } => true,

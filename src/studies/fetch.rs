@@ -396,7 +396,7 @@ async fn from_metadata(
     let limit = budget.left();
     budget
         .archive
-        .rows_until(request, |row: Box<RawValue>| {
+        .read_rows_until(request, |row: Box<RawValue>| {
             let Ok(instance) = serde_json::from_str::<MappedInstance>(row.get()) else {
                 return ControlFlow::Continue(());
             };

@@ -117,7 +117,7 @@ impl From<&FoundStudy> for PatientConflict {
 pub struct UnreadableStudy {
     /// The UID of the study.
     pub uid: StudyUid,
-    /// The error, which [concerns only this study](StudiesError::concerns_one_study).
+    /// The error, which [concerns only this study](StudiesError::is_specific_to_study).
     pub error: StudiesError,
 }
 

@@ -66,7 +66,7 @@ impl Studies {
         criteria: &[Criterion<ImagingStudy>],
         access: &Access,
     ) {
-        let Some(listing) = listing_key(criteria).filter(|_| access.sees_everything()) else { return };
+        let Some(listing) = listing_key(criteria).filter(|_| access.may_see_all()) else { return };
         let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
         let studies = found.studies.iter().chain(&found.patient_conflicts).filter(may_match);
         let present: Vec<_> = studies.map(|study| ResourceKey::study(study.uid())).collect();

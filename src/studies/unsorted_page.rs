@@ -275,7 +275,7 @@ async fn read_batch(
         let exceeds_limits = rows.len() > limits.max_rows || total_size > limits.max_bytes;
         if exceeds_limits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let page_end = archive.rows_until(request, add_row).await?;
+    let page_end = archive.read_rows_until(request, add_row).await?;
     limits.check(archive, rows.len(), total_size)?;
     let first_identity = rows.first().map(identity_of);
     let has_drifted = overlap_count > 0 && first_identity != position.last;
@@ -316,7 +316,7 @@ async fn first_identity_of_list(
         identity = Some(identity_of(&row));
         ControlFlow::Break(())
     };
-    archive.rows_until(request, read_first).await?;
+    archive.read_rows_until(request, read_first).await?;
     Ok(identity)
 }
 

@@ -26,7 +26,7 @@ pub enum Delimiters {
 }
 
 impl Delimiters {
-    fn resets_sets(self, byte: u8) -> bool {
+    fn resets_character_sets(self, byte: u8) -> bool {
         match byte {
             b'\n' | b'\r' | b'\t' | 0x0C => true,
             b'\\' => self != Self::Text,

@@ -180,7 +180,7 @@ impl<R: Read> Object<R> {
     }
 
     /// Reads up to the value with the path `steps`. If [`Header::requested_value`] is present, the next read returns that value.
-    pub fn header_before(&mut self, steps: &[Step]) -> Result<Header, ReadError> {
+    pub fn header_up_to(&mut self, steps: &[Step]) -> Result<Header, ReadError> {
         self.read_header(|_| true, Some(steps))
     }
 

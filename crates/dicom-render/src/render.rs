@@ -52,7 +52,7 @@ impl Image {
     pub fn render(
         &self,
         frame: u32,
-        appearance: &RenderingParameters,
+        parameters: &RenderingParameters,
         format: Format,
     ) -> Result<Vec<u8>, RenderError> {
         let (layout, frame_count) = (&self.module.layout, self.module.frame_count);
@@ -60,7 +60,7 @@ impl Image {
         let index = index.ok_or(RenderError::NoSuchFrame { frames: frame_count })?;
         let attributes = FrameAttributes::read(&self.object.elements, index)?;
         let (width, height) = (layout.columns() as u32, layout.rows() as u32);
-        let geometry = match appearance.viewport {
+        let geometry = match parameters.viewport {
             Some(viewport) => Some(viewport.geometry(width, height, pixel_aspect(&attributes)?)?),
             None => None,
         };
@@ -80,7 +80,7 @@ impl Image {
         let data = self.frames.data(&self.object, index)?;
         let decoded = self.codec.decode(&data.encoded(), layout)?;
         let image = if channels == 1 {
-            let transformation = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;
+            let transformation = Grayscale::read(&attributes, layout, parameters.window, &decoded.samples)?;
             let levels = transformation.levels(&decoded.samples, layout);
             GrayImage::from_raw(width, height, levels).map(DynamicImage::ImageLuma8)
         } else {
@@ -94,11 +94,11 @@ impl Image {
             Some(geometry) => geometry.apply(&image),
             None => image,
         };
-        let lines = appearance.annotation.lines(&self.object.elements, frame, frame_count)?;
+        let lines = parameters.annotation.lines(&self.object.elements, frame, frame_count)?;
         annotation::write(&mut image, &lines)?;
         match format {
             Format::Gif => gif::encode(image, gif::delay(&self.object.elements)),
-            Format::Jpeg => jpeg(&image, appearance.quality.unwrap_or(DEFAULT_QUALITY)),
+            Format::Jpeg => jpeg(&image, parameters.quality.unwrap_or(DEFAULT_QUALITY)),
             Format::Png => png(&image),
         }
     }

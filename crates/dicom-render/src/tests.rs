@@ -105,9 +105,9 @@ impl File {
         file.into()
     }
 
-    fn render(&self, appearance: &RenderingParameters) -> Result<Vec<u8>, RenderError> {
+    fn render(&self, parameters: &RenderingParameters) -> Result<Vec<u8>, RenderError> {
         let image = Image::open(&self.bytes(), LIMIT)?;
-        let png = image.render(1, appearance, Format::Png)?;
+        let png = image.render(1, parameters, Format::Png)?;
         Ok(image::load_from_memory(&png).unwrap().into_bytes())
     }
 
@@ -241,11 +241,11 @@ fn frames_with_one_bit_per_pixel_are_packed_without_gaps() {
 fn rendered_image_is_scaled_by_the_physical_pixel_size() {
     let file =
         File::new(20, 20, 8, "MONOCHROME2").text(tags::PIXEL_SPACING, "DS", "0.5\\0.25").pixels(&[9; 400]);
-    let appearance =
+    let parameters =
         RenderingParameters { viewport: Viewport::parse("40,40"), ..RenderingParameters::default() };
     let image = Image::open(&file.bytes(), LIMIT).unwrap();
     for format in Format::ALL {
-        let image = image::load_from_memory(&image.render(1, &appearance, format).unwrap()).unwrap();
+        let image = image::load_from_memory(&image.render(1, &parameters, format).unwrap()).unwrap();
         assert_eq!(image.dimensions(), (20, 40), "{format:?}");
     }
 }
@@ -296,8 +296,8 @@ fn wrong_sizes_are_rejected_before_memory_is_allocated() {
     let small = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]);
     for (width, height) in [(60_000, 60_000), (u32::MAX, u32::MAX)] {
         let viewport = Some(Viewport::within(width, height));
-        let appearance = RenderingParameters { viewport, ..RenderingParameters::default() };
-        assert_eq!(small.render(&appearance), Err(RenderError::TooLarge), "{width} by {height}");
+        let parameters = RenderingParameters { viewport, ..RenderingParameters::default() };
+        assert_eq!(small.render(&parameters), Err(RenderError::TooLarge), "{width} by {height}");
     }
 }
 
@@ -361,8 +361,8 @@ fn annotation_is_burned_in_on_request() {
         .text(tags::MODALITY, "CS", "CT")
         .element(tags::PIXEL_DATA, "OB", &pixels);
     let render = |annotation| {
-        let appearance = RenderingParameters { annotation, ..RenderingParameters::default() };
-        Image::open(&file.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png)
+        let parameters = RenderingParameters { annotation, ..RenderingParameters::default() };
+        Image::open(&file.bytes(), LIMIT).unwrap().render(1, &parameters, Format::Png)
     };
     let contains_white = |annotation, rows: std::ops::Range<u32>| {
         let image = image::load_from_memory(&render(annotation).unwrap()).unwrap().to_luma8();
@@ -377,8 +377,8 @@ fn annotation_is_burned_in_on_request() {
     assert!(contains_white(patient, 0..40) && !contains_white(patient, 60..100));
     assert!(contains_white(technique, 80..100) && !contains_white(technique, 0..70));
     let thai = file.clone().text(tags::PATIENT_NAME, "PN", "สมชาย");
-    let appearance = RenderingParameters { annotation: patient, ..RenderingParameters::default() };
-    let result = Image::open(&thai.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png);
+    let parameters = RenderingParameters { annotation: patient, ..RenderingParameters::default() };
+    let result = Image::open(&thai.bytes(), LIMIT).unwrap().render(1, &parameters, Format::Png);
     assert!(matches!(result, Err(RenderError::Unsupported(_))));
 }
 

@@ -126,7 +126,7 @@ impl FhirDate {
     }
 
     /// As the date of a resource: a point in time if it has seconds, otherwise the interval.
-    fn extent(&self, zone: &TimeZone) -> Interval {
+    fn resource_interval(&self, zone: &TimeZone) -> Interval {
         let interval = self.interval(zone);
         if self.precision < Precision::Second {
             return interval;
@@ -263,7 +263,7 @@ impl Prefix {
 pub fn matches(prefix: Prefix, search: &FhirDate, date: &FhirDate, zone: &TimeZone, now: Timestamp) -> bool {
     let fixed = |offset: Option<Offset>| offset.map(TimeZone::fixed);
     let search_zone = fixed(search.offset.or(date.offset)).unwrap_or_else(|| zone.clone());
-    let (s, t) = (search.interval(&search_zone), date.extent(zone));
+    let (s, t) = (search.interval(&search_zone), date.resource_interval(zone));
     let contains = s.low <= t.low && t.high <= s.high;
     match prefix {
         Prefix::Equal => contains,

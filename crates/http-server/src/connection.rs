@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, ResponseBody};
-use super::protocol_detection::{DetectedProtocol, read_opening};
+use super::protocol_detection::{DetectedProtocol, detect_protocol};
 use super::request_body::wrap_body;
 use super::request_validation::validate;
 use super::timed_stream::TimedStream;
@@ -54,7 +54,7 @@ pub(super) async fn serve_connection<S: Service>(
     mut stop: watch::Receiver<bool>,
 ) {
     let opening = tokio::select! {
-        opening = timeout(limits.first_byte, read_opening(&mut stream)) => opening,
+        opening = timeout(limits.first_byte, detect_protocol(&mut stream)) => opening,
         // No request has been received, so none is lost.
         _ = stop.wait_for(|stop| *stop) => return,
     };
@@ -190,7 +190,7 @@ fn respond<S: Service>(
                 response.await.unwrap_or_else(internal_error)
             };
             if let Some(rest) = rest {
-                response = rest.settle(response, rest_timeout).await;
+                response = rest.read_or_close(response, rest_timeout).await;
             }
             Ok(response.map(|body| ResponseBody::new(body, in_flight)))
         })),

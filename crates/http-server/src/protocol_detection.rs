@@ -15,7 +15,7 @@ pub(super) struct DetectedProtocol {
 }
 
 /// Reads until the version is certain; `None` if the connection ends before that.
-pub(super) async fn read_opening(
+pub(super) async fn detect_protocol(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<DetectedProtocol>> {
     let mut buffer = [0; CONNECTION_PREFACE.len()];
@@ -38,9 +38,9 @@ pub(super) async fn read_opening(
 mod tests {
     use super::*;
 
-    async fn opening(bytes: &[u8]) -> Option<DetectedProtocol> {
+    async fn detect(bytes: &[u8]) -> Option<DetectedProtocol> {
         let mut stream = bytes;
-        read_opening(&mut stream).await.unwrap()
+        detect_protocol(&mut stream).await.unwrap()
     }
 
     #[tokio::test]
@@ -50,12 +50,12 @@ mod tests {
             (&CONNECTION_PREFACE[..], true),
             (b"PRI * HTTP/2.1\r\n\r\nSM", false),
         ] {
-            let opening = opening(bytes).await.unwrap();
-            assert_eq!(opening.is_http2, is_http2);
-            assert!(bytes.starts_with(&opening.read));
+            let detect = detect(bytes).await.unwrap();
+            assert_eq!(detect.is_http2, is_http2);
+            assert!(bytes.starts_with(&detect.read));
         }
-        assert_eq!(opening(b"").await, None);
-        assert_eq!(opening(b"PRI * HT").await, None);
+        assert_eq!(detect(b"").await, None);
+        assert_eq!(detect(b"PRI * HT").await, None);
     }
 
     #[tokio::test]
@@ -65,7 +65,7 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut client, CONNECTION_PREFACE).await.unwrap();
             client
         });
-        assert!(read_opening(&mut server).await.unwrap().unwrap().is_http2);
+        assert!(detect_protocol(&mut server).await.unwrap().unwrap().is_http2);
         writing.await.unwrap();
     }
 }

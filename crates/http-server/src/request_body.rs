@@ -87,7 +87,11 @@ pub(super) fn wrap_body(request: Request<Incoming>) -> (Request<RequestBody>, Op
 
 impl UnreadBody {
     /// Reads the rest of the body before `response` is sent, or adds `Connection: close` to `response`.
-    pub(super) async fn settle<B>(mut self, mut response: Response<B>, limit: Duration) -> Response<B> {
+    pub(super) async fn read_or_close<B>(
+        mut self,
+        mut response: Response<B>,
+        limit: Duration,
+    ) -> Response<B> {
         let is_read = match self.returned.try_recv() {
             Ok(body) if body.is_end_stream() => true,
             // The rest is not read if the response ends the connection anyway.

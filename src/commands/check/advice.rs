@@ -19,10 +19,10 @@ impl ArchiveCheck {
             ("WADO-URI", &self.uri_service, &addresses.wado_uri),
         ];
         let mut problems = Vec::new();
-        for (index, (request, finding, address)) in requests.into_iter().enumerate() {
-            let problem = match finding {
+        for (index, (request, result, address)) in requests.into_iter().enumerate() {
+            let problem = match result {
                 ProbeResult::Rows(..) | ProbeResult::NotTried => continue,
-                ProbeResult::Wrong(problem) => (*problem).to_owned(),
+                ProbeResult::Unexpected(problem) => (*problem).to_owned(),
                 ProbeResult::Failed(error) => match error.kind {
                     // For the first request, 404 means that the root URL is wrong. Later requests may receive 404 because the
                     // study has been deleted.
@@ -57,7 +57,7 @@ impl ArchiveCheck {
             }
             _ => None,
         };
-        let missing = self.missing.iter().map(|setting| match setting {
+        let missing = self.missing_settings.iter().map(|setting| match setting {
             MissingSetting::TimeZone => {
                 "set time_zone: its times have no time zone, so ImagingStudy.started is a date only"
             }
@@ -65,7 +65,11 @@ impl ArchiveCheck {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }
         });
-        source.into_iter().chain(self.lacking.iter().copied().map(synthesis_hint)).chain(missing).collect()
+        source
+            .into_iter()
+            .chain(self.missing_services.iter().copied().map(synthesis_hint))
+            .chain(missing)
+            .collect()
     }
 }
 
@@ -92,8 +96,8 @@ fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: b
     }
 }
 
-fn synthesis_hint(lacking: Synthesized) -> &'static str {
-    match lacking {
+fn synthesis_hint(service: Synthesized) -> &'static str {
+    match service {
         Synthesized::Metadata => {
             "add \"metadata\" to synthesize: its metadata contain instances of other series, or instances without a SOP Class UID"
         }

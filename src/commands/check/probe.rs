@@ -38,7 +38,7 @@ pub(super) enum ProbeResult {
     /// The request failed.
     Failed(ArchiveError),
     /// The archive did not return what was requested; the text describes the problem.
-    Wrong(&'static str),
+    Unexpected(&'static str),
 }
 
 impl ProbeResult {
@@ -106,9 +106,9 @@ pub(super) struct ArchiveCheck {
     pub(super) instances: ProbeResult,
     pub(super) uri_service: ProbeResult,
     /// Services that the archive lacks or implements incorrectly and that are not configured to be synthesized.
-    pub(super) lacking: BTreeSet<Synthesized>,
+    pub(super) missing_services: BTreeSet<Synthesized>,
     /// Missing settings that the study requires.
-    pub(super) missing: BTreeSet<MissingSetting>,
+    pub(super) missing_settings: BTreeSet<MissingSetting>,
 }
 
 impl ArchiveCheck {
@@ -123,8 +123,8 @@ impl ArchiveCheck {
             metadata: ProbeResult::NotTried,
             instances: ProbeResult::NotTried,
             uri_service: ProbeResult::NotTried,
-            lacking: BTreeSet::new(),
-            missing: BTreeSet::new(),
+            missing_services: BTreeSet::new(),
+            missing_settings: BTreeSet::new(),
         }
     }
 
@@ -159,7 +159,7 @@ impl ArchiveToCheck {
                 !is_of_series || !has(tags::SOP_CLASS_UID) || !has(tags::SOP_INSTANCE_UID);
         })
         .await;
-        check.lacking.extend(has_invalid_metadata.then_some(Synthesized::Metadata));
+        check.missing_services.extend(has_invalid_metadata.then_some(Synthesized::Metadata));
         let instances =
             QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
         let mut lacks_parents = false;
@@ -170,17 +170,17 @@ impl ArchiveToCheck {
             instance = instance.take().or(uid);
         })
         .await;
-        check.lacking.extend(lacks_parents.then_some(Synthesized::Parents));
+        check.missing_services.extend(lacks_parents.then_some(Synthesized::Parents));
         if let Some(instance) = instance {
             let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
             check.uri_service = try_uri_service(archive, object).await;
             let instance = DicomResource::Instance(study, series, instance);
             check
-                .lacking
+                .missing_services
                 .extend(renders_incorrectly(archive, instance).await.then_some(Synthesized::Rendered));
         }
         let synthesized = archive.profile().synthesized;
-        check.lacking.retain(|lacking| !synthesized.contains(*lacking));
+        check.missing_services.retain(|service| !synthesized.contains(*service));
         check
     }
 
@@ -195,41 +195,41 @@ impl ArchiveToCheck {
         ];
         let included = [counts.as_slice(), &others].concat();
         let studies = QidoQuery::new(SearchLevel::Studies).include(&included).page(1, 0);
-        let (finding, row) = first_row(&self.archive, UpstreamRequest::search(studies)).await;
-        check.studies = finding;
+        let (probe_result, row) = first_row(&self.archive, UpstreamRequest::search(studies)).await;
+        check.studies = probe_result;
         let row = row?;
         let Some(study) = row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok()) else {
-            check.studies = ProbeResult::Wrong("its rows have no valid Study Instance UID");
+            check.studies = ProbeResult::Unexpected("its rows have no valid Study Instance UID");
             return None;
         };
         let has_counts = counts.into_iter().all(|tag| row.integer(tag).is_some());
         if !has_counts || row.text(tags::MODALITIES_IN_STUDY).is_none() {
-            check.lacking.insert(Synthesized::Counts);
+            check.missing_services.insert(Synthesized::Counts);
         }
-        check.missing = self.missing_settings(&row);
+        check.missing_settings = self.find_missing_settings(&row);
 
         let count = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
         let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count]);
-        let (finding, row) = first_row(&self.archive, UpstreamRequest::search(series)).await;
-        check.series = finding;
+        let (probe_result, row) = first_row(&self.archive, UpstreamRequest::search(series)).await;
+        check.series = probe_result;
         let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
         let Some(series) = series.and_then(|uid| SeriesUid::parse(uid).ok()) else {
             if let ProbeResult::Rows(..) = check.series {
-                check.series = ProbeResult::Wrong(
+                check.series = ProbeResult::Unexpected(
                     "a study that it found has no series with a valid Series Instance UID",
                 );
             }
             return None;
         };
         if let Some(row) = &row {
-            check.lacking.extend(row.integer(count).is_none().then_some(Synthesized::Counts));
+            check.missing_services.extend(row.integer(count).is_none().then_some(Synthesized::Counts));
             let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
-            check.lacking.extend((!has_study).then_some(Synthesized::Parents));
+            check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
         }
         Some((study, series))
     }
 
-    fn missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {
+    fn find_missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {
         let has = |tag| study.text(tag).is_some();
         let has_qualifiers = study.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next().is_some();
         let time_zone = !self.has_time_zone && has(tags::STUDY_TIME) && !has(tags::TIMEZONE_OFFSET_FROM_UTC);
@@ -255,7 +255,7 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> ProbeResult {
         Err(error) => return ProbeResult::Failed(error),
     };
     if response.status != StatusCode::OK {
-        return ProbeResult::Wrong(
+        return ProbeResult::Unexpected(
             "it rejected the request for an object that the archive has; check wado_uri_url",
         );
     }
@@ -270,7 +270,7 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> ProbeResult {
     if start.get(..PREAMBLE_LEN).is_some_and(|preamble| preamble.ends_with(b"DICM")) {
         ProbeResult::Rows(1, started.elapsed())
     } else {
-        ProbeResult::Wrong("it returned something other than a DICOM object; check wado_uri_url")
+        ProbeResult::Unexpected("it returned something other than a DICOM object; check wado_uri_url")
     }
 }
 
@@ -294,7 +294,7 @@ async fn first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult,
             first.get_or_insert(row);
         })
         .await;
-    (finding(end.map(|outcome| outcome.row_count), started), first)
+    (probe_result(end.map(|outcome| outcome.row_count), started), first)
 }
 
 /// Counts the rows of a series, and calls `inspect` for each row. No rows are an error.
@@ -305,12 +305,12 @@ async fn count_rows(
 ) -> ProbeResult {
     let started = Instant::now();
     let end = archive.rows(request, |row: Attributes| inspect(&row)).await;
-    match finding(end.map(|outcome| outcome.row_count), started) {
-        ProbeResult::Rows(0, _) => ProbeResult::Wrong("a series that it found has no instances"),
-        finding => finding,
+    match probe_result(end.map(|outcome| outcome.row_count), started) {
+        ProbeResult::Rows(0, _) => ProbeResult::Unexpected("a series that it found has no instances"),
+        probe_result => probe_result,
     }
 }
 
-fn finding(rows: Result<usize, ArchiveError>, started: Instant) -> ProbeResult {
+fn probe_result(rows: Result<usize, ArchiveError>, started: Instant) -> ProbeResult {
     rows.map_or_else(ProbeResult::Failed, |rows| ProbeResult::Rows(rows, started.elapsed()))
 }

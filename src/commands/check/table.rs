@@ -14,7 +14,7 @@ impl fmt::Display for ProbeResult {
             Self::NotTried => formatter.write_str("-"),
             Self::Rows(rows, duration) => write!(formatter, "{rows} in {} ms", duration.as_millis()),
             Self::Failed(error) => formatter.write_str(error.label()),
-            Self::Wrong(_) => formatter.write_str("wrong"),
+            Self::Unexpected(_) => formatter.write_str("wrong"),
         }
     }
 }
@@ -30,9 +30,9 @@ fn verdict(check: &ArchiveCheck) -> &'static str {
 
 /// Returns the columns of an archive; `None` if no request succeeded, so that the problem is printed instead.
 fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
-    let findings = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
-    let has_rows = findings.iter().any(|finding| matches!(finding, ProbeResult::Rows(..)));
-    has_rows.then(|| findings.map(ToString::to_string))
+    let results = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
+    let has_rows = results.iter().any(|result| matches!(result, ProbeResult::Rows(..)));
+    has_rows.then(|| results.map(ToString::to_string))
 }
 
 impl fmt::Display for Checks {
@@ -149,8 +149,8 @@ mod tests {
             metadata,
             instances,
             uri_service: ProbeResult::NotTried,
-            lacking: BTreeSet::from([Synthesized::Counts]),
-            missing: BTreeSet::new(),
+            missing_services: BTreeSet::from([Synthesized::Counts]),
+            missing_settings: BTreeSet::new(),
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
     fn check_without_series(id: &str, studies: ProbeResult) -> ArchiveCheck {
         let mut check = archive(id, studies, ProbeResult::NotTried, ProbeResult::NotTried);
         check.series = ProbeResult::NotTried;
-        check.lacking.clear();
+        check.missing_services.clear();
         check
     }
 
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn missing_settings_that_the_study_requires_are_listed() {
         let mut check = archive("main", rows(1), rows(9), rows(9));
-        check.missing = BTreeSet::from([MissingSetting::TimeZone, MissingSetting::PatientIdSystem]);
+        check.missing_settings = BTreeSet::from([MissingSetting::TimeZone, MissingSetting::PatientIdSystem]);
         let table = Checks(vec![check]).to_string();
         assert!(table.contains("main: set time_zone: "), "{table}");
         assert!(table.contains("main: set patient_id_system: "), "{table}");

@@ -48,7 +48,7 @@ enum Action {
 
 /// The state between two chunks of a JSON text.
 #[derive(Debug)]
-pub(crate) struct EmptyModalities {
+pub(crate) struct EmptyModalitiesFilter {
     finder: Finder<'static>,
     /// The incomplete element at the end of the previous chunks.
     retained: Vec<u8>,
@@ -56,13 +56,13 @@ pub(crate) struct EmptyModalities {
     last_byte: Option<u8>,
 }
 
-impl Default for EmptyModalities {
+impl Default for EmptyModalitiesFilter {
     fn default() -> Self {
         Self { finder: Finder::new(KEY), retained: Vec::new(), last_byte: None }
     }
 }
 
-impl EmptyModalities {
+impl EmptyModalitiesFilter {
     /// Returns the next chunk without empty elements. A chunk that contains none is not copied.
     pub(crate) fn push(&mut self, chunk: Bytes) -> Bytes {
         let text = if self.retained.is_empty() {
@@ -169,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn filter_in_chunks(text: &str, size: usize) -> String {
-        let mut filter = EmptyModalities::default();
+        let mut filter = EmptyModalitiesFilter::default();
         let mut output = Vec::new();
         for chunk in text.as_bytes().chunks(size) {
             output.extend_from_slice(&filter.push(Bytes::copy_from_slice(chunk)));

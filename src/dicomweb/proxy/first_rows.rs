@@ -78,7 +78,7 @@ pub(crate) async fn read_first_rows(
             row_count += 1;
             if !keys.is_empty() && !keys.match_row(text.get()) {
                 first_rows.omitted_count += 1;
-                return continue_unless(row_count > max_scan + PAGE_SIZE);
+                return break_if(row_count > max_scan + PAGE_SIZE);
             }
             match is_match(&filter, &text) {
                 Ok(true) if uids.len() >= max_uids && !uids.contains(identity.uid()) => {
@@ -96,9 +96,7 @@ pub(crate) async fn read_first_rows(
             let is_sufficient =
                 filter.is_empty() && first_rows.has_more && row_count > 2 * max_uids + PAGE_SIZE;
             let is_too_costly = !filter.is_empty() && row_count > max_scan + PAGE_SIZE;
-            continue_unless(
-                is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN,
-            )
+            break_if(is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN)
         };
         let end = pager
             .next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row)
@@ -136,7 +134,7 @@ pub(crate) async fn read_first_rows(
     Ok(first_rows)
 }
 
-fn continue_unless(is_end: bool) -> ControlFlow<()> {
+fn break_if(is_end: bool) -> ControlFlow<()> {
     if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 

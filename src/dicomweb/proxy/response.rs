@@ -55,7 +55,7 @@ pub(crate) async fn forward(
         }
         _ => upstream,
     };
-    let Some(upstream) = archive.unless_no_match(&attempt.request, upstream).await? else {
+    let Some(upstream) = archive.none_if_no_match(&attempt.request, upstream).await? else {
         return Ok(no_match(request));
     };
     match upstream.status {
@@ -196,8 +196,8 @@ async fn forward_body(
         response_headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let streamed = StreamedBody::new(archive, read_ahead, source, filters, length);
-    let primed = PrefetchedBody::read(archive, streamed, upstream_length).await?;
-    Ok(response_of(status, response_headers, primed))
+    let prefetched = PrefetchedBody::read(archive, streamed, upstream_length).await?;
+    Ok(response_of(status, response_headers, prefetched))
 }
 
 fn response_of(status: StatusCode, mut headers: HeaderMap, body: PrefetchedBody) -> Response<Body> {

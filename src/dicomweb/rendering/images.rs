@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use super::instances::InstanceReference;
-use super::params::RenderParameters;
+use super::params::AcceptedRendering;
 use super::pool::{RenderPermit, RenderPool};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::attempts::fetch;
@@ -31,7 +31,7 @@ pub(super) struct ImageSequence {
     pool: RenderPool,
     public_url: String,
     request: ProxyRequest,
-    pub(super) parameters: RenderParameters,
+    pub(super) parameters: AcceptedRendering,
     /// Whether there is only one instance.
     pub(super) has_one_instance: bool,
     /// The instances that have not been fetched.
@@ -47,7 +47,7 @@ impl ImageSequence {
         pool: &RenderPool,
         public_url: &str,
         request: &ProxyRequest,
-        parameters: RenderParameters,
+        parameters: AcceptedRendering,
         instances: Vec<DicomResource>,
     ) -> Self {
         Self {
@@ -149,7 +149,8 @@ impl OpenObject {
                 move || Image::open(&file, limit)
             });
             match opening.await {
-                Err(DicomwebError::Render(RenderError::TooLarge)) if permit.widen().await? => {}
+                Err(DicomwebError::Render(RenderError::TooLarge))
+                    if permit.acquire_extra_memory().await? => {}
                 image => return Ok(Self { image: Arc::new(image?), permit, file, instance }),
             }
         }
@@ -159,14 +160,16 @@ impl OpenObject {
     pub(super) async fn render(
         &mut self,
         frame: u32,
-        parameters: &RenderParameters,
+        parameters: &AcceptedRendering,
         format: Format,
     ) -> Result<Vec<u8>, DicomwebError> {
-        let appearance = parameters.appearance;
+        let rendering_parameters = parameters.rendering_parameters;
         loop {
             let image = Arc::clone(&self.image);
-            match self.permit.run(move || image.render(frame, &appearance, format)).await {
-                Err(DicomwebError::Render(RenderError::TooLarge)) if self.permit.widen().await? => {
+            match self.permit.run(move || image.render(frame, &rendering_parameters, format)).await {
+                Err(DicomwebError::Render(RenderError::TooLarge))
+                    if self.permit.acquire_extra_memory().await? =>
+                {
                     let (file, limit) = (self.file.clone(), self.permit.limit());
                     self.image = Arc::new(self.permit.run(move || Image::open(&file, limit)).await?);
                 }
@@ -188,7 +191,7 @@ async fn fetch_file(
         let Ok(chunk) = frame.map_err(|error| body_error(archive, &error))?.into_data() else { continue };
         // While a buffer grows, the old and the new buffer are both in memory.
         while 2 * (file.len() + chunk.len()) > permit.limit() {
-            if !permit.widen().await? {
+            if !permit.acquire_extra_memory().await? {
                 return Err(RenderError::TooLarge.into());
             }
         }

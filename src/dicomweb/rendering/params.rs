@@ -4,15 +4,15 @@
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::request::{ProxyRequest, THUMBNAIL_SIZE};
-use crate::dicomweb::request::accept::inner_type;
+use crate::dicomweb::request::accept::type_parameter;
 use crate::dicomweb::request::path::Resource;
 use crate::http::negotiation::{MediaRange, preferred};
 use crate::upstream::Rendering;
 use dicom_render::{Annotation, Format, RenderingParameters, Viewport};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RenderParameters {
-    pub(super) appearance: RenderingParameters,
+pub(super) struct AcceptedRendering {
+    pub(super) rendering_parameters: RenderingParameters,
     /// The format of a single image, if the client accepts a single image.
     pub(super) single_format: Option<Format>,
     /// The format of the images in a multipart body, if the client accepts a multipart body.
@@ -21,21 +21,21 @@ pub(super) struct RenderParameters {
     pub(super) is_animated: bool,
 }
 
-impl RenderParameters {
+impl AcceptedRendering {
     pub(super) fn read(request: &ProxyRequest) -> Result<Self, DicomwebError> {
-        let mut appearance = appearance(&request.rendering)?;
+        let mut rendering_parameters = rendering_parameters(&request.rendering)?;
         if matches!(request.resource, Resource::Thumbnail(_)) {
-            appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL_SIZE, THUMBNAIL_SIZE));
+            rendering_parameters.viewport.get_or_insert(Viewport::within(THUMBNAIL_SIZE, THUMBNAIL_SIZE));
         }
         let (single_format, part_format, is_animated) = accepted_formats(&request.accepted.ranges);
         match (single_format, part_format) {
             (None, None) => Err(DicomwebError::NotAcceptable),
-            _ => Ok(Self { appearance, single_format, part_format, is_animated }),
+            _ => Ok(Self { rendering_parameters, single_format, part_format, is_animated }),
         }
     }
 }
 
-fn appearance(rendering: &Rendering) -> Result<RenderingParameters, DicomwebError> {
+fn rendering_parameters(rendering: &Rendering) -> Result<RenderingParameters, DicomwebError> {
     let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');
     let annotation = Annotation {
         patient: annotations().any(|annotation| annotation == "patient"),
@@ -57,7 +57,8 @@ fn appearance(rendering: &Rendering) -> Result<RenderingParameters, DicomwebErro
 fn accepted_formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
     let single_format =
         preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
-    let part_format_of = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
+    let part_format_of = |range: &MediaRange| match (range.essence.as_str(), type_parameter(range).as_deref())
+    {
         _ if range.weight <= 0.0 => None,
         // `*/*` includes multipart bodies.
         ("*/*", _) => single_format,
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn unsupported_parameters_are_rejected_and_never_ignored() {
-        let parse = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
+        let parse = |name, value| rendering_parameters(&Rendering::default().with(name, value).unwrap());
         assert!(matches!(parse("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
         assert_eq!(parse("iccprofile", "no").unwrap(), RenderingParameters::default());
         let full_annotation = Annotation { patient: true, technique: true };

@@ -73,7 +73,7 @@ impl RenderPermit {
     }
 
     /// Waits for more memory. Returns whether the limit has increased.
-    pub(super) async fn widen(&mut self) -> Result<bool, DicomwebError> {
+    pub(super) async fn acquire_extra_memory(&mut self) -> Result<bool, DicomwebError> {
         if self.extra.is_some() {
             return Ok(false);
         }
@@ -114,13 +114,13 @@ mod tests {
         for _ in 0..4 {
             permits.push(pool.acquire().await.unwrap());
         }
-        assert!(permits[0].widen().await.unwrap());
-        assert!(!permits[0].widen().await.unwrap(), "there is no more memory");
+        assert!(permits[0].acquire_extra_memory().await.unwrap());
+        assert!(!permits[0].acquire_extra_memory().await.unwrap(), "there is no more memory");
         assert_eq!(permits.iter().map(RenderPermit::limit).sum::<usize>(), 1000);
         assert!(matches!(pool.acquire().await, Err(DicomwebError::RenderPoolBusy)));
-        assert!(matches!(permits[1].widen().await, Err(DicomwebError::RenderPoolBusy)));
+        assert!(matches!(permits[1].acquire_extra_memory().await, Err(DicomwebError::RenderPoolBusy)));
         permits.remove(0);
-        assert!(permits[0].widen().await.unwrap());
+        assert!(permits[0].acquire_extra_memory().await.unwrap());
         assert!(pool.acquire().await.is_ok());
     }
 

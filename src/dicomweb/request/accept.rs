@@ -189,11 +189,11 @@ fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
     let matching = ranges.iter().filter(|range| {
         range.essence != "*/*"
             && range.covers(&content.essence)
-            && is_match(inner_type(range).as_deref(), inner_type(&content).as_deref())
+            && is_match(type_parameter(range).as_deref(), type_parameter(&content).as_deref())
             && is_match(transfer_syntax(range), transfer_syntax(&content))
     });
     let specificity = |range: &&MediaRange| {
-        (range.specificity(), inner_type(range).is_some(), transfer_syntax(range).is_some())
+        (range.specificity(), type_parameter(range).is_some(), transfer_syntax(range).is_some())
     };
     // The first of equally specific ranges applies, but `max_by_key` returns the last.
     matching.rev().max_by_key(specificity).is_some_and(|range| range.weight <= 0.0)
@@ -215,7 +215,7 @@ fn accepted_format(range: &MediaRange, all_ranges: &[MediaRange]) -> Option<Form
 /// Returns the format of rows and metadata that a range names; JSON for a wildcard.
 fn named_format(range: &MediaRange) -> Option<Format> {
     match range.essence.as_str() {
-        "multipart/related" => match inner_type(range).as_deref() {
+        "multipart/related" => match type_parameter(range).as_deref() {
             Some("application/dicom+json" | "application/json" | "*/*" | "application/*") => {
                 Some(Format::Json)
             }
@@ -229,7 +229,7 @@ fn named_format(range: &MediaRange) -> Option<Format> {
 }
 
 /// Returns the `type` of a multipart range, in lower case and without the parameters that some viewers append to it.
-pub(crate) fn inner_type(range: &MediaRange) -> Option<String> {
+pub(crate) fn type_parameter(range: &MediaRange) -> Option<String> {
     let text = range.parameter("type")?.trim_matches('\'');
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
@@ -240,7 +240,7 @@ fn to_standard_form(range: &MediaRange, resource: &Resource) -> Option<String> {
         return None;
     }
     let mut text = range.essence.clone();
-    if let Some(inner) = inner_type(range) {
+    if let Some(inner) = type_parameter(range) {
         let inner = if inner == "*/*" { default_type(resource) } else { &inner };
         if !is_media_range(inner) {
             return None;

@@ -1,6 +1,6 @@
 //! The layout of a body with bulk data or frames that the gateway assembles (PS3.18 8.6.1): multipart or single part.
 
-use super::accept::{inner_type, transfer_syntax};
+use super::accept::{transfer_syntax, type_parameter};
 use crate::http::negotiation::MediaRange;
 
 /// The media type of data without a more specific one.
@@ -39,7 +39,7 @@ pub(crate) fn choose_layout(ranges: &[MediaRange], payload: Payload<'_>) -> Opti
             return None;
         }
         if matches!(range.essence.as_str(), "multipart/related" | "multipart/*" | "*/*") {
-            let is_accepted = match inner_type(range).as_deref() {
+            let is_accepted = match type_parameter(range).as_deref() {
                 None | Some("*/*") => true,
                 Some(OCTETS) if syntax.is_some() => true,
                 Some(inner) => inner.eq_ignore_ascii_case(payload.media_type),

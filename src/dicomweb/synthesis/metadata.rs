@@ -47,7 +47,7 @@ impl MetadataSynthesizer {
     pub(super) fn rows(self, objects: DicomResource) -> BoxFuture<'static, Result<RowStream, DicomwebError>> {
         async move {
             // The metadata of each series costs an archive less than all instances of the study.
-            if matches!(objects, DicomResource::Study(_)) && !self.replaces_service() {
+            if matches!(objects, DicomResource::Study(_)) && !self.always_synthesizes() {
                 return self.assemble_from_children(&objects).await;
             }
             match retrieve(&self.archive, &objects).await {
@@ -64,7 +64,7 @@ impl MetadataSynthesizer {
         .boxed()
     }
 
-    fn replaces_service(&self) -> bool {
+    fn always_synthesizes(&self) -> bool {
         self.archive.profile().synthesized.contains(Synthesized::Metadata)
     }
 
@@ -83,7 +83,7 @@ impl MetadataSynthesizer {
         let mut children = self.children(objects).await?.into_iter();
         let Some(first) = children.next() else { return Err(self.not_found()) };
         // Unless the service is always synthesized, the error of the archive for the first child is returned.
-        let first = if self.replaces_service() {
+        let first = if self.always_synthesizes() {
             self.clone().rows_of_child(first).await?
         } else {
             self.clone().rows_of_resource(first).await?
@@ -142,7 +142,7 @@ impl MetadataSynthesizer {
 
     /// Returns the metadata of the archive, or synthesizes metadata if the archive does not provide it.
     async fn rows_of_resource(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
-        if self.replaces_service() {
+        if self.always_synthesizes() {
             return self.rows(objects).await;
         }
         let request = ProxyRequest::for_metadata(&self.url_map, objects.clone());

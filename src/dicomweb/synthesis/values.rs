@@ -98,7 +98,7 @@ impl ValueSearch {
     ) -> Result<(), StreamError> {
         while reader.advance()? {
             let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
-            let header = object.header_before(&self.steps).map_err(|error| to_stream_error(&error))?;
+            let header = object.header_up_to(&self.steps).map_err(|error| to_stream_error(&error))?;
             // An archive may return other instances too. The UID of the instance precedes the value.
             if header.data.text(tags::SOP_INSTANCE_UID) != self.uid.as_deref() {
                 continue;

@@ -21,7 +21,7 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
-const NOT_COMMON: &str = "It is not a parameter of every type in this search.";
+const NOT_COMMON_WARNING: &str = "It is not a parameter of every type in this search.";
 
 /// Searches the types in `_type`, or all types, in the compartment of `patient` if there is one. The default order is by type and
 /// id.
@@ -31,14 +31,15 @@ pub(in crate::fhir) async fn search_types(
     access: &Access,
     patient: Option<&str>,
 ) -> Result<EncodedResource, Failure> {
-    let focus = match patient {
+    let compartment_patient = match patient {
         Some(id) => Some(compartment::find_patient(context, request, access, id).await?),
         None => None,
     };
     let search = TypeSearches::parse(context, request, patient.is_some())?;
     let path = compartment::search_path(patient, if patient.is_some() { "*" } else { "" });
     let mut pages = Pages::new(&context.link_key, request, &path, search.parameters()?);
-    let matches = search.find_matches(context, request, access, focus.as_ref(), &mut pages).await?;
+    let matches =
+        search.find_matches(context, request, access, compartment_patient.as_ref(), &mut pages).await?;
     let result = search.parameters()?.result;
     let order = search.order();
     let position = |search_match: &SearchMatch| {
@@ -75,10 +76,10 @@ impl TypeSearches {
             if request.is_strict() {
                 let name = printable_name(name);
                 let failure =
-                    Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_COMMON}"));
+                    Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_COMMON_WARNING}"));
                 return Err(failure.with_expression(format!("http.{name}")));
             }
-            ignored.push((printable_name(name), NOT_COMMON.to_owned()));
+            ignored.push((printable_name(name), NOT_COMMON_WARNING.to_owned()));
         }
         let is_requested = |kind| types.supported.contains(&kind);
         let limits = &context.limits;
@@ -132,13 +133,13 @@ impl TypeSearches {
         Ok(InterpretedParameters { applied: &self.applied, ignored: &self.ignored, ..parameters })
     }
 
-    /// Returns the matches of all types. `focus` is the Patient whose compartment is searched.
+    /// Returns the matches of all types. `compartment_patient` is the Patient whose compartment is searched.
     async fn find_matches(
         &self,
         context: &FhirContext,
         request: &FhirRequest<'_>,
         access: &Access,
-        focus: Option<&FoundPatient>,
+        compartment_patient: Option<&FoundPatient>,
         pages: &mut Pages<'_>,
     ) -> Result<Vec<SearchMatch>, Failure> {
         let mut matches = Vec::new();
@@ -151,7 +152,10 @@ impl TypeSearches {
         }
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
-            criteria.extend(focus.map(|focus| Criterion::of_patient(&focus.resource.id)));
+            criteria.extend(
+                compartment_patient
+                    .map(|compartment_patient| Criterion::of_patient(&compartment_patient.resource.id)),
+            );
             let sort = &search.sort;
             let found_studies =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
@@ -161,10 +165,11 @@ impl TypeSearches {
         if let Some(search) = &self.patients {
             warn_about_unsupported_patient_criteria(pages, &search.criteria);
         }
-        match (&self.patients, focus) {
-            (Some(search), Some(focus)) => {
+        match (&self.patients, compartment_patient) {
+            (Some(search), Some(compartment_patient)) => {
                 matches.extend(
-                    is_match(focus, &search.criteria).then(|| SearchMatch::Patient(Box::new(focus.clone()))),
+                    is_match(compartment_patient, &search.criteria)
+                        .then(|| SearchMatch::Patient(Box::new(compartment_patient.clone()))),
                 );
             }
             (Some(search), None) => {

@@ -174,7 +174,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             flow
         };
         let request = UpstreamRequest::search((*query).clone().page(limit, offset));
-        let outcome = archive.rows_until(request, take).await?;
+        let outcome = archive.read_rows_until(request, take).await?;
         if is_stopped {
             return Ok(PageEnd::Stopped);
         }

@@ -45,19 +45,19 @@ impl Archive {
             add(row);
             ControlFlow::Continue(())
         };
-        self.rows_until(request, add).await
+        self.read_rows_until(request, add).await
     }
 
     /// Does the same as [`rows`](Self::rows) until `add` returns `Break`. Then the connection is closed, and the rest of the response is
     /// not read.
-    pub async fn rows_until<T: DeserializeOwned>(
+    pub async fn read_rows_until<T: DeserializeOwned>(
         &self,
         request: UpstreamRequest,
         mut add: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<RowsOutcome, ArchiveError> {
         let no_rows = RowsOutcome { row_count: 0, has_more: false };
         let response = self.send_and_decode(request.clone()).await?;
-        let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(no_rows) };
+        let Some(response) = self.none_if_no_match(&request, response).await? else { return Ok(no_rows) };
         match response.status {
             StatusCode::NO_CONTENT => return Ok(no_rows),
             status if status.is_success() => {}
@@ -75,7 +75,7 @@ impl Archive {
 
     /// Returns the response to `request`; `None` if the request is a search and the response means that nothing matches. In this
     /// case archives return an empty list (which the caller reads), 204, 404 for the parent resource, or 200 without content.
-    pub async fn unless_no_match(
+    pub async fn none_if_no_match(
         &self,
         request: &UpstreamRequest,
         mut response: UpstreamResponse,

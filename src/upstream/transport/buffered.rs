@@ -152,12 +152,12 @@ pub(in crate::upstream) type DecodedBody =
 
 impl Call {
     /// Ends the call if `body` has ended, even if the consumer does not poll again.
-    fn note_end(&mut self, body: &reqwest::Body) {
+    fn record_end(&mut self, body: &reqwest::Body) {
         self.has_ended |= body.is_end_stream();
     }
 
     fn observe_body(mut self, body: reqwest::Body) -> DecodedBody {
-        self.note_end(&body);
+        self.record_end(&body);
         ObservedBody::new(body, self).map_err((|error| transport_error(&error)) as fn(_) -> _)
     }
 }
@@ -166,7 +166,7 @@ impl BodyObserver<reqwest::Body> for Call {
     fn observe(&mut self, outcome: &PollFrame<reqwest::Error>, body: &reqwest::Body) {
         match outcome {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(_))) => self.note_end(body),
+            Poll::Ready(Some(Ok(_))) => self.record_end(body),
             Poll::Ready(None | Some(Err(_))) => self.has_ended = true,
         }
     }

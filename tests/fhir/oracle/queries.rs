@@ -1,4 +1,4 @@
-//! RandomNumbers searches. Most of their values occur in the resources.
+//! Random searches. Most of their values occur in the resources.
 
 use dicomweb_gateway::http::query;
 use serde_json::Value;

@@ -71,7 +71,7 @@ impl Decoder {
             self.push_decoded(encoding_rs::EUC_JP, euc);
             return 2;
         }
-        if self.delimiters.resets_sets(first) {
+        if self.delimiters.resets_character_sets(first) {
             (self.g0, self.g1) = self.initial;
         }
         self.text.push(match (self.g0, first) {

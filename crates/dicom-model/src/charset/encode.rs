@@ -39,7 +39,7 @@ fn encode_with_escapes(
     let mut bytes = Vec::with_capacity(text.len());
     let (mut g0, mut g1) = initial;
     for character in text.chars() {
-        let is_delimiter = u8::try_from(character).is_ok_and(|byte| delimiters.resets_sets(byte));
+        let is_delimiter = u8::try_from(character).is_ok_and(|byte| delimiters.resets_character_sets(byte));
         if character.is_ascii() {
             if g0 != initial.0 {
                 bytes.extend(escape_sequence(initial.0));

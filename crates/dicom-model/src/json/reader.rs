@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 const MAX_ROW_LEN: usize = 64 * 1024 * 1024;
 
 /// Minimum number of bytes that are appended to an incomplete row at once. Most rows are shorter.
-const MIN_PIECE_LEN: usize = 2048;
+const MIN_APPENDED_LEN: usize = 2048;
 
 /// Why a body is not an array of objects. Never contains text of the body, which may be PHI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -149,15 +149,15 @@ impl<T: DeserializeOwned> RowReader<T> {
             if text.is_empty() {
                 return Ok(());
             }
-            let size = text.len().min(self.pending.len().max(MIN_PIECE_LEN));
-            let piece = &text[..text.floor_char_boundary(size)];
-            self.pending.push_str(piece);
+            let size = text.len().min(self.pending.len().max(MIN_APPENDED_LEN));
+            let appended = &text[..text.floor_char_boundary(size)];
+            self.pending.push_str(appended);
             self.read_pending(handle)?;
-            if self.pending.len() > piece.len() {
-                text = &text[piece.len()..];
+            if self.pending.len() > appended.len() {
+                text = &text[appended.len()..];
             } else {
-                // The unread rest is the end of the piece, so it is also part of `text`.
-                text = &text[piece.len() - self.pending.len()..];
+                // The unread rest is the end of the appended, so it is also part of `text`.
+                text = &text[appended.len() - self.pending.len()..];
                 self.pending.clear();
                 self.next_attempt_len = 0;
             }

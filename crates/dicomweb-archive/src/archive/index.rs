@@ -126,7 +126,7 @@ struct ServedFile {
 type StudyParts = (DataSet, BTreeMap<SeriesUid, Series>);
 
 enum Outcome {
-    ServedArchive(Box<ServedFile>),
+    Indexed(Box<ServedFile>),
     Unidentified,
     Failed(ReadError),
 }
@@ -150,7 +150,7 @@ impl Index {
         let mut served = Vec::new();
         for outcome in outcomes {
             match outcome {
-                Outcome::ServedArchive(instance) => served.push(*instance),
+                Outcome::Indexed(instance) => served.push(*instance),
                 Outcome::Unidentified => report.unidentified += 1,
                 Outcome::Failed(ReadError::NotDicom) => report.not_dicom += 1,
                 Outcome::Failed(ReadError::Directory) => report.dicomdir += 1,
@@ -237,8 +237,9 @@ fn read_file(path: PathBuf) -> Outcome {
     let read = catch_unwind(AssertUnwindSafe(|| read_complete_header(&path, is_requested)))
         .unwrap_or_else(|_| Err(ReadError::Malformed("the reader panicked")));
     match read {
-        Ok(header) => identify(path, header)
-            .map_or(Outcome::Unidentified, |found| Outcome::ServedArchive(Box::new(found))),
+        Ok(header) => {
+            identify(path, header).map_or(Outcome::Unidentified, |found| Outcome::Indexed(Box::new(found)))
+        }
         Err(error) => Outcome::Failed(error),
     }
 }

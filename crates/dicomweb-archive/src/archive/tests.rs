@@ -59,7 +59,7 @@ impl ServedArchive {
         self.request(Method::GET, path, None).await
     }
 
-    async fn accepting(&self, path: &str, accept: &str) -> TestResponse {
+    async fn get_with_accept(&self, path: &str, accept: &str) -> TestResponse {
         self.request(Method::GET, path, Some(accept)).await
     }
 
@@ -101,16 +101,16 @@ impl TestResponse {
 
 #[tokio::test]
 async fn methods_other_than_get_and_head_are_rejected() {
-    let served = ServedArchive::patients(&["P11"]);
-    let response = served.request(Method::POST, "/studies", None).await;
+    let archive = ServedArchive::patients(&["P11"]);
+    let response = archive.request(Method::POST, "/studies", None).await;
     assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.header("allow"), "GET, HEAD");
 }
 
 #[tokio::test]
 async fn response_to_head_has_no_body() {
-    let served = ServedArchive::patients(&["P11"]);
-    let response = served.request(Method::HEAD, "/studies", None).await;
+    let archive = ServedArchive::patients(&["P11"]);
+    let response = archive.request(Method::HEAD, "/studies", None).await;
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(response.header("content-type"), "application/dicom+json");
     assert!(response.body.is_empty());
@@ -118,7 +118,7 @@ async fn response_to_head_has_no_body() {
 
 #[tokio::test]
 async fn unknown_path_invalid_uid_and_unknown_study_have_different_statuses() {
-    let served = ServedArchive::patients(&["P11"]);
+    let archive = ServedArchive::patients(&["P11"]);
     for (path, status) in [
         ("/nothing", StatusCode::NOT_FOUND),
         ("/studies/", StatusCode::BAD_REQUEST),
@@ -129,6 +129,6 @@ async fn unknown_path_invalid_uid_and_unknown_study_have_different_statuses() {
         ("/studies/1.2", StatusCode::NOT_FOUND),
         ("/studies/1.2/metadata?PatientID=1", StatusCode::BAD_REQUEST),
     ] {
-        assert_eq!(served.get(path).await.status, status, "{path}");
+        assert_eq!(archive.get(path).await.status, status, "{path}");
     }
 }

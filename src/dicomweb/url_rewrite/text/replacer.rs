@@ -89,7 +89,7 @@ impl UrlReplacer {
         }
     }
 
-    /// Returns the length of the other root, if `text` begins with it and continues with a resource that the gateway is_served.
+    /// Returns the length of the other root, if `text` begins with it and continues with a resource that the gateway serves.
     fn other_root_len(&self, text: &[u8]) -> Option<usize> {
         if self.other_root.is_empty() {
             return None;

@@ -6,8 +6,8 @@ const STUDY: &str = "0020000D";
 
 #[tokio::test]
 async fn study_row_has_the_attributes_of_the_standard() {
-    let served = ServedArchive::patients(&["DEMO-0001"]);
-    let rows = served.rows("/studies?StudyDate=20230511").await;
+    let archive = ServedArchive::patients(&["DEMO-0001"]);
+    let rows = archive.rows("/studies?StudyDate=20230511").await;
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
     let uid = samples::study_uid(0, 0);
@@ -22,28 +22,28 @@ async fn study_row_has_the_attributes_of_the_standard() {
 
 #[tokio::test]
 async fn includefield_returns_attributes_of_the_index_and_of_files() {
-    let served = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::patients(&["DEMO-0001"]);
     let path = "/studies?StudyDate=20230511&includefield=StudyDescription,00081032&includefield=00080070,SpatialResolution";
-    let row = &served.rows(path).await[0];
+    let row = &archive.rows(path).await[0];
     assert_eq!(row["00081030"]["Value"][0], "CT Thorax with report");
     assert_eq!(row["00081032"]["Value"][0]["00080100"]["Value"][0], "169069000");
     assert!(row.get("00080070").is_none(), "the manufacturer belongs to the series");
     let study = samples::study_uid(0, 0);
     let series =
-        served.rows(&format!("/studies/{study}/series?Modality=CT&includefield=BodyPartExamined,KVP")).await;
+        archive.rows(&format!("/studies/{study}/series?Modality=CT&includefield=BodyPartExamined,KVP")).await;
     assert_eq!(series[0]["00180015"]["Value"][0], "CHEST");
     assert_eq!(series[0]["00180060"]["Value"][0], 120.0, "read from the file");
     assert!(series[0].get("00100010").is_none(), "attributes of the study are omitted below a study");
-    let rows = served.rows(&format!("/studies/{study}/instances?limit=1&includefield=all")).await;
+    let rows = archive.rows(&format!("/studies/{study}/instances?limit=1&includefield=all")).await;
     assert_eq!(rows[0]["00281052"]["Value"][0], -1024.0);
     assert!(rows[0].get("7FE00010").is_none());
 }
 
 #[tokio::test]
 async fn names_are_decoded_from_every_character_set() {
-    let served = ServedArchive::most();
+    let archive = ServedArchive::most();
     let mut names: Vec<String> = Vec::new();
-    for row in served.rows("/studies?includefield=StudyDescription").await {
+    for row in archive.rows("/studies?includefield=StudyDescription").await {
         names.push(row["00100010"]["Value"][0].to_string());
     }
     for name in [
@@ -58,74 +58,74 @@ async fn names_are_decoded_from_every_character_set() {
         let name: Json = serde_json::from_str(name).unwrap();
         assert!(names.contains(&name.to_string()), "{name}");
     }
-    assert_eq!(served.rows("/studies?PatientName=%E6%9E%B6%E7%A9%BA%5E*").await.len(), 4);
-    assert_eq!(served.rows("/studies?PatientName=%CE%A6*").await.len(), 2);
+    assert_eq!(archive.rows("/studies?PatientName=%E6%9E%B6%E7%A9%BA%5E*").await.len(), 4);
+    assert_eq!(archive.rows("/studies?PatientName=%CE%A6*").await.len(), 2);
 }
 
 #[tokio::test]
 async fn wildcards_match_identifiers_that_contain_them_and_others() {
-    let served = ServedArchive::patients(&["P*1", "P11", "p11"]);
-    let mut found = served.column("/studies?PatientID=P*1", "00100020").await;
+    let archive = ServedArchive::patients(&["P*1", "P11", "p11"]);
+    let mut found = archive.column("/studies?PatientID=P*1", "00100020").await;
     found.sort();
     assert_eq!(found, ["P*1", "P*1", "P11"]);
-    assert_eq!(served.column("/studies?PatientID=P11", "00100020").await, ["P11"]);
-    assert_eq!(served.rows("/studies?AccessionNumber=ACC?7").await.len(), 3);
+    assert_eq!(archive.column("/studies?PatientID=P11", "00100020").await, ["P11"]);
+    assert_eq!(archive.rows("/studies?AccessionNumber=ACC?7").await.len(), 3);
 }
 
 #[tokio::test]
 async fn same_id_from_two_issuers_is_two_patients() {
-    let served = ServedArchive::patients(&["4711"]);
-    assert_eq!(served.rows("/studies?PatientID=4711").await.len(), 3);
-    assert_eq!(served.rows("/studies?PatientID=4711&IssuerOfPatientID=SOUTH").await.len(), 1);
+    let archive = ServedArchive::patients(&["4711"]);
+    assert_eq!(archive.rows("/studies?PatientID=4711").await.len(), 3);
+    assert_eq!(archive.rows("/studies?PatientID=4711&IssuerOfPatientID=SOUTH").await.len(), 1);
     let oid = "IssuerOfPatientIDQualifiersSequence.UniversalEntityID=2.999.1.1";
-    assert_eq!(served.rows(&format!("/studies?{oid}")).await.len(), 2);
+    assert_eq!(archive.rows(&format!("/studies?{oid}")).await.len(), 2);
 }
 
 #[tokio::test]
 async fn keys_of_lower_levels_match_if_any_series_or_instance_matches() {
-    let served = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::patients(&["DEMO-0001"]);
     let first = samples::study_uid(0, 0);
-    assert_eq!(served.column("/studies?Modality=SEG", STUDY).await, [first.as_str()]);
-    assert_eq!(served.column("/studies?ModalitiesInStudy=SEG,XA", STUDY).await, [first.as_str()]);
+    assert_eq!(archive.column("/studies?Modality=SEG", STUDY).await, [first.as_str()]);
+    assert_eq!(archive.column("/studies?ModalitiesInStudy=SEG,XA", STUDY).await, [first.as_str()]);
     assert_eq!(
-        served.column("/studies?SOPClassUID=1.2.840.10008.5.1.4.1.1.66.4", STUDY).await,
+        archive.column("/studies?SOPClassUID=1.2.840.10008.5.1.4.1.1.66.4", STUDY).await,
         [first.as_str()]
     );
-    assert_eq!(served.column("/studies?NumberOfStudyRelatedSeries=5", STUDY).await, [first.as_str()]);
+    assert_eq!(archive.column("/studies?NumberOfStudyRelatedSeries=5", STUDY).await, [first.as_str()]);
     let nested = "/studies?ReferencedRequestSequence.AccessionNumber=A10003";
-    assert_eq!(served.column(nested, STUDY).await, [first.as_str()]);
-    assert!(served.rows("/studies?ReferencedRequestSequence.AccessionNumber=A1").await.is_empty());
+    assert_eq!(archive.column(nested, STUDY).await, [first.as_str()]);
+    assert!(archive.rows("/studies?ReferencedRequestSequence.AccessionNumber=A1").await.is_empty());
 }
 
 #[tokio::test]
 async fn lists_of_uids_find_each_uid() {
-    let served = ServedArchive::patients(&["DEMO-0001", "P11"]);
+    let archive = ServedArchive::patients(&["DEMO-0001", "P11"]);
     let (first, second) = (samples::study_uid(0, 1), samples::study_uid(11, 0));
     for separator in [",", "%5C", "&StudyInstanceUID="] {
         let path = format!("/studies?StudyInstanceUID={first}{separator}{second}");
-        assert_eq!(served.column(&path, STUDY).await, [first.as_str(), second.as_str()], "{separator}");
+        assert_eq!(archive.column(&path, STUDY).await, [first.as_str(), second.as_str()], "{separator}");
     }
 }
 
 #[tokio::test]
 async fn dates_match_by_range_in_every_format() {
-    let served = ServedArchive::most();
-    assert_eq!(served.column("/studies?StudyDate=-19991231", "00080020").await, ["1994.01.30"]);
-    assert_eq!(served.rows("/studies?StudyDate=20230511-20230612").await.len(), 2);
-    assert_eq!(served.rows("/studies?StudyDate=20240101-").await.len(), 1);
-    let everything = served.rows("/studies").await.len();
-    assert_eq!(served.rows("/studies?StudyDate=").await.len(), everything, "an empty key matches all");
-    assert_eq!(served.rows("/studies?StudyDate=19000101-29991231").await.len(), everything - 2);
+    let archive = ServedArchive::most();
+    assert_eq!(archive.column("/studies?StudyDate=-19991231", "00080020").await, ["1994.01.30"]);
+    assert_eq!(archive.rows("/studies?StudyDate=20230511-20230612").await.len(), 2);
+    assert_eq!(archive.rows("/studies?StudyDate=20240101-").await.len(), 1);
+    let everything = archive.rows("/studies").await.len();
+    assert_eq!(archive.rows("/studies?StudyDate=").await.len(), everything, "an empty key matches all");
+    assert_eq!(archive.rows("/studies?StudyDate=19000101-29991231").await.len(), everything - 2);
 }
 
 #[tokio::test]
 async fn pages_are_complete_and_report_remaining_results() {
-    let served = ServedArchive::patients(&["DEMO-0001"]);
-    let uids = served.column("/instances", "00080018").await;
+    let archive = ServedArchive::patients(&["DEMO-0001"]);
+    let uids = archive.column("/instances", "00080018").await;
     let mut paged = Vec::new();
     for offset in (0..uids.len()).step_by(10) {
         let path = format!("/instances?limit=10&offset={offset}");
-        let response = served.get(&path).await;
+        let response = archive.get(&path).await;
         let remaining = uids.len().saturating_sub(offset + 10);
         let warning = response.header("warning");
         if remaining > 0 {
@@ -134,33 +134,33 @@ async fn pages_are_complete_and_report_remaining_results() {
         } else {
             assert_eq!(warning, "");
         }
-        paged.extend(served.column(&path, "00080018").await);
+        paged.extend(archive.column(&path, "00080018").await);
     }
     assert_eq!(paged, uids);
-    assert!(served.rows("/studies?limit=0").await.is_empty());
-    assert!(served.rows("/studies?offset=1000").await.is_empty());
+    assert!(archive.rows("/studies?limit=0").await.is_empty());
+    assert!(archive.rows("/studies?offset=1000").await.is_empty());
 }
 
 #[tokio::test]
 async fn fuzzy_matching_is_ignored_with_a_warning() {
-    let served = ServedArchive::patients(&["P11"]);
-    let response = served.get("/studies?fuzzymatching=true&PatientName=Lookalike*").await;
+    let archive = ServedArchive::patients(&["P11"]);
+    let response = archive.get("/studies?fuzzymatching=true&PatientName=Lookalike*").await;
     assert!(response.header("warning").contains("fuzzymatching"), "{}", response.header("warning"));
-    assert_eq!(served.get("/studies?fuzzymatching=false").await.header("warning"), "");
+    assert_eq!(archive.get("/studies?fuzzymatching=false").await.header("warning"), "");
 }
 
 #[tokio::test]
 async fn every_level_is_searched_within_its_path() {
-    let served = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::patients(&["DEMO-0001"]);
     let study = samples::study_uid(0, 0);
-    assert_eq!(served.rows("/series").await.len(), 8);
-    assert_eq!(served.rows("/series?Modality=MR").await.len(), 2);
-    assert_eq!(served.rows(&format!("/studies/{study}/series")).await.len(), 5);
-    assert_eq!(served.rows(&format!("/studies/{study}/instances")).await.len(), 16);
-    assert_eq!(served.rows(&format!("/studies/{study}/series/{study}.1/instances")).await.len(), 12);
-    assert!(served.rows(&format!("/studies/{study}/series/1.2/instances")).await.is_empty());
-    assert!(served.rows("/studies/1.2/series").await.is_empty());
-    let instance = &served.rows("/instances?InstanceNumber=12").await[0];
+    assert_eq!(archive.rows("/series").await.len(), 8);
+    assert_eq!(archive.rows("/series?Modality=MR").await.len(), 2);
+    assert_eq!(archive.rows(&format!("/studies/{study}/series")).await.len(), 5);
+    assert_eq!(archive.rows(&format!("/studies/{study}/instances")).await.len(), 16);
+    assert_eq!(archive.rows(&format!("/studies/{study}/series/{study}.1/instances")).await.len(), 12);
+    assert!(archive.rows(&format!("/studies/{study}/series/1.2/instances")).await.is_empty());
+    assert!(archive.rows("/studies/1.2/series").await.is_empty());
+    let instance = &archive.rows("/instances?InstanceNumber=12").await[0];
     assert_eq!(
         instance["00100020"]["Value"][0], "DEMO-0001",
         "attributes of the study are included in searches across studies"
@@ -171,8 +171,8 @@ async fn every_level_is_searched_within_its_path() {
 
 #[tokio::test]
 async fn missing_attributes_are_omitted_and_empty_ones_have_no_value() {
-    let served = ServedArchive::most();
-    let rows = served.rows("/studies?PatientID=&StudyDescription=").await;
+    let archive = ServedArchive::most();
+    let rows = archive.rows("/studies?PatientID=&StudyDescription=").await;
     let rows_without_id: Vec<&Json> =
         rows.iter().filter(|row| row["00100020"].get("Value").is_none()).collect();
     assert_eq!(rows_without_id.len(), 2);
@@ -183,13 +183,13 @@ async fn missing_attributes_are_omitted_and_empty_ones_have_no_value() {
 
 #[tokio::test]
 async fn empty_result_is_an_empty_list_and_xml_is_not_acceptable() {
-    let served = ServedArchive::patients(&["P11"]);
-    let response = served.get("/studies?PatientID=nobody").await;
+    let archive = ServedArchive::patients(&["P11"]);
+    let response = archive.get("/studies?PatientID=nobody").await;
     assert_eq!((response.status, &response.body[..]), (StatusCode::OK, &b"[]"[..]));
-    let response = served.accepting("/studies", "application/dicom+xml").await;
+    let response = archive.get_with_accept("/studies", "application/dicom+xml").await;
     assert_eq!(response.status, StatusCode::NOT_ACCEPTABLE);
-    let response = served.accepting("/studies", "application/json").await;
+    let response = archive.get_with_accept("/studies", "application/json").await;
     assert_eq!(response.header("content-type"), "application/json");
-    let response = served.get("/studies?Nonsense=1").await;
+    let response = archive.get("/studies?Nonsense=1").await;
     assert_eq!(response.status, StatusCode::BAD_REQUEST);
 }
