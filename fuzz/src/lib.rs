@@ -8,7 +8,7 @@
 
 pub mod accept;
 pub mod chunks;
-pub mod sealing;
+pub mod cursor;
 pub mod fhir_query;
 pub mod forwarded;
 pub mod frame;

@@ -265,9 +265,7 @@ fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<B
     let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
     let is_study_search = matches!(request.target, Target::Resource(Resource::Search(SearchLevel::Studies)));
     let response = if is_study_search && response.status() == StatusCode::OK && is_json(&response) {
-        response.map(|rows| {
-            body::streamed(FilteredBody::new(rows, Filter::EmptyModalitiesFilter(Box::default())))
-        })
+        response.map(|rows| body::streamed(FilteredBody::new(rows, Filter::EmptyModalities(Box::default()))))
     } else {
         response
     };

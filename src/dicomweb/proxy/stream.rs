@@ -43,7 +43,7 @@ pub(crate) enum Filter {
     /// Checks that an object, an image or a page is complete.
     ContentCompleteness(Box<ContentCompleteness>),
     /// Removes empty modalities from rows of studies.
-    EmptyModalitiesFilter(Box<EmptyModalitiesFilter>),
+    EmptyModalities(Box<EmptyModalitiesFilter>),
     /// Converts a JSON list to XML.
     XmlParts(Box<XmlParts>),
 }
@@ -69,7 +69,7 @@ impl Filter {
             }
             Self::RequestedRows(rows) => rows.push(&chunk),
             Self::RequestedObjects(objects) => objects.read(&chunk).map(|()| chunk),
-            Self::EmptyModalitiesFilter(rows) => Ok(rows.push(chunk)),
+            Self::EmptyModalities(rows) => Ok(rows.push(chunk)),
             Self::XmlParts(parts) => parts.push(&chunk),
         }
     }
@@ -82,7 +82,7 @@ impl Filter {
             Self::SinglePart(part) => Ok(part.finish()?),
             Self::RequestedRows(rows) => rows.finish(),
             Self::RequestedObjects(objects) => objects.finish().map(|()| Bytes::new()),
-            Self::EmptyModalitiesFilter(rows) => Ok(rows.finish()),
+            Self::EmptyModalities(rows) => Ok(rows.finish()),
             Self::XmlParts(parts) => parts.finish(),
             Self::JsonCompleteness(json) if !json.is_complete() => Err(StreamError::Incomplete),
             Self::XmlCompleteness(xml) if !xml.is_complete() => Err(StreamError::Incomplete),

@@ -236,7 +236,9 @@ impl Retrieval {
 
     pub(crate) fn query_string(&self) -> String {
         let parameters = match &self.kind {
-            RetrievalKind::Rendered(rendering) | RetrievalKind::Thumbnail(rendering) => rendering.parameters.as_slice(),
+            RetrievalKind::Rendered(rendering) | RetrievalKind::Thumbnail(rendering) => {
+                rendering.parameters.as_slice()
+            }
             RetrievalKind::Whole | RetrievalKind::Metadata | RetrievalKind::Bulkdata(_) => &[],
         };
         let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}"));
