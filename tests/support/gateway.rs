@@ -54,7 +54,7 @@ fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>
     }
     if !has_key("queue_timeout") {
         for archive in &mut config.archives {
-            archive.settings.queue_timeout = UNREACHED_TIMEOUT;
+            archive.settings.queue_timeout = LONG_TIMEOUT;
         }
     }
 }
