@@ -149,7 +149,7 @@ impl Studies {
             let Ok(_permit) = studies.deep_checks.permits.acquire().await else { return };
             let (uid, representation) = &queued.study;
             // The next request reads the study again, and reports an error to its client.
-            let reading = studies.read(uid, representation, &Access::everything(), Freshness::Reload).await;
+            let reading = studies.read(uid, representation, &Access::all(), Freshness::Reload).await;
             if let Err(error) = reading {
                 tracing::debug!(%error, "a cached study could not be read again in the background");
             }
