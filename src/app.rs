@@ -129,6 +129,7 @@ impl App {
         let response_cache = ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone());
         let dicomweb = DicomwebContext {
             response_cache: response_cache.clone(),
+            frames: dicomweb::FrameCache::new(cache.clone(), config.cache.memory),
             limits: dicomweb::DicomwebLimits {
                 max_scan: config.search.max_scan,
                 max_opened: config.search.max_opened,

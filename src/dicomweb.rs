@@ -42,6 +42,7 @@ pub use request::DicomwebRequest;
 pub use request::path::{PathError, Resource, Target};
 pub use request::query::QueryError;
 pub use response_cache::ResponseCache;
+pub use synthesis::FrameCache;
 pub use url_rewrite::query_seal::QuerySeal;
 pub use url_rewrite::syntax::Syntax;
 pub use url_rewrite::text::{RewriteError, Rewriter};

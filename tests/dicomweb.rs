@@ -18,6 +18,7 @@ mod response_cache;
 mod signed_urls;
 mod streams;
 mod synthesis;
+mod synthesized_frames;
 mod truncation;
 mod unusual_objects;
 mod url_rewrite;

@@ -6,6 +6,7 @@ use super::limits::DicomwebLimits;
 use super::patient_comparison::PatientComparison;
 use super::rendering::RenderPool;
 use super::response_cache::ResponseCache;
+use super::synthesis::FrameCache;
 use super::url_rewrite::query_seal::QuerySeal;
 use crate::http::sealing::SealingKey;
 use crate::upstream::Archive;
@@ -15,6 +16,8 @@ use crate::upstream::Archive;
 pub struct DicomwebContext {
     /// The cached responses.
     pub response_cache: ResponseCache,
+    /// The cached frames that the gateway extracts from instances.
+    pub frames: FrameCache,
     /// The limits of responses that the gateway assembles.
     pub limits: DicomwebLimits,
     /// The permits for rendering images.

@@ -233,6 +233,16 @@ impl DicomwebError {
         }
     }
 
+    /// Whether the archive responded with 500.
+    pub(super) fn is_internal_error_of_archive(&self) -> bool {
+        matches!(self, Self::ErrorStatus { status, .. } if *status == StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Whether the archive redirected the request, which the gateway does not follow.
+    pub(super) fn is_redirection(&self) -> bool {
+        matches!(self, Self::Archive(error) if matches!(error.kind, ArchiveErrorKind::Redirected))
+    }
+
     /// Whether the archive does not have the resource.
     pub(super) fn is_not_found(&self) -> bool {
         match self {

@@ -15,7 +15,7 @@ use super::request::DicomwebRequest;
 use super::request::path::{Resource, Target};
 use super::response_cache::ResponseSource;
 use super::{rendering, synthesis};
-use crate::upstream::{Archive, SearchLevel};
+use crate::upstream::{Archive, DicomResource, SearchLevel};
 use http_messages::body::Body;
 
 /// The warning of a list whose limit exceeds the maximum (PS3.18 8.3.4.4). The header is sent before the length of the list is
@@ -138,10 +138,10 @@ async fn respond_as(
             merged_search::respond(&[archive], public_url, request, &level, context).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public_url, proxy_request).await,
-        Strategy::Synthesize => synthesis::synthesize(archive, limits, proxy_request).await,
+        Strategy::Synthesize => synthesis::synthesize(archive, limits, &context.frames, proxy_request).await,
         Strategy::Forward { fallback } => {
             let rejection = match forward(archive, proxy_request).await {
-                Err(rejection) if rejection.is_unsupported_by_archive() => rejection,
+                Err(rejection) if is_replaceable(&rejection, &proxy_request.resource) => rejection,
                 response => {
                     return synthesis::complete_response(archive, limits, proxy_request, response?).await;
                 }
@@ -150,7 +150,9 @@ async fn respond_as(
                 Some(Fallback::Render) => {
                     rendering::render(archive, &context.render_pool, public_url, proxy_request).await
                 }
-                Some(Fallback::Synthesize) => synthesis::synthesize(archive, limits, proxy_request).await,
+                Some(Fallback::Synthesize) => {
+                    synthesis::synthesize(archive, limits, &context.frames, proxy_request).await
+                }
                 None => return Err(rejection),
             };
             match replacement {
@@ -159,6 +161,16 @@ async fn respond_as(
                 replacement => replacement,
             }
         }
+    }
+}
+
+/// Whether a replacement may succeed where the archive failed. Archives respond with 500 if they cannot extract frames in a transfer
+/// syntax, and some redirect a thumbnail to a rendered image.
+fn is_replaceable(rejection: &DicomwebError, resource: &Resource) -> bool {
+    match resource {
+        Resource::Whole(DicomResource::Frames(..)) if rejection.is_internal_error_of_archive() => true,
+        Resource::Rendered(_) | Resource::Thumbnail(_) if rejection.is_redirection() => true,
+        _ => rejection.is_unsupported_by_archive(),
     }
 }
 
@@ -188,10 +200,12 @@ async fn forward(archive: &Archive, proxy_request: &ProxyRequest) -> Result<Resp
     let in_json = synthesis::needs_completion(archive, proxy_request).then(|| proxy_request.in_json());
     let proxy_request = in_json.as_ref().unwrap_or(proxy_request);
     match fetch(archive, proxy_request).await {
-        Err(rejection) if rejection.is_unsupported_by_archive() => match proxy_request.thumbnail_fallback() {
-            Some(small_image_request) => fetch(archive, &small_image_request).await,
-            None => Err(rejection),
-        },
+        Err(rejection) if is_replaceable(&rejection, &proxy_request.resource) => {
+            match proxy_request.thumbnail_fallback() {
+                Some(small_image_request) => fetch(archive, &small_image_request).await,
+                None => Err(rejection),
+            }
+        }
         response => response,
     }
 }

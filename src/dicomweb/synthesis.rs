@@ -1,5 +1,5 @@
-//! Synthesizes resources that an archive does not provide: metadata and bulk data from its instances, and attributes that rows
-//! of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4 and 10.6.3).
+//! Synthesizes resources that an archive does not provide: metadata, bulk data and frames from its instances, and attributes that
+//! rows of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4, 10.4.1.1.6 and 10.6.3).
 //!
 //! A service that the configuration of the archive lists is always synthesized, and never requested from the archive; any other
 //! service is synthesized if the archive rejects it. If an instance cannot be read, the transfer is aborted, because a response
@@ -7,6 +7,8 @@
 
 mod completion;
 mod counts;
+mod frame_cache;
+mod frames;
 mod instances;
 mod list;
 mod metadata;
@@ -27,6 +29,7 @@ use dicom_model::json::writer::Step;
 use http_messages::body::Body;
 
 pub(super) use completion::{complete_response, complete_rows, needs_completion};
+pub use frame_cache::FrameCache;
 pub(super) use parents::Parents;
 
 /// A resource that can be synthesized.
@@ -34,12 +37,14 @@ pub(super) use parents::Parents;
 enum Synthesizable<'a> {
     Metadata(&'a DicomResource),
     Value(&'a DicomResource, Vec<Step>),
+    Frames(&'a DicomResource),
 }
 
 impl<'a> Synthesizable<'a> {
     fn from_resource(resource: &'a Resource) -> Option<Self> {
         match resource {
             Resource::Metadata(objects) => Some(Self::Metadata(objects)),
+            Resource::Whole(frames @ DicomResource::Frames(..)) => Some(Self::Frames(frames)),
             // The BulkDataURI of synthesized metadata; archives use other paths too.
             Resource::Bulkdata(instance @ DicomResource::Instance(..), segments) => {
                 let segments: Vec<_> = segments.iter().map(PathSegment::as_str).collect();
@@ -54,7 +59,14 @@ impl<'a> Synthesizable<'a> {
 
 /// Whether `resource` is always synthesized, without requesting it from the archive.
 pub(super) fn always_synthesizes(archive: &Archive, resource: &Resource) -> bool {
-    archive.profile().synthesized.contains(Synthesized::Metadata) && can_synthesize(resource)
+    let synthesized = archive.profile().synthesized;
+    match Synthesizable::from_resource(resource) {
+        Some(Synthesizable::Metadata(_) | Synthesizable::Value(..)) => {
+            synthesized.contains(Synthesized::Metadata)
+        }
+        Some(Synthesizable::Frames(_)) => synthesized.contains(Synthesized::Frames),
+        None => false,
+    }
 }
 
 /// Whether `resource` can be synthesized if the archive rejects it.
@@ -66,8 +78,10 @@ pub(super) fn can_synthesize(resource: &Resource) -> bool {
 pub(super) async fn synthesize(
     archive: &Archive,
     limits: DicomwebLimits,
+    frame_cache: &FrameCache,
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
+    let ranges = || by_preference(request.accepted.ranges.clone());
     match Synthesizable::from_resource(&request.resource) {
         Some(Synthesizable::Metadata(objects)) => {
             let synthesizer = metadata::MetadataSynthesizer::new(archive, &request.url_map, limits);
@@ -75,9 +89,9 @@ pub(super) async fn synthesize(
             Ok(streamed_rows(list::array_body(archive, rows), request.accepted.preferred_format()))
         }
         Some(Synthesizable::Value(instance, steps)) => {
-            let ranges = by_preference(request.accepted.ranges.clone());
-            values::respond(archive, instance, steps, &ranges).await
+            values::respond(archive, instance, steps, &ranges()).await
         }
+        Some(Synthesizable::Frames(frames)) => frames::respond(archive, frame_cache, frames, &ranges()).await,
         None => Err(DicomwebError::NotAcceptable),
     }
 }

@@ -16,6 +16,8 @@ pub enum DetailSource {
 pub enum Synthesized {
     /// `/metadata` and the bulk data that it refers to, synthesized from the instances.
     Metadata,
+    /// `/frames`, synthesized from the instances.
+    Frames,
     /// `/rendered` and `/thumbnail`, synthesized from the instances.
     Rendered,
     /// Counts and modalities in search results, synthesized from searches at the lower levels.
@@ -26,8 +28,9 @@ pub enum Synthesized {
 
 impl Synthesized {
     /// All values, each with its name in the configuration.
-    pub const NAMES: [(&'static str, Self); 4] = [
+    pub const NAMES: [(&'static str, Self); 5] = [
         ("metadata", Self::Metadata),
+        ("frames", Self::Frames),
         ("rendered", Self::Rendered),
         ("counts", Self::Counts),
         ("parents", Self::Parents),
@@ -130,7 +133,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
-        synthesized: SynthesizedSet::NONE.with(Synthesized::Parents),
+        synthesized: SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames),
     },
     Profile {
         name: "static-dicomweb",

@@ -16,7 +16,8 @@ use crate::support::raw_objects::{
     BIG_ENDIAN, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT, IMPLICIT_LITTLE, PIXEL_DATA, RawObject,
     encapsulated_pixel_data,
 };
-use readers::{Readers, parts};
+use readers::Readers;
+pub(super) use readers::parts;
 
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 const MPEG_4: &str = "1.2.840.10008.1.2.4.102";

@@ -6,7 +6,8 @@
 
 use dicom_core::VR;
 
-use crate::data_set::{ByteRange, word_size};
+use crate::data_set::{ByteRange, DataSet, word_size};
+use crate::tags;
 
 /// Returns the size in bytes of the words that are swapped when the byte order of pixel data changes. For pixel cells of more than
 /// 8 bits it is the size of a cell, regardless of the value representation. Smaller cells are in words of the size that the value
@@ -30,7 +31,18 @@ pub struct FrameAttributes<'a> {
     pub photometric_interpretation: &'a str,
 }
 
-impl FrameAttributes<'_> {
+impl<'a> FrameAttributes<'a> {
+    /// Reads the attributes of an image; `None` if Rows, Columns or Bits Allocated is missing.
+    pub fn from_data_set(data: &'a DataSet) -> Option<Self> {
+        Some(Self {
+            rows: data.word(tags::ROWS)?,
+            columns: data.word(tags::COLUMNS)?,
+            samples_per_pixel: data.word(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+            bits_allocated: data.word(tags::BITS_ALLOCATED)?,
+            photometric_interpretation: data.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default(),
+        })
+    }
+
     /// Returns the size of a frame in bits.
     fn bits(&self) -> u64 {
         // Two pixels share their chrominance, which makes two samples per pixel on average (PS3.3 C.7.6.3.1.2).
@@ -63,6 +75,32 @@ pub struct NativeFrame {
     pub bit_offset: u64,
     /// Size of the frame in bits.
     pub bits: u64,
+}
+
+impl NativeFrame {
+    /// Returns the frame, which begins with the first bit of the result (PS3.5 8.2). `bytes` are the bytes of the range, after its
+    /// words were converted to little-endian order. Unused bits of the last byte are 0.
+    pub fn extract(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let size = |bits: u64| usize::try_from(bits).unwrap_or(usize::MAX);
+        let (first, shift) = (size(self.bit_offset / 8).min(bytes.len()), self.bit_offset % 8);
+        if first > 0 {
+            bytes.drain(..first);
+        }
+        if shift > 0 {
+            for index in 0..bytes.len() {
+                let next = bytes.get(index + 1).copied().unwrap_or_default();
+                bytes[index] = (u16::from_le_bytes([bytes[index], next]) >> shift).to_le_bytes()[0];
+            }
+        }
+        bytes.truncate(size(self.bits.div_ceil(8)));
+        // The remaining bits of the last byte belong to the next frame.
+        if let Some(last) = bytes.last_mut()
+            && !self.bits.is_multiple_of(8)
+        {
+            *last &= (1 << (self.bits % 8)) - 1;
+        }
+        bytes
+    }
 }
 
 impl NativeFrames {
@@ -134,6 +172,22 @@ mod tests {
         let frames = NativeFrames::new(&GRAY, 3, 28, 2).unwrap();
         assert_eq!(frame_ranges(frames), [(0, 10, 0), (8, 10, 8), (18, 10, 0)]);
         assert_eq!(NativeFrames::new(&GRAY, 3, 27, 2), Err(WrongLength));
+    }
+
+    #[test]
+    fn a_frame_of_bits_is_extracted_from_its_bytes() {
+        let frames = NativeFrames::new(&FrameAttributes { bits_allocated: 1, ..GRAY }, 3, 4, 1).unwrap();
+        // Frames of nine pixels: all black, all white, and alternating, which begins with white.
+        let bytes = [0b0000_0000, 0b1111_1110, 0b0101_0111, 0b0000_0101];
+        let extract = |index: usize| {
+            let frame = frames.frame(index).unwrap();
+            let start = usize::try_from(frame.range.offset).unwrap();
+            let end = start + usize::try_from(frame.range.length).unwrap();
+            frame.extract(bytes[start..end].to_vec())
+        };
+        assert_eq!(extract(0), [0, 0]);
+        assert_eq!(extract(1), [0b1111_1111, 1]);
+        assert_eq!(extract(2), [0b0101_0101, 1]);
     }
 
     #[test]

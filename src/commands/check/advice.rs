@@ -101,6 +101,9 @@ fn synthesis_hint(service: Synthesized) -> &'static str {
         Synthesized::Metadata => {
             "add \"metadata\" to synthesize: its metadata contain instances of other series, or instances without a SOP Class UID"
         }
+        Synthesized::Frames => {
+            "add \"frames\" to synthesize: it returns something other than pixel data for a frame"
+        }
         Synthesized::Rendered => {
             "add \"rendered\" to synthesize: it returns something other than an image for a rendered instance"
         }

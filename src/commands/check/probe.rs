@@ -174,6 +174,10 @@ impl ArchiveToCheck {
         if let Some(instance) = instance {
             let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
             check.uri_service = try_uri_service(archive, object).await;
+            let frame = DicomResource::Frames(study.clone(), series.clone(), instance.clone(), vec![1]);
+            check
+                .missing_services
+                .extend(returns_no_frame(archive, frame).await.then_some(Synthesized::Frames));
             let instance = DicomResource::Instance(study, series, instance);
             check
                 .missing_services
@@ -278,10 +282,31 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> ProbeResult {
 /// instance, and no setting is needed.
 async fn renders_incorrectly(archive: &Archive, instance: DicomResource) -> bool {
     let rendered = Retrieval::rendered(instance, Rendering::default());
-    let request = UpstreamRequest::retrieve(rendered).with_accept(HeaderValue::from_static("image/jpeg"));
+    let accept = HeaderValue::from_static("image/jpeg");
+    returns_other_type(archive, rendered, accept, &["image/"]).await
+}
+
+/// Whether the archive returns something other than pixel data for a frame. If it rejects the request, the gateway synthesizes the
+/// frame, and no setting is needed.
+async fn returns_no_frame(archive: &Archive, frame: DicomResource) -> bool {
+    let accept =
+        HeaderValue::from_static("multipart/related; type=\"application/octet-stream\"; transfer-syntax=*");
+    let types = ["multipart/", "application/octet-stream", "image/", "video/"];
+    returns_other_type(archive, Retrieval::whole(frame), accept, &types).await
+}
+
+/// Whether the archive responds successfully with a media type that begins with none of `types`.
+async fn returns_other_type(
+    archive: &Archive,
+    retrieval: Retrieval,
+    accept: HeaderValue,
+    types: &[&str],
+) -> bool {
+    let request = UpstreamRequest::retrieve(retrieval).with_accept(accept);
     archive.send(request).await.is_ok_and(|response| {
         let content_type = response.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        response.status == StatusCode::OK && !content_type.is_some_and(|text| text.starts_with("image/"))
+        let content_type = content_type.unwrap_or_default();
+        response.status == StatusCode::OK && !types.iter().any(|known| content_type.starts_with(known))
     })
 }
 

@@ -31,7 +31,7 @@ use http_messages::multipart::writer::PartWriter;
 const CHUNK_SIZE: u64 = 64 * 1024;
 
 /// The transfer syntax of native values in responses.
-const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+pub(super) const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
 /// Responds with the value of `instance` at `steps`, in the layout that the first acceptable range of `ranges` requires.
 pub(super) async fn respond(
@@ -217,7 +217,7 @@ fn copy(
     Ok(())
 }
 
-fn frame_error(error: &encapsulated_pixel_data::StreamError) -> StreamError {
+pub(super) fn frame_error(error: &encapsulated_pixel_data::StreamError) -> StreamError {
     StreamError::Unreadable(match error {
         encapsulated_pixel_data::StreamError::Io(_) => "an instance that is truncated",
         _ => "an image whose frames cannot be distinguished",

@@ -35,7 +35,11 @@ impl Readers {
         let listen = "127.0.0.1:0".parse().unwrap();
         let archive = dicomweb_archive::start_archive(content, listen, Progress::Silent).await.unwrap();
         Self {
-            synthesized: ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"metadata\"]").await,
+            synthesized: ArchiveRoot::start_with_config(
+                &pacs.url(),
+                "synthesize = [\"metadata\", \"frames\"]",
+            )
+            .await,
             embedded: ArchiveRoot::start_with_config(&archive.url(), "").await,
             _sources: (pacs, archive, folder),
         }
@@ -52,15 +56,23 @@ impl Readers {
                 let _ = writeln!(report, "  bulk data, {name}: {} {}", response.status, response.is_complete);
             }
         }
-        for (number, frame) in (1..).zip(&expected.frames) {
-            let response = client::get(&self.embedded.url(&format!("{instance}/frames/{number}"))).await;
-            if parts(&response) != Some(vec![(expected.content_type.clone(), frame.clone())]) {
-                let _ = writeln!(report, "  frame {number}: {} {}", response.status, response.is_complete);
+        for (name, root) in [("synthesized", &self.synthesized), ("embedded", &self.embedded)] {
+            let frames = format!("{instance}/frames");
+            for (number, frame) in (1..).zip(&expected.frames) {
+                // The frames that follow the first one are from the cache, if the gateway synthesizes them.
+                let response = client::get(&root.url(&format!("{frames}/{number}"))).await;
+                if parts(&response) != Some(vec![(expected.content_type.clone(), frame.clone())]) {
+                    let _ = writeln!(
+                        report,
+                        "  frame {number}, {name}: {} {}",
+                        response.status, response.is_complete
+                    );
+                }
             }
-        }
-        let next_frame = format!("{instance}/frames/{}", expected.frames.len() + 1);
-        if client::get(&self.embedded.url(&next_frame)).await.status == 200 {
-            let _ = writeln!(report, "  a frame after the last one");
+            let next_frame = format!("{frames}/{}", expected.frames.len() + 1);
+            if is_readable(&client::get(&root.url(&next_frame)).await) {
+                let _ = writeln!(report, "  a frame after the last one, {name}");
+            }
         }
         for number in 1..=expected.frames.len().max(1) {
             let path = format!("{instance}/frames/{number}/rendered");
@@ -145,7 +157,7 @@ fn is_readable(response: &ReceivedResponse) -> bool {
 }
 
 /// Returns the media type and the bytes of each part of a multipart body; `None` if it is incomplete.
-pub(super) fn parts(response: &ReceivedResponse) -> Option<Vec<(String, Vec<u8>)>> {
+pub(in crate::dicomweb) fn parts(response: &ReceivedResponse) -> Option<Vec<(String, Vec<u8>)>> {
     if !is_readable(response) {
         return None;
     }

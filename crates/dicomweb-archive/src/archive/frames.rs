@@ -104,9 +104,7 @@ impl Frames {
                 if frame.bit_offset.is_multiple_of(8) && frame.bits.is_multiple_of(8) {
                     Box::new(slice_chunks(file_range.chunks(), frame.bit_offset / 8, frame.bits / 8))
                 } else {
-                    Box::new(std::iter::once_with(move || {
-                        shift_bits(file_range, frame.bit_offset, frame.bits)
-                    }))
+                    Box::new(std::iter::once_with(move || read_bits(file_range, frame)))
                 }
             }
         })
@@ -114,19 +112,8 @@ impl Frames {
 }
 
 fn locate_native(data: &DataSet, length: u64, word_size: usize) -> Result<Vec<Frame>, FramesError> {
-    let size = |tag| data.word(tag);
-    let (Some(rows), Some(columns), Some(bits_allocated)) =
-        (size(tags::ROWS), size(tags::COLUMNS), size(tags::BITS_ALLOCATED))
-    else {
-        return Err(FramesError::Inconsistent("Rows, Columns or Bits Allocated is missing"));
-    };
-    let attributes = FrameAttributes {
-        rows,
-        columns,
-        samples_per_pixel: size(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
-        bits_allocated,
-        photometric_interpretation: data.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default(),
-    };
+    let attributes = FrameAttributes::from_data_set(data)
+        .ok_or(FramesError::Inconsistent("Rows, Columns or Bits Allocated is missing"))?;
     let count = number_of_frames(data.text(tags::NUMBER_OF_FRAMES));
     let frames = NativeFrames::new(&attributes, count, length, word_size).map_err(|_| {
         FramesError::Inconsistent("the pixel data is shorter than Rows, Columns, Bits Allocated, Samples per Pixel and Number of Frames require")
@@ -149,25 +136,12 @@ fn slice_chunks(chunks: Chunks, skipped: u64, length: u64) -> impl Iterator<Item
     parts.filter(|part| !part.as_ref().is_ok_and(Bytes::is_empty))
 }
 
-/// Shifts a frame with one bit per pixel, whose first pixel is in the lowest bit (PS3.5 8.2), to the start of a byte.
-fn shift_bits(file_range: FileRange, skipped: u64, count: u64) -> io::Result<Bytes> {
+/// Reads a frame that does not begin or end at the boundary of a byte.
+fn read_bits(file_range: FileRange, frame: NativeFrame) -> io::Result<Bytes> {
     if file_range.range.length > MAX_SHIFTED_SIZE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let bytes = file_range.read()?;
-    let size = |bits: u64| usize::try_from(bits).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
-    let (first, shift) = (size(skipped / 8)?, skipped % 8);
-    let byte = |index: usize| bytes.get(first + index).copied().unwrap_or_default();
-    let mut shifted_bytes: Vec<u8> = (0..size(count.div_ceil(8))?)
-        .map(|index| (u16::from_le_bytes([byte(index), byte(index + 1)]) >> shift).to_le_bytes()[0])
-        .collect();
-    // The remaining bits of the last byte belong to the next frame.
-    if let Some(last) = shifted_bytes.last_mut()
-        && !count.is_multiple_of(8)
-    {
-        *last &= (1 << (count % 8)) - 1;
-    }
-    Ok(shifted_bytes.into())
+    Ok(frame.extract(file_range.read()?).into())
 }
 
 /// Locates the frames of encapsulated pixel data; reads only the beginning of each fragment.
