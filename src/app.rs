@@ -134,7 +134,11 @@ impl App {
                 max_scan: config.search.max_scan,
                 max_opened: config.search.max_opened,
             },
-            render_pool: RenderPool::new(config.render.memory, config.render.parallelism),
+            render_pool: RenderPool::new(
+                config.render.memory,
+                config.render.parallelism,
+                config.render.timeout,
+            ),
             patients: PatientComparison::new(
                 config.archives.iter().map(|archive| (archive.settings.id.clone(), context(config, archive))),
             ),

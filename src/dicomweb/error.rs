@@ -3,6 +3,8 @@
 //!
 //! This module does not determine the status of the response; `crate::error` does, for each variant.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 
 use super::request::path::PathError;
@@ -108,6 +110,9 @@ pub enum DicomwebError {
     /// No permit for rendering became available in time.
     #[error("the gateway is rendering as many images as it can; try again later")]
     RenderPoolBusy,
+    /// Rendering an image took longer than it may.
+    #[error("rendering the image takes longer than {} s; request the object or its frames instead", .0.as_secs_f32())]
+    RenderTimeout(Duration),
     /// The gateway cannot render the object.
     #[error(transparent)]
     Render(#[from] RenderError),

@@ -23,6 +23,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         | DicomwebError::UnsearchableAttribute(_)
         | DicomwebError::UnsearchableValue(..) => StatusCode::NOT_IMPLEMENTED,
         DicomwebError::RenderPoolBusy => StatusCode::SERVICE_UNAVAILABLE,
+        DicomwebError::RenderTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         DicomwebError::Render(error) => rendering_status(error),
         // PS3.18 table 10.6.3-1.
         DicomwebError::TooCostly { .. } | DicomwebError::TooManyOpened { .. } => {

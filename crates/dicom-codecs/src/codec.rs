@@ -1,6 +1,8 @@
 //! Chooses the decoder of a transfer syntax, and computes how much memory it needs.
 
-use crate::{CodecError, DecodedFrame, EncodedFrame, FrameLayout, jpeg, jpeg_2000, jpeg_ls, native, rle};
+use crate::{
+    Cancellation, CodecError, DecodedFrame, EncodedFrame, FrameLayout, jpeg, jpeg_2000, jpeg_ls, native, rle,
+};
 
 /// How a transfer syntax encodes frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,18 @@ impl Codec {
 
     /// Decodes one frame of an image with this layout.
     pub fn decode(self, frame: &EncodedFrame<'_>, layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
+        self.decode_unless_canceled(frame, layout, Cancellation::never())
+    }
+
+    /// Does the same as [`decode`](Self::decode), and ends with [`CodecError::Canceled`] soon after `cancellation` takes effect. JPEG 2000
+    /// is decoded to its end.
+    pub fn decode_unless_canceled(
+        self,
+        frame: &EncodedFrame<'_>,
+        layout: &FrameLayout,
+        cancellation: Cancellation<'_>,
+    ) -> Result<DecodedFrame, CodecError> {
+        cancellation.check()?;
         let photometric_interpretation = layout.photometric_interpretation;
         let unconverted = |samples| DecodedFrame { samples, photometric_interpretation };
         match (self, *frame) {
@@ -65,9 +79,9 @@ impl Codec {
             }
             (Self::Rle, EncodedFrame::BitStream(stream)) => rle::decode(stream, layout).map(unconverted),
             (Self::JpegLs, EncodedFrame::BitStream(stream)) => {
-                jpeg_ls::decode(stream, layout).map(unconverted)
+                jpeg_ls::decode(stream, layout, cancellation).map(unconverted)
             }
-            (Self::Jpeg, EncodedFrame::BitStream(stream)) => jpeg::decode(stream, layout),
+            (Self::Jpeg, EncodedFrame::BitStream(stream)) => jpeg::decode(stream, layout, cancellation),
             (Self::Jpeg2000, EncodedFrame::BitStream(stream)) => jpeg_2000::decode(stream, layout),
             _ => Err(CodecError::NotInTransferSyntax),
         }

@@ -18,6 +18,9 @@ pub enum CodecError {
     /// The numbers of rows, columns or components in the bit stream of this format differ from the attributes.
     #[error("the image size in its {0} stream does not match its attributes")]
     SizeMismatch(&'static str),
+    /// The caller canceled the decoding.
+    #[error("decoding was canceled")]
+    Canceled,
     /// The bit stream of this format contradicts itself, or is truncated.
     #[error("its {0} stream is malformed")]
     Malformed(&'static str),

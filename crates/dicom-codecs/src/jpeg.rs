@@ -1,21 +1,28 @@
 //! JPEG (ITU-T T.81): Baseline, Extended, Lossless (PS3.5 A.4.1). [`extended`] decodes Extended JPEG of 12 bits, the library
-//! `jpeg-decoder` decodes everything else.
+//! `jpeg-decoder` decodes everything else. [`scans`] limits the work.
 
 mod extended;
+mod scans;
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use crate::{CodecError, DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
+use crate::{Cancellation, CodecError, DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
+use scans::CancelableStream;
 
 const MALFORMED: CodecError = CodecError::Malformed("JPEG");
 
 /// Decodes the frame `stream`.
-pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
+pub(crate) fn decode(
+    stream: &[u8],
+    layout: &FrameLayout,
+    cancellation: Cancellation<'_>,
+) -> Result<DecodedFrame, CodecError> {
     if extended::is_12_bit_extended(stream) {
-        let samples = Samples::U16(extended::decode(stream, layout)?);
+        let samples = Samples::U16(extended::decode(stream, layout, cancellation)?);
         return Ok(DecodedFrame { samples, photometric_interpretation: layout.photometric_interpretation });
     }
-    let mut decoder = Decoder::new(stream);
+    scans::check_scan_count(stream)?;
+    let mut decoder = Decoder::new(CancelableStream::new(stream, cancellation));
     decoder.read_info().map_err(|error| codec_error(&error))?;
     let info = decoder.info().ok_or(MALFORMED)?;
     let samples = match info.pixel_format {
@@ -50,9 +57,15 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
 
 fn codec_error(error: &jpeg_decoder::Error) -> CodecError {
     match error {
+        jpeg_decoder::Error::Io(error) if is_cancellation(error) => CodecError::Canceled,
         jpeg_decoder::Error::Unsupported(_) => CodecError::Unsupported("the JPEG process of its stream"),
         _ => MALFORMED,
     }
+}
+
+/// Whether the stream ended because the decoding was canceled.
+fn is_cancellation(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|cause| cause.downcast_ref()) == Some(&CodecError::Canceled)
 }
 
 /// Returns the color space of `stream`. Some objects declare RGB although the stream contains luminance and chrominance. JFIF

@@ -7,7 +7,7 @@ mod context;
 mod header;
 mod line;
 
-use crate::{CodecError, FrameLayout, Samples};
+use crate::{Cancellation, CodecError, FrameLayout, Samples};
 use bits::JpegLsBits;
 use header::{JpegLsHeader, JpegLsScan};
 use line::LineDecoder;
@@ -21,7 +21,11 @@ pub(crate) fn working_memory(layout: &FrameLayout) -> usize {
 }
 
 /// Decodes the frame `stream` and returns its samples, pixel by pixel.
-pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
+pub(crate) fn decode(
+    stream: &[u8],
+    layout: &FrameLayout,
+    cancellation: Cancellation<'_>,
+) -> Result<Samples, CodecError> {
     let mut header = JpegLsHeader::read(stream)?;
     if (header.rows, header.columns, header.components.len())
         != (layout.rows, layout.columns, layout.samples_per_pixel)
@@ -39,7 +43,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, Cod
             }
         }
         let mut bits = JpegLsBits::new(header.rest());
-        decode_scan(&mut bits, &header, &scan, &mut samples)?;
+        decode_scan(&mut bits, &header, &scan, &mut samples, cancellation)?;
         header.advance(bits.consumed_bytes());
     }
     Ok(Samples::U16(samples))
@@ -50,6 +54,7 @@ fn decode_scan(
     header: &JpegLsHeader<'_>,
     scan: &JpegLsScan,
     samples: &mut [u16],
+    cancellation: Cancellation<'_>,
 ) -> Result<(), CodecError> {
     let mut decoder = LineDecoder::new(header.coding(scan), scan.components.len());
     let width = header.columns;
@@ -58,6 +63,7 @@ fn decode_scan(
     let mut previous_lines = vec![vec![0_i32; width + 2]; scan.components.len()];
     let mut lines = previous_lines.clone();
     for row in 0..header.rows {
+        cancellation.check()?;
         for (line, previous) in lines.iter_mut().zip(&mut previous_lines) {
             previous[width + 1] = previous[width];
             line[0] = previous[1];

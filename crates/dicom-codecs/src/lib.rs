@@ -15,6 +15,9 @@
 //! compares the size in the bit stream with that of the image before it allocates memory. A bit stream that is truncated or
 //! contradicts itself is a [`CodecError`], never an image with invented samples.
 //!
+//! No stream takes longer than its image and its length justify: the numbers of scans and tiles are limited. The caller can end a
+//! decoder with a [`Cancellation`].
+//!
 //! The crate does not know data sets, files or fragments: its input is the Image Pixel attributes as numbers
 //! ([`ImagePixel`]), and the bytes of one frame ([`EncodedFrame`]). It does not know how samples are displayed: windows, lookup
 //! tables and colors are the subject of rendering.
@@ -53,6 +56,7 @@
     reason = "numbers are bounded by their bits before they are cast, and floating point numbers saturate"
 )]
 
+mod cancellation;
 mod codec;
 mod error;
 mod frame;
@@ -62,6 +66,7 @@ mod jpeg_ls;
 mod native;
 mod rle;
 
+pub use cancellation::Cancellation;
 pub use codec::Codec;
 pub use error::CodecError;
 pub use frame::{

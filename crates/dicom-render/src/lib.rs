@@ -33,7 +33,7 @@ mod viewport;
 mod window;
 
 pub use annotation::Annotation;
-pub use dicom_codecs::CodecError;
+pub use dicom_codecs::{Cancellation, CodecError};
 pub use gif::Animation;
 pub use render::Image;
 pub use viewport::{MAX_VIEWPORT_AREA, MAX_VIEWPORT_SIDE, Viewport};

@@ -2,7 +2,7 @@
 //! Rendering never panics or exceeds the memory limit. This module does not know how each step works.
 
 use bytes::Bytes;
-use dicom_codecs::Codec;
+use dicom_codecs::{Cancellation, Codec};
 use dicom_dictionary_std::tags;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -55,6 +55,17 @@ impl Image {
         parameters: &RenderingParameters,
         format: Format,
     ) -> Result<Vec<u8>, RenderError> {
+        self.render_unless_canceled(frame, parameters, format, Cancellation::never())
+    }
+
+    /// Does the same as [`render`](Self::render), and ends with an error soon after `cancellation` takes effect.
+    pub fn render_unless_canceled(
+        &self,
+        frame: u32,
+        parameters: &RenderingParameters,
+        format: Format,
+        cancellation: Cancellation<'_>,
+    ) -> Result<Vec<u8>, RenderError> {
         let (layout, frame_count) = (&self.module.layout, self.module.frame_count);
         let index = frame.checked_sub(1).filter(|index| *index < frame_count);
         let index = index.ok_or(RenderError::NoSuchFrame { frames: frame_count })?;
@@ -78,7 +89,8 @@ impl Image {
             return Err(RenderError::TooLarge);
         }
         let data = self.frames.data(&self.object, index)?;
-        let decoded = self.codec.decode(&data.encoded(), layout)?;
+        let decoded = self.codec.decode_unless_canceled(&data.encoded(), layout, cancellation)?;
+        cancellation.check()?;
         let image = if channels == 1 {
             let transformation = Grayscale::read(&attributes, layout, parameters.window, &decoded.samples)?;
             let levels = transformation.levels(&decoded.samples, layout);
@@ -90,12 +102,14 @@ impl Image {
         drop(decoded);
         let image =
             image.ok_or(RenderError::Malformed("the pixel data is shorter than the image size requires"))?;
+        cancellation.check()?;
         let mut image = match geometry {
             Some(geometry) => geometry.apply(&image),
             None => image,
         };
         let lines = parameters.annotation.lines(&self.object.elements, frame, frame_count)?;
         annotation::write(&mut image, &lines)?;
+        cancellation.check()?;
         match format {
             Format::Gif => gif::encode(image, gif::delay(&self.object.elements)),
             Format::Jpeg => jpeg(&image, parameters.quality.unwrap_or(DEFAULT_QUALITY)),

@@ -15,7 +15,7 @@ use crate::dicomweb::proxy::request::ProxyRequest;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::request::path::PathError;
 use crate::upstream::{Archive, DicomResource};
-use dicom_render::{Format, Image, RenderError};
+use dicom_render::{Cancellation, Format, Image, RenderError};
 use http_messages::body::BoxError;
 
 /// A rendered image of a sequence.
@@ -146,7 +146,7 @@ impl OpenObject {
             let (file, limit) = (file.clone(), permit.limit());
             let opening = permit.run({
                 let file = file.clone();
-                move || Image::open(&file, limit)
+                move |_| Image::open(&file, limit)
             });
             match opening.await {
                 Err(DicomwebError::Render(RenderError::TooLarge))
@@ -166,12 +166,15 @@ impl OpenObject {
         let rendering_parameters = parameters.rendering_parameters;
         loop {
             let image = Arc::clone(&self.image);
-            match self.permit.run(move || image.render(frame, &rendering_parameters, format)).await {
+            let render = move |cancellation: Cancellation<'_>| {
+                image.render_unless_canceled(frame, &rendering_parameters, format, cancellation)
+            };
+            match self.permit.run(render).await {
                 Err(DicomwebError::Render(RenderError::TooLarge))
                     if self.permit.acquire_extra_memory().await? =>
                 {
                     let (file, limit) = (self.file.clone(), self.permit.limit());
-                    self.image = Arc::new(self.permit.run(move || Image::open(&file, limit)).await?);
+                    self.image = Arc::new(self.permit.run(move |_| Image::open(&file, limit)).await?);
                 }
                 image => return image,
             }

@@ -140,7 +140,11 @@ async fn feed(
         if sender.reserve().await.is_err() {
             return;
         }
-        next = images.next(layout.format()).await;
+        next = tokio::select! {
+            next = images.next(layout.format()) => next,
+            // The client has disconnected.
+            () = sender.closed() => return,
+        };
     }
     let last = match next {
         Ok(_) => Ok(ImagePiece::End(layout.end())),

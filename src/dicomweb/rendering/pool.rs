@@ -1,15 +1,16 @@
-//! Limits the number of images that are rendered at the same time, and the memory for all of them together.
+//! Limits the number of images that are rendered at the same time, the memory for all of them together, and the time of each.
 //!
 //! Half of the memory is divided into equal shares, one per permit. The other half is available to one permit at a time that
 //! needs more than its share. The owner of this half does not wait for another permit, so there is no deadlock.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dicomweb::error::DicomwebError;
-use dicom_render::RenderError;
+use dicom_render::{Cancellation, CodecError, RenderError};
 
 /// Maximum time that a request waits for a permit: the same time as for a permit of an archive.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -25,11 +26,13 @@ pub struct RenderPool {
     /// The memory of the extra permit in bytes.
     extra_size: usize,
     max_wait: Duration,
+    /// Maximum time for opening an object, and for rendering one image.
+    timeout: Duration,
 }
 
 impl RenderPool {
-    /// Creates a pool of `parallelism` permits, at least one, for `memory` bytes.
-    pub fn new(memory: u64, parallelism: usize) -> Self {
+    /// Creates a pool of `parallelism` permits, at least one, for `memory` bytes. Rendering one image takes at most `timeout`.
+    pub fn new(memory: u64, parallelism: usize, timeout: Duration) -> Self {
         let permits = parallelism.clamp(1, Semaphore::MAX_PERMITS);
         let half = usize::try_from(memory / 2).unwrap_or(usize::MAX);
         Self {
@@ -38,6 +41,7 @@ impl RenderPool {
             share_size: half / permits,
             extra_size: half,
             max_wait: MAX_WAIT,
+            timeout,
         }
     }
 
@@ -81,19 +85,28 @@ impl RenderPermit {
         Ok(true)
     }
 
-    /// Runs `work` on a blocking thread. The permit is not released before `work` ends, even if the caller is canceled.
+    /// Runs `work` on a blocking thread. It is canceled after the timeout of the pool, or if the caller is canceled. The permit is not
+    /// released before `work` ends.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, RenderError> + Send + 'static,
+        work: impl FnOnce(Cancellation<'_>) -> Result<T, RenderError> + Send + 'static,
     ) -> Result<T, DicomwebError> {
-        let permit = self.clone();
+        let (permit, timeout) = (self.clone(), self.pool.timeout);
+        let caller = Caller::default();
+        let has_left = Arc::clone(&caller.has_left);
         let task = tokio::task::spawn_blocking(move || {
-            let result = work();
+            // The wait for a thread does not count.
+            let started = Instant::now();
+            let is_too_late = || started.elapsed() >= timeout;
+            let result = work(Cancellation::new(&|| has_left.load(Ordering::Relaxed) || is_too_late()));
             drop(permit);
-            result
+            result.map_err(|error| match error {
+                RenderError::Codec(CodecError::Canceled) => DicomwebError::RenderTimeout(timeout),
+                error => error.into(),
+            })
         });
         match task.await {
-            Ok(result) => Ok(result?),
+            Ok(result) => result,
             // A decoder has panicked.
             Err(error) if error.is_panic() => {
                 Err(RenderError::Malformed("its pixel data made a decoder fail").into())
@@ -103,13 +116,54 @@ impl RenderPermit {
     }
 }
 
+/// The caller that waits for the result, until this value is dropped.
+#[derive(Debug, Default)]
+struct Caller {
+    has_left: Arc<AtomicBool>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.has_left.store(true, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A timeout that no test reaches.
+    const UNREACHED: Duration = Duration::from_hours(1);
+
+    /// Work that ends only if it is canceled.
+    fn work_until_canceled(cancellation: Cancellation<'_>) -> Result<(), RenderError> {
+        loop {
+            cancellation.check()?;
+            std::thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_takes_too_long_is_canceled() {
+        let pool = RenderPool::new(1000, 1, Duration::from_millis(1));
+        let permit = pool.acquire().await.unwrap();
+        let result = permit.run(work_until_canceled).await;
+        assert!(matches!(result, Err(DicomwebError::RenderTimeout(_))));
+    }
+
+    #[tokio::test]
+    async fn work_ends_when_its_caller_is_canceled() {
+        let pool = RenderPool { max_wait: UNREACHED, ..RenderPool::new(1000, 1, UNREACHED) };
+        let permit = pool.acquire().await.unwrap();
+        let work = tokio::spawn(async move { permit.run(work_until_canceled).await });
+        tokio::task::yield_now().await;
+        work.abort();
+        assert!(pool.acquire().await.is_ok(), "the permit is released");
+    }
+
     #[tokio::test]
     async fn all_permits_together_never_exceed_the_memory() {
-        let pool = RenderPool { max_wait: Duration::from_millis(1), ..RenderPool::new(1000, 4) };
+        let pool = RenderPool { max_wait: Duration::from_millis(1), ..RenderPool::new(1000, 4, UNREACHED) };
         let mut permits = Vec::new();
         for _ in 0..4 {
             permits.push(pool.acquire().await.unwrap());
@@ -126,9 +180,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_decoder_that_panics_releases_its_permit() {
-        let pool = RenderPool::new(1000, 1);
+        let pool = RenderPool::new(1000, 1, UNREACHED);
         let permit = pool.acquire().await.unwrap();
-        let result = permit.run(|| -> Result<(), _> { panic!("a malformed stream") }).await;
+        let result = permit.run(|_| -> Result<(), _> { panic!("a malformed stream") }).await;
         assert!(matches!(result, Err(DicomwebError::Render(RenderError::Malformed(_)))));
         drop(permit);
         assert!(pool.acquire().await.is_ok());
@@ -136,11 +190,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_permit_is_not_released_before_its_work_ends() {
-        let pool = RenderPool::new(1000, 1);
+        let pool = RenderPool::new(1000, 1, UNREACHED);
         let (end_sender, end_receiver) = std::sync::mpsc::channel::<()>();
         let permit = pool.acquire().await.unwrap();
         let work = tokio::spawn(async move {
-            permit.run(move || end_receiver.recv().map_err(|_| RenderError::NoImage)).await
+            permit.run(move |_| end_receiver.recv().map_err(|_| RenderError::NoImage)).await
         });
         tokio::task::yield_now().await;
         work.abort();

@@ -9,7 +9,7 @@ mod huffman;
 mod idct;
 
 use super::MALFORMED;
-use crate::{CodecError, FrameLayout};
+use crate::{Cancellation, CodecError, FrameLayout};
 use header::JpegHeaders;
 use huffman::{EntropyCodedBits, HuffmanTable};
 use idct::{BLOCK_SIZE, Block, InverseDct};
@@ -32,7 +32,11 @@ const ZIG_ZAG_ORDER: [usize; BLOCK_SIZE] = [
 ];
 
 /// Decodes the frame `stream` and returns its samples.
-pub(super) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Vec<u16>, CodecError> {
+pub(super) fn decode(
+    stream: &[u8],
+    layout: &FrameLayout,
+    cancellation: Cancellation<'_>,
+) -> Result<Vec<u16>, CodecError> {
     let headers = JpegHeaders::read(stream)?;
     if (headers.rows, headers.columns, 1) != (layout.rows, layout.columns, layout.samples_per_pixel) {
         return Err(CodecError::SizeMismatch("JPEG"));
@@ -46,6 +50,7 @@ pub(super) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Vec<u16>, Co
     let mut samples = vec![0; layout.sample_count()];
     let mut blocks_until_restart = headers.restart_interval;
     for top in (0..headers.rows).step_by(8) {
+        cancellation.check()?;
         for left in (0..headers.columns).step_by(8) {
             if headers.restart_interval > 0 && blocks_until_restart == 0 {
                 scan.restart()?;

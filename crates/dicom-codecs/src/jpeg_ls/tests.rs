@@ -17,6 +17,10 @@ fn layout(rows: u16, columns: u16) -> FrameLayout {
     FrameLayout::new(&gray(rows, columns, 8, 8)).unwrap()
 }
 
+fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
+    super::decode(stream, layout, Cancellation::never())
+}
+
 #[test]
 fn example_of_the_recommendation_decodes_to_its_samples() {
     assert_eq!(

@@ -64,6 +64,10 @@ fn pack(bits: &str) -> Vec<u8> {
 
 const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
 
+fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Vec<u16>, CodecError> {
+    super::decode(stream, layout, Cancellation::never())
+}
+
 #[test]
 fn second_frame_header_is_an_error() {
     let complete = stream(10, 1, &GRAYS, 0);

@@ -1,0 +1,33 @@
+//! Ends the decoding of a frame whose samples are not needed any more, or that takes too long. The crate has no clock, so the caller
+//! decides.
+
+use std::fmt;
+
+use crate::CodecError;
+
+/// A question to the caller: must the work end?
+#[derive(Clone, Copy)]
+pub struct Cancellation<'a>(&'a dyn Fn() -> bool);
+
+impl fmt::Debug for Cancellation<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Cancellation")
+    }
+}
+
+impl<'a> Cancellation<'a> {
+    /// Creates a cancellation that takes effect as soon as `is_canceled` returns true. It is called often, so it must be fast.
+    pub fn new(is_canceled: &'a dyn Fn() -> bool) -> Self {
+        Self(is_canceled)
+    }
+
+    /// Creates a cancellation that never takes effect.
+    pub fn never() -> Self {
+        Self(&|| false)
+    }
+
+    /// Returns [`CodecError::Canceled`] if the work must end.
+    pub fn check(self) -> Result<(), CodecError> {
+        if (self.0)() { Err(CodecError::Canceled) } else { Ok(()) }
+    }
+}
