@@ -169,6 +169,10 @@ impl http_server::Service for Service {
         request_context.finish("refused", request.headers(), response)
     }
 
+    fn has_many_clients(&self, PeerAddress(peer): PeerAddress) -> bool {
+        self.context.public_url.trusted_proxies.iter().any(|network| network.contains(peer.ip()))
+    }
+
     fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
         Some(Arc::new(self.context.metrics.clone()))
     }

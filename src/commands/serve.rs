@@ -76,6 +76,7 @@ impl BoundGateway {
     pub(super) async fn serve_until_stopped(self, config: &Config) {
         let limits = ConnectionLimits {
             max_connections: config.server.max_connections,
+            max_connections_per_peer: config.server.max_connections_per_peer,
             drain: config.server.drain_timeout,
             ..ConnectionLimits::default()
         };

@@ -31,6 +31,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 /// reverse proxies.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The default of `max_connections_per_peer`: half of the connections, so that one client cannot keep the others out, and more than a
+/// reverse proxy needs that is not configured as trusted.
+const MAX_CONNECTIONS_PER_PEER: usize = 512;
+
 /// The default of `max_connections`. Each connection uses a file descriptor, and during a retrieval another one for the connection
 /// to an archive, so the limit of the process must be above twice this number.
 const MAX_CONNECTIONS: usize = 1024;
@@ -59,6 +63,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Maximum number of concurrent client connections.
     pub max_connections: usize,
+    /// Maximum number of concurrent connections of one client that is not a trusted proxy.
+    pub max_connections_per_peer: usize,
     /// The origins whose web pages may read responses.
     pub cors: Cors,
     /// The certificate of the public listener; without it, the listener serves HTTP without TLS.
@@ -89,6 +95,11 @@ impl ServerConfig {
             drain_timeout: section.take_or("drain_timeout", duration, DRAIN_TIMEOUT),
             request_timeout: section.take_or("request_timeout", duration, REQUEST_TIMEOUT),
             max_connections: section.take_or("max_connections", count(1, 1_000_000), MAX_CONNECTIONS),
+            max_connections_per_peer: section.take_or(
+                "max_connections_per_peer",
+                count(1, 1_000_000),
+                MAX_CONNECTIONS_PER_PEER,
+            ),
             cors: section.read_table("cors", |section| Some(read_cors(section))).unwrap_or_default(),
             tls: section.read_table("tls", read_tls),
         }

@@ -29,6 +29,7 @@ const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
     stall: LONG_TIMEOUT,
     drain: LONG_TIMEOUT,
     max_connections: 4096,
+    max_connections_per_peer: 4096,
 };
 
 /// Extends every timeout that the configuration of the test, `lines`, does not set.

@@ -11,12 +11,22 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{serve_connection, serve_tls_connection};
 use super::connection_metrics::OpenConnection;
+use super::open_connections::OpenConnections;
 use super::{ConnectionLimits, PeerAddress, Service, Tls};
 
 /// Backoff after a failed accept, doubled each time: the missing resources (descriptors, memory) become available only
 /// when other connections end.
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// If fewer than one of this number of connections is free, a new connection closes an idle one.
+const CONNECTIONS_PER_FREE_ONE: usize = 16;
+
+/// How many bytes the system accepts before it has sent the previous ones. Without this limit it accepts megabytes, and then nothing
+/// until a third of them is acknowledged: a client that reads steadily but slowly would seem to have stopped. Twice the usual
+/// 16 KiB of a slow client's window.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 32 * 1024;
 
 /// The result of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +56,7 @@ pub async fn serve_with_tls<S: Service>(
 ) -> DrainResult {
     let (limits, service) = (Arc::new(limits), Arc::new(service));
     let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let open_connections = OpenConnections::default();
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
@@ -55,13 +66,23 @@ pub async fn serve_with_tls<S: Service>(
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &permits) => accepted,
         };
+        let max_per_peer = (!service.has_many_clients(peer)).then_some(limits.max_connections_per_peer);
+        let Some(connection) = open_connections.admit(peer.0.ip(), max_per_peer) else {
+            tracing::debug!("a connection was closed, because its peer has as many as it may have");
+            continue;
+        };
+        if permits.available_permits() < (limits.max_connections / CONNECTIONS_PER_FREE_ONE).max(1) {
+            open_connections.close_an_idle_one(&connection);
+        }
         let (limits, service, stopped) = (Arc::clone(&limits), Arc::clone(&service), stopped.clone());
         let tls = tls.clone();
         connections.spawn(async move {
             let _open = OpenConnection::new(service.connection_metrics());
             match tls {
-                Some(tls) => serve_tls_connection(stream, &tls, peer, &limits, service, stopped).await,
-                None => serve_connection(stream, peer, &limits, service, stopped).await,
+                Some(tls) => {
+                    serve_tls_connection(stream, &tls, peer, connection, &limits, service, stopped).await;
+                }
+                None => serve_connection(stream, peer, connection, &limits, service, stopped).await,
             }
             drop(permit);
         });
@@ -92,6 +113,7 @@ async fn accept(
             Ok((stream, address)) => {
                 // With this option, heads and short responses are sent without delay. A failure to set it only delays them.
                 let _ = stream.set_nodelay(true);
+                limit_unsent(&stream);
                 return (stream, PeerAddress(address), permit);
             }
             Err(error) => {
@@ -102,3 +124,13 @@ async fn accept(
         }
     }
 }
+
+/// Limits the bytes that wait unsent in the system. A failure only makes slow clients seem slower.
+#[cfg(target_os = "linux")]
+fn limit_unsent(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
+}
+
+/// Other systems have no such limit.
+#[cfg(not(target_os = "linux"))]
+fn limit_unsent(_: &TcpStream) {}

@@ -11,12 +11,29 @@ use http_body::Body;
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// The shared counters of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
     heads: AtomicU64,
     frames: AtomicU64,
     in_flight: AtomicUsize,
     unread: AtomicUsize,
+    /// The number of the last use, in the order of the uses of all connections.
+    last_use: AtomicU64,
+}
+
+/// The number of the next use of a connection. The numbers only order uses, so all listeners of a process may use them.
+static NEXT_USE: AtomicU64 = AtomicU64::new(0);
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            heads: AtomicU64::default(),
+            frames: AtomicU64::default(),
+            in_flight: AtomicUsize::default(),
+            unread: AtomicUsize::default(),
+            last_use: AtomicU64::new(NEXT_USE.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
 }
 
 /// A snapshot of the counters.
@@ -37,6 +54,11 @@ impl Activity {
     /// Whether no request is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Returns a number that increases with the time of the last request, or of the connection if there was none.
+    pub(super) fn last_use(&self) -> u64 {
+        self.last_use.load(Ordering::Relaxed)
     }
 
     /// Returns a snapshot, to be compared with a later one.
@@ -82,6 +104,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.set_unread(false);
+        self.activity.last_use.store(NEXT_USE.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         self.activity.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, ResponseBody};
+use super::open_connections::AdmittedConnection;
 use super::protocol_detection::{DetectedProtocol, detect_protocol};
 use super::request_body::wrap_body;
 use super::request_validation::validate;
@@ -49,6 +50,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 pub(super) async fn serve_connection<S: Service>(
     mut stream: TcpStream,
     peer: PeerAddress,
+    admitted: AdmittedConnection,
     limits: &ConnectionLimits,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
@@ -57,9 +59,10 @@ pub(super) async fn serve_connection<S: Service>(
         opening = timeout(limits.first_byte, detect_protocol(&mut stream)) => opening,
         // No request has been received, so none is lost.
         _ = stop.wait_for(|stop| *stop) => return,
+        () = admitted.must_close() => return,
     };
     let Ok(Ok(Some(opening))) = opening else { return };
-    serve_opened(stream, opening, peer, limits, service, stop).await;
+    serve_opened(stream, opening, peer, admitted, limits, service, stop).await;
 }
 
 /// Performs the TLS handshake within the first-byte timeout and serves the protocol that the client chose in it.
@@ -67,6 +70,7 @@ pub(super) async fn serve_tls_connection<S: Service>(
     stream: TcpStream,
     tls: &Tls,
     peer: PeerAddress,
+    admitted: AdmittedConnection,
     limits: &ConnectionLimits,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
@@ -74,21 +78,23 @@ pub(super) async fn serve_tls_connection<S: Service>(
     let handshake = tokio::select! {
         handshake = timeout(limits.first_byte, tls.accept(stream)) => handshake,
         _ = stop.wait_for(|stop| *stop) => return,
+        () = admitted.must_close() => return,
     };
     let Ok(Ok(stream)) = handshake else { return };
     let opening = DetectedProtocol { is_http2: negotiated_http2(&stream), read: Vec::new() };
-    serve_opened(stream, opening, peer, limits, service, stop).await;
+    serve_opened(stream, opening, peer, admitted, limits, service, stop).await;
 }
 
 async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: T,
     DetectedProtocol { is_http2, read }: DetectedProtocol,
     peer: PeerAddress,
+    admitted: AdmittedConnection,
     limits: &ConnectionLimits,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::clone(&admitted.activity);
     let responding = {
         let (activity, rest_timeout) = (Arc::clone(&activity), limits.head);
         service_fn(move |request| respond(Arc::clone(&service), request, peer, &activity, rest_timeout))
@@ -107,33 +113,34 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL)
             .serve_connection(stream, responding);
-        drive(connection, &activity, limits.idle, &mut stop).await;
+        drive(connection, &admitted, limits.idle, &mut stop).await;
     } else {
         // TimedStream times the head, and `drive` the idle time: hyper's own timer would be reset by every request.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(BUFFER_SIZE)
             .serve_connection(stream, responding);
-        drive(connection, &activity, limits.idle, &mut stop).await;
+        drive(connection, &admitted, limits.idle, &mut stop).await;
     }
 }
 
-/// Polls a connection until it ends or is idle for `idle`. On `stop` it completes the requests in flight and accepts no
+/// Polls a connection until it ends or is idle for `idle`. On `stop`, or if another connection needs its place, it completes the requests in flight and accepts no
 /// new ones.
 async fn drive<C: GracefulConnection>(
     connection: C,
-    activity: &Activity,
+    admitted: &AdmittedConnection,
     idle: Duration,
     stop: &mut watch::Receiver<bool>,
 ) {
     tokio::pin!(connection);
-    let idle_expired = idle_expired(activity, idle);
+    let idle_expired = idle_expired(&admitted.activity, idle);
     tokio::pin!(idle_expired);
     tokio::select! {
         biased;
         // A connection error is not logged here: each request is logged by the service.
         _ = connection.as_mut() => return,
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        () = admitted.must_close() => connection.as_mut().graceful_shutdown(),
         () = idle_expired.as_mut() => return,
     }
     tokio::select! {

@@ -1,7 +1,8 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, with or without TLS, on hyper without a framework.
 //!
 //! A connection uses resources before it sends a request. Therefore the number of connections is limited, the size of a request
-//! head, and the time for the first byte, for a head, between requests, and while a client does not read. Malformed or ambiguous
+//! head, and the time for the first byte, for a head, between requests, and while a client does not read. No peer may have more
+//! than its share of the connections, and idle ones are closed if others need them. Malformed or ambiguous
 //! requests (RFC 9112 3.2, RFC 9113 8.3.1) are rejected before they reach the [`Service`]. This crate does not know about routes or
 //! the meaning of requests.
 
@@ -12,6 +13,7 @@ mod connection;
 mod connection_metrics;
 mod healthcheck;
 mod limits;
+mod open_connections;
 mod protocol_detection;
 mod request_body;
 mod request_validation;
@@ -67,6 +69,12 @@ pub trait Service: Send + Sync + 'static {
     /// Builds the response to an invalid request. The caller replaces its status by the status of `invalid`.
     fn reject(&self, _request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<Self::Body> {
         text_response(format!("{invalid}\n")).map(Into::into)
+    }
+
+    /// Whether the connections of `peer` are those of many clients, so that no share of the connections applies to it: a reverse
+    /// proxy.
+    fn has_many_clients(&self, _peer: PeerAddress) -> bool {
+        false
     }
 
     /// Returns the counter of the listener's connections, if any.

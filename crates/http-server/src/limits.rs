@@ -8,6 +8,10 @@ use std::time::Duration;
 /// descriptor is left, new connections wait.
 const MAX_CONNECTIONS: usize = 1024;
 
+/// Half of the connections: no single peer can keep the others out. Browsers open six connections, and a reverse proxy that is not
+/// known as one needs fewer than this.
+const MAX_CONNECTIONS_PER_PEER: usize = 512;
+
 /// Clients send a request as soon as the connection is open. Ten seconds tolerate one or two lost packets.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,6 +33,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct ConnectionLimits {
     /// Maximum number of connections. Further connections wait in the accept queue of the system.
     pub max_connections: usize,
+    /// Maximum number of connections of one peer, unless it [has many clients](crate::Service::has_many_clients). For a further one, an
+    /// idle connection of the peer is closed; without an idle one, it is not served.
+    pub max_connections_per_peer: usize,
     /// Timeout from accepting the connection to its first bytes, which show the HTTP version, or to the end of the TLS handshake.
     pub first_byte: Duration,
     /// Timeout from the first to the last byte of a request head, and for reading the rest of a request body that the service
@@ -47,6 +54,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: MAX_CONNECTIONS,
+            max_connections_per_peer: MAX_CONNECTIONS_PER_PEER,
             first_byte: FIRST_BYTE_TIMEOUT,
             head: HEAD_TIMEOUT,
             idle: IDLE_TIMEOUT,

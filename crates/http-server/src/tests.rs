@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ fn long_limits() -> ConnectionLimits {
         stall: LONG,
         drain: LONG,
         max_connections: 8,
+        max_connections_per_peer: 8,
     }
 }
 
@@ -257,6 +258,61 @@ async fn connection_without_a_permit_waits() {
     server.release.notify_one();
     first.read_to_end().await;
     second.read_until("ok").await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_for_a_new_one_if_all_are_taken() {
+    let server = Server::start(ConnectionLimits { max_connections: 2, ..long_limits() }).await;
+    let mut idle = server.connect().await;
+    idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    idle.read_until("ok").await;
+    let mut busy = server.connect().await;
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    server.slow_request_begun.notified().await;
+    assert!(idle.read_to_end().await.is_empty());
+    let mut new = server.connect().await;
+    new.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    new.read_until("ok").await;
+    server.release.notify_one();
+    busy.read_until("slow").await;
+}
+
+#[tokio::test]
+async fn a_peer_cannot_take_more_than_its_share_of_the_connections() {
+    let server = Server::start(ConnectionLimits { max_connections_per_peer: 1, ..long_limits() }).await;
+    let mut busy = server.connect().await;
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    server.slow_request_begun.notified().await;
+    assert!(server.connect().await.read_to_end().await.is_empty());
+    server.release.notify_one();
+    busy.read_until("slow").await;
+    let mut next = server.connect().await;
+    next.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    next.read_until("ok").await;
+    assert!(busy.read_to_end().await.is_empty(), "the idle connection made room");
+}
+
+/// The client reads less per stall timeout than the send buffer of the system holds. The end of a connection is not visible to a client
+/// that has not yet read what was sent before, but to a second one that waits for its place.
+#[tokio::test]
+async fn a_client_that_reads_slowly_but_steadily_is_not_disconnected() {
+    at_any_speed(|short| async move {
+        let limits = ConnectionLimits { stall: 20 * short, max_connections: 1, ..long_limits() };
+        let server = Server::start(limits).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = Client(socket.connect(server.address).await.unwrap());
+        client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut buffer = vec![0; 2048];
+        for _ in 0..40 {
+            client.0.read_exact(&mut buffer).await.unwrap();
+            tokio::time::sleep(short).await;
+        }
+        let mut waiting = server.connect().await;
+        waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(timeout(short, waiting.0.read(&mut buffer)).await.is_err(), "the first one is disconnected");
+    })
+    .await;
 }
 
 #[tokio::test]
