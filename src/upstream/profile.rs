@@ -106,7 +106,8 @@ pub const PROFILES: &[Profile] = &[
     },
     // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last page,
     // unless the server limits its results; then paging does not return the rest either. The versions in long-term
-    // distributions (1.10 to 1.12) do not decode percent-escapes; newer versions do.
+    // distributions (1.10 to 1.12) do not decode percent-escapes; newer versions do. Rendered images are stretched to the viewport, and
+    // are wrong for linear-exact windows and for some windows of the image itself.
     Profile {
         name: "orthanc",
         paging_is_reliable: true,
@@ -118,7 +119,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: false,
         uid_lists: true,
         searches_below: true,
-        synthesized: SynthesizedSet::NONE,
+        synthesized: SynthesizedSet::NONE.with(Synthesized::Rendered),
     },
     // For metadata the product fetches whole instances by C-MOVE, and it always returns the metadata of the whole study. It
     // rejects a repeated key. Rows of series and instances lack the UIDs of study and series.

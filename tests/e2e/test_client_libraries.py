@@ -24,7 +24,7 @@ def instance(holdings) -> str:
 @pytest.fixture(scope="module")
 def with_public_url(orthanc, holdings, folder):
     """A gateway with `public_url`, because one of the libraries omits the port from the Host header."""
-    server = Gateway(folder, "with-public-url", orthanc.dicomweb, server=f'public_url = "{{url}}"\ncors.allowed_origins = ["{orthanc.url}"]')
+    server = Gateway(folder, "with-public-url", orthanc.dicomweb, server=f'public_url = "{{url}}"\ncors.allowed_origins = ["{orthanc.url}"]', profile="generic")
     yield server
     server.stop()
 

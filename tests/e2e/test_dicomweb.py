@@ -8,7 +8,10 @@ import json
 import pydicom
 import pytest
 import requests
+from PIL import Image
 from dicomweb_client.api import DICOMwebClient
+
+from servers import Gateway
 
 DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
@@ -158,11 +161,19 @@ def test_frames_and_bulk_data_are_forwarded_byte_for_byte(session, gateway, orth
     assert from_gateway.status_code == from_orthanc.status_code == 200 and digests(from_gateway) == digests(from_orthanc)
 
 
-def test_rendered_images_of_orthanc_are_forwarded(session, gateway, orthanc, studies):
+@pytest.fixture
+def generic(orthanc, folder):
+    """A gateway that requests rendered images from Orthanc, because its configuration does not say what the archive is."""
+    server = Gateway(folder, "generic", orthanc.dicomweb, profile="generic")
+    yield server
+    server.stop()
+
+
+def test_rendered_images_of_an_archive_are_forwarded(session, generic, orthanc, studies):
     sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
     series = next(iter(sample.series.values()))
     path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}/rendered"
-    from_gateway, from_orthanc = get_from_both(session, gateway, orthanc, path, Accept="image/jpeg")
+    from_gateway, from_orthanc = get_from_both(session, generic, orthanc, path, Accept="image/jpeg")
     assert from_gateway.headers["Content-Type"] == from_orthanc.headers["Content-Type"] == "image/jpeg"
     assert from_gateway.content == from_orthanc.content
 
@@ -181,14 +192,24 @@ def test_single_objects_are_extracted_although_orthanc_only_returns_multipart(se
     assert frame.content == pydicom.dcmread(io.BytesIO(holdings.contents[uid])).PixelData
 
 
-def test_missing_thumbnails_are_requested_as_small_rendered_images(session, gateway, orthanc, studies):
+def test_missing_thumbnails_are_requested_as_small_rendered_images(session, generic, orthanc, studies):
     sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
     series = next(iter(sample.series.values()))
     path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}"
-    thumbnail = session.get(f"{gateway.dicomweb}{path}/thumbnail", timeout=300)
+    thumbnail = session.get(f"{generic.dicomweb}{path}/thumbnail", timeout=300)
     rendered = session.get(f"{orthanc.dicomweb}{path}/rendered?viewport=128,128", timeout=300)
     assert thumbnail.status_code == rendered.status_code == 200 and thumbnail.headers["Content-Type"] == "image/jpeg"
     assert thumbnail.content == rendered.content
+
+
+def test_images_of_orthanc_are_rendered_by_the_gateway_within_the_viewport(session, gateway, orthanc, studies):
+    """An image is scaled to fit the viewport with its aspect ratio (PS3.18 8.3.5.1.3), but Orthanc stretches it."""
+    sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
+    series = next(iter(sample.series.values()))
+    path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}/rendered?viewport=64,32"
+    from_gateway, from_orthanc = get_from_both(session, gateway, orthanc, path, Accept="image/png")
+    size = lambda response: Image.open(io.BytesIO(response.content)).size
+    assert (size(from_gateway), size(from_orthanc)) == ((32, 32), (64, 32))
 
 
 @pytest.mark.parametrize("path, status", [

@@ -42,7 +42,7 @@ class LargeFileArchive(Nginx):
 @pytest.fixture
 def gateway(tmp_path):
     archive = LargeFileArchive(tmp_path / "archive")
-    server = Gateway(tmp_path, "gateway", archive.dicomweb, archive="max_concurrency = 32")
+    server = Gateway(tmp_path, "gateway", archive.dicomweb, archive="max_concurrency = 32", profile="generic")
     server.archive = archive
     yield server
     server.stop()
