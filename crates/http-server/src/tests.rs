@@ -297,14 +297,14 @@ async fn a_peer_cannot_take_more_than_its_share_of_the_connections() {
 #[tokio::test]
 async fn a_client_that_reads_slowly_but_steadily_is_not_disconnected() {
     at_any_speed(|short| async move {
-        let limits = ConnectionLimits { stall: 20 * short, max_connections: 1, ..long_limits() };
+        let limits = ConnectionLimits { stall: 30 * short, max_connections: 1, ..long_limits() };
         let server = Server::start(limits).await;
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let mut client = Client(socket.connect(server.address).await.unwrap());
         client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let mut buffer = vec![0; 2048];
-        for _ in 0..40 {
+        for _ in 0..60 {
             client.0.read_exact(&mut buffer).await.unwrap();
             tokio::time::sleep(short).await;
         }
