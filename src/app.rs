@@ -132,6 +132,7 @@ impl App {
             frames: dicomweb::FrameCache::new(cache.clone(), config.cache.memory),
             limits: dicomweb::DicomwebLimits {
                 max_scan: config.search.max_scan,
+                max_instances: config.search.max_instances,
                 max_opened: config.search.max_opened,
             },
             render_pool: RenderPool::new(

@@ -17,6 +17,7 @@ mod requests;
 mod response_cache;
 mod signed_urls;
 mod streams;
+mod study_parts;
 mod synthesis;
 mod synthesized_frames;
 mod truncation;

@@ -3,6 +3,7 @@
 //!
 //! This module does not determine the status of the response; `crate::error` does, for each variant.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -11,6 +12,34 @@ use super::request::path::PathError;
 use super::request::query::QueryError;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, UnsearchableValue, retry_after};
 use dicom_render::RenderError;
+
+/// What several archives contain a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitLevel {
+    /// A study.
+    Study,
+    /// A series.
+    Series,
+}
+
+impl SplitLevel {
+    /// Returns the objects of the next level below.
+    fn parts(self) -> &'static str {
+        match self {
+            Self::Study => "series",
+            Self::Series => "instances",
+        }
+    }
+}
+
+impl fmt::Display for SplitLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Study => "study",
+            Self::Series => "series",
+        })
+    }
+}
 
 /// Why a DICOMweb request fails.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -44,11 +73,18 @@ pub enum DicomwebError {
     /// No archive has the resource.
     #[error("no archive has this resource")]
     NotFound,
-    /// No archive contains the whole study.
+    /// Several archives contain a part of a study or a series, and none contains the whole.
     #[error(
-        "the study is split across several archives, and none has all of it; retrieve its series one by one"
+        "the {level} is split across several archives ({}), and none has all of it; retrieve its {} one by one",
+        comma_separated(archives),
+        level.parts()
     )]
-    StudySplitAcrossArchives,
+    SplitAcrossArchives {
+        /// What is split.
+        level: SplitLevel,
+        /// The archives that contain a part.
+        archives: Vec<ArchiveId>,
+    },
     /// One Study Instance UID is assigned to different patients.
     #[error(
         "archives assign this Study Instance UID to different patients ({}); use /dicom-web/{{archive}}/studies to retrieve the study of one archive",

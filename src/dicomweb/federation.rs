@@ -1,17 +1,21 @@
 //! The aggregate root, `/dicom-web/studies…`: all archives as one (PS3.18 chapters 9 and 10).
 //!
 //! Searches across studies query every archive and merge the rows by UID. Resources of a study are requested from the archives
-//! that contain the study, whose ids are cached for a short time. If one archive contains the whole resource, its response is
-//! forwarded as for `/dicom-web/{archive}`. The rows of several archives are merged; the list is complete or an error. Of
-//! several copies, the most complete one is retrieved. A study that archives assign to different patients is an error.
+//! that contain the study. If one archive contains the whole resource, its response is forwarded as for `/dicom-web/{archive}`.
+//! The rows of several archives are merged; the list is complete or an error. Of several copies, one that contains every instance
+//! is retrieved. A study that is assigned to different patients is an error.
 
+mod complete_copy;
+mod empty_list;
+mod study_location;
 mod study_locator;
-
-use std::sync::Arc;
 
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
-use study_locator::{StudyLocation, StudyLocator};
+use complete_copy::complete_copy;
+use empty_list::detect_empty_list;
+use study_location::{ArchiveCopy, StudyLocation};
+use study_locator::{Located, StudyLocator};
 
 use super::capabilities;
 use super::context::DicomwebContext;
@@ -26,6 +30,7 @@ use super::response_cache;
 use super::response_strategy::ArchiveResponses;
 use crate::auth::Access;
 use crate::cache::Cache;
+use crate::http::conditional::bypasses_cache;
 use crate::http::negotiation::MediaRange;
 use crate::http::query::decode;
 use crate::http::streaming_compression::compress;
@@ -130,7 +135,8 @@ impl Federation {
         response_cache::respond(&self.context.response_cache, archive, public_url, request, &source).await
     }
 
-    /// Responds to a request for a resource of a study.
+    /// Responds to a request for a resource of a study. A response without the resource from an archive that contained the study
+    /// when it was located may be wrong, because the study may have been moved since: then it is located once more.
     async fn respond_for_study(
         &self,
         public_url: &str,
@@ -141,24 +147,43 @@ impl Federation {
         if matches!(request.target, Target::Resource(_)) {
             retrieval_query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
-        let location = self.locate(study, resource).await?;
-        match self.respond_from(&location, public_url, request, resource).await {
-            Err(error) if error.is_not_found() && self.locator.forget(study, &location) => {
-                let location = self.locate(study, resource).await?;
-                self.respond_from(&location, public_url, request, resource).await
-            }
-            response => response,
+        let Located { location, is_new } = self.locate(request, resource, study).await?;
+        let (first, lacks_resource) =
+            match self.respond_from(&location, public_url, request, resource, study).await {
+                Ok(response) if matches!(resource, Resource::Search(_)) => {
+                    let (response, is_empty) = detect_empty_list(response).await;
+                    (Ok(response), is_empty)
+                }
+                Ok(response) => (Ok(response), false),
+                Err(error) => {
+                    let is_not_found = error.is_not_found();
+                    (Err(error), is_not_found)
+                }
+            };
+        if !lacks_resource || is_new && location.copies().is_empty() {
+            return first;
         }
+        let new_location = self.locator.locate_again(study, &self.archives, &self.context).await;
+        if new_location.is_certain() && new_location.copies() == location.copies() {
+            return first;
+        }
+        self.respond_from(&new_location, public_url, request, resource, study).await
     }
 
-    /// Locates `study`, in which the series of `resource` must be.
+    /// Returns the location of `study`, from the cache only for the retrieval of an instance.
     async fn locate(
         &self,
-        study: &StudyUid,
+        request: &DicomwebRequest<'_>,
         resource: &Resource,
-    ) -> Result<Arc<StudyLocation>, DicomwebError> {
-        let Self { archives, priority, context, locator } = self;
-        locator.locate(study, series_of(resource), archives, priority, context).await
+        study: &StudyUid,
+    ) -> Result<Located, DicomwebError> {
+        if let Scope::Instance(series) = Scope::of(resource)
+            && !bypasses_cache(request.headers)
+            && let Some(located) = self.locator.cached(study, series)
+        {
+            return Ok(located);
+        }
+        self.locator.locate(study, &self.archives, &self.priority, &self.context).await
     }
 
     /// Responds from the archives of `location` to a request for a resource of its study.
@@ -168,50 +193,73 @@ impl Federation {
         public_url: &str,
         request: &DicomwebRequest<'_>,
         resource: &Resource,
+        study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
         location.require_one_patient()?;
-        let search = match resource {
-            Resource::Search(level) => Some(level),
-            _ => None,
-        };
-        if search.is_some() {
-            // Without the rows of an archive that failed, the list would be incomplete.
-            location.require_every_archive()?;
-        }
-        // Every id is configured, because only configured archives are searched.
-        let mut sources: Vec<_> =
-            source_ids(location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
-        if *request.target == Target::UriService && !sources.is_empty() {
-            // An archive without the URI service cannot be used, although it contains the object.
-            sources.retain(|archive| archive.settings().wado_uri_url.is_some());
-            if sources.is_empty() {
-                return Err(DicomwebError::NoUriService);
+        match Scope::of(resource) {
+            Scope::List(level, series) => {
+                // Without the rows of an archive that failed, the list would be incomplete.
+                location.require_every_series()?;
+                let copies = self.copies_of(location, series);
+                match copies.iter().map(|(_, archive)| *archive).collect::<Vec<_>>().as_slice() {
+                    [] => {
+                        let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
+                        Ok(assembled::rows("[]", format))
+                    }
+                    [archive] => self.archive_response(archive, public_url, request).await,
+                    archives => self.search(public_url, request, level, archives).await,
+                }
             }
-        }
-        match (sources.as_slice(), search) {
-            ([], Some(level)) => {
-                let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
-                Ok(assembled::rows("[]", format))
+            Scope::Whole(series) => {
+                location.require_every_series()?;
+                let copies = self.copies_of(location, series);
+                let archive = complete_copy(&copies, study, series, &self.context).await?;
+                let archive = archive.ok_or(DicomwebError::NotFound)?;
+                self.archive_response(archive, public_url, request).await
             }
-            ([], None) => {
-                location.require_every_archive()?;
-                Err(DicomwebError::NotFound)
+            Scope::Instance(series) => {
+                let copies = self.copies_of(location, Some(series));
+                let archives: Vec<_> = copies.into_iter().map(|(_, archive)| archive).collect();
+                match self.retrieve_from_first(public_url, request, archives).await {
+                    Err(error) if error.is_not_found() => {
+                        location.require_every_series()?;
+                        Err(error)
+                    }
+                    response => response,
+                }
             }
-            ([archive], _) => self.archive_response(archive, public_url, request).await,
-            (archives, Some(level)) => self.search(public_url, request, level, archives).await,
-            (archives, None) => self.retrieve_from_first(public_url, request, archives).await,
         }
     }
 
-    /// Returns the response of the first archive that has the resource, because an instance may be missing from one of two
-    /// copies of its series.
+    /// Returns the copies of the series, the largest part first, or of the study, with their archives.
+    fn copies_of<'a>(
+        &'a self,
+        location: &'a StudyLocation,
+        series: Option<&SeriesUid>,
+    ) -> Vec<(&'a ArchiveCopy, &'a Archive)> {
+        let copies = match series {
+            Some(series) => location.copies_with(series),
+            None => location.copies().iter().collect(),
+        };
+        // Every id is configured, because only configured archives are searched.
+        copies.into_iter().filter_map(|copy| Some((copy, self.archive(&copy.archive)?))).collect()
+    }
+
+    /// Returns the response of the first archive that has the instance, because each archive may contain only a part of its series.
     async fn retrieve_from_first(
         &self,
         public_url: &str,
         request: &DicomwebRequest<'_>,
-        archives: &[&Archive],
+        mut archives: Vec<&Archive>,
     ) -> Result<Response<Body>, DicomwebError> {
         let mut not_found = DicomwebError::NotFound;
+        if *request.target == Target::UriService && !archives.is_empty() {
+            // An archive without the URI service cannot be used, although it contains the object.
+            archives.retain(|archive| archive.settings().wado_uri_url.is_some());
+            if archives.is_empty() {
+                return Err(DicomwebError::NoUriService);
+            }
+        }
         for archive in archives {
             match self.archive_response(archive, public_url, request).await {
                 Err(error) if error.is_not_found() => not_found = error,
@@ -279,33 +327,35 @@ fn is_json(response: &Response<Body>) -> bool {
     content_type.and_then(MediaRange::parse).is_some_and(|range| range.essence.ends_with("json"))
 }
 
-/// Returns the ids of the archives from which `resource` is requested, the most complete copy first.
-fn source_ids<'a>(
-    location: &'a StudyLocation,
-    resource: &Resource,
-) -> Result<Vec<&'a ArchiveId>, DicomwebError> {
-    match (resource, series_of(resource)) {
-        (_, Some(series)) => Ok(location.archives_with(series)),
-        (Resource::Search(_), None) => Ok(location.archives()),
-        // A study that no archive contains completely is not retrieved.
-        (_, None) => location.complete_archives(),
-    }
+/// The part of a study that a request concerns.
+#[derive(Debug)]
+enum Scope<'a> {
+    /// The rows of a level, in the whole study or in one series.
+    List(&'a SearchLevel, Option<&'a SeriesUid>),
+    /// Something that is made from all of a series or, if it is `None`, of the study.
+    Whole(Option<&'a SeriesUid>),
+    /// An instance of a series.
+    Instance(&'a SeriesUid),
 }
 
-/// Returns the series that contains `resource`, unless it is a study or a search of several series.
-fn series_of(resource: &Resource) -> Option<&SeriesUid> {
-    match resource {
-        Resource::Search(SearchLevel::SeriesInstances { series, .. }) => Some(series),
-        Resource::Search(_) => None,
-        Resource::Whole(objects)
-        | Resource::Metadata(objects)
-        | Resource::Rendered(objects)
-        | Resource::Thumbnail(objects)
-        | Resource::Bulkdata(objects, _) => match objects {
-            DicomResource::Study(_) => None,
-            DicomResource::Series(_, series)
-            | DicomResource::Instance(_, series, _)
-            | DicomResource::Frames(_, series, ..) => Some(series),
-        },
+impl<'a> Scope<'a> {
+    fn of(resource: &'a Resource) -> Self {
+        match resource {
+            Resource::Search(level @ SearchLevel::SeriesInstances { series, .. }) => {
+                Self::List(level, Some(series))
+            }
+            Resource::Search(level) => Self::List(level, None),
+            Resource::Whole(objects)
+            | Resource::Metadata(objects)
+            | Resource::Rendered(objects)
+            | Resource::Thumbnail(objects)
+            | Resource::Bulkdata(objects, _) => match objects {
+                DicomResource::Study(_) => Self::Whole(None),
+                DicomResource::Series(_, series) => Self::Whole(Some(series)),
+                DicomResource::Instance(_, series, _) | DicomResource::Frames(_, series, ..) => {
+                    Self::Instance(series)
+                }
+            },
+        }
     }
 }

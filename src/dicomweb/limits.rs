@@ -5,6 +5,8 @@
 pub struct DicomwebLimits {
     /// Maximum number of rows of one archive that are compared for one response.
     pub max_scan: usize,
+    /// Maximum number of instances of one archive that are compared with those of another one.
+    pub max_instances: usize,
     /// Maximum number of studies and series of one archive whose contents are counted for one response.
     pub max_opened: usize,
 }

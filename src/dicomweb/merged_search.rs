@@ -177,7 +177,7 @@ fn query_rejection(error: DicomwebError) -> DicomwebError {
 }
 
 /// Whether a row belongs to the study or series of the URL. Some archives return other rows too.
-fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
+pub(super) fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     let parents = Parents::of_search(level);
     if parents.is_empty() || !archive.profile().synthesized.contains(Synthesized::Parents) {
         return true;

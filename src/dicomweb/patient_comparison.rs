@@ -39,6 +39,16 @@ impl PatientComparison {
 }
 
 impl RowPatient {
+    /// Returns the archive of the row.
+    pub(super) fn archive(&self) -> &ArchiveId {
+        &self.archive
+    }
+
+    /// Returns the size in memory, in bytes.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.key.as_ref().map_or(0, PatientKey::text_len)
+    }
+
     /// Whether two rows with the same Study Instance UID belong to different patients. A row of another archive without a
     /// PatientID may belong to any patient.
     pub(super) fn contradicts(&self, other: &Self) -> bool {

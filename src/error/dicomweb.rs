@@ -17,7 +17,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         | DicomwebError::Query(QueryError::Charset)
         | DicomwebError::MultipleImages
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,
-        DicomwebError::StudySplitAcrossArchives
+        DicomwebError::SplitAcrossArchives { .. }
         | DicomwebError::UnsupportedRenderParameter(_)
         | DicomwebError::NotAnonymous(_)
         | DicomwebError::UnsearchableAttribute(_)
@@ -96,7 +96,9 @@ fn archive(error: &DicomwebError) -> Option<String> {
         | DicomwebError::MediaTypesRejected { archive, .. }
         | DicomwebError::NotAnonymous(archive)
         | DicomwebError::UnsearchableValue(archive, _) => Some(archive.to_string()),
-        DicomwebError::PatientConflict { archives } => Some(comma_separated(archives)),
+        DicomwebError::PatientConflict { archives } | DicomwebError::SplitAcrossArchives { archives, .. } => {
+            Some(comma_separated(archives))
+        }
         _ => None,
     }
 }

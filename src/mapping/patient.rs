@@ -72,6 +72,11 @@ impl PatientKey {
         has_system && self.value == value
     }
 
+    /// Returns the length of the texts of the key in bytes.
+    pub fn text_len(&self) -> usize {
+        self.scope.text().len() + self.value.len()
+    }
+
     /// Whether the rows of one study in two archives belong to different patients. A row without a PatientID matches every
     /// patient. Equal identifiers without a system belong to the same patient, because the Study Instance UID is the same.
     pub fn contradicts(&self, other: &Self) -> bool {

@@ -116,8 +116,13 @@ async fn parent_uids_are_synthesized_at_the_aggregate_root() {
     let series_rows = |series: &str| {
         CannedResponse::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#))
     };
-    let first = Pacs::new().with_response("/studies/1.2/series", series_rows("1.2.3")).start().await;
-    let second = Pacs::new().with_response("/studies/1.2/series", series_rows("1.2.4")).start().await;
+    let study = CannedResponse::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#);
+    let pacs = |series: &str| {
+        Pacs::new()
+            .with_response("/studies", study.clone())
+            .with_response("/studies/1.2/series", series_rows(series))
+    };
+    let (first, second) = (pacs("1.2.3").start().await, pacs("1.2.4").start().await);
     let config = format!(
         "{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SYNTHESIZED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
         second.url()

@@ -1,0 +1,198 @@
+//! What the archives say about one study: which of them contain which series, whether they agree about its patient, and which of them
+//! could not be searched.
+//!
+//! An archive that did not respond to one of the two searches, for the study and for its series, does not contain the study if the
+//! other one found nothing. Otherwise nothing is retrieved, because the archive may contain another part of the study, or the study
+//! of another patient. This module does not send requests; `study_locator` does.
+
+use std::time::Duration;
+
+use crate::cache::CacheEntry;
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::patient_comparison::RowPatient;
+use crate::upstream::{Archive, ArchiveId};
+use dicom_model::SeriesUid;
+
+/// The archives in which a study was found.
+#[derive(Debug, Clone)]
+pub(super) struct StudyLocation {
+    copies: Vec<ArchiveCopy>,
+    /// The patients of the rows of the study.
+    patients: Vec<RowPatient>,
+    /// The error of an archive that may contain the study, but could not be searched for its patient.
+    unknown_patient: Option<DicomwebError>,
+    /// The error of an archive that lists series of the study, but not the study, so that their patient is unknown.
+    unlisted: Option<DicomwebError>,
+    /// The error of an archive that contains the study, but could not list its series.
+    unknown_series: Option<DicomwebError>,
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives were searched.
+    pub(super) searched_at: Duration,
+}
+
+impl CacheEntry for StudyLocation {
+    fn size(&self) -> usize {
+        let series = self.copies.iter().flat_map(|copy| &copy.series);
+        let series_size = series.map(|series| size_of::<SeriesLocation>() + series.uid.len()).sum::<usize>();
+        let patients_size = self.patients.iter().map(RowPatient::size).sum::<usize>();
+        self.copies.len() * size_of::<ArchiveCopy>() + series_size + patients_size
+    }
+}
+
+/// The copy of a study in one archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ArchiveCopy {
+    pub(super) archive: ArchiveId,
+    pub(super) series: Vec<SeriesLocation>,
+}
+
+/// A series, with the number of its instances if the archive returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SeriesLocation {
+    pub(super) uid: Box<str>,
+    pub(super) instance_count: Option<i64>,
+}
+
+/// What one archive says about a study: its series, and the patients of its rows.
+#[derive(Debug)]
+pub(super) struct ArchiveFindings {
+    pub(super) series: Result<Vec<SeriesLocation>, DicomwebError>,
+    pub(super) patients: Result<Vec<RowPatient>, DicomwebError>,
+}
+
+impl ArchiveCopy {
+    /// Returns the series with `uid`.
+    fn series(&self, uid: &str) -> Option<&SeriesLocation> {
+        self.series.iter().find(|series| series.uid.as_ref() == uid)
+    }
+
+    /// Returns the number of instances of the series with `uid`, or of the whole study, according to the archive.
+    pub(super) fn instance_count(&self, series: Option<&SeriesUid>) -> usize {
+        let is_counted = |one: &&SeriesLocation| series.is_none_or(|uid| *one.uid == *uid.as_str());
+        let counts = self.series.iter().filter(is_counted).filter_map(|series| series.instance_count);
+        counts.filter_map(|count| usize::try_from(count).ok()).sum()
+    }
+}
+
+impl StudyLocation {
+    /// Creates a location without an archive.
+    pub(super) fn new(searched_at: Duration) -> Self {
+        Self {
+            copies: Vec::new(),
+            patients: Vec::new(),
+            unknown_patient: None,
+            unlisted: None,
+            unknown_series: None,
+            searched_at,
+        }
+    }
+
+    /// Adds what `archive` says.
+    pub(super) fn add(&mut self, archive: &Archive, findings: ArchiveFindings) {
+        match (findings.series, findings.patients) {
+            (Ok(series), Ok(patients)) => {
+                match (series.is_empty(), patients.is_empty()) {
+                    (true, false) => {
+                        self.unknown_series = Some(archive.unreadable("a study without series").into());
+                    }
+                    (false, true) => {
+                        self.unlisted = Some(archive.unreadable("series without their study").into());
+                    }
+                    _ => {}
+                }
+                self.add_copy(archive, series);
+                self.patients.extend(patients);
+            }
+            (Ok(series), Err(error)) => {
+                if !series.is_empty() {
+                    self.unknown_patient = Some(error);
+                    self.add_copy(archive, series);
+                }
+            }
+            (Err(error), Ok(patients)) => {
+                if !patients.is_empty() {
+                    self.unknown_series = Some(error);
+                    self.patients.extend(patients);
+                }
+            }
+            (Err(error), Err(_)) => self.unknown_patient = Some(error),
+        }
+    }
+
+    fn add_copy(&mut self, archive: &Archive, series: Vec<SeriesLocation>) {
+        if !series.is_empty() {
+            self.copies.push(ArchiveCopy { archive: archive.id().clone(), series });
+        }
+    }
+
+    /// Returns the copies of the study, in the order of the configuration.
+    pub(super) fn copies(&self) -> &[ArchiveCopy] {
+        &self.copies
+    }
+
+    /// Returns the copies of the study that contain a part of the series, the largest part first.
+    pub(super) fn copies_with(&self, series: &SeriesUid) -> Vec<&ArchiveCopy> {
+        let mut copies: Vec<_> = self
+            .copies
+            .iter()
+            .filter_map(|copy| Some((copy.series(series.as_str())?.instance_count, copy)))
+            .collect();
+        copies.sort_by_key(|(instance_count, _)| std::cmp::Reverse(*instance_count));
+        copies.into_iter().map(|(_, copy)| copy).collect()
+    }
+
+    /// Returns an error if rows assign the study to different patients, or if an archive that may contain the study did not return
+    /// its rows.
+    pub(super) fn require_one_patient(&self) -> Result<(), DicomwebError> {
+        let has_conflict = self.patients.iter().enumerate().any(|(index, patient)| {
+            self.patients.iter().skip(index + 1).any(|other| patient.contradicts(other))
+        });
+        if has_conflict {
+            let mut archives: Vec<ArchiveId> = Vec::new();
+            for patient in &self.patients {
+                if !archives.contains(patient.archive()) {
+                    archives.push(patient.archive().clone());
+                }
+            }
+            return Err(DicomwebError::PatientConflict { archives });
+        }
+        let is_only_copy = self.copies.len() == 1 && self.patients.is_empty();
+        let unlisted = self.unlisted.as_ref().filter(|_| !is_only_copy);
+        self.unknown_patient.as_ref().or(unlisted).cloned().map_or(Ok(()), Err)
+    }
+
+    /// Returns an error if an archive that contains the study could not list its series.
+    pub(super) fn require_every_series(&self) -> Result<(), DicomwebError> {
+        self.unknown_series.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether every archive could be searched, and the study belongs to one patient.
+    pub(super) fn is_certain(&self) -> bool {
+        self.unknown_series.is_none() && self.require_one_patient().is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_part_of_a_series_comes_first() {
+        let copy = |archive: &str, series: &[(&str, Option<i64>)]| ArchiveCopy {
+            archive: ArchiveId::parse(archive).unwrap(),
+            series: series
+                .iter()
+                .map(|(uid, count)| SeriesLocation { uid: (*uid).into(), instance_count: *count })
+                .collect(),
+        };
+        let copies = vec![copy("a", &[("1.1", Some(3))]), copy("c", &[("1.1", Some(5)), ("1.2", None)])];
+        let location = StudyLocation { copies, ..StudyLocation::new(Duration::ZERO) };
+        let archives_with = |uid| -> Vec<&str> {
+            let copies = location.copies_with(&SeriesUid::parse(uid).unwrap());
+            copies.into_iter().map(|copy| copy.archive.as_str()).collect()
+        };
+        assert_eq!(archives_with("1.1"), ["c", "a"]);
+        assert_eq!(archives_with("1.2"), ["c"]);
+        assert_eq!(archives_with("1.3"), [""; 0]);
+        assert_eq!(location.copies()[1].instance_count(None), 5);
+    }
+}
