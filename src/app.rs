@@ -110,15 +110,16 @@ impl App {
             Some(secret) => SealingKey::derive(secret.expose_secret().as_bytes())?,
             None => SealingKey::random()?,
         });
+        let studies = Studies::new(
+            sources,
+            cache.clone(),
+            change_log.clone(),
+            limits,
+            SharedClock::clone(&clock),
+            metrics.clone(),
+        );
         let fhir = FhirContext {
-            studies: Studies::new(
-                sources,
-                cache.clone(),
-                change_log.clone(),
-                limits,
-                SharedClock::clone(&clock),
-                metrics.clone(),
-            ),
+            studies: studies.clone(),
             guides: Arc::new(guides(config)),
             cors: config.server.cors.allows_any_page(),
             limits: Arc::new(config.search.clone()),
@@ -160,7 +161,8 @@ impl App {
             admin_token: config.server.admin_token.clone(),
             metrics: metrics.clone(),
         };
-        let service = Service::new(context, fhir, Federation::new(archives, dicomweb, cache.clone()));
+        let service =
+            Service::new(context, fhir, Federation::new(archives, dicomweb, cache.clone(), studies));
         Ok(Self { service, metrics, cache, change_log })
     }
 

@@ -25,6 +25,7 @@ mod scan;
 mod search;
 mod sort;
 mod study_copies;
+mod study_totals;
 mod study_versions;
 mod unsorted_page;
 
@@ -44,6 +45,7 @@ pub use search::{
     Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadableStudy,
 };
 pub use sort::{PageSlice, SortPosition, paginate};
+pub use study_totals::{FoundTotals, StudyTotals};
 
 use crate::cache::{Cache, SingleFlight};
 use crate::change_log::ChangeLog;

@@ -1,5 +1,6 @@
 //! DICOMweb as viewers use it, below `/dicom-web/{archive}/` and `/dicom-web/`.
 
+mod agreement;
 mod cancellation;
 mod compression;
 mod cors;
@@ -20,6 +21,7 @@ mod streams;
 mod study_parts;
 mod synthesis;
 mod synthesized_frames;
+mod totals;
 mod truncation;
 mod unusual_objects;
 mod url_rewrite;

@@ -3,6 +3,7 @@
 
 pub mod archive_root;
 pub mod client;
+pub mod distribution;
 pub mod gateway;
 pub mod http2;
 pub mod objects;

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::request::path::PathError;
 use super::request::query::QueryError;
+use crate::studies::StudiesError;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, UnsearchableValue, retry_after};
 use dicom_render::RenderError;
 
@@ -102,12 +103,15 @@ pub enum DicomwebError {
     },
     /// Too many studies and series would have to be searched to count their contents.
     #[error(
-        "more than {limit} studies and series would have to be searched, as the archive does not count their contents; narrow the search, or lower limit"
+        "more than {limit} studies and series would have to be searched, to count their contents; narrow the search, or lower limit"
     )]
     TooManyOpened {
         /// The maximum number of studies and series of one archive.
         limit: usize,
     },
+    /// The parts of studies in several archives could not be compared.
+    #[error(transparent)]
+    Studies(StudiesError),
     /// The archive cannot match by the attribute, because it does not provide the attribute.
     #[error(
         "searching by {0} is not supported, as the gateway computes it for an archive that does not provide it; omit it"
@@ -203,6 +207,25 @@ fn status_meaning(status: StatusCode) -> &'static str {
         501 => "it does not support this service",
         500..=599 => "it failed",
         _ => "it rejected the request",
+    }
+}
+
+impl From<StudiesError> for DicomwebError {
+    fn from(error: StudiesError) -> Self {
+        match error {
+            StudiesError::Archive(error) => {
+                let mut error = error.as_ref().clone();
+                // The client would interpret 404 as a study that does not exist.
+                if error.is_not_found() {
+                    error.kind = ArchiveErrorKind::Rejected(StatusCode::NOT_FOUND);
+                }
+                Self::Archive(error)
+            }
+            StudiesError::TooManyRows { limit, .. } => Self::TooCostly { limit },
+            StudiesError::TooManyToOpen { limit } => Self::TooManyOpened { limit },
+            StudiesError::Interrupted(_) => Self::Interrupted,
+            error => Self::Studies(error),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ use crate::http::negotiation::MediaRange;
 use crate::http::query::decode;
 use crate::http::streaming_compression::compress;
 use crate::request_priority::RequestPriority;
+use crate::studies::Studies;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
 use dicom_model::{SeriesUid, StudyUid};
 use http_messages::body::{self, Body};
@@ -47,20 +48,23 @@ pub struct Federation {
     priority: RequestPriority,
     context: DicomwebContext,
     locator: StudyLocator,
+    studies: Studies,
 }
 
 impl Federation {
     /// Creates a federation of `archives`, in the order of the configuration. The locations of studies are cached in `cache`.
-    pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache) -> Self {
+    /// `studies` are those of the same archives.
+    pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache, studies: Studies) -> Self {
         let priority = RequestPriority::of_new_request();
-        Self { archives, priority, context, locator: StudyLocator::new(cache) }
+        Self { archives, priority, context, locator: StudyLocator::new(cache), studies }
     }
 
     /// Returns the same federation, for a client request with this priority.
     #[must_use]
     pub fn with_priority(&self, priority: &RequestPriority) -> Self {
         let archives = self.archives.iter().map(|archive| archive.with_priority(priority)).collect();
-        Self { archives, priority: priority.clone(), ..self.clone() }
+        let studies = self.studies.with_priority(priority);
+        Self { archives, priority: priority.clone(), studies, ..self.clone() }
     }
 
     /// Returns the archive with `id`.
@@ -276,7 +280,8 @@ impl Federation {
         level: &SearchLevel,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        merged_search::respond(archives, public_url, request, level, &self.context).await
+        let studies = Some(&self.studies);
+        merged_search::respond(archives, public_url, request, level, &self.context, studies).await
     }
 
     fn all_archives(&self) -> Vec<&Archive> {

@@ -5,14 +5,17 @@
 //! of each, and so on. If several archives return a row with the same UID, only the first of these rows is in the list, unless
 //! the rows are of studies of different patients. Therefore the number of rows that a page requires from each archive is
 //! limited by the end of the page, and the first page contains rows of every archive. The bytes of rows do not change, except
-//! for URLs and attributes that are added.
+//! for URLs, attributes that are added, and the totals of studies and series in several archives.
 
-use std::collections::HashMap;
+mod totals;
+
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderValue, Response, header};
 
+use self::totals::{PageOfRows, set_totals};
 use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
@@ -30,7 +33,9 @@ use super::url_rewrite::syntax::Syntax;
 use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
 use crate::http::query::decode;
+use crate::studies::Studies;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, QidoQuery, SearchLevel, Synthesized};
+use dicom_model::tags;
 use http_messages::body::Body;
 
 /// The parameters of a search whose rows are compared or merged.
@@ -61,36 +66,38 @@ impl SearchRequest {
 struct MergedPage {
     /// The rows as a JSON array.
     text: String,
-    /// Whether the list continues after the page.
-    has_more: bool,
-    /// Whether fuzzy matching was requested, but matching was literal.
-    is_literal_only: bool,
-    /// Rows that do not match the search were omitted.
-    has_omitted_rows: bool,
+    /// What is wrong with the list.
+    warnings: Vec<HeaderValue>,
 }
 
-/// Responds to a search in all of `archives`. `public_url` is the public URL of their root.
+/// The text of PS3.18 8.3.4.4, if the list continues after the page.
+const MORE_RESULTS_WARNING: HeaderValue =
+    HeaderValue::from_static("299 dicomweb-gateway \"There are additional results that can be requested\"");
+
+/// The text of PS3.18 8.3.4.2, if fuzzy matching was requested, but matching was literal.
+const LITERAL_MATCHING_WARNING: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
+);
+
+/// The warning of a list with a study whose series an archive did not return.
+const UNCERTAIN_TOTALS_WARNING: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"The numbers of series and instances of some studies may be too low, because an archive did not return their series\"",
+);
+
+/// Responds to a search in all of `archives`. `public_url` is the public URL of their root. `studies` are `None` for the root of one
+/// archive, whose rows are not compared with those of other archives.
 pub(super) async fn respond(
     archives: &[&Archive],
     public_url: &str,
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
     context: &DicomwebContext,
+    studies: Option<&Studies>,
 ) -> Result<Response<Body>, DicomwebError> {
     let search = SearchRequest::read(request, level)?;
-    let page = merge(archives, public_url, request.path, &search.query, context).await?;
+    let page = merge(archives, public_url, request.path, &search.query, (context, studies)).await?;
     let mut response = assembled::rows(page.text, search.format);
-    // The texts of PS3.18 8.3.4.4 and 8.3.4.2.
-    let more_results = "299 dicomweb-gateway \"There are additional results that can be requested\"";
-    let literal_matching = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
-    let (more_results, literal_matching) =
-        (HeaderValue::from_static(more_results), HeaderValue::from_static(literal_matching));
-    let warnings = [
-        (page.has_more, more_results),
-        (page.is_literal_only, literal_matching),
-        (page.has_omitted_rows, ROWS_OMITTED_WARNING),
-    ];
-    for (_, warning) in warnings.into_iter().filter(|(applies, _)| *applies) {
+    for warning in page.warnings {
         response.headers_mut().append(header::WARNING, warning);
     }
     Ok(response)
@@ -103,7 +110,7 @@ async fn merge(
     public_url: &str,
     path: &str,
     query: &QidoQuery,
-    context: &DicomwebContext,
+    (context, studies): (&DicomwebContext, Option<&Studies>),
 ) -> Result<MergedPage, DicomwebError> {
     let limits = context.limits;
     let max_scan = limits.max_scan;
@@ -133,6 +140,15 @@ async fn merge(
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
     let rows = complete(archives, &lists, page, query.level(), limits).await?;
+    let (rows, has_uncertain_totals) = match studies {
+        Some(studies) => {
+            let rows = page.iter().map(|position| archives[position.archive]).zip(rows).collect();
+            let shared_studies = shared_studies(query, &lists);
+            let page = PageOfRows { level: query.level(), archives, rows, shared_studies };
+            set_totals(page, studies, limits).await?
+        }
+        None => (rows, false),
+    };
     let mut rewriters: Vec<_> = archives
         .iter()
         .map(|archive| {
@@ -158,9 +174,32 @@ async fn merge(
         }
     }
     text.push(']');
-    let is_literal_only = lists.iter().any(|list| list.is_literal_only);
-    let has_omitted_rows = lists.iter().any(|list| list.omitted_count > 0);
-    Ok(MergedPage { text, has_more: limit.is_some() && has_more, is_literal_only, has_omitted_rows })
+    let warnings = [
+        (limit.is_some() && has_more, MORE_RESULTS_WARNING),
+        (lists.iter().any(|list| list.is_literal_only), LITERAL_MATCHING_WARNING),
+        (lists.iter().any(|list| list.omitted_count > 0), ROWS_OMITTED_WARNING),
+        (has_uncertain_totals, UNCERTAIN_TOTALS_WARNING),
+    ];
+    let warnings = warnings.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning);
+    Ok(MergedPage { text, warnings: warnings.collect() })
+}
+
+/// Returns the UIDs of studies that several of `lists` contain; `None` if other archives may contain them too, because the lists
+/// are not those of all studies.
+fn shared_studies<'a>(query: &QidoQuery, lists: &'a [FirstRows]) -> Option<BTreeSet<&'a str>> {
+    let is_whole = |list: &FirstRows| !list.has_more && list.omitted_count == 0;
+    let finds_every_copy =
+        matches!(query.level(), SearchLevel::Studies) && query.is_matching_only(tags::STUDY_INSTANCE_UID);
+    if !finds_every_copy || !lists.iter().all(is_whole) {
+        return None;
+    }
+    let mut lists_by_uid: HashMap<&str, BTreeSet<usize>> = HashMap::new();
+    for (index, list) in lists.iter().enumerate() {
+        for row in &list.rows {
+            lists_by_uid.entry(&row.uid).or_default().insert(index);
+        }
+    }
+    Some(lists_by_uid.into_iter().filter(|(_, lists)| lists.len() > 1).map(|(uid, _)| uid).collect())
 }
 
 /// Converts the error of an archive. A status that concerns the query of the client is returned as if the response of the archive
@@ -236,7 +275,14 @@ fn alternate(
             let is_omitted = match patients {
                 Some(comparison) if in_other_archives().next().is_some() => {
                     let patient = patient_of(comparison, &position);
-                    in_other_archives().any(|other| !patient.contradicts(&patient_of(comparison, other)))
+                    let is_of_same_patient = |other: &MergePosition| {
+                        let other = patient_of(comparison, other);
+                        !patient
+                            .as_ref()
+                            .zip(other)
+                            .is_some_and(|(patient, other)| patient.contradicts(&other))
+                    };
+                    in_other_archives().any(is_of_same_patient)
                 }
                 _ => in_other_archives().next().is_some(),
             };

@@ -135,7 +135,7 @@ async fn respond_as(
     match strategy {
         Strategy::ForwardOnly => fetch(archive, proxy_request).await,
         Strategy::CompareRows(level) => {
-            merged_search::respond(&[archive], public_url, request, &level, context).await
+            merged_search::respond(&[archive], public_url, request, &level, context, None).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public_url, proxy_request).await,
         Strategy::Synthesize => synthesis::synthesize(archive, limits, &context.frames, proxy_request).await,

@@ -31,6 +31,7 @@ use http_messages::body::Body;
 pub(super) use completion::{complete_response, complete_rows, needs_completion};
 pub use frame_cache::FrameCache;
 pub(super) use parents::Parents;
+pub(super) use row::{Element, set_elements};
 
 /// A resource that can be synthesized.
 #[derive(Debug)]

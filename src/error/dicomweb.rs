@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::archive::dicomweb_status;
 use super::{DEFAULT_RETRY_AFTER, Failure, to_sentence};
 use crate::dicomweb::{DicomwebError, PathError, QueryError, comma_separated};
+use crate::studies::StudiesError;
 use dicom_render::{CodecError, RenderError};
 use http_messages::body::{self, Body};
 
@@ -23,13 +24,15 @@ fn status(error: &DicomwebError) -> StatusCode {
         | DicomwebError::UnsearchableAttribute(_)
         | DicomwebError::UnsearchableValue(..) => StatusCode::NOT_IMPLEMENTED,
         DicomwebError::RenderPoolBusy => StatusCode::SERVICE_UNAVAILABLE,
-        DicomwebError::RenderTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        DicomwebError::RenderTimeout(_) | DicomwebError::Studies(StudiesError::LoadTimeout(_)) => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
         DicomwebError::Render(error) => rendering_status(error),
         // PS3.18 table 10.6.3-1.
         DicomwebError::TooCostly { .. } | DicomwebError::TooManyOpened { .. } => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
-        DicomwebError::PatientConflict { .. } => StatusCode::BAD_GATEWAY,
+        DicomwebError::Studies(_) | DicomwebError::PatientConflict { .. } => StatusCode::BAD_GATEWAY,
         DicomwebError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         DicomwebError::Forbidden => StatusCode::FORBIDDEN,
         DicomwebError::NotFound | DicomwebError::NoUriService | DicomwebError::Path(PathError::Unknown) => {

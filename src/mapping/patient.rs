@@ -73,16 +73,20 @@ impl PatientKey {
     }
 
     /// Returns the length of the texts of the key in bytes.
-    pub fn text_len(&self) -> usize {
+    pub(super) fn text_len(&self) -> usize {
         self.scope.text().len() + self.value.len()
     }
 
-    /// Whether the rows of one study in two archives belong to different patients. A row without a PatientID matches every
-    /// patient. Equal identifiers without a system belong to the same patient, because the Study Instance UID is the same.
-    pub fn contradicts(&self, other: &Self) -> bool {
+    /// Whether the row has a PatientID.
+    pub(super) fn has_patient_id(&self) -> bool {
+        !matches!(self.scope, PatientScope::Study { .. })
+    }
+
+    /// Whether the keys, both with an identifier, of rows of one study are of different patients. Equal identifiers without a system
+    /// belong to the same patient, because the Study Instance UID is the same.
+    pub(super) fn contradicts(&self, other: &Self) -> bool {
         use PatientScope as Scope;
         match (&self.scope, &other.scope) {
-            (Scope::Study { .. }, _) | (_, Scope::Study { .. }) => false,
             (Scope::System(left), Scope::System(right)) if left != right => true,
             (Scope::Archive { issuer: left, .. }, Scope::Archive { issuer: right, .. })
                 if left != right && !left.is_empty() && !right.is_empty() =>

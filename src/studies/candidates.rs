@@ -363,7 +363,7 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
     for row in rows {
         let rows = by_uid.entry(row.uid.clone()).or_default();
         // Two queries of one search may return the same row.
-        if !rows.iter().any(|other| other.archive == row.archive && other.patient == row.patient) {
+        if !rows.iter().any(|other| other.archive == row.archive && !row.is_of_another_patient(other)) {
             rows.push(row);
         }
     }

@@ -1,7 +1,7 @@
 //! Rows of a search for studies at one archive, with and without a valid Study Instance UID.
 
 use super::FoundStudy;
-use crate::mapping::PatientKey;
+use crate::mapping::{PatientKey, RowPatient};
 use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, StudyUid, tags};
 
@@ -21,11 +21,11 @@ pub struct StudyRow {
 impl StudyRow {
     /// Whether two rows with the same study UID belong to different patients. The rows may be of one archive or of two.
     pub(super) fn is_of_another_patient(&self, other: &Self) -> bool {
-        if self.archive == other.archive {
-            self.patient != other.patient
-        } else {
-            self.patient.contradicts(&other.patient)
-        }
+        self.row_patient().contradicts(&other.row_patient())
+    }
+
+    fn row_patient(&self) -> RowPatient {
+        RowPatient::new(self.archive.as_str(), self.patient.clone(), &self.attributes)
     }
 
     /// Whether a row of a series or an instance belongs to this study and its patient: some archives return rows of other

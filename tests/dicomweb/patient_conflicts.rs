@@ -142,6 +142,44 @@ async fn a_study_of_one_patient_in_several_archives_is_retrieved() {
     }
 }
 
+/// Creates an archive with a study of a patient without a Patient ID, unless `patient_id` is not empty.
+fn pacs_with_patient(patient_id: &str, name: &str, birth_date: &str) -> Pacs {
+    let mut study = study_of(patient_id).patient(patient_id, name);
+    if patient_id.is_empty() {
+        study = study.attribute("00100020", serde_json::json!({"vr": "LO"}));
+    }
+    if !birth_date.is_empty() {
+        study = study.attribute("00100030", serde_json::json!({"vr": "DA", "Value": [birth_date]}));
+    }
+    Pacs::new().with_study(study)
+}
+
+#[tokio::test]
+async fn a_part_without_a_patient_id_belongs_to_a_patient_whose_name_and_birth_date_do_not_differ() {
+    for (named, unnamed, is_conflict) in [
+        (("P1", "Doe^Jane", "19700101"), ("", "DOE^JANE^^", "19700101"), false),
+        (("P1", "Doe^Jane^Q", "19700101"), ("", "Döe^Jane", ""), false),
+        (("P1", "Doe^Jane", ""), ("", "Doe", "19700101"), false),
+        (("P1", "Doe^Jane", "19700101"), ("", "", "19700101"), false),
+        (("", "Doe^Jane", "19700101"), ("", "Doe^Jane", "19700101"), false),
+        (("P1", "Doe^Jane", "19700101"), ("P1", "Roe^Jane", "19700102"), false),
+        (("P1", "Doe^Jane", "19700101"), ("", "Roe^Jane", "19700101"), true),
+        (("P1", "Doe^Jane", "19700101"), ("", "Doe^John", "19700101"), true),
+        (("P1", "Doe^Jane", "19700101"), ("", "Doe^Jane", "19700102"), true),
+        (("", "Doe^Jane", "19700101"), ("", "Roe^Rick", ""), true),
+    ] {
+        let pacs = |(id, name, birth_date): (&str, &str, &str)| pacs_with_patient(id, name, birth_date);
+        let (gateway, _archives) = start(vec![pacs(named), pacs(unnamed)], "").await;
+        let expected = if is_conflict { 502 } else { 200 };
+        for resource in ["fhir/ImagingStudy/1.2.1", "dicom-web/studies/1.2.1/metadata"] {
+            let response = gateway.get(&format!("/{resource}")).await;
+            assert_eq!(response.status, expected, "{resource}, {named:?}, {unnamed:?}: {}", response.text());
+        }
+        let rows = gateway.get_json("/dicom-web/studies").await;
+        assert_eq!(rows.as_array().unwrap().len(), if is_conflict { 2 } else { 1 }, "{named:?}, {unnamed:?}");
+    }
+}
+
 /// An archive that may contain the study, but cannot be searched for it, may contain that of another patient.
 #[tokio::test]
 async fn a_study_whose_patients_cannot_be_compared_is_not_retrieved() {

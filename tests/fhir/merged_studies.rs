@@ -1,32 +1,17 @@
 //! Studies of which several archives contain parts: one ImagingStudy is the union of the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
+use crate::support::distribution::{
+    Archives, DistributedStudy, MODALITIES, any_studies, archive_id, archives_with_all, start,
+    start_with_studies,
+};
 use crate::support::gateway::{RunningGateway, resources_with_mode};
-use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
-
-/// Starts a gateway in front of archives with the ids `archive-0`, `archive-1`, ...
-async fn start(archives: Vec<Pacs>) -> (RunningGateway, Vec<RunningPacs>) {
-    let mut running = Vec::new();
-    for archive in archives {
-        running.push(archive.start().await);
-    }
-    let mut settings = String::new();
-    for (number, pacs) in running.iter().enumerate().skip(1) {
-        write!(settings, "[[archive]]\nid = \"archive-{number}\"\nurl = \"{}\"\n", pacs.url()).unwrap();
-    }
-    (RunningGateway::start(&running[0].url(), &settings).await, running)
-}
-
-fn archive_id(number: usize) -> String {
-    if number == 0 { "main".to_owned() } else { format!("archive-{number}") }
-}
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 fn references(resource: &Value, element: &str) -> Vec<String> {
     let list = resource[element].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -114,98 +99,43 @@ async fn a_study_is_an_error_if_one_of_its_archives_cannot_list_its_part() {
     assert!(response.text().contains("archive-1"), "{}", response.text());
 }
 
-const MODALITIES: [&str; 3] = ["CT", "MR", "SR"];
-
-/// The archives that contain an instance, as the numbers of instances by archive, series and study.
-type Distribution = Vec<Vec<Vec<BTreeSet<usize>>>>;
-
-/// For each study, series and instance: the archives that contain it, at least one.
-fn any_distribution(archive_count: usize) -> impl Strategy<Value = Distribution> {
-    let instance = proptest::collection::btree_set(0..archive_count, 1..=archive_count);
-    let series = proptest::collection::vec(instance, 1..4);
-    proptest::collection::vec(proptest::collection::vec(series, 1..4), 1..4)
-}
-
-fn archive_content(distribution: &Distribution, archive: usize) -> Pacs {
-    let mut pacs = Pacs::new();
-    for (study_number, study) in distribution.iter().enumerate() {
-        let uid = format!("1.2.{study_number}");
-        let mut content = Study::new(&uid);
-        let mut has_series = false;
-        for (series_number, series) in study.iter().enumerate() {
-            let is_here = |(number, archives): (usize, &BTreeSet<usize>)| {
-                archives.contains(&archive).then_some(number + 1)
-            };
-            let numbers: Vec<_> = series.iter().enumerate().filter_map(is_here).collect();
-            if !numbers.is_empty() {
-                has_series = true;
-                let series_uid = format!("{uid}.{series_number}");
-                content = content.series_with_instances(&series_uid, MODALITIES[series_number], numbers);
-            }
-        }
-        if has_series {
-            pacs = pacs.with_study(content);
-        }
-    }
-    pacs
-}
-
-/// The archives that contain all of these instances.
-fn archives_with_all<'a>(instances: impl IntoIterator<Item = &'a BTreeSet<usize>>) -> BTreeSet<String> {
-    let common = instances.into_iter().cloned().reduce(|left, right| &left & &right);
-    common
-        .unwrap_or_default()
-        .into_iter()
-        .map(|archive| format!("Endpoint/{}", archive_id(archive)))
-        .collect()
-}
-
-/// Whether a series has equally many, but different instances in two archives, which only reading the instances shows.
-fn has_ambiguous_count(series: &[BTreeSet<usize>]) -> bool {
-    let in_archive = |archive: usize| -> BTreeSet<usize> {
-        (0..series.len()).filter(|number| series[*number].contains(&archive)).collect()
-    };
-    let parts: Vec<_> = (0..3).map(in_archive).filter(|part| !part.is_empty()).collect();
-    let is_equal_count = parts.iter().all(|part| part.len() == parts[0].len());
-    is_equal_count && parts.iter().any(|part| part != &parts[0])
-}
-
-async fn assert_union(archive_count: usize, distribution: &Distribution) {
-    let archives = (0..archive_count).map(|archive| archive_content(distribution, archive)).collect();
-    let (gateway, _archives) = start(archives).await;
-    for (number, series) in distribution.iter().enumerate() {
-        let uid = format!("1.2.{number}");
-        let study = gateway.get_json(&format!("/fhir/ImagingStudy/{uid}")).await;
-        assert_study(&study, &uid, series);
+async fn assert_union(archive_count: usize, studies: &[DistributedStudy]) {
+    let (gateway, _archives) = start_with_studies(archive_count, studies).await;
+    for study in studies.iter().filter(|study| !study.has_patient_conflict()) {
+        let uid = &study.uid;
+        let resource = gateway.get_json(&format!("/fhir/ImagingStudy/{uid}")).await;
+        assert_study(&resource, study);
         let summary = gateway.get_json(&format!("/fhir/ImagingStudy/{uid}?_summary=true")).await;
-        if !series.iter().any(|series| has_ambiguous_count(series)) {
+        if !study.has_ambiguous_counts() {
             for element in ["numberOfSeries", "numberOfInstances", "modality"] {
-                assert_eq!(summary[element], study[element], "{element} of {uid}: {distribution:?}");
+                assert_eq!(summary[element], resource[element], "{element} of {uid}: {studies:?}");
             }
         }
-        assert_dicomweb(&gateway, &uid, series).await;
     }
-    for (number, modality) in MODALITIES.iter().enumerate() {
-        let expected = distribution.iter().enumerate().filter(|(_, study)| study.len() > number);
-        let expected: BTreeSet<_> = expected.map(|(number, _)| format!("1.2.{number}")).collect();
-        assert_eq!(
-            ids(&gateway, &format!("modality={modality}")).await,
-            expected,
-            "{modality}: {distribution:?}"
-        );
+    for study in studies.iter().filter(|study| study.has_patient_conflict()) {
+        let response = gateway.get(&format!("/fhir/ImagingStudy/{}", study.uid)).await;
+        assert_eq!(response.status, 502, "{study:?}: {}", response.text());
+    }
+    // Of a study of two patients, the part of the only one that matches is returned.
+    let uids_with = |has: &dyn Fn(&DistributedStudy, &Archives) -> bool| -> BTreeSet<String> {
+        let matching_parts = |study: &DistributedStudy| {
+            study.archives_by_patient().iter().filter(|archives| has(study, archives)).count()
+        };
+        let matching = studies.iter().filter(|study| matching_parts(study) == 1);
+        matching.map(|study| study.uid.clone()).collect()
+    };
+    for modality in MODALITIES {
+        let expected = uids_with(&|study, archives| study.modalities_in(archives).contains(modality));
+        assert_eq!(ids(&gateway, &format!("modality={modality}")).await, expected, "{modality}: {studies:?}");
+    }
+    for number in ["A1", "A2"] {
+        let expected = uids_with(&|study, archives| study.accession_numbers_in(archives).contains(number));
+        assert_eq!(ids(&gateway, &format!("identifier={number}")).await, expected, "{number}: {studies:?}");
     }
     for archive in 0..archive_count {
-        let is_here = |study: &(usize, &Vec<Vec<BTreeSet<usize>>>)| {
-            study.1.iter().flatten().any(|instance| instance.contains(&archive))
-        };
-        let expected: BTreeSet<_> = distribution
-            .iter()
-            .enumerate()
-            .filter(is_here)
-            .map(|(number, _)| format!("1.2.{number}"))
-            .collect();
+        let expected = uids_with(&|_, archives| archives.contains(&archive));
         let query = format!("endpoint=Endpoint/{}", archive_id(archive));
-        assert_eq!(ids(&gateway, &query).await, expected, "{query}: {distribution:?}");
+        assert_eq!(ids(&gateway, &query).await, expected, "{query}: {studies:?}");
     }
 }
 
@@ -217,8 +147,13 @@ async fn ids(gateway: &RunningGateway, query: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn assert_study(study: &Value, uid: &str, expected: &[Vec<BTreeSet<usize>>]) {
-    let series = study["series"].as_array().unwrap();
+fn endpoints_of(archives: Archives) -> BTreeSet<String> {
+    archives.into_iter().map(|archive| format!("Endpoint/{}", archive_id(archive))).collect()
+}
+
+fn assert_study(resource: &Value, expected: &DistributedStudy) {
+    let uid = &expected.uid;
+    let series = resource["series"].as_array().unwrap();
     let found: BTreeMap<String, BTreeSet<String>> = series
         .iter()
         .map(|series| {
@@ -230,47 +165,22 @@ fn assert_study(study: &Value, uid: &str, expected: &[Vec<BTreeSet<usize>>]) {
             (series["uid"].as_str().unwrap().to_owned(), instances)
         })
         .collect();
-    let instance_uids =
-        |series: &str, count: usize| (1..=count).map(|number| format!("{series}.{number}")).collect();
-    let all: BTreeMap<String, BTreeSet<String>> = expected
-        .iter()
-        .enumerate()
-        .map(|(number, instances)| {
-            let series = format!("{uid}.{number}");
-            let instances = instance_uids(&series, instances.len());
-            (series, instances)
-        })
-        .collect();
-    assert_eq!(found, all);
-    assert_eq!(study["numberOfSeries"], expected.len());
-    assert_eq!(study["numberOfInstances"], expected.iter().map(Vec::len).sum::<usize>());
-    let complete = archives_with_all(expected.iter().flatten());
-    assert_eq!(references(study, "endpoint").into_iter().collect::<BTreeSet<_>>(), complete);
-    for (number, instances) in expected.iter().enumerate() {
+    assert_eq!(found, expected.instances());
+    assert_eq!(resource["numberOfSeries"], expected.series.len());
+    assert_eq!(resource["numberOfInstances"], expected.series.iter().map(Vec::len).sum::<usize>());
+    let complete = endpoints_of(archives_with_all(expected.series.iter().flatten()));
+    assert_eq!(references(resource, "endpoint").into_iter().collect::<BTreeSet<_>>(), complete);
+    for (number, instances) in expected.series.iter().enumerate() {
         let resource = series.iter().find(|series| series["uid"] == format!("{uid}.{number}")).unwrap();
         let endpoints: BTreeSet<_> = references(resource, "endpoint").into_iter().collect();
         if !complete.is_empty() {
             assert!(endpoints.is_empty(), "the Endpoint of the study serves the series");
             continue;
         }
-        let with_all = archives_with_all(instances);
-        let with_some =
-            instances.iter().flatten().map(|archive| format!("Endpoint/{}", archive_id(*archive)));
-        assert_eq!(endpoints, if with_all.is_empty() { with_some.collect() } else { with_all });
+        let with_all = endpoints_of(archives_with_all(instances));
+        let with_some = endpoints_of(instances.iter().flatten().copied().collect());
+        assert_eq!(endpoints, if with_all.is_empty() { with_some } else { with_all });
     }
-}
-
-/// The aggregate DICOMweb root lists the same series and instances.
-async fn assert_dicomweb(gateway: &RunningGateway, uid: &str, expected: &[Vec<BTreeSet<usize>>]) {
-    let uids = |rows: &Value, tag: &str| -> BTreeSet<String> {
-        rows.as_array().unwrap().iter().map(|row| row[tag]["Value"][0].as_str().unwrap().to_owned()).collect()
-    };
-    let series = gateway.get_json(&format!("/dicom-web/studies/{uid}/series")).await;
-    let expected_series = (0..expected.len()).map(|number| format!("{uid}.{number}")).collect();
-    assert_eq!(uids(&series, "0020000E"), expected_series);
-    let instances = gateway.get_json(&format!("/dicom-web/studies/{uid}/instances")).await;
-    let count: usize = expected.iter().map(Vec::len).sum();
-    assert_eq!(uids(&instances, "00080018").len(), count);
 }
 
 #[tokio::test]
@@ -278,8 +188,8 @@ async fn every_distribution_of_studies_over_archives_results_in_their_union() {
     for (mut runner, runs) in [(TestRunner::deterministic(), 6), (TestRunner::default(), 4)] {
         for run in 0..runs {
             let archive_count = 2 + run % 2;
-            let distribution = any_distribution(archive_count).new_tree(&mut runner).unwrap().current();
-            assert_union(archive_count, &distribution).await;
+            let studies = any_studies(archive_count).new_tree(&mut runner).unwrap().current();
+            assert_union(archive_count, &studies).await;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cache::CacheEntry;
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::patient_comparison::RowPatient;
+use crate::mapping::RowPatient;
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::SeriesUid;
 
@@ -17,8 +17,8 @@ use dicom_model::SeriesUid;
 #[derive(Debug, Clone)]
 pub(super) struct StudyLocation {
     copies: Vec<ArchiveCopy>,
-    /// The patients of the rows of the study.
-    patients: Vec<RowPatient>,
+    /// The patients of the rows of the study, with the archive of each row.
+    patients: Vec<(ArchiveId, RowPatient)>,
     /// The error of an archive that may contain the study, but could not be searched for its patient.
     unknown_patient: Option<DicomwebError>,
     /// The error of an archive that lists series of the study, but not the study, so that their patient is unknown.
@@ -33,7 +33,11 @@ impl CacheEntry for StudyLocation {
     fn size(&self) -> usize {
         let series = self.copies.iter().flat_map(|copy| &copy.series);
         let series_size = series.map(|series| size_of::<SeriesLocation>() + series.uid.len()).sum::<usize>();
-        let patients_size = self.patients.iter().map(RowPatient::size).sum::<usize>();
+        let patients_size = self
+            .patients
+            .iter()
+            .map(|(_, patient)| size_of::<RowPatient>() + patient.text_len())
+            .sum::<usize>();
         self.copies.len() * size_of::<ArchiveCopy>() + series_size + patients_size
     }
 }
@@ -100,7 +104,7 @@ impl StudyLocation {
                     _ => {}
                 }
                 self.add_copy(archive, series);
-                self.patients.extend(patients);
+                self.add_patients(archive, patients);
             }
             (Ok(series), Err(error)) => {
                 if !series.is_empty() {
@@ -111,7 +115,7 @@ impl StudyLocation {
             (Err(error), Ok(patients)) => {
                 if !patients.is_empty() {
                     self.unknown_series = Some(error);
-                    self.patients.extend(patients);
+                    self.add_patients(archive, patients);
                 }
             }
             (Err(error), Err(_)) => self.unknown_patient = Some(error),
@@ -122,6 +126,10 @@ impl StudyLocation {
         if !series.is_empty() {
             self.copies.push(ArchiveCopy { archive: archive.id().clone(), series });
         }
+    }
+
+    fn add_patients(&mut self, archive: &Archive, patients: Vec<RowPatient>) {
+        self.patients.extend(patients.into_iter().map(|patient| (archive.id().clone(), patient)));
     }
 
     /// Returns the copies of the study, in the order of the configuration.
@@ -143,16 +151,12 @@ impl StudyLocation {
     /// Returns an error if rows assign the study to different patients, or if an archive that may contain the study did not return
     /// its rows.
     pub(super) fn require_one_patient(&self) -> Result<(), DicomwebError> {
-        let has_conflict = self.patients.iter().enumerate().any(|(index, patient)| {
-            self.patients.iter().skip(index + 1).any(|other| patient.contradicts(other))
-        });
-        if has_conflict {
-            let mut archives: Vec<ArchiveId> = Vec::new();
-            for patient in &self.patients {
-                if !archives.contains(patient.archive()) {
-                    archives.push(patient.archive().clone());
-                }
-            }
+        let is_contradicted = |(index, (_, patient)): (usize, &(ArchiveId, RowPatient))| {
+            self.patients.iter().skip(index + 1).any(|(_, other)| patient.contradicts(other))
+        };
+        if self.patients.iter().enumerate().any(is_contradicted) {
+            let mut archives: Vec<_> = self.patients.iter().map(|(archive, _)| archive.clone()).collect();
+            archives.dedup();
             return Err(DicomwebError::PatientConflict { archives });
         }
         let is_only_copy = self.copies.len() == 1 && self.patients.is_empty();

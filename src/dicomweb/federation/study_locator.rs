@@ -14,15 +14,19 @@ use crate::cache::{Cache, CacheKey, SingleFlight};
 use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::merged_search::is_requested;
-use crate::dicomweb::patient_comparison::RowPatient;
 use crate::dicomweb::proxy::first_rows::{FirstRows, RowText, read_first_rows};
+use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
 use crate::upstream::{Archive, MatchValue, QidoQuery, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
+use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
 
 /// Lifetime of a cached location. A copy of another patient that appears meanwhile is detected after this time, or by the next
 /// request for more than an instance.
 const LOCATION_LIFETIME: Duration = Duration::from_secs(1);
+
+/// The attributes that show the patient of a study.
+const PATIENT_TAGS: [Tag; 4] =
+    [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID, tags::PATIENT_NAME, tags::PATIENT_BIRTH_DATE];
 
 /// Locates studies, and caches their locations.
 #[derive(Debug, Clone)]
@@ -150,11 +154,11 @@ async fn patients_of(
 ) -> Result<Vec<RowPatient>, DicomwebError> {
     let query = QidoQuery::new(SearchLevel::Studies)
         .matching(tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))
-        .include(&[tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID]);
+        .include(&PATIENT_TAGS);
     let list = read_list(archive, &query, context.limits.max_scan).await?;
     // An archive that ignores the key returns all of its studies.
     let rows = list.rows.iter().filter(|row| *row.uid == *study.as_str());
-    Ok(rows.map(|row| context.patients.patient(archive.id(), &row.text)).collect())
+    Ok(rows.filter_map(|row| context.patients.patient(archive.id(), &row.text)).collect())
 }
 
 /// Reads the whole list of `query`; an error if it has more than `max_rows` rows.

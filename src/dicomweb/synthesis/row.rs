@@ -1,4 +1,4 @@
-//! Adds elements that a row of an archive lacks. The bytes of the other elements do not change.
+//! Adds elements that a row of an archive lacks, and sets others. The bytes of the other elements do not change.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use json_members::Members;
 
 /// An element as DICOM JSON (PS3.18 F.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Element {
+pub(in crate::dicomweb) struct Element {
     pub(super) tag: Tag,
     /// The value in JSON: `{"vr":"UI","Value":["1.2"]}`.
     pub(super) text: String,
@@ -17,7 +17,7 @@ pub(super) struct Element {
 
 impl Element {
     /// Creates an element with `values`, each of which is JSON.
-    pub(super) fn new(tag: Tag, vr: &str, values: &[String]) -> Self {
+    pub(in crate::dicomweb) fn new(tag: Tag, vr: &str, values: &[String]) -> Self {
         Self { tag, text: format!("{{\"vr\":\"{vr}\",\"Value\":[{}]}}", values.join(",")) }
     }
 }
@@ -30,17 +30,20 @@ pub(super) fn has_value(attributes: &Attributes, tag: Tag) -> bool {
 /// Inserts those of `elements` for which `row` has no value, in the order of the tags. `attributes` are those of `row`. Returns
 /// `row` unchanged if it lacks none of them.
 pub(super) fn add_missing(row: Bytes, attributes: &Attributes, elements: &[Element]) -> Bytes {
-    let missing: Vec<_> = elements.iter().filter(|element| !has_value(attributes, element.tag)).collect();
-    if missing.is_empty() {
-        return row;
-    }
+    let is_missing = |element: &&Element| !has_value(attributes, element.tag);
+    let missing: Vec<_> = elements.iter().filter(is_missing).cloned().collect();
+    if missing.is_empty() { row } else { set_elements(row, &missing) }
+}
+
+/// Sets `elements` in `row`, in the order of the tags. Returns `row` unchanged if it is malformed.
+pub(in crate::dicomweb) fn set_elements(row: Bytes, elements: &[Element]) -> Bytes {
     let Ok(Members(members)) = serde_json::from_slice::<Members<'_>>(&row) else { return row };
     let mut members: Vec<(Cow<'_, str>, &str)> = members
         .into_iter()
         .map(|(name, value)| (name, value.get()))
-        .filter(|(name, _)| !missing.iter().any(|element| tag::parse(name) == Some(element.tag)))
+        .filter(|(name, _)| !elements.iter().any(|element| tag::parse(name) == Some(element.tag)))
         .collect();
-    for element in missing {
+    for element in elements {
         let is_after =
             |(name, _): &(Cow<'_, str>, &str)| tag::parse(name).is_some_and(|other| other > element.tag);
         let index = members.iter().position(is_after).unwrap_or(members.len());
@@ -83,6 +86,11 @@ mod tests {
         for empty in ["{\"vr\":\"UI\"}", "{\"vr\":\"UI\",\"Value\":[]}", "{\"Value\":[null]}"] {
             assert_eq!(add(&format!(r#"{{"0020000d":{empty}}}"#)), format!("{{{text}}}"), "{empty}");
         }
+        let set = set_elements(
+            Bytes::from_static(br#"{"0020000D":{"Value":["1.9"]},"Key":1}"#),
+            std::slice::from_ref(&study),
+        );
+        assert_eq!(set, format!("{{\"Key\":1,{text}}}").as_bytes(), "another value is replaced");
         let complete = r#"{ "StudyInstanceUID": {"Value": ["1.9"]} }"#;
         assert_eq!(add(complete), complete);
     }

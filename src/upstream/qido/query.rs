@@ -102,6 +102,11 @@ impl QidoQuery {
         self.matches.iter().any(|(key, _)| *key == tag)
     }
 
+    /// Whether the search has no match value, except perhaps for `tag`.
+    pub fn is_matching_only(&self, tag: Tag) -> bool {
+        self.matches.iter().all(|(key, _)| *key == tag)
+    }
+
     /// Returns `limit` and `offset`.
     pub fn window(&self) -> (Option<u32>, u32) {
         (self.limit, self.offset.unwrap_or(0))
