@@ -83,6 +83,60 @@ async fn pages_of_the_aggregate_root_count_only_rows_that_match() {
     }
 }
 
+/// The archive pages a list with the studies of other patients.
+#[tokio::test]
+async fn pages_of_one_archive_without_rows_that_match_are_not_taken_for_the_end_of_the_list() {
+    let pacs = without_filters().start().await;
+    let root = ArchiveRoot::start(&pacs).await;
+    let mut found = Vec::new();
+    for offset in 0..4 {
+        let response = client::get(&root.url(&format!("studies?PatientID=P1&limit=1&offset={offset}"))).await;
+        if offset == 1 {
+            assert_eq!(response.status, 502, "the list continues: {}", response.text());
+            assert!(response.text().contains("do not match the search"), "{}", response.text());
+        } else {
+            assert_eq!(response.status, 200);
+            found.extend(uids(&response.json()).into_iter().map(str::to_owned));
+        }
+    }
+    assert_eq!(found, ["1.1", "1.3"]);
+    let short = client::get(&root.url("studies?PatientID=P1&limit=2")).await;
+    assert_eq!(uids(&short.json()), ["1.1"]);
+    let warnings: Vec<_> = short.headers.iter().filter(|(name, _)| name == "warning").collect();
+    assert!(
+        warnings.iter().any(|(_, text)| text.contains("There may be additional results")),
+        "{warnings:?}"
+    );
+    let last = client::get(&root.url("studies?PatientID=P9&limit=10")).await;
+    assert_eq!(
+        (last.status, last.text().as_ref()),
+        (200, "[]"),
+        "the page is not full, so the list has ended"
+    );
+}
+
+#[tokio::test]
+async fn rows_whose_attribute_has_no_value_do_not_match_a_value() {
+    let empty = |tag: &str, vr: &str| {
+        Study::new("1.1").attribute(tag, serde_json::json!({ "vr": vr })).series("1.1.1", "CT", 1)
+    };
+    for (key, tag, vr) in [
+        ("PatientID=P1", "00100020", "LO"),
+        ("IssuerOfPatientID=HOSP", "00100021", "LO"),
+        ("AccessionNumber=A1", "00080050", "SH"),
+        ("StudyID=S1", "00200010", "SH"),
+        ("StudyDate=20240131", "00080020", "DA"),
+    ] {
+        let pacs = Pacs::new().with_study(empty(tag, vr)).ignore_matching_keys().start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        for root in ["/dicom-web/main", "/dicom-web"] {
+            let response = gateway.get(&format!("{root}/studies?{key}")).await;
+            assert_eq!((response.status, response.text().as_ref()), (200, "[]"), "{root} {key}");
+            assert!(response.header("warning").is_some(), "{root} {key}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_archive_that_ignores_the_key_is_read_no_further_than_max_scan() {
     let studies = (0..40).map(|number| Study::new(&format!("1.{number}")).patient("P2", "Roe^Rick"));

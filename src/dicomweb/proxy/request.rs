@@ -49,6 +49,8 @@ pub(crate) struct ProxyRequest {
     pub(crate) rendering: Rendering,
     /// The keys that the rows of a search are compared with.
     pub(crate) exact_keys: ExactKeys,
+    /// The maximum number of rows that the client requests.
+    pub(crate) limit: Option<u32>,
     /// Whether the client requested more rows than the gateway may request from an archive.
     pub(crate) is_limit_reduced: bool,
     /// The SOP Instance UID of the original, which the requested anonymized object must not have.
@@ -71,13 +73,14 @@ impl ProxyRequest {
             Target::Resource(resource) => resource.clone(),
         };
         let pairs = decode(request.query.unwrap_or_default())?;
-        let (mut is_limit_reduced, mut exact_keys) = (false, ExactKeys::default());
+        let (mut is_limit_reduced, mut exact_keys, mut limit) = (false, ExactKeys::default(), None);
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
                 let search = query::parse_search(level, &pairs)?;
                 reject_computed_keys(archive, &search.query)?;
                 is_limit_reduced = search.is_limit_reduced;
                 exact_keys = ExactKeys::from_query(&search.query);
+                limit = search.query.window().0;
                 (UpstreamRequest::search(search.query), None, Rendering::default(), search.common)
             }
             retrieved => {
@@ -106,6 +109,7 @@ impl ProxyRequest {
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             exact_keys,
+            limit,
             is_limit_reduced,
             anonymous: None,
             upstream: upstream.with_forwarded_headers(&headers),
@@ -132,6 +136,7 @@ impl ProxyRequest {
             accepted: Accepted::rows(),
             rendering: Rendering::default(),
             exact_keys: ExactKeys::default(),
+            limit: None,
             is_limit_reduced: false,
             anonymous: None,
             upstream: UpstreamRequest::retrieve(retrieval),
@@ -163,6 +168,7 @@ impl ProxyRequest {
             upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
             anonymous,
             exact_keys: ExactKeys::default(),
+            limit: None,
             is_limit_reduced: false,
             rendering: Rendering::default(),
             thumbnail_substitute: None,

@@ -20,14 +20,16 @@ pub(crate) struct RequestedRows {
     reader: RowReader<Box<RawValue>>,
     has_row: bool,
     omitted_count: usize,
-    /// Whether the list is converted to a format that has no empty list.
-    needs_row: bool,
+    /// The number of omitted rows from which a list without other rows is an error.
+    max_only_omitted: Option<usize>,
 }
 
 impl RequestedRows {
-    /// Creates a filter of rows by `keys`. With `needs_row`, a list of which every row is omitted is an error.
-    pub(crate) fn new(keys: ExactKeys, needs_row: bool) -> Self {
-        Self { keys, reader: RowReader::new(), has_row: false, omitted_count: 0, needs_row }
+    /// Creates a filter of rows by `keys`. With `max_only_omitted`, a list of which every row is omitted is an error if it has at
+    /// least as many rows: 1 if the list is converted to a format that has no empty list, or the limit of the page, because an empty
+    /// page would mean that no page follows.
+    pub(crate) fn new(keys: ExactKeys, max_only_omitted: Option<usize>) -> Self {
+        Self { keys, reader: RowReader::new(), has_row: false, omitted_count: 0, max_only_omitted }
     }
 
     /// Returns the number of rows that have been omitted.
@@ -48,7 +50,7 @@ impl RequestedRows {
         let mut text = String::new();
         let reader = std::mem::take(&mut self.reader);
         reader.finish(&mut |row: Box<RawValue>| self.add(&row, &mut text)).map_err(to_stream_error)?;
-        if self.needs_row && !self.has_row && self.omitted_count > 0 {
+        if !self.has_row && self.max_only_omitted.is_some_and(|max| self.omitted_count >= max.max(1)) {
             return Err(StreamError::Unreadable("only rows that do not match the search"));
         }
         text.push_str(if self.has_row { "]" } else { "[]" });
@@ -163,8 +165,16 @@ mod tests {
     use dicom_model::tags;
 
     fn filtered(text: &str, size: usize) -> Result<String, StreamError> {
+        filtered_page(text, size, None)
+    }
+
+    fn filtered_page(
+        text: &str,
+        size: usize,
+        max_only_omitted: Option<usize>,
+    ) -> Result<String, StreamError> {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw("P1"));
-        let mut rows = RequestedRows::new(ExactKeys::from_query(&query), false);
+        let mut rows = RequestedRows::new(ExactKeys::from_query(&query), max_only_omitted);
         let mut output = Vec::new();
         for chunk in text.as_bytes().chunks(size) {
             output.extend_from_slice(&rows.push(chunk)?);
@@ -188,6 +198,18 @@ mod tests {
             }
             assert!(filtered(&text[..text.trim_end().len() - 1], 7).is_err());
         }
+    }
+
+    #[test]
+    fn a_full_page_of_which_every_row_is_omitted_is_an_error() {
+        let row = |id: &str| format!(r#"{{"00100020":{{"vr":"LO","Value":["{id}"]}}}}"#);
+        let (own, other) = (row("P1"), row("P2"));
+        let two = format!("[{other},{other}]");
+        assert_eq!(filtered_page(&two, 7, Some(3)).unwrap(), "[]", "no page follows a page that is not full");
+        assert!(filtered_page(&two, 7, Some(2)).is_err());
+        assert!(filtered_page(&two, 7, Some(1)).is_err());
+        assert_eq!(filtered_page(&format!("[{other},{own}]"), 7, Some(2)).unwrap(), format!("[{own}]"));
+        assert_eq!(filtered_page("[]", 7, Some(1)).unwrap(), "[]");
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(crate) const ROWS_OMITTED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The archive returned results that do not match the search. They have been omitted\"",
 );
 
+/// The warning of a page from which rows were omitted. The header is sent before the number of rows is known.
+const PAGE_SHORTENED_WARNING: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"The page may have fewer results than the limit. There may be additional results that can be requested\"",
+);
+
 /// Forwards the archive's response to `attempt` of `request`.
 pub(crate) async fn forward(
     archive: &Archive,
@@ -197,12 +202,20 @@ async fn forward_body(
     }
     let streamed = StreamedBody::new(archive, read_ahead, source, filters, length);
     let prefetched = PrefetchedBody::read(archive, streamed, upstream_length).await?;
-    Ok(response_of(status, response_headers, prefetched))
+    Ok(response_of(status, response_headers, prefetched, request.limit))
 }
 
-fn response_of(status: StatusCode, mut headers: HeaderMap, body: PrefetchedBody) -> Response<Body> {
+fn response_of(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: PrefetchedBody,
+    limit: Option<u32>,
+) -> Response<Body> {
     if body.has_omitted_rows() {
         headers.append(header::WARNING, ROWS_OMITTED_WARNING);
+        if limit.is_some() {
+            headers.append(header::WARNING, PAGE_SHORTENED_WARNING);
+        }
     }
     let mut response = Response::new(body::streamed(body));
     *response.status_mut() = status;
@@ -291,7 +304,9 @@ fn comparison(archive: &Archive, request: &ProxyRequest, needs_row: bool) -> Opt
         _ if archive.profile().synthesized.contains(Synthesized::Parents) => None,
         Resource::Search(_) if request.exact_keys.is_empty() => None,
         Resource::Search(_) => {
-            let rows = RequestedRows::new(request.exact_keys.clone(), needs_row);
+            let limit = request.limit.and_then(|limit| usize::try_from(limit).ok());
+            let max_only_omitted = if needs_row { Some(1) } else { limit };
+            let rows = RequestedRows::new(request.exact_keys.clone(), max_only_omitted);
             Some(Filter::RequestedRows(Box::new(rows)))
         }
         Resource::Metadata(objects) => {

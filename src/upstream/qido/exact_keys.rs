@@ -2,7 +2,8 @@
 //! matching operators (PS3.4 C.2.2.2.1, C.2.2.2.2, C.2.2.2.5).
 //!
 //! Some archives ignore a key, or a UID in the path, and return the objects of other patients. A row that lacks an attribute is
-//! not compared by it; names, patterns and lists of other values are not compared, because archives match them in their own ways.
+//! not compared by it, but an attribute without a value does not match a value (PS3.4 C.2.2.2.1). Names, patterns and lists of other
+//! values are not compared, because archives match them in their own ways.
 
 use super::{QidoQuery, SearchLevel};
 use dicom_core::VR;
@@ -23,8 +24,14 @@ enum ExactKey {
 }
 
 /// Attributes whose single values are compared; they have one meaning in every archive.
-const SINGLE_VALUE_ATTRIBUTES: [Tag; 4] =
-    [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::MODALITY, tags::MODALITIES_IN_STUDY];
+const SINGLE_VALUE_ATTRIBUTES: [Tag; 6] = [
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::ACCESSION_NUMBER,
+    tags::STUDY_ID,
+    tags::MODALITY,
+    tags::MODALITIES_IN_STUDY,
+];
 
 impl ExactKeys {
     /// Returns the keys of `query` and the UIDs in its path.
@@ -50,16 +57,25 @@ impl ExactKeys {
         self.keys.is_empty()
     }
 
-    /// Whether the attributes of `row`, an object in DICOM JSON, match the keys. A missing attribute is not compared. A row that is
-    /// unreadable cannot be compared, and is not omitted.
+    /// Whether the attributes of `row`, an object in DICOM JSON, match the keys. A missing attribute is not compared, nor is a UID
+    /// or Modalities in Study without a value, which archives leave empty if they do not compute it. A row that is unreadable cannot
+    /// be compared, and is not omitted.
     pub fn match_row(&self, row: &str) -> bool {
         let tags: Vec<_> = self.keys.iter().map(|(tag, _)| *tag).collect();
         Attributes::read_elements(row, &tags).map_or(true, |row| self.match_attributes(&row))
     }
 
     fn match_attributes(&self, row: &Attributes) -> bool {
-        self.keys.iter().all(|(tag, key)| row.text(*tag).is_none() || key.matches(row.texts(*tag)))
+        self.keys.iter().all(|(tag, key)| {
+            let has_value = row.texts(*tag).any(|value| !value.trim_matches(' ').is_empty());
+            if has_value { key.matches(row.texts(*tag)) } else { !row.contains(*tag) || may_be_empty(*tag) }
+        })
     }
+}
+
+/// Whether an object that matches a value of the attribute may have a row in which the attribute is empty.
+fn may_be_empty(tag: Tag) -> bool {
+    tag == tags::MODALITIES_IN_STUDY || tag::value_representation(tag) == Some(VR::UI)
 }
 
 impl ExactKey {
@@ -123,6 +139,9 @@ mod tests {
             (tags::PATIENT_ID, "P1", "P2", false),
             (tags::PATIENT_ID, "P1", "p1", false),
             (tags::ACCESSION_NUMBER, "7", "07", false),
+            (tags::STUDY_ID, "7", "8", false),
+            (tags::ISSUER_OF_PATIENT_ID, "HOSP", "HOSP", true),
+            (tags::ISSUER_OF_PATIENT_ID, "HOSP", "OTHER", false),
             (tags::STUDY_INSTANCE_UID, "1.2,1.3", "1.3", true),
             (tags::STUDY_INSTANCE_UID, "1.2,1.3", "1.4", false),
             (tags::STUDY_DATE, "20240131", "20240131", true),
@@ -135,6 +154,12 @@ mod tests {
         ] {
             assert_eq!(matches(tag, value, &row(tag, &[row_value])), expected, "{value} {row_value}");
             assert!(matches(tag, value, "{}"), "a row without the attribute");
+            let is_compared = !matches!(tag, tags::STUDY_INSTANCE_UID | tags::MODALITIES_IN_STUDY);
+            for empty in
+                [row(tag, &[]), row(tag, &[""]), format!("{{\"{}\":{{\"vr\":\"LO\"}}}}", tag::hex(tag))]
+            {
+                assert_eq!(matches(tag, value, &empty), !is_compared, "{empty}");
+            }
         }
         assert!(matches(tags::MODALITIES_IN_STUDY, "CT", &row(tags::MODALITIES_IN_STUDY, &["SR", "CT"])));
     }
