@@ -7,7 +7,7 @@ mod names;
 
 use std::collections::BTreeSet;
 
-use names::{LEVEL_SEPARATOR, LIST, PREFIX};
+use names::{ARRAY_OF_TABLES, LEVEL_SEPARATOR, PREFIX};
 
 use super::document::{Node, Table, Value};
 use super::error::ConfigLocation;
@@ -103,7 +103,7 @@ fn set(table: &mut Table, levels: &[&str], variable: &str, text: String) -> Resu
     let index = rest[0].parse::<usize>().ok();
     let empty = || match index {
         Some(_) => Value::List(Vec::new()),
-        None if key == LIST => Value::List(Vec::new()),
+        None if key == ARRAY_OF_TABLES => Value::List(Vec::new()),
         None => Value::Table(Table { location: Some(location()), ..Table::default() }),
     };
     let is_case_sensitive = key == CASE_SENSITIVE_TABLE;

@@ -324,8 +324,8 @@ fn detail_overrides_the_profile() {
 fn the_synthesized_services_are_added_to_those_of_the_profile() {
     let synthesize = "profile = \"dicom-rst\"\nsynthesize = [\"rendered\", \"counts\"]\n";
     let config = load_with(&format!("{MINIMAL}{synthesize}"), &[]).unwrap();
-    let synthesized =
-        SynthesizedSet::NONE.with(Synthesized::Rendered).with(Synthesized::Counts).with(Synthesized::Parents);
+    let of_profile = SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames);
+    let synthesized = of_profile.with(Synthesized::Rendered).with(Synthesized::Counts);
     assert_eq!(config.archives[0].settings.profile.synthesized, synthesized);
 }
 

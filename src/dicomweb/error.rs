@@ -70,7 +70,7 @@ pub enum DicomwebError {
     #[error(
         "archive {0} did not anonymize the object: its response has the original SOP Instance UID; the object is not forwarded"
     )]
-    NotAnonymous(ArchiveId),
+    NotAnonymized(ArchiveId),
     /// No archive has the resource.
     #[error("no archive has this resource")]
     NotFound,
@@ -105,7 +105,7 @@ pub enum DicomwebError {
     #[error(
         "more than {limit} studies and series would have to be searched, to count their contents; narrow the search, or lower limit"
     )]
-    TooManyOpened {
+    TooManyCountQueries {
         /// The maximum number of studies and series of one archive.
         limit: usize,
     },
@@ -222,7 +222,7 @@ impl From<StudiesError> for DicomwebError {
                 Self::Archive(error)
             }
             StudiesError::TooManyRows { limit, .. } => Self::TooCostly { limit },
-            StudiesError::TooManyToOpen { limit } => Self::TooManyOpened { limit },
+            StudiesError::TooManyToOpen { limit } => Self::TooManyCountQueries { limit },
             StudiesError::Interrupted(_) => Self::Interrupted,
             error => Self::Studies(error),
         }

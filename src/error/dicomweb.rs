@@ -20,7 +20,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,
         DicomwebError::SplitAcrossArchives { .. }
         | DicomwebError::UnsupportedRenderParameter(_)
-        | DicomwebError::NotAnonymous(_)
+        | DicomwebError::NotAnonymized(_)
         | DicomwebError::UnsearchableAttribute(_)
         | DicomwebError::UnsearchableValue(..) => StatusCode::NOT_IMPLEMENTED,
         DicomwebError::RenderPoolBusy => StatusCode::SERVICE_UNAVAILABLE,
@@ -29,7 +29,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         }
         DicomwebError::Render(error) => rendering_status(error),
         // PS3.18 table 10.6.3-1.
-        DicomwebError::TooCostly { .. } | DicomwebError::TooManyOpened { .. } => {
+        DicomwebError::TooCostly { .. } | DicomwebError::TooManyCountQueries { .. } => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
         DicomwebError::Studies(_) | DicomwebError::PatientConflict { .. } => StatusCode::BAD_GATEWAY,
@@ -60,7 +60,7 @@ fn rendering_status(error: &RenderError) -> StatusCode {
     match error {
         RenderError::NoImage => StatusCode::NOT_ACCEPTABLE,
         RenderError::NoSuchFrame { .. } => StatusCode::NOT_FOUND,
-        RenderError::OutsideOfImage | RenderError::NoRoom => StatusCode::BAD_REQUEST,
+        RenderError::OutsideOfImage | RenderError::ViewportTooSmall => StatusCode::BAD_REQUEST,
         RenderError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RenderError::TransferSyntax(_)
         | RenderError::Unsupported(_)
@@ -97,7 +97,7 @@ fn archive(error: &DicomwebError) -> Option<String> {
         DicomwebError::Archive(error) => Some(error.archive.to_string()),
         DicomwebError::ErrorStatus { archive, .. }
         | DicomwebError::MediaTypesRejected { archive, .. }
-        | DicomwebError::NotAnonymous(archive)
+        | DicomwebError::NotAnonymized(archive)
         | DicomwebError::UnsearchableValue(archive, _) => Some(archive.to_string()),
         DicomwebError::PatientConflict { archives } | DicomwebError::SplitAcrossArchives { archives, .. } => {
             Some(comma_separated(archives))

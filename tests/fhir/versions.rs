@@ -376,7 +376,8 @@ async fn versions_survive_a_restart_and_version_ids_survive_the_loss_of_the_stor
     gateway.stop().await;
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
     assert_eq!(version(&gateway.get_json(STUDY_PATH).await), study_version);
-    // The address of the Endpoint has changed with the port of the listener.
+    // The address of the Endpoint contains the port of the listener, so its versionId differs. Its lastUpdated is the time of its
+    // configuration, which is the same.
     assert_eq!(version(&gateway.get_json("/fhir/Endpoint/main").await).1, endpoint_version.1);
     gateway.stop().await;
     std::fs::remove_file(state.path().join("store.redb")).unwrap();

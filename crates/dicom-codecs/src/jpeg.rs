@@ -68,8 +68,9 @@ fn is_cancellation(error: &std::io::Error) -> bool {
     error.get_ref().and_then(|cause| cause.downcast_ref()) == Some(&CodecError::Canceled)
 }
 
-/// Returns the color space of `stream`. Some objects declare RGB although the stream contains luminance and chrominance. JFIF
-/// streams always do (ITU-T T.871); in other streams the Adobe marker or the component identifiers show the color space.
+/// Returns the color space of `stream`. Some objects declare RGB although the stream contains luminance and chrominance. The
+/// component identifiers R, G and B show RGB; without them, JFIF streams are YCbCr (ITU-T T.871), and in other streams the Adobe
+/// marker shows the color space.
 fn color_space(stream: &[u8], declared: PhotometricInterpretation) -> PhotometricInterpretation {
     match ColorMarkers::read(stream) {
         ColorMarkers { has_rgb_identifiers: true, .. } => PhotometricInterpretation::Rgb,

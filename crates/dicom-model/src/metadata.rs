@@ -1,9 +1,12 @@
 //! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links instead of pixel data and other large
-//! values. This module does not know which URLs the server has: the caller passes the URL of the instance.
+//! values. Metadata of an image also has its transfer syntax, as Available Transfer Syntax UID (0008,3002): viewers recognize a video by
+//! it before they retrieve it. This module does not know which URLs the server has: the caller passes the URL of the instance.
 
 use super::data_set::{ByteRange, DataElement, DataValue};
 use super::json::writer::{self, BulkDataLinks, Step};
 use super::part10::Header;
+use super::tags;
+use dicom_core::VR;
 use std::fmt::Write as _;
 use std::io;
 
@@ -13,6 +16,8 @@ pub fn write(to: &mut Vec<u8>, mut header: Header, instance: String) -> io::Resu
         let range =
             ByteRange { offset: pixels.value.offset, length: pixels.value.length.unwrap_or(u64::MAX) };
         header.data.insert(pixels.tag, DataElement { vr: pixels.vr, value: DataValue::Bulk(range) });
+        let transfer_syntax = DataElement::text(VR::UI, header.transfer_syntax);
+        header.data.insert(tags::AVAILABLE_TRANSFER_SYNTAX_UID, transfer_syntax);
     }
     writer::write_data_set(to, &header.data, &Links { instance })
 }

@@ -130,7 +130,7 @@ pub(super) fn write(image: &mut DynamicImage, lines: &Lines) -> Result<(), Rende
     let count = (lines.top.len() + lines.bottom.len()) as u32;
     let widest = lines.top.iter().chain(&lines.bottom).map(|line| width_of(line)).max().unwrap_or(0);
     if widest * size + 2 * MARGIN > width || count * LINE_HEIGHT * size + 2 * MARGIN > height {
-        return Err(RenderError::NoRoom);
+        return Err(RenderError::ViewportTooSmall);
     }
     let bottom = height - MARGIN - lines.bottom.len() as u32 * LINE_HEIGHT * size;
     for (lines, top) in [(&lines.top, MARGIN), (&lines.bottom, bottom)] {

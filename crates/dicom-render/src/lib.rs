@@ -56,7 +56,7 @@ pub enum RenderError {
     OutsideOfImage,
     /// The rendered image is too small for the annotation.
     #[error("the rendered image is too small for the annotation; request a larger viewport")]
-    NoRoom,
+    ViewportTooSmall,
     /// Rendering would exceed the memory limit.
     #[error("rendering the object requires more memory than [render] memory allows for one image")]
     TooLarge,

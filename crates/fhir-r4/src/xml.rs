@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 
 use super::json::{Json, NotJson, member};
-use xml_escape::{push_escaped, push_unescaped};
+use xml_escape::{push_escaped, push_xml_characters};
 
 /// Why JSON cannot be converted to XML. This cannot happen for resources that are written by this crate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +163,7 @@ impl Writer {
             return Err(NotFhir::Value);
         }
         self.new_line();
-        push_unescaped(&mut self.xml, xhtml);
+        push_xml_characters(&mut self.xml, xhtml);
         Ok(())
     }
 

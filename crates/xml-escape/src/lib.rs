@@ -33,7 +33,7 @@ pub fn push_escaped(xml: &mut String, text: &str) {
 }
 
 /// Appends `markup` without escaping; characters that are not allowed in XML become U+FFFD.
-pub fn push_unescaped(xml: &mut String, markup: &str) {
+pub fn push_xml_characters(xml: &mut String, markup: &str) {
     xml.extend(markup.chars().map(|character| if is_legal(character) { character } else { REPLACEMENT }));
 }
 
@@ -141,7 +141,7 @@ mod tests {
             "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}"
         );
         let mut markup = String::new();
-        push_unescaped(&mut markup, "<b>a\u{b}\n</b>");
+        push_xml_characters(&mut markup, "<b>a\u{b}\n</b>");
         assert_eq!(markup, "<b>a\u{fffd}\n</b>");
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::super::error::ConfigLocation;
 use super::super::report::Report;
 use super::super::section::{distance, is_misspelling};
-use super::names::{LEVEL_SEPARATOR, LIST, PREFIX};
+use super::names::{ARRAY_OF_TABLES, LEVEL_SEPARATOR, PREFIX};
 
 /// Variables that are read elsewhere: by the command line and by the build.
 const OTHER_VARIABLES: [&str; 3] = ["GATEWAY_CONFIG", "GATEWAY_BUILD_COMMIT", "GATEWAY_BUILD_DATE"];
@@ -73,7 +73,7 @@ fn nearest_setting(name: &str, known: &BTreeSet<String>) -> Option<(String, bool
         return None;
     }
     let mut levels: Vec<_> = path.split('.').map(str::to_ascii_uppercase).collect();
-    if path.starts_with(LIST) {
+    if path.starts_with(ARRAY_OF_TABLES) {
         levels.insert(1, indexes.first().map_or("0", |index| *index).to_owned());
     }
     Some((format!("{PREFIX}{}", levels.join(LEVEL_SEPARATOR)), distance == 0))

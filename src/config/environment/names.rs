@@ -5,5 +5,5 @@ pub(super) const PREFIX: &str = "GATEWAY_";
 /// Separates the levels of the key.
 pub(super) const LEVEL_SEPARATOR: &str = "__";
 
-/// The only list of tables, whose entries have indexes.
-pub(super) const LIST: &str = "archive";
+/// The only array of tables of the configuration. The level after it is the index of an entry.
+pub(super) const ARRAY_OF_TABLES: &str = "archive";

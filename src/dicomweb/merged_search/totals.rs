@@ -52,7 +52,7 @@ pub(super) async fn set_totals(
     // Each UID is a query of its own at an archive that does not support lists of UIDs.
     let is_costly = page.archives.iter().any(|archive| !archive.profile().uid_lists);
     if is_costly && uids.len() > limits.max_opened {
-        return Err(DicomwebError::TooManyOpened { limit: limits.max_opened });
+        return Err(DicomwebError::TooManyCountQueries { limit: limits.max_opened });
     }
     let uids: Vec<_> = uids.into_iter().collect();
     let FoundTotals { totals, patient_conflicts } = studies.totals(&uids).await?;

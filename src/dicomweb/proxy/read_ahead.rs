@@ -61,7 +61,7 @@ pub(crate) async fn read_start_of_anonymized(
         start = if start.is_empty() { piece } else { [start, piece].concat().into() };
     }
     if memmem::find(&start, instance.as_str().as_bytes()).is_some() {
-        return Err(DicomwebError::NotAnonymous(archive.id().clone()));
+        return Err(DicomwebError::NotAnonymized(archive.id().clone()));
     }
     Ok(start)
 }

@@ -88,7 +88,7 @@ struct Counter<'a> {
 
 impl Counter<'_> {
     fn too_many(&self) -> DicomwebError {
-        DicomwebError::TooManyOpened { limit: self.limits.max_opened }
+        DicomwebError::TooManyCountQueries { limit: self.limits.max_opened }
     }
 
     async fn elements(&self, (study, series): &Parent) -> Result<Vec<Element>, DicomwebError> {

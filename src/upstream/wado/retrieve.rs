@@ -98,7 +98,7 @@ impl std::fmt::Debug for ArchiveQuery {
 }
 
 /// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard and the bounds of
-/// `dicom_render`, which also apply to archives: several allocate memory for any requested size.
+/// `dicom_render`. Requests to archives have the same bounds, because several archives allocate memory for any requested size.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rendering {
     parameters: Vec<(&'static str, String)>,
