@@ -19,6 +19,7 @@ ORTHANC_DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 NGINX = "/usr/sbin/nginx"
 CHROMIUM = "/usr/bin/chromium"
 OHIF = ROOT / ".cache" / "ohif" / "dist"
+SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / ".cache" / "screenshots"))
 VIEWERS = ROOT / "docs" / "viewers.md"
 # In seconds. Starting, stopping and responding may take minutes on a busy machine.
 START_TIMEOUT = 300
@@ -162,3 +163,20 @@ class Ingress(Nginx):
         self.url = f"http://127.0.0.1:{port}{path}"
         server = f"listen 127.0.0.1:{port}; {self.proxy_location(path, upstream)}"
         super().__init__(folder, server, self.url + "/fhir/metadata")
+
+
+class Viewer(Nginx):
+    """An ingress that serves the files of the viewer, and other locations."""
+
+    def __init__(self, folder: pathlib.Path, root: str, port: int, locations: str = ""):
+        folder.mkdir()
+        (folder / "app-config.js").write_text(documented_block("js", {"https://gateway.example/dicom-web/main": root}))
+        super().__init__(folder, f"""
+          listen 127.0.0.1:{port};
+          types {{ application/wasm wasm; text/javascript js mjs; text/css css; text/html html; image/svg+xml svg; }}
+          add_header Cross-Origin-Opener-Policy same-origin;
+          add_header Cross-Origin-Embedder-Policy require-corp;
+          location = /app-config.js {{ alias {folder}/app-config.js; }}
+          location / {{ root {OHIF}; try_files $uri /index.html; }}
+          {locations}""", f"http://127.0.0.1:{port}/app-config.js")
+        self.url = f"http://127.0.0.1:{port}/"

@@ -1,7 +1,6 @@
 """The viewer OHIF in headless Chromium, in two deployments: at another origin than the gateway, and at the same ingress."""
 
 import json
-import os
 import pathlib
 import subprocess
 
@@ -9,29 +8,12 @@ import pytest
 import requests
 
 from holdings import fill
-from servers import CHROMIUM, OHIF, ROOT, Gateway, Nginx, Orthanc, documented_block, free_ports
+from servers import CHROMIUM, SCREENSHOTS, Gateway, Nginx, Orthanc, Viewer, free_ports
 
 STUDY = "2.25.133470007535392751803217985031206560121.1.1"
 SERIES = f"{STUDY}.1"
 IMAGES = 12
 PREFIX = "/pacs"
-SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / ".cache" / "screenshots"))
-
-class Viewer(Nginx):
-    """An ingress that serves the files of the viewer, and other locations."""
-
-    def __init__(self, folder: pathlib.Path, root: str, port: int, locations: str = ""):
-        folder.mkdir()
-        (folder / "app-config.js").write_text(documented_block("js", {"https://gateway.example/dicom-web/main": root}))
-        super().__init__(folder, f"""
-          listen 127.0.0.1:{port};
-          types {{ application/wasm wasm; text/javascript js mjs; text/css css; text/html html; image/svg+xml svg; }}
-          add_header Cross-Origin-Opener-Policy same-origin;
-          add_header Cross-Origin-Embedder-Policy require-corp;
-          location = /app-config.js {{ alias {folder}/app-config.js; }}
-          location / {{ root {OHIF}; try_files $uri /index.html; }}
-          {locations}""", f"http://127.0.0.1:{port}/app-config.js")
-        self.url = f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture(scope="module")
