@@ -20,7 +20,9 @@ use crate::http::sealing::{KeyGenerationError, SealingKey};
 use crate::mapping::{self, Guide, MappingContext};
 use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
-use crate::studies::{ArchiveSource, DeepCheckLifetimes, DetailLimits, SearchLimits, Studies};
+use crate::studies::{
+    ArchiveSource, DeepCheckLifetimes, DetailLimits, SearchLimits, StalenessLimits, Studies,
+};
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
 
@@ -99,6 +101,10 @@ impl App {
                 max_instances: config.search.max_instances,
                 max_bytes: config.search.max_scan_memory,
                 max_parallel_series: usize::MAX,
+            },
+            staleness: StalenessLimits {
+                stale_for: config.cache.stale_for,
+                stale_if_error: config.cache.stale_if_error,
             },
             deep_checks: DeepCheckLifetimes {
                 recent: config.cache.deep_check,

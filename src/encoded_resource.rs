@@ -20,6 +20,17 @@ pub struct EncodedResource {
     pub etag: Bytes,
     /// The time at which the content was first seen, if it is known and distinguishes the content from the previous one.
     pub last_modified: Option<LastModified>,
+    /// How the resource was taken from the cache; `None` if it was not.
+    pub reuse: Option<Reuse>,
+}
+
+/// The use of a cached resource for a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reuse {
+    /// The time since the archives last confirmed the resource.
+    pub age: Duration,
+    /// Whether the archives failed when the resource should have been confirmed.
+    pub has_failed_revalidation: bool,
 }
 
 impl EncodedResource {
@@ -39,7 +50,14 @@ impl EncodedResource {
             gzip,
             etag,
             last_modified: last_updated.map(LastModified::round_up),
+            reuse: None,
         }
+    }
+
+    /// Returns the resource for a response that is taken from the cache.
+    #[must_use]
+    pub fn reused(&self, reuse: Reuse) -> Self {
+        Self { reuse: Some(reuse), ..self.clone() }
     }
 
     /// Returns the size in bytes, for the limit of the cache.

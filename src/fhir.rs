@@ -49,7 +49,8 @@ pub fn cached_response(
     let uid = StudyUid::parse(id).ok()?;
     let study =
         context.studies.cached_study(&uid, &Representation::Full, access, request::freshness(headers))?;
-    response::success_response(&study.encoded, &format, headers, context.clock.now()).ok()
+    response::success_response(&context.studies.reused(&study, false), &format, headers, context.clock.now())
+        .ok()
 }
 
 /// Responds to a batch. `body` is the Bundle of the request.

@@ -262,7 +262,8 @@ impl Service {
         parts: &Parts,
     ) -> Result<Response<Body>, Failure> {
         let federation = self.federation.with_priority(&RequestPriority::of_new_request());
-        let archive = match &archive {
+        let archive_id = archive.as_ref();
+        let archive = match archive_id {
             Some(id) => Some(federation.archive(id).ok_or_else(Failure::unknown_archive)?),
             None => None,
         };
@@ -276,7 +277,14 @@ impl Service {
             }
             None => federation.respond(access, &format!("{public_base}/dicom-web"), request).await,
         };
-        response.map_err(|error| Failure::from(&error))
+        let response = response.map_err(|error| Failure::from(&error));
+        let status = response.as_ref().map_or_else(|failure| failure.status, Response::status);
+        if status.as_u16() == 404
+            && let Some((study, child)) = target.retrieved_child()
+        {
+            self.fhir.studies.report_missing(study, child, archive_id);
+        }
+        response
     }
 
     /// Determines the access of the caller. An authentication of this request that was already started is used. The

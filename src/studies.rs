@@ -9,6 +9,7 @@
 //! criterion and the caller may see it. This module does not depend on HTTP.
 
 mod assembly;
+mod background;
 mod candidates;
 mod deep_check;
 mod error;
@@ -24,6 +25,7 @@ mod row;
 mod scan;
 mod search;
 mod sort;
+mod staleness;
 mod study_copies;
 mod study_totals;
 mod study_versions;
@@ -45,6 +47,7 @@ pub use search::{
     Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadableStudy,
 };
 pub use sort::{PageSlice, SortPosition, paginate};
+pub use staleness::StalenessLimits;
 pub use study_totals::{FoundTotals, StudyTotals};
 
 use crate::cache::{Cache, SingleFlight};
@@ -55,9 +58,10 @@ use crate::mapping::MappingContext;
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
-use deep_check::DeepCheckQueue;
+use deep_check::DeepChecks;
 use dicom_model::StudyUid;
 use scan::SearchRows;
+use staleness::Revalidations;
 
 /// Whether cached data may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,6 +108,8 @@ pub struct SearchLimits {
     pub detail: DetailLimits,
     /// How long unchanged rows confirm a study.
     pub deep_checks: DeepCheckLifetimes,
+    /// The ages up to which studies are served that the archives have not just confirmed.
+    pub staleness: StalenessLimits,
     /// Maximum duration of a scan or load, which several requests may share and which continues if they disconnect.
     pub load_timeout: Duration,
 }
@@ -127,7 +133,8 @@ pub struct Studies {
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String, Generation), ScanResult>>,
     loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint, Generation), LoadResult>>,
-    deep_checks: Arc<DeepCheckQueue>,
+    deep_checks: Arc<DeepChecks>,
+    revalidations: Arc<Revalidations>,
     limits: SearchLimits,
     clock: SharedClock,
     metrics: Metrics,
@@ -151,6 +158,7 @@ impl Studies {
             scans: Arc::default(),
             loads: Arc::default(),
             deep_checks: Arc::default(),
+            revalidations: Arc::default(),
             limits,
             clock,
             metrics,

@@ -22,5 +22,6 @@ mod paths;
 mod read;
 mod search;
 mod several_archives;
+mod stale_reads;
 mod versions;
 mod warnings;

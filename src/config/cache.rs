@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::section::{Section, Setting};
-use super::values::{count, duration, size, text};
+use super::values::{count, duration, duration_or_none, size, text};
 
 /// The default of `memory`: enough for about 20,000 assembled studies, or for the rows of 20,000 studies; half the memory of a
 /// small container.
@@ -34,6 +34,10 @@ pub struct CacheConfig {
     pub memory: u64,
     /// The duration for which a cached response is served without revalidating it with the archive.
     pub fresh_for: Duration,
+    /// The age up to which a cached study is served and revalidated in the background; zero if it never is.
+    pub stale_for: Duration,
+    /// The age up to which a cached study is served if the archives fail; zero if it never is.
+    pub stale_if_error: Duration,
     /// The duration for which an unchanged row confirms a study of the last week.
     pub deep_check: Duration,
     /// The duration for which an unchanged row confirms an older study.
@@ -51,6 +55,8 @@ impl CacheConfig {
         Self {
             memory: section.take_or("memory", size, MEMORY),
             fresh_for: section.take_or("fresh_for", duration, FRESH_FOR),
+            stale_for: section.take_or("stale_for", duration_or_none, Duration::ZERO),
+            stale_if_error: section.take_or("stale_if_error", duration_or_none, Duration::ZERO),
             deep_check: section.take_or("deep_check", duration, DEEP_CHECK),
             deep_check_old: section.take_or("deep_check_old", duration, DEEP_CHECK_OLD),
             largest_answer: section.take_or("largest_answer", size, MAX_CACHED_RESPONSE_SIZE),

@@ -187,7 +187,7 @@ cors = { allowed_origins = [\"https://a.example/\"] }
 [cache]
 memory = 512
 fresh_for = \"soon\"
-stale_for = \"1m\"
+stale = \"1m\"
 [[archive]]
 id = \"MAIN\"
 url = \"http://user:hush@pacs/dicom-web\"
@@ -213,7 +213,7 @@ log = \"xml\"
         "gateway.toml:6: server.cors.allowed_origins: \"https://a.example/\": an origin is",
         "gateway.toml:8: cache.memory: expected a size",
         "gateway.toml:9: cache.fresh_for: expected a duration",
-        "gateway.toml:10: cache.stale_for: unknown key",
+        "gateway.toml:10: cache.stale: unknown key",
         "gateway.toml:12: archive[0].id: an archive id is",
         "gateway.toml:13: archive[0].url: expected an http:// or https:// URL",
         "gateway.toml:14: archive[0].time_zone: expected the name of a time zone",

@@ -41,6 +41,13 @@ pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     parse(value, expected, read_duration)
 }
 
+/// Parses a duration with a unit, or `0s` for none.
+pub(super) fn duration_or_none(value: &Value) -> Result<Duration, String> {
+    let expected =
+        "expected 0s or a duration of at most 24h, a whole number with ms, s, m or h, such as \"30s\"";
+    parse(value, expected, |text| if text == "0s" { Some(Duration::ZERO) } else { read_duration(text) })
+}
+
 fn read_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let number: u64 = number.parse().ok()?;

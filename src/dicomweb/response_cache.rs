@@ -184,6 +184,7 @@ impl ResponseCache {
         let mut headers = HeaderMap::new();
         set_common_headers(&mut headers);
         headers.extend(cached.validators.clone());
+        headers.insert(header::AGE, self.cache.age(cached.checked_at).as_secs().into());
         let etag = cached.validators.get(header::ETAG);
         let mut response = if etag.is_some_and(|etag| is_not_modified(request.headers, etag.as_bytes(), None))
         {

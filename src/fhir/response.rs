@@ -19,6 +19,8 @@ use http_messages::gzip;
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The archives failed, and the response is from the cache (RFC 7234 5.5.2).
+const REVALIDATION_FAILED: HeaderValue = HeaderValue::from_static("111 - \"Revalidation Failed\"");
 /// The URL of a page may contain search criteria, which must not be sent to other sites.
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 /// A private cache may store the response, but must revalidate it before reuse.
@@ -43,6 +45,12 @@ pub(super) fn success_response(
     let last_modified = encoded.last_modified.as_ref();
     if let Some(Ok(date)) = last_modified.map(|time| HeaderValue::from_maybe_shared(time.text_at(now))) {
         headers.insert(header::LAST_MODIFIED, date);
+    }
+    if let Some(reuse) = encoded.reuse {
+        headers.insert(header::AGE, HeaderValue::from(reuse.age.as_secs()));
+        if reuse.has_failed_revalidation {
+            headers.insert(header::WARNING, REVALIDATION_FAILED);
+        }
     }
     if conditional::is_not_modified(request, &encoded.etag, last_modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);

@@ -42,19 +42,19 @@ pub struct AssembledStudy {
     /// The version of the study, which the resource contains.
     version: Version,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives last returned the same rows.
-    confirmed_at: Duration,
+    pub(super) confirmed_at: Duration,
     /// When the content below the rows was read, and for how long unchanged rows confirm it.
     pub(super) content_age: ContentAge,
     /// Whether the archives returned every row with the UID of the study, which shows that no other patient has a study with
     /// the UID.
-    has_every_row: bool,
+    pub(super) has_every_row: bool,
     /// The series and instances that the archive lists but the resource does not contain. If there are any, the resource has the
     /// tag SUBSETTED.
     pub omitted: OmittedRows,
 }
 
 impl AssembledStudy {
-    fn cache_key(study: &StudyUid, representation: &Representation) -> CacheKey {
+    pub(super) fn cache_key(study: &StudyUid, representation: &Representation) -> CacheKey {
         CacheKey::from_parts(std::iter::once(study.as_str()).chain(representation.key_parts()))
     }
 
@@ -86,6 +86,8 @@ pub enum Depth {
 pub enum ReadOutcome {
     /// The study was found.
     Found(Arc<AssembledStudy>),
+    /// The archives failed. This cached study was current at most `cache.stale_if_error` ago.
+    Unconfirmed(Arc<AssembledStudy>),
     /// The gateway has returned the study before, but no archive contains it any more.
     Gone,
     /// No archive contains the study.
@@ -93,7 +95,8 @@ pub enum ReadOutcome {
 }
 
 impl Studies {
-    /// Returns the study `uid` in this representation if it is cached and fresh. Then no archive needs to be queried.
+    /// Returns the study `uid` in this representation if it is cached and fresh, or stale and revalidated in the background. Then the
+    /// client does not wait for an archive.
     pub fn cached_study(
         &self,
         uid: &StudyUid,
@@ -105,10 +108,14 @@ impl Studies {
             return None;
         }
         let entry = self.cached(uid, representation)?;
-        let is_confirmed =
-            self.cache.is_fresh(entry.confirmed_at) && entry.content_age.is_confirmable(self.cache.elapsed());
-        if !entry.has_every_row || !is_confirmed {
+        let is_fresh = self.cache.is_fresh(entry.confirmed_at);
+        let may_serve = (is_fresh || self.may_serve_stale(&entry))
+            && entry.content_age.is_confirmable(self.cache.elapsed());
+        if !entry.has_every_row || !may_serve {
             return None;
+        }
+        if !is_fresh {
+            self.revalidate_in_background(uid, representation);
         }
         self.check_in_background_if_due(uid, representation, &entry);
         self.metrics.study_cache_looked_up(CacheOutcome::Hit);
@@ -117,6 +124,24 @@ impl Studies {
 
     /// Reads the current study `uid` from the archives, in this representation.
     pub async fn read(
+        &self,
+        uid: &StudyUid,
+        representation: &Representation,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<ReadOutcome, StudiesError> {
+        let outcome = self.read_current(uid, representation, access, freshness).await;
+        match outcome {
+            Err(error) if freshness == Freshness::Cached => self
+                .stale_after_error(uid, representation, access, &error)
+                .map(ReadOutcome::Unconfirmed)
+                .ok_or(error),
+            outcome => outcome,
+        }
+    }
+
+    /// Does the same as [`read`](Self::read), but never returns a study that the archives have not confirmed.
+    pub(super) async fn read_current(
         &self,
         uid: &StudyUid,
         representation: &Representation,

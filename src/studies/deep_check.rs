@@ -6,26 +6,23 @@
 //! also puts the study into a queue, from which one study at a time is read in the background, one series at a time. The queue is
 //! bounded; a study that does not fit is read by a later request. Studies that nobody requests are not read.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use tokio::sync::Semaphore;
+use memchr::memmem;
 
 use super::assembly::AssembledStudy;
+use super::background::BackgroundQueue;
 use super::{DetailLimits, FoundStudy, Freshness, Representation, SearchLimits, Studies, StudiesError};
-use crate::auth::Access;
 use crate::request_priority::RequestPriority;
+use crate::upstream::ArchiveId;
 use dicom_model::{DicomDate, StudyUid, tags};
 
 /// The age of a study after which corrections are rare.
 const RECENT: SignedDuration = SignedDuration::from_hours(24 * 7);
-
-/// Maximum number of studies that wait for a deep check in the background.
-const MAX_QUEUED_CHECKS: usize = 1000;
 
 /// The number of deep checks in the background at the same time.
 const CHECK_CONCURRENCY: usize = 1;
@@ -62,6 +59,11 @@ impl ContentAge {
         Self { lifetime: Some(Duration::ZERO), ..self }
     }
 
+    /// Whether the content was invalidated.
+    pub(super) fn is_invalidated(&self) -> bool {
+        self.lifetime == Some(Duration::ZERO)
+    }
+
     /// Whether the study `uid` should be read in the background at `now`. Studies that were read together are due at different
     /// times between a half and three quarters of the lifetime.
     fn is_check_due(&self, uid: &StudyUid, now: Duration) -> bool {
@@ -77,36 +79,11 @@ impl ContentAge {
 
 /// The studies that wait for a deep check in the background, or are being checked.
 #[derive(Debug)]
-pub(super) struct DeepCheckQueue {
-    queued: Mutex<HashSet<(StudyUid, Representation)>>,
-    permits: Semaphore,
-}
+pub(super) struct DeepChecks(Arc<BackgroundQueue>);
 
-impl Default for DeepCheckQueue {
+impl Default for DeepChecks {
     fn default() -> Self {
-        Self { queued: Mutex::default(), permits: Semaphore::new(CHECK_CONCURRENCY) }
-    }
-}
-
-impl DeepCheckQueue {
-    /// Adds a study; `None` if it is already in the queue, or if the queue is full.
-    fn add(self: &Arc<Self>, uid: &StudyUid, representation: &Representation) -> Option<QueuedCheck> {
-        let study = (uid.clone(), representation.clone());
-        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_added = queued.len() < MAX_QUEUED_CHECKS && queued.insert(study.clone());
-        is_added.then(|| QueuedCheck { queue: Arc::clone(self), study })
-    }
-}
-
-/// A place in the queue, which is free again when the value is dropped.
-struct QueuedCheck {
-    queue: Arc<DeepCheckQueue>,
-    study: (StudyUid, Representation),
-}
-
-impl Drop for QueuedCheck {
-    fn drop(&mut self) {
-        self.queue.queued.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.study);
+        Self(Arc::new(BackgroundQueue::new(CHECK_CONCURRENCY)))
     }
 }
 
@@ -143,25 +120,31 @@ impl Studies {
 
     /// Reads the study again in the background, unless it is already in the queue or the queue is full.
     pub(super) fn check_in_background(&self, uid: &StudyUid, representation: &Representation) {
-        let Some(queued) = self.deep_checks.add(uid, representation) else { return };
-        let studies = self.with_background_limits();
-        tokio::spawn(async move {
-            let Ok(_permit) = studies.deep_checks.permits.acquire().await else { return };
-            let (uid, representation) = &queued.study;
-            // The next request reads the study again, and reports an error to its client.
-            let reading = studies.read(uid, representation, &Access::all(), Freshness::Reload).await;
-            if let Err(error) = reading {
-                tracing::debug!(%error, "a cached study could not be read again in the background");
-            }
-        });
+        if let Some(work) = self.deep_checks.0.add(uid, representation) {
+            self.read_in_background(work, Freshness::Reload);
+        }
     }
 
     /// Returns the studies with the limits and the priority of work in the background: no client waits for it, so every other call
     /// to an archive goes first.
-    fn with_background_limits(&self) -> Self {
+    pub(super) fn with_background_limits(&self) -> Self {
         let detail = DetailLimits { max_parallel_series: 1, ..self.limits.detail };
         let studies = self.with_priority(&RequestPriority::of_shared_work());
         Self { limits: SearchLimits { detail, ..self.limits }, ..studies }
+    }
+
+    /// Schedules a deep check of the study because an archive has not found its series or instance with the UID `child`, if the cached
+    /// study lists it. The next read waits for the check. Content that is not older than the freshness lifetime is not checked
+    /// again, because an archive may list what it cannot return.
+    pub fn report_missing(&self, uid: &StudyUid, child: &str, archive: Option<&ArchiveId>) {
+        let Some(entry) = self.cached(uid, &Representation::Full) else { return };
+        let is_of_archive = archive.is_none_or(|archive| entry.patients.iter().any(|(id, _)| id == archive));
+        let is_listed = || memmem::find(&entry.encoded.json, format!("\"{child}\"").as_bytes()).is_some();
+        if is_of_archive && !self.cache.is_fresh(entry.content_age.read_at) && is_listed() {
+            self.cache
+                .insert(AssembledStudy::cache_key(uid, &Representation::Full), Arc::new(entry.invalidated()));
+            self.check_in_background(uid, &Representation::Full);
+        }
     }
 
     /// Whether the cache contains the study with its instances, in a representation that searches by `_lastUpdated` check.
@@ -209,6 +192,7 @@ impl Studies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn uid(number: usize) -> StudyUid {
         StudyUid::parse(&format!("1.2.{number}")).unwrap()
@@ -242,17 +226,5 @@ mod tests {
         let times: HashSet<_> = (0..100).map(due_at).collect();
         assert!(times.len() > 50, "{times:?}");
         assert!(times.iter().all(|time| (612..=868).contains(time)), "{times:?}");
-    }
-
-    #[test]
-    fn the_queue_is_bounded_and_contains_each_study_once() {
-        let queue = Arc::new(DeepCheckQueue::default());
-        let mut queued: Vec<_> = (0..MAX_QUEUED_CHECKS + 10)
-            .filter_map(|number| queue.add(&uid(number), &Representation::Full))
-            .collect();
-        assert_eq!(queued.len(), MAX_QUEUED_CHECKS);
-        queued.pop();
-        assert!(queue.add(&uid(0), &Representation::Full).is_none());
-        assert!(queue.add(&uid(0), &Representation::Summary).is_some());
     }
 }

@@ -24,6 +24,10 @@ use fhir_r4::types::{Coding, Endpoint, ImagingStudy};
 /// The number of rows that are compared before the task yields.
 const ROWS_PER_YIELD: usize = 64;
 
+/// Maximum number of studies that are read again because the archive has found them by the UID of a series or an instance that
+/// the cached studies do not list. An archive that finds more has ignored the UID.
+const MAX_CONTRADICTIONS: usize = 3;
+
 /// The values that a comparison depends on besides the resource.
 pub(super) struct MatchContext {
     /// The time zone of dates without a time zone.
@@ -126,10 +130,43 @@ impl Studies {
             .then_some(max_depth)
     }
 
-    /// Assembles `studies`, and returns those that match all of `criteria`.
+    /// Assembles `studies`, and returns those that match all of `criteria`. If an archive has found few studies by the UID of a series
+    /// or an instance, and a cached study does not list it, the study is read again.
     async fn compare_resources(
         &self,
         studies: Vec<FoundStudy>,
+        representation: &Representation,
+        criteria: &[Criterion<ImagingStudy>],
+        freshness: Freshness,
+    ) -> Result<FoundStudies, StudiesError> {
+        let mut found = self.compare_assembled(&studies, representation, criteria, freshness).await?;
+        if freshness != Freshness::Cached || !criteria.iter().any(identifies_child) {
+            return Ok(found);
+        }
+        let is_compared = |study: &FoundStudy| {
+            found.studies.iter().any(|other| other.uid() == study.uid())
+                || found.unreadable.iter().any(|other| other.uid == *study.uid())
+        };
+        let contradicted: Vec<_> = studies.into_iter().filter(|study| !is_compared(study)).collect();
+        if contradicted.len() > MAX_CONTRADICTIONS {
+            return Ok(found);
+        }
+        let is_stale = |study: &FoundStudy| {
+            let cached = self.cached(study.uid(), representation);
+            cached.is_some_and(|entry| !self.cache.is_fresh(entry.content_age.read_at))
+        };
+        let contradicted: Vec<_> = contradicted.into_iter().filter(is_stale).collect();
+        let mut compared =
+            self.compare_assembled(&contradicted, representation, criteria, Freshness::Reload).await?;
+        found.studies.append(&mut compared.studies);
+        found.unreadable.append(&mut compared.unreadable);
+        Ok(found)
+    }
+
+    /// Assembles `studies`, and returns those that match all of `criteria`.
+    async fn compare_assembled(
+        &self,
+        studies: &[FoundStudy],
         representation: &Representation,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
@@ -210,6 +247,12 @@ impl Studies {
         let endpoints = sources.map(endpoint_of).collect();
         MatchContext { zone: time_zone_of(source), now: self.clock.now(), endpoints }
     }
+}
+
+/// Whether the criterion selects studies by the UID of a series or an instance, so that an archive finds few of them.
+fn identifies_child(criterion: &Criterion<ImagingStudy>) -> bool {
+    matches!(criterion.parameter.key, Param::Series | Param::Instance)
+        && matches!(criterion.comparison, Comparison::Token(_))
 }
 
 /// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it

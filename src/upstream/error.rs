@@ -204,6 +204,11 @@ impl ArchiveError {
         matches!(self.kind, Kind::Unreachable(_) | Kind::Disconnected | Kind::Timeout(_))
     }
 
+    /// Whether the archive responded with a server error.
+    pub fn is_server_error(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::Rejected(status) if status.is_server_error())
+    }
+
     /// Whether the archive reported that the resource does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self.kind, ArchiveErrorKind::NotFound)

@@ -167,6 +167,56 @@ async fn a_change_of_a_series_that_a_summary_detects_is_a_new_version() {
     assert!(last_updated(&new) > last_updated(&old));
 }
 
+/// Starts an archive and a gateway that has study 1.2.1 in its cache, whose instance is then replaced. The cached study is no longer
+/// fresh, but its content is confirmed by its unchanged row.
+async fn start_with_replaced_instance() -> (RunningPacs, RunningGateway, Arc<ManualClock>) {
+    let pacs = Pacs::new().with_study(study(1, 1)).start().await;
+    let (gateway, clock) = start(&pacs, "profile = \"orthanc\"").await;
+    gateway.get_json(STUDY_PATH).await;
+    pacs.set_studies([study(1, 2)]);
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(instance_uid(&gateway.get_json(STUDY_PATH).await), "1.2.1.1.1");
+    (pacs, gateway, clock)
+}
+
+#[tokio::test]
+async fn a_search_by_an_instance_that_the_cached_study_does_not_list_reads_the_study_again() {
+    let (_pacs, gateway, _clock) = start_with_replaced_instance().await;
+    let bundle = gateway.get_json("/fhir/ImagingStudy?instance=1.2.1.1.2").await;
+    assert_eq!(bundle["total"], 1);
+    assert_eq!(instance_uid(&resources_with_mode(&bundle, "match")[0]), "1.2.1.1.2");
+    assert_eq!(instance_uid(&gateway.get_json(STUDY_PATH).await), "1.2.1.1.2");
+}
+
+#[tokio::test]
+async fn a_search_by_an_instance_that_no_study_contains_does_not_read_fresh_content_again() {
+    let pacs = Pacs::new().with_study(study(1, 1)).ignore_matching_keys().start().await;
+    let (gateway, clock) = start(&pacs, "").await;
+    let metadata_count = || pacs.targets().iter().filter(|target| target.contains("/metadata")).count();
+    gateway.get_json(STUDY_PATH).await;
+    assert_eq!(gateway.get_json("/fhir/ImagingStudy?instance=1.2.9").await["total"], 0);
+    assert_eq!(metadata_count(), 1);
+    clock.advance(Duration::from_mins(1));
+    for _ in 0..3 {
+        assert_eq!(gateway.get_json("/fhir/ImagingStudy?_id=1.2.1&instance=1.2.9").await["total"], 0);
+    }
+    assert_eq!(metadata_count(), 2);
+}
+
+#[tokio::test]
+async fn a_study_is_read_again_if_a_listed_instance_cannot_be_retrieved() {
+    let (_pacs, gateway, _clock) = start_with_replaced_instance().await;
+    let path = |instance: &str| format!("/dicom-web/main/studies/1.2.1/series/1.2.1.1/instances/{instance}");
+    assert_eq!(gateway.get(&path("1.2.1.1.77")).await.status, 404);
+    assert_eq!(
+        instance_uid(&gateway.get_json(STUDY_PATH).await),
+        "1.2.1.1.1",
+        "the retrieval of an instance that is not listed contradicts nothing"
+    );
+    assert_eq!(gateway.get(&path("1.2.1.1.1")).await.status, 404);
+    assert_eq!(instance_uid(&gateway.get_json(STUDY_PATH).await), "1.2.1.1.2");
+}
+
 /// Reads study 1.2.1 until its instance is `uid`. The clock does not advance, so only work in the background changes it.
 async fn wait_for_instance(gateway: &RunningGateway, uid: &str) {
     let change = async {

@@ -36,6 +36,27 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Returns the study of the retrieved resource, and the UID of its series or instance; `None` for searches, whole studies and
+    /// the URI Service.
+    pub fn retrieved_child(&self) -> Option<(&StudyUid, &str)> {
+        let Self::Resource(resource) = self else { return None };
+        match resource {
+            Resource::Search(_) => None,
+            Resource::Whole(objects)
+            | Resource::Metadata(objects)
+            | Resource::Rendered(objects)
+            | Resource::Thumbnail(objects)
+            | Resource::Bulkdata(objects, _) => match objects {
+                DicomResource::Study(_) => None,
+                DicomResource::Series(study, series) => Some((study, series.as_str())),
+                DicomResource::Instance(study, _, instance)
+                | DicomResource::Frames(study, _, instance, _) => Some((study, instance.as_str())),
+            },
+        }
+    }
+}
+
 /// A resource of the Studies Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
