@@ -1,10 +1,11 @@
 //! Builds the gateway from the configuration, and passes each module its dependencies.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use tokio::task::AbortHandle;
 
 use crate::auth::{Authenticator, Open};
 use crate::cache::Cache;
@@ -50,6 +51,10 @@ pub struct App {
     metrics: Metrics,
     cache: Cache,
     change_log: ChangeLog,
+    studies: Studies,
+    /// The archives with a change feed.
+    change_feeds: Vec<Archive>,
+    followed_feeds: Mutex<Vec<AbortHandle>>,
 }
 
 impl App {
@@ -92,26 +97,7 @@ impl App {
             .collect::<Result<Vec<_>, SettingsError>>()?;
         let archives = sources.iter().map(|source| source.archive.clone()).collect();
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
-        let limits = SearchLimits {
-            max_scan: config.search.max_scan,
-            sort_window: config.search.sort_window,
-            max_opened: config.search.max_opened,
-            detail: DetailLimits {
-                max_series: config.search.max_series,
-                max_instances: config.search.max_instances,
-                max_bytes: config.search.max_scan_memory,
-                max_parallel_series: usize::MAX,
-            },
-            staleness: StalenessLimits {
-                stale_for: config.cache.stale_for,
-                stale_if_error: config.cache.stale_if_error,
-            },
-            deep_checks: DeepCheckLifetimes {
-                recent: config.cache.deep_check,
-                old: config.cache.deep_check_old,
-            },
-            load_timeout: config.search.load_timeout,
-        };
+        let limits = search_limits(config);
         let link_key = Arc::new(match &config.search.cursor_key {
             Some(secret) => SealingKey::derive(secret.expose_secret().as_bytes())?,
             None => SealingKey::random()?,
@@ -167,14 +153,30 @@ impl App {
             admin_token: config.server.admin_token.clone(),
             metrics: metrics.clone(),
         };
-        let service =
-            Service::new(context, fhir, Federation::new(archives, dicomweb, cache.clone(), studies));
-        Ok(Self { service, metrics, cache, change_log })
+        let federation = Federation::new(archives, dicomweb, cache.clone(), studies.clone());
+        let service = Service::new(context, fhir, federation);
+        let change_feeds = change_feeds(config, &metrics)?;
+        Ok(Self {
+            service,
+            metrics,
+            cache,
+            change_log,
+            studies,
+            change_feeds,
+            followed_feeds: Mutex::default(),
+        })
     }
 
     /// Returns the service of the public listener.
     pub fn service(&self) -> Service {
         self.service.clone()
+    }
+
+    /// Starts the work that no request causes: following the change feeds of archives. It must be called in a runtime.
+    pub fn start_background_work(&self) {
+        let follow = |archive: &Archive| self.studies.follow_changes(archive.clone());
+        let feeds = self.change_feeds.iter().map(follow);
+        self.followed_feeds.lock().unwrap_or_else(PoisonError::into_inner).extend(feeds);
     }
 
     /// Returns the metrics as OpenMetrics text.
@@ -186,8 +188,37 @@ impl App {
 
     /// Makes the state in the store durable. It must be called after the last request.
     pub async fn close(&self) {
+        let feeds = std::mem::take(&mut *self.followed_feeds.lock().unwrap_or_else(PoisonError::into_inner));
+        feeds.iter().for_each(AbortHandle::abort);
         self.change_log.close().await;
     }
+}
+
+fn search_limits(config: &Config) -> SearchLimits {
+    SearchLimits {
+        max_scan: config.search.max_scan,
+        sort_window: config.search.sort_window,
+        max_opened: config.search.max_opened,
+        detail: DetailLimits {
+            max_series: config.search.max_series,
+            max_instances: config.search.max_instances,
+            max_bytes: config.search.max_scan_memory,
+            max_parallel_series: usize::MAX,
+        },
+        staleness: StalenessLimits {
+            stale_for: config.cache.stale_for,
+            stale_if_error: config.cache.stale_if_error,
+        },
+        deep_checks: DeepCheckLifetimes { recent: config.cache.deep_check, old: config.cache.deep_check_old },
+        load_timeout: config.search.load_timeout,
+    }
+}
+
+/// Creates the clients of change feeds. They have limits and circuit breakers of their own, so that a feed that fails does not affect
+/// the searches of the same archive.
+fn change_feeds(config: &Config, metrics: &Metrics) -> Result<Vec<Archive>, SettingsError> {
+    let with_feed = config.archives.iter().filter(|archive| archive.settings.rest_url.is_some());
+    with_feed.map(|archive| Archive::new(archive.settings.clone(), metrics.clone())).collect()
 }
 
 /// Returns the time at which the current content of the Endpoint of each archive was first seen. The content does not include

@@ -1,4 +1,4 @@
-//! The change log records when the current content of each study was first seen. A PACS has no change feed, so
+//! The change log records when the current content of each study was first seen. Most archives have no change feed, so
 //! `meta.lastUpdated` is the time at which the gateway first saw the content, and it never decreases.
 //!
 //! For each study the log stores one small record: hashes of its UID, of its rows and of its content, a time, and whether the

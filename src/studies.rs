@@ -8,6 +8,7 @@
 //! The filtering of an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
 
+mod archive_changes;
 mod assembly;
 mod background;
 mod candidates;

@@ -7,6 +7,7 @@
 //! but neither on FHIR nor on the caller.
 
 mod call_queue;
+mod change_feed;
 mod circuit_breaker;
 mod client;
 mod content_coding;
@@ -21,6 +22,7 @@ mod transport;
 mod wado;
 
 pub use crate::archive_id::{ArchiveId, ArchiveIdError};
+pub use change_feed::ArchiveChanges;
 pub use client::Archive;
 pub use content_coding::ContentCoding;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};

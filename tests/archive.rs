@@ -17,6 +17,7 @@ fn settings_for(url: &str) -> Settings {
         qido_url: url.parse().unwrap(),
         wado_url: url.parse().unwrap(),
         wado_uri_url: None,
+        rest_url: None,
         profile: Profile::default(),
         credentials: Credentials::None,
         timeout: Duration::from_mins(5),

@@ -1,5 +1,6 @@
 //! Tests of the FHIR API over HTTP. The archive is the embedded archive with the sample studies, or a scripted PACS.
 
+mod archive_changes;
 mod batch;
 mod cache;
 mod changes;

@@ -61,6 +61,7 @@ impl BoundGateway {
         let admin = bind(config.server.admin_listen, admin_remedy).await?;
         // Signals are handled before the log reports that the gateway is listening.
         let stop = stop_signal().boxed();
+        app.start_background_work();
         tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
         Ok(Self { public, admin, tls: config.server.tls.clone(), app, stop })
     }

@@ -78,6 +78,7 @@ impl ArchiveConfig {
         let urls = read_urls(section, allow_link_local);
         let wado_uri_url = section.take("wado_uri_url", |value| archive_url(value, allow_link_local));
         let profile = read_profile(section);
+        let rest_url = read_rest_url(section, &profile, allow_link_local);
         let time_zone = section.take("time_zone", time_zone).map(|set| set.value);
         let patient_id_system = section.take("patient_id_system", identifier_system).map(|set| set.value);
         let issuers = section.take_entries("issuers", identifier_system).into_iter().collect();
@@ -98,6 +99,7 @@ impl ArchiveConfig {
                 qido_url,
                 wado_url,
                 wado_uri_url: wado_uri_url.map(|set| set.value),
+                rest_url,
                 profile,
                 credentials: credentials?,
                 timeout,
@@ -183,6 +185,18 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
     let synthesized = section.take_or("synthesize", several_of(&Synthesized::NAMES), BTreeSet::new());
     profile.synthesized = synthesized.into_iter().fold(profile.synthesized, SynthesizedSet::with);
     profile
+}
+
+/// Reads the URL of the REST API with the change feed, which depends on the product.
+fn read_rest_url(section: &mut Section<'_>, profile: &Profile, allow_link_local: bool) -> Option<Url> {
+    let Setting { value, location } =
+        section.take("rest_url", |value| archive_url(value, allow_link_local))?;
+    if !profile.change_feed {
+        let message = format!("the profile {} has no change feed; remove rest_url", profile.name);
+        section.error(location, "rest_url", message);
+        return None;
+    }
+    Some(value)
 }
 
 fn time_zone(value: &Value) -> Result<TimeZone, String> {

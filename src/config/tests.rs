@@ -167,6 +167,14 @@ fn a_state_directory_that_does_not_exist_is_reported_with_the_other_errors() {
 }
 
 #[test]
+fn a_rest_url_needs_a_profile_with_a_change_feed() {
+    let errors = errors(&format!("{MINIMAL}rest_url = \"http://127.0.0.1:8042\"\n"));
+    assert!(errors.len() == 1 && errors[0].contains("profile generic has no change feed"), "{errors:?}");
+    let orthanc = format!("{MINIMAL}profile = \"orthanc\"\nrest_url = \"http://127.0.0.1:8042\"\n");
+    assert!(load_with(&orthanc, &[]).is_ok());
+}
+
+#[test]
 fn a_key_that_is_set_twice_is_named() {
     let twice = |text: &str| errors(&format!("{MINIMAL}{text}")).join("\n");
     let value = twice("[search]\nmax_count = 1\nmax_count = 2\n");

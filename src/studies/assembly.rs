@@ -13,8 +13,8 @@ use super::filter::resource_from_rows;
 use super::row::StudyRow;
 use super::study_copies::{StudyCopy, fetch_copies};
 use super::{
-    DetailLimits, FoundStudy, Freshness, LoadResult, OmittedRows, Representation, Studies, StudiesError,
-    fetch, study_copies,
+    DetailLimits, FoundStudy, Freshness, Generation, LoadResult, OmittedRows, Representation, Studies,
+    StudiesError, fetch, study_copies,
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
@@ -59,8 +59,8 @@ impl AssembledStudy {
     }
 
     /// Returns the study with the same content, which nothing confirms any more.
-    pub(super) fn invalidated(&self) -> Self {
-        Self { content_age: self.content_age.invalidated(), ..self.clone() }
+    pub(super) fn invalidated(&self, now: Duration) -> Self {
+        Self { content_age: self.content_age.invalidated(now), ..self.clone() }
     }
 }
 
@@ -311,13 +311,15 @@ impl Studies {
                 None if entry.has_every_row == has_every_row => return Ok(entry),
                 None => (entry.encoded.clone(), entry.version, entry.confirmed_at),
             };
-            let entry = AssembledStudy::clone(&entry);
-            let entry = Arc::new(AssembledStudy { encoded, version, confirmed_at, has_every_row, ..entry });
-            if self.cache.generation() == generation {
+            let study_before = AssembledStudy::clone(&entry);
+            let confirmed =
+                Arc::new(AssembledStudy { encoded, version, confirmed_at, has_every_row, ..study_before });
+            // The entry may have been invalidated or replaced meanwhile.
+            if self.cached(study.uid(), representation).is_some_and(|cached| Arc::ptr_eq(&cached, &entry)) {
                 let key = AssembledStudy::cache_key(study.uid(), representation);
-                self.cache.insert(key, Arc::clone(&entry));
+                self.cache.insert(key, Arc::clone(&confirmed));
             }
-            return Ok(entry);
+            return Ok(confirmed);
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Miss);
         let (study, representation) = (study.clone(), representation.clone());
@@ -358,8 +360,7 @@ impl Studies {
         };
         let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
         let has_every_row = study.has_every_row;
-        let is_invalidated = self.cache.generation() != generation;
-        let content_age = if is_invalidated { content_age.invalidated() } else { content_age };
+        let content_age = self.superseded(&study, &representation, content_age, generation);
         let patient = |row: &StudyRow| (row.archive.clone(), row.patient.clone());
         let entry = Arc::new(AssembledStudy {
             encoded,
@@ -379,6 +380,24 @@ impl Studies {
             self.cache.insert(key, Arc::clone(&entry));
         }
         Ok(entry)
+    }
+
+    /// Returns the age of content that has been read since `content_age`: it is invalidated if an invalidation of the study has begun
+    /// meanwhile.
+    fn superseded(
+        &self,
+        study: &FoundStudy,
+        representation: &Representation,
+        content_age: ContentAge,
+        generation: Generation,
+    ) -> ContentAge {
+        let cached = self.cached(study.uid(), representation);
+        let superseded_at = cached.and_then(|cached| content_age.superseded_at(&cached.content_age));
+        let is_of_earlier_generation = self.cache.generation() != generation;
+        match superseded_at.or_else(|| is_of_earlier_generation.then(|| self.cache.elapsed())) {
+            Some(at) => content_age.invalidated(at),
+            None => content_age,
+        }
     }
 
     async fn fetch_within_timeout(

@@ -28,7 +28,7 @@ const RECENT: SignedDuration = SignedDuration::from_hours(24 * 7);
 const CHECK_CONCURRENCY: usize = 1;
 
 /// The representations of cached studies that a search by `_lastUpdated` checks.
-const CHECKED_REPRESENTATIONS: [Representation; 2] = [Representation::Full, Representation::Data];
+pub(super) const CHECKED_REPRESENTATIONS: [Representation; 2] = [Representation::Full, Representation::Data];
 
 /// How long unchanged rows confirm a study whose content was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,22 +46,29 @@ pub(super) struct ContentAge {
     pub(super) read_at: Duration,
     /// The age at which the content is read again; `None` if the rows are the whole content.
     lifetime: Option<Duration>,
+    /// The time at which it was invalidated; `None` if it was not.
+    invalidated_at: Option<Duration>,
 }
 
 impl ContentAge {
     /// Whether unchanged rows confirm the content at `now`.
     pub(super) fn is_confirmable(&self, now: Duration) -> bool {
-        self.lifetime.is_none_or(|lifetime| self.age(now) < lifetime)
+        self.invalidated_at.is_none() && self.lifetime.is_none_or(|lifetime| self.age(now) < lifetime)
     }
 
-    /// Returns the age of the same content after an invalidation: nothing confirms it.
-    pub(super) fn invalidated(self) -> Self {
-        Self { lifetime: Some(Duration::ZERO), ..self }
+    /// Returns the age of the same content after an invalidation at `now`: nothing confirms it.
+    pub(super) fn invalidated(self, now: Duration) -> Self {
+        Self { invalidated_at: Some(now), ..self }
     }
 
     /// Whether the content was invalidated.
     pub(super) fn is_invalidated(&self) -> bool {
-        self.lifetime == Some(Duration::ZERO)
+        self.invalidated_at.is_some()
+    }
+
+    /// Returns the time of the invalidation of `previous` content if this content was requested before it.
+    pub(super) fn superseded_at(&self, previous: &Self) -> Option<Duration> {
+        previous.invalidated_at.filter(|at| *at > self.read_at)
     }
 
     /// Whether the study `uid` should be read in the background at `now`. Studies that were read together are due at different
@@ -93,7 +100,7 @@ impl Studies {
     pub(super) fn content_age(&self, study: &FoundStudy, read_at: Duration, is_row_only: bool) -> ContentAge {
         let lifetimes = self.limits.deep_checks;
         let lifetime = if self.is_old(study) { lifetimes.old } else { lifetimes.recent };
-        ContentAge { read_at, lifetime: (!is_row_only).then_some(lifetime) }
+        ContentAge { read_at, lifetime: (!is_row_only).then_some(lifetime), invalidated_at: None }
     }
 
     /// Whether every row of the study has a date before the last week.
@@ -141,8 +148,10 @@ impl Studies {
         let is_of_archive = archive.is_none_or(|archive| entry.patients.iter().any(|(id, _)| id == archive));
         let is_listed = || memmem::find(&entry.encoded.json, format!("\"{child}\"").as_bytes()).is_some();
         if is_of_archive && !self.cache.is_fresh(entry.content_age.read_at) && is_listed() {
-            self.cache
-                .insert(AssembledStudy::cache_key(uid, &Representation::Full), Arc::new(entry.invalidated()));
+            self.cache.insert(
+                AssembledStudy::cache_key(uid, &Representation::Full),
+                Arc::new(entry.invalidated(self.cache.elapsed())),
+            );
             self.check_in_background(uid, &Representation::Full);
         }
     }
@@ -199,7 +208,7 @@ mod tests {
     }
 
     fn age(lifetime: Option<Duration>) -> ContentAge {
-        ContentAge { read_at: Duration::from_secs(100), lifetime }
+        ContentAge { read_at: Duration::from_secs(100), lifetime, invalidated_at: None }
     }
 
     #[test]
@@ -207,6 +216,17 @@ mod tests {
         let age = age(Some(Duration::from_mins(1)));
         assert!(age.is_confirmable(Duration::from_millis(159_999)));
         assert!(!age.is_confirmable(Duration::from_secs(160)));
+    }
+
+    #[test]
+    fn nothing_confirms_invalidated_content_or_content_that_was_requested_before_the_invalidation() {
+        let second = Duration::from_secs;
+        let (content, later_content) = (age(None), ContentAge { read_at: second(102), ..age(None) });
+        let invalidated = content.invalidated(second(101));
+        assert!(!invalidated.is_confirmable(second(101)));
+        assert_eq!(content.superseded_at(&invalidated), Some(second(101)));
+        assert_eq!(later_content.superseded_at(&invalidated), None);
+        assert_eq!(content.superseded_at(&later_content), None);
     }
 
     #[test]

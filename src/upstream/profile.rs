@@ -84,6 +84,8 @@ pub struct Profile {
     /// Whether all series and all instances can be searched, not only those of one study (PS3.18 table 10.6.1-1), and an empty
     /// result means that none match.
     pub searches_below: bool,
+    /// Whether the REST API of the product has a change feed.
+    pub change_feed: bool,
     /// Services that the archive lacks or implements incorrectly, so the gateway never requests them. A service that the archive
     /// rejects is not listed here: the gateway synthesizes it after the rejection.
     pub synthesized: SynthesizedSet,
@@ -102,6 +104,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: true,
         searches_below: false,
+        change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last page,
@@ -119,6 +122,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: false,
         uid_lists: true,
         searches_below: true,
+        change_feed: true,
         synthesized: SynthesizedSet::NONE.with(Synthesized::Rendered),
     },
     // For metadata the product fetches whole instances by C-MOVE, and it always returns the metadata of the whole study. It
@@ -134,6 +138,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
+        change_feed: false,
         synthesized: SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames),
     },
     Profile {
@@ -147,6 +152,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: true,
         searches_below: false,
+        change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     // A repeated key causes status 500, and rows of instances contain only UIDs.
@@ -161,6 +167,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
+        change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     Profile {
@@ -174,6 +181,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: true,
         searches_below: true,
+        change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
 ];

@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
+use super::change_feed::FeedRequest;
 use super::qido::{QidoQuery, SearchLevel};
 use super::settings::Settings;
 use super::wado::retrieve::Retrieval;
@@ -23,6 +24,8 @@ pub(super) enum ArchiveService {
     Retrieve(Retrieval),
     /// The URI service, with its URL and its parameters.
     Uri(Url, WadoUri),
+    /// The change feed, with the root URL of the REST API.
+    ChangeFeed(Url, FeedRequest),
 }
 
 /// The class of a request. Each class of an archive has separate permits, a separate circuit breaker, and a metric label.
@@ -74,6 +77,11 @@ impl UpstreamRequest {
         settings.wado_uri_url.clone().map(|url| Self::new(ArchiveService::Uri(url, parameters)))
     }
 
+    /// Creates a request to the change feed; `None` if the archive has none.
+    pub(super) fn change_feed(settings: &Settings, request: FeedRequest) -> Option<Self> {
+        settings.rest_url.clone().map(|url| Self::new(ArchiveService::ChangeFeed(url, request)))
+    }
+
     /// Adds the [`FORWARDED_HEADERS`] of a caller's request.
     #[must_use]
     pub fn with_forwarded_headers(mut self, headers: &HeaderMap) -> Self {
@@ -108,7 +116,7 @@ impl UpstreamRequest {
     /// Returns the class of the request.
     pub fn class(&self) -> RequestClass {
         match &self.service {
-            ArchiveService::Search(_) => RequestClass::Search,
+            ArchiveService::Search(_) | ArchiveService::ChangeFeed(..) => RequestClass::Search,
             ArchiveService::Retrieve(retrieval) if retrieval.is_metadata() => RequestClass::Metadata,
             ArchiveService::Retrieve(_) | ArchiveService::Uri(..) => RequestClass::Retrieve,
         }
@@ -118,7 +126,7 @@ impl UpstreamRequest {
     /// and an archive that failed while rendering should not receive the same request again.
     pub(super) fn is_retryable(&self) -> bool {
         match &self.service {
-            ArchiveService::Search(_) => true,
+            ArchiveService::Search(_) | ArchiveService::ChangeFeed(..) => true,
             ArchiveService::Retrieve(retrieval) => !retrieval.is_rendered(),
             ArchiveService::Uri(_, parameters) => !parameters.is_rendered(),
         }
@@ -145,6 +153,7 @@ impl UpstreamRequest {
                 (&settings.wado_url, Some(retrieval.path()), retrieval.query_string())
             }
             ArchiveService::Uri(url, parameters) => (url, None, parameters.query_string()),
+            ArchiveService::ChangeFeed(url, request) => (url, Some(request.path()), request.query_string()),
         };
         let mut url = root.clone();
         if let Some(path) = path {

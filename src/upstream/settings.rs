@@ -21,6 +21,8 @@ pub struct Settings {
     pub wado_url: Url,
     /// The URL of the URI service, if the archive has one.
     pub wado_uri_url: Option<Url>,
+    /// The root URL of the REST API with the change feed, if it is used.
+    pub rest_url: Option<Url>,
     /// The profile of the archive, which describes the quirks of the product.
     pub profile: Profile,
     /// The credentials that the gateway sends to the archive.

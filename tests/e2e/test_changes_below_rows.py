@@ -294,3 +294,35 @@ def test_every_answer_is_a_state_of_the_archive_within_the_bound(samples, tmp_pa
     finally:
         gateway.stop()
         archive.orthanc.stop()
+
+
+def test_the_change_feed_of_the_archive_is_followed(samples, tmp_path):
+    """Without the feed, the corrections would not be seen for an hour."""
+    template = pydicom.dcmread(next(path for path in sorted(samples.rglob("*")) if path.is_file()))
+    archive = Archive(Orthanc(tmp_path / "orthanc", OverwriteInstances=True), template, random.Random(1))
+    cache = 'fresh_for = "1h"\ndeep_check = "1h"\ndeep_check_old = "1h"'
+    gateway = Gateway(tmp_path, "following", archive.orthanc.dicomweb, cache=cache, archive=f'rest_url = "{archive.orthanc.url}"')
+    observer = Observer("observer", gateway, archive, 1, [])
+    try:
+        uid = "2.25.8000"
+        archive.add(uid, "CHANGES-1", [(f"{uid}.1.1", 1), (f"{uid}.1.2", 2)])
+        observer.sync()
+        assert observer.copy == {uid: archive.model.state(uid)}
+        # The gateway has asked for the last change when the following changes are made.
+        deadline = time.monotonic() + 300
+        number = 2
+        while time.monotonic() < deadline:
+            number += 1
+            archive.add(uid, "CHANGES-1", [(f"{uid}.1.1", number)])
+            time.sleep(5)
+            seen = [instance["number"] for instance in observer.get(f"/ImagingStudy/{uid}")[0].json()["series"][0]["instance"]]
+            if number in seen:
+                break
+        else:
+            raise AssertionError("the correction was not seen")
+        observer.check = lambda *_: None
+        observer.sync()
+        assert observer.copy == {uid: archive.model.state(uid)}
+    finally:
+        gateway.stop()
+        archive.orthanc.stop()

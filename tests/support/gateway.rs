@@ -125,6 +125,7 @@ impl RunningGateway {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base_url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let service = app.service();
+        app.start_background_work();
         let (shutdown, shutdown_requested) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stop = async { drop(shutdown_requested.await) };

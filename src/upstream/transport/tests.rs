@@ -21,6 +21,7 @@ fn settings(port: u16) -> Settings {
         qido_url: url.clone(),
         wado_url: url,
         wado_uri_url: None,
+        rest_url: None,
         profile: Profile::default(),
         credentials: Credentials::None,
         timeout: Duration::from_secs(10),

@@ -1,0 +1,73 @@
+//! Archives with a change feed: a cached study in which an archive has stored something is read again at once. Without a feed, or if
+//! it fails or omits a change, the study is read again when its lifetime ends ([`deep_check`](super::deep_check)).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::Studies;
+use super::assembly::AssembledStudy;
+use super::deep_check::CHECKED_REPRESENTATIONS;
+use crate::change_log::ResourceKey;
+use crate::upstream::{Archive, ArchiveError};
+use dicom_model::StudyUid;
+
+/// The time between two requests for changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+impl Studies {
+    /// Starts to follow the change feed of `archive`, a client with limits of its own, so that a feed that fails does not affect searches.
+    pub fn follow_changes(&self, archive: Archive) -> AbortHandle {
+        let studies = self.clone();
+        let following = async move {
+            let mut last = None;
+            loop {
+                tokio::time::sleep(POLL_INTERVAL).await;
+                match studies.process_changes(&archive, &mut last).await {
+                    Ok(()) => {}
+                    Err(error) => tracing::debug!(%error, "the change feed of an archive could not be read"),
+                }
+            }
+        };
+        tokio::spawn(following).abort_handle()
+    }
+
+    /// Processes the changes after the number `last`, and advances it. Without a number, only the last change is determined: what was
+    /// stored before it was read by the gateway afterwards.
+    async fn process_changes(&self, archive: &Archive, last: &mut Option<u64>) -> Result<(), ArchiveError> {
+        let Some(mut since) = *last else {
+            *last = Some(archive.last_change().await?);
+            return Ok(());
+        };
+        loop {
+            let changes = archive.changes_since(since).await?;
+            for study in &changes.studies {
+                self.report_changed(study).await;
+            }
+            // The numbers begin again if the database of the archive was replaced.
+            let is_reset = changes.last < since;
+            *last = if is_reset { None } else { Some(changes.last) };
+            if is_reset || !changes.has_more || changes.last == since {
+                return Ok(());
+            }
+            since = changes.last;
+        }
+    }
+
+    /// Reads the study again in the background if it is cached with its instances; the next read waits for it. Otherwise it
+    /// counts as changed for searches by `_lastUpdated`.
+    async fn report_changed(&self, uid: &StudyUid) {
+        let mut is_cached = false;
+        for representation in CHECKED_REPRESENTATIONS {
+            let Some(entry) = self.cached(uid, &representation) else { continue };
+            is_cached = true;
+            let key = AssembledStudy::cache_key(uid, &representation);
+            self.cache.insert(key, Arc::new(entry.invalidated(self.cache.elapsed())));
+            self.check_in_background(uid, &representation);
+        }
+        if !is_cached {
+            self.change_log.report_again(ResourceKey::study(uid)).await;
+        }
+    }
+}
