@@ -119,7 +119,8 @@ impl App {
             request_timeout: config.server.request_timeout,
             clock,
         };
-        let response_cache = ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone());
+        let (max_size, row_lifetime) = (config.cache.largest_answer, config.cache.deep_check);
+        let response_cache = ResponseCache::new(cache.clone(), max_size, row_lifetime, metrics.clone());
         let dicomweb = DicomwebContext {
             response_cache: response_cache.clone(),
             frames: dicomweb::FrameCache::new(cache.clone(), config.cache.memory),

@@ -3,7 +3,7 @@
 //! Complete responses without a warning are stored in the cache of the gateway, independently of the caller. Their URLs have a
 //! reserved host (RFC 2606 2), which is replaced by the public URL for each caller. A fresh response is served without a request
 //! to the archive. A stale response is revalidated by its validator (RFC 9110 13), or, without a validator, by the fingerprint of
-//! the rows of its objects. The rows are requested before the response, so that no change between the two is missed. A response
+//! the rows of its objects, for a limited time. The rows are requested before the response, so that no change between the two is missed. A response
 //! that was requested without rows is requested again when it is stale.
 
 mod cached_response;
@@ -58,6 +58,8 @@ pub struct ResponseCache {
     cache: Cache,
     /// Maximum size of a cached response in bytes.
     max_size: usize,
+    /// How long unchanged rows confirm a response after it was requested, because they do not show every change of the objects.
+    row_lifetime: Duration,
     metrics: Metrics,
 }
 
@@ -125,7 +127,8 @@ pub(super) async fn respond(
         }
         let is_current = if cached.validators.is_empty() {
             fingerprint = rows_fingerprint(archive, &cacheable.objects).await;
-            fingerprint.is_some() && fingerprint == cached.fingerprint
+            let is_confirmable = responses.cache.age(cached.read_at) < responses.row_lifetime;
+            is_confirmable && fingerprint.is_some() && fingerprint == cached.fingerprint
         } else {
             let headers = cached.with_conditions(request.headers);
             let conditional = DicomwebRequest { headers: &headers, ..*request };
@@ -159,9 +162,9 @@ pub(super) async fn respond(
 }
 
 impl ResponseCache {
-    /// Creates a cache of responses of at most `max_size` bytes in `cache`.
-    pub fn new(cache: Cache, max_size: u64, metrics: Metrics) -> Self {
-        Self { cache, max_size: usize::try_from(max_size).unwrap_or(usize::MAX), metrics }
+    /// Creates a cache of responses of at most `max_size` bytes in `cache`, which unchanged rows confirm for `row_lifetime`.
+    pub fn new(cache: Cache, max_size: u64, row_lifetime: Duration, metrics: Metrics) -> Self {
+        Self { cache, max_size: usize::try_from(max_size).unwrap_or(usize::MAX), row_lifetime, metrics }
     }
 
     /// Removes the responses that `is_selected` selects by archive and study, and returns their number. The
@@ -237,6 +240,7 @@ impl ResponseCache {
                 validators,
                 bytes,
                 fingerprint,
+                read_at: requested.at,
                 checked_at: requested.at,
             };
             cache.insert(key, Arc::new(response));

@@ -111,6 +111,23 @@ async fn stale_metadata_is_revalidated_with_the_rows_of_its_series() {
 }
 
 #[tokio::test]
+async fn unchanged_rows_confirm_metadata_only_for_the_deep_check_lifetime() {
+    let pacs = Pacs::new()
+        .with_responses(
+            &format!("/{METADATA}"),
+            [metadata("first"), metadata("second"), metadata("corrected")],
+        )
+        .with_response("/studies/1.2/series", series_rows(1))
+        .start()
+        .await;
+    let (root, clock) = root_with_clock(&pacs).await;
+    for description in ["first", "second", "second", "second", "second", "second", "corrected"] {
+        assert!(get_text(&root, METADATA).await.contains(&format!("[\"{description}\"]")), "{description}");
+        clock.advance(STALE_AFTER);
+    }
+}
+
+#[tokio::test]
 async fn rows_without_counts_do_not_revalidate_metadata() {
     let row = CannedResponse::json(r#"[{"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#);
     let pacs = Pacs::new()

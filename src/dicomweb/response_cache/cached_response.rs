@@ -22,6 +22,8 @@ pub(super) struct CachedResponse {
     pub(super) bytes: Bytes,
     /// The fingerprint of the rows of its objects, if the rows were requested before the response.
     pub(super) fingerprint: Option<Fingerprint>,
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the response was requested.
+    pub(super) read_at: Duration,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time of the last validation.
     pub(super) checked_at: Duration,
 }
