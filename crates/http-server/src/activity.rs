@@ -8,6 +8,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http_body::Body;
 
+use super::stream_body::StreamBody;
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// The shared counters of one connection.
@@ -110,7 +111,7 @@ impl Drop for InFlight {
 }
 
 /// A response body that keeps its request in flight.
-pub(super) type ResponseBody<B> = ObservedBody<B, InFlight>;
+pub(super) type ResponseBody<B> = ObservedBody<StreamBody<B>, InFlight>;
 
 impl<B: Body<Data = Bytes>> BodyObserver<B> for InFlight {
     fn observe(&mut self, outcome: &PollFrame<B::Error>, _: &B) {

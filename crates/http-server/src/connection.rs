@@ -25,6 +25,7 @@ use super::open_connections::AdmittedConnection;
 use super::protocol_detection::{DetectedProtocol, detect_protocol};
 use super::request_body::wrap_body;
 use super::request_validation::validate;
+use super::stream_body::{OpenStreams, StreamBody};
 use super::timed_stream::TimedStream;
 use super::tls::{Tls, negotiated_http2};
 use super::{ConnectionLimits, PeerAddress, Service, internal_error, rejection};
@@ -95,14 +96,17 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
     mut stop: watch::Receiver<bool>,
 ) {
     let activity = Arc::clone(&admitted.activity);
+    let streams = is_http2.then(|| Arc::new(OpenStreams::default()));
     let responding = {
-        let (activity, rest_timeout) = (Arc::clone(&activity), limits.head);
-        service_fn(move |request| respond(Arc::clone(&service), request, peer, &activity, rest_timeout))
+        let (activity, streams, rest_timeout) = (Arc::clone(&activity), streams.clone(), limits.head);
+        service_fn(move |request| {
+            respond(Arc::clone(&service), request, peer, &activity, streams.clone(), rest_timeout)
+        })
     };
     let head = (!is_http2).then_some(limits.head);
     let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
     let stream = TokioIo::new(stream);
-    if is_http2 {
+    if let Some(streams) = streams {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -113,7 +117,10 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL)
             .serve_connection(stream, responding);
-        drive(connection, &admitted, limits.idle, &mut stop).await;
+        tokio::select! {
+            () = drive(connection, &admitted, limits.idle, &mut stop) => {}
+            () = drop_stalled_streams(&streams, limits.stall) => {}
+        }
     } else {
         // TimedStream times the head, and `drive` the idle time: hyper's own timer would be reset by every request.
         let connection = http1::Builder::new()
@@ -166,6 +173,14 @@ async fn idle_expired(activity: &Activity, idle_timeout: Duration) {
     }
 }
 
+/// Drops the responses of which the client takes nothing for `timeout`, or up to a quarter longer. Never completes.
+async fn drop_stalled_streams(streams: &OpenStreams, timeout: Duration) {
+    loop {
+        sleep(timeout / POLLS_PER_TIMEOUT).await;
+        streams.drop_stalled(timeout);
+    }
+}
+
 /// Responds to one request. A panic in the service affects that response only, not the connection.
 ///
 /// Most responses are available at once; only the others need a boxed future.
@@ -174,9 +189,17 @@ fn respond<S: Service>(
     request: Request<Incoming>,
     peer: PeerAddress,
     activity: &Arc<Activity>,
+    streams: Option<Arc<OpenStreams>>,
     rest_timeout: Duration,
 ) -> impl Future<Output = Result<Response<ResponseBody<S::Body>>, Infallible>> + use<S> {
     let in_flight = activity.begin_request();
+    let observe = move |body| {
+        let body = match &streams {
+            Some(streams) => StreamBody::of_stream(body, streams),
+            None => StreamBody::of_connection(body),
+        };
+        ResponseBody::new(body, in_flight)
+    };
     let internal_error = |_| internal_error().map(Into::into);
     let (mut request, rest) = wrap_body(request);
     let at_once = || match validate(&request) {
@@ -185,9 +208,7 @@ fn respond<S: Service>(
     };
     let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(internal_error(panic)));
     match (at_once, rest) {
-        (Some(response), None) => {
-            Either::Left(ready(Ok(response.map(|body| ResponseBody::new(body, in_flight)))))
-        }
+        (Some(response), None) => Either::Left(ready(Ok(response.map(observe)))),
         (at_once, rest) => Either::Right(Box::pin(async move {
             let mut response = if let Some(response) = at_once {
                 drop(request);
@@ -199,7 +220,7 @@ fn respond<S: Service>(
             if let Some(rest) = rest {
                 response = rest.read_or_close(response, rest_timeout).await;
             }
-            Ok(response.map(|body| ResponseBody::new(body, in_flight)))
+            Ok(response.map(observe))
         })),
     }
 }

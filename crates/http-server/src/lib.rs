@@ -17,6 +17,7 @@ mod open_connections;
 mod protocol_detection;
 mod request_body;
 mod request_validation;
+mod stream_body;
 mod timed_stream;
 mod tls;
 

@@ -41,10 +41,10 @@ pub struct ConnectionLimits {
     /// Timeout from the first to the last byte of a request head, and for reading the rest of a request body that the service
     /// did not read (HTTP/1).
     pub head: Duration,
-    /// Timeout between requests. Over HTTP/2 it also applies while flow control windows of the client block every response; then no
-    /// byte waits in the socket, so `stall` does not apply.
+    /// Timeout between requests. Over HTTP/2 it also applies while flow control windows of the client block every response.
     pub idle: Duration,
-    /// Timeout while bytes of a response wait in the socket and the client reads none.
+    /// Timeout while bytes of a response wait in the socket and the client reads none, or while the flow control window of an HTTP/2
+    /// stream blocks its response.
     pub stall: Duration,
     /// Maximum time from the shutdown signal to the end of the requests in flight.
     pub drain: Duration,

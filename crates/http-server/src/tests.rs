@@ -419,6 +419,44 @@ async fn http2_connection_of_a_client_that_does_not_read_is_closed() {
     .await;
 }
 
+/// Notifies when it is dropped.
+struct DropNotice(Arc<Notify>);
+
+impl Drop for DropNotice {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn an_http2_response_of_which_the_client_takes_nothing_is_dropped() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let dropped = Arc::new(Notify::new());
+    let service = {
+        let dropped = Arc::clone(&dropped);
+        move |_: Request<RequestBody>, _: PeerAddress| {
+            let notice = DropNotice(Arc::clone(&dropped));
+            let frames = futures_util::stream::repeat_with(move || {
+                assert!(Arc::strong_count(&notice.0) > 0);
+                Ok::<_, std::convert::Infallible>(hyper::body::Frame::data(bytes::Bytes::from_static(b"x")))
+            });
+            std::future::ready(Response::new(body::streamed(http_body_util::StreamBody::new(frames))))
+        }
+    };
+    let limits = ConnectionLimits { stall: SHORT, ..long_limits() };
+    let server = tokio::spawn(serve(listener, limits, service, std::future::pending()));
+    for initial_window in ["\0\0\0\0", "\0\0\x40\0"] {
+        let mut client = Client(TcpStream::connect(address).await.unwrap());
+        // SETTINGS with SETTINGS_INITIAL_WINDOW_SIZE, which the client never extends; then HPACK: GET, http, "/large", authority "a".
+        let settings = format!("\0\0\x06\x04\0\0\0\0\0\0\x04{initial_window}");
+        client.send(&format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{settings}\0\0\x0d\x01\x05\0\0\0\x01")).await;
+        client.0.write_all(b"\x82\x86\x04\x06/large\x41\x01a").await.unwrap();
+        timeout(EVENT_TIMEOUT, dropped.notified()).await.expect("the response is dropped");
+    }
+    server.abort();
+}
+
 #[tokio::test]
 async fn slow_http2_response_does_not_expire_the_idle_timeout() {
     at_any_speed(|short| async move {
