@@ -1,8 +1,8 @@
 //! The priority of work at the archives: whether the client requests that wait for it are under way, and which of them came first.
 //!
 //! Each client request has a priority, which is passed to every call through the handle of the archive. Work that several
-//! requests share has the priority of the oldest of those that still wait for it; work that no request waits for is abandoned.
-//! This module does not decide which call is next (`upstream` does).
+//! requests share has the priority of the oldest of those that still wait for it; work for which the last
+//! waiting request has left is abandoned, and may be ended. This module does not decide which call is next (`upstream` does).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::archive_id::ArchiveId;
 
-/// The priority of one client request, or of work that several requests share. Clones are equal.
+/// The priority of one client request, or of work that several requests share. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct RequestPriority(Arc<PriorityState>);
 
@@ -51,7 +51,7 @@ impl RequestPriority {
         Self::new(PriorityHolder::Request(NEXT_ARRIVAL.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Creates the priority of work that requests can share. It is abandoned until a request waits for it.
+    /// Creates the priority of work that requests can share. It has no priority until a request waits for it.
     pub fn of_shared_work() -> Self {
         Self::new(PriorityHolder::Shared { waiting: Mutex::default(), observers: Mutex::default() })
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_waits_twice_for_shared_work_still_waits_after_one_end() {
+    fn a_request_that_waits_twice_for_shared_work_still_waits_after_the_first_wait_ends() {
         let (request, work) = (RequestPriority::of_new_request(), RequestPriority::of_shared_work());
         let (first, second) = (work.wait_as(&request), work.wait_as(&request));
         drop(first);
