@@ -7,7 +7,7 @@ What the viewer cannot show in front of Orthanc, it cannot show through the gate
 
 - Presentation states and key objects are listed as unsupported.
 - The report of the sample study has an item without a concept name, at which OHIF 3.13 fails. The report of the tour has none.
-- A video has an empty viewport. The viewer requests the rendered instance, which Orthanc rejects with 400 and the gateway with 501.
+- A video has an empty viewport, which is not compared. The viewer requests the rendered instance, which Orthanc rejects with 400 and the gateway with 501.
 
 Orthanc 1.10 ignores an `includefield` whose commas are percent-encoded, as OHIF writes them: without the gateway, the list of a patient's
 studies has no descriptions. The ingress in front of Orthanc decodes the commas, so that the two places can be compared.
