@@ -14,7 +14,7 @@ use crate::chunks::chunkings;
 const BOUNDARY: &str = "-ab-ab";
 
 /// The boundary of written bodies: libFuzzer does not generate one of this length by chance.
-const BOUNDARY: &str = "0f8e7d6c5b4a39281706f5e4d3c2b1a0";
+const WRITTEN_BOUNDARY: &str = "0f8e7d6c5b4a39281706f5e4d3c2b1a0";
 
 /// Checks one body.
 pub fn check(body: &[u8]) {
@@ -54,9 +54,9 @@ pub fn check(body: &[u8]) {
         let start = [b"\r\n--", BOUNDARY.as_bytes(), b"\r\n"].concat();
         assert_eq!(memchr::memmem::find(part, &start), None, "a part contains a delimiter");
     }
-    if memchr::memmem::find(body, BOUNDARY.as_bytes()).is_none() {
+    if memchr::memmem::find(body, WRITTEN_BOUNDARY.as_bytes()).is_none() {
         assert_eq!(
-            read_parts(BOUNDARY, &[&write_parts(&parts)]).as_ref(),
+            read_parts(WRITTEN_BOUNDARY, &[&write_parts(&parts)]).as_ref(),
             Ok(&parts),
             "writing and reading changes the parts"
         );
@@ -90,7 +90,7 @@ fn read_only_part(chunks: &[&[u8]]) -> Result<Vec<u8>, MultipartError> {
 }
 
 fn write_parts(parts: &[Vec<u8>]) -> Vec<u8> {
-    let mut writer = PartWriter::with_boundary(BOUNDARY);
+    let mut writer = PartWriter::with_boundary(WRITTEN_BOUNDARY);
     let mut body = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         let location = (index % 2 == 0).then_some("/studies/1.2");
