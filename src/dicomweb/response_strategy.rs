@@ -15,6 +15,7 @@ use super::request::DicomwebRequest;
 use super::request::path::{Resource, Target};
 use super::response_cache::ResponseSource;
 use super::{rendering, synthesis};
+use crate::http::conditional::bypasses_cache;
 use crate::upstream::{Archive, DicomResource, SearchLevel};
 use http_messages::body::Body;
 
@@ -132,13 +133,14 @@ async fn respond_as(
     (request, proxy_request): (&DicomwebRequest<'_>, &ProxyRequest),
 ) -> Result<Response<Body>, DicomwebError> {
     let limits = context.limits;
+    let frames = (&context.frames, !bypasses_cache(request.headers));
     match strategy {
         Strategy::ForwardOnly => fetch(archive, proxy_request).await,
         Strategy::CompareRows(level) => {
             merged_search::respond(&[archive], public_url, request, &level, context, None).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public_url, proxy_request).await,
-        Strategy::Synthesize => synthesis::synthesize(archive, limits, &context.frames, proxy_request).await,
+        Strategy::Synthesize => synthesis::synthesize(archive, limits, frames, proxy_request).await,
         Strategy::Forward { fallback } => {
             let rejection = match forward(archive, proxy_request).await {
                 Err(rejection) if is_replaceable(&rejection, &proxy_request.resource) => rejection,
@@ -151,7 +153,7 @@ async fn respond_as(
                     rendering::render(archive, &context.render_pool, public_url, proxy_request).await
                 }
                 Some(Fallback::Synthesize) => {
-                    synthesis::synthesize(archive, limits, &context.frames, proxy_request).await
+                    synthesis::synthesize(archive, limits, frames, proxy_request).await
                 }
                 None => return Err(rejection),
             };

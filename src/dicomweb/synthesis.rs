@@ -75,11 +75,11 @@ pub(super) fn can_synthesize(resource: &Resource) -> bool {
     Synthesizable::from_resource(resource).is_some()
 }
 
-/// Synthesizes the response to `request`.
+/// Synthesizes the response to `request`. With `uses_cache`, frames may be from the cache.
 pub(super) async fn synthesize(
     archive: &Archive,
     limits: DicomwebLimits,
-    frame_cache: &FrameCache,
+    (frame_cache, uses_cache): (&FrameCache, bool),
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
     let ranges = || by_preference(request.accepted.ranges.clone());
@@ -92,7 +92,9 @@ pub(super) async fn synthesize(
         Some(Synthesizable::Value(instance, steps)) => {
             values::respond(archive, instance, steps, &ranges()).await
         }
-        Some(Synthesizable::Frames(frames)) => frames::respond(archive, frame_cache, frames, &ranges()).await,
+        Some(Synthesizable::Frames(frames)) => {
+            frames::respond(archive, frame_cache, frames, &ranges(), uses_cache).await
+        }
         None => Err(DicomwebError::NotAcceptable),
     }
 }

@@ -132,3 +132,41 @@ async fn a_thumbnail_that_an_archive_redirects_is_rendered() {
     let response = client::get_with_headers(&root.url(&format!("{INSTANCE}/thumbnail")), &headers).await;
     assert_eq!((response.status, response.header("content-type")), (200, Some("image/png")));
 }
+
+#[tokio::test]
+async fn frames_of_a_replaced_instance_are_never_mixed_with_those_of_the_original() {
+    let replacement: Vec<u8> = (5..=9).flat_map(|number| [number; 4]).collect();
+    let replacement =
+        RawObject::image(EXPLICIT_LITTLE, EXPLICIT_VR_LITTLE_ENDIAN, 1).frames("5").pixels(&replacement);
+    let responses = [instances(&[&four_frames(1)]), instances(&[&replacement.to_file()])];
+    let pacs = Pacs::new().with_responses(&format!("/{INSTANCE}"), responses).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"frames\"]").await;
+    let get =
+        async |list: &str| frame_values(&client::get(&root.url(&format!("{INSTANCE}/frames/{list}"))).await);
+    assert_eq!(get("1").await, [1]);
+    // Frame 5 exists only in the replacement, and those before it remain in the cache.
+    assert_eq!(get("5").await, [9]);
+    assert_eq!(get("1").await, [1], "a frame is fresh for fresh_for");
+    assert_eq!(get("1,5").await, [5, 9]);
+    assert_eq!(get("1").await, [5]);
+}
+
+#[tokio::test]
+async fn a_client_that_bypasses_the_cache_gets_the_current_frame() {
+    let responses = [instances(&[&four_frames(1)]), CannedResponse::status(404)];
+    let pacs = Pacs::new().with_responses(&format!("/{INSTANCE}"), responses).start().await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"frames\"]").await;
+    let url = root.url(&format!("{INSTANCE}/frames/1"));
+    assert_eq!(frame_values(&client::get(&url).await), [1]);
+    assert_eq!(client::get_with_headers(&url, &[("cache-control", "no-cache")]).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_object_that_was_not_requested_is_neither_extracted_nor_rendered() {
+    let pacs = start_archive(instances(&[&four_frames(2)]), CannedResponse::status(404)).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), "synthesize = [\"rendered\"]").await;
+    for resource in ["frames/1", "bulkdata/7FE00010", "rendered", "frames/1/rendered", "thumbnail"] {
+        let response = client::get(&root.url(&format!("{INSTANCE}/{resource}"))).await;
+        assert_eq!(response.status, 502, "{resource}: {}", response.text());
+    }
+}

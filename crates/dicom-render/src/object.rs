@@ -12,6 +12,9 @@ pub(super) use dicom_model::part10::in_place::{Elements as DataSet, InPlace as O
 
 /// The attributes that rendering uses, and the sequences that contain some of them.
 const REQUIRED: &[Tag] = &[
+    tags::SOP_INSTANCE_UID,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
     tags::SAMPLES_PER_PIXEL,
     tags::PHOTOMETRIC_INTERPRETATION,
     tags::PLANAR_CONFIGURATION,

@@ -43,6 +43,12 @@ impl Image {
         Ok(Self { object, module, codec, frames, memory_limit })
     }
 
+    /// Returns the Study, Series and SOP Instance UIDs of the object; `None` for those that it lacks.
+    pub fn uids(&self) -> [Option<String>; 3] {
+        [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID]
+            .map(|tag| self.object.elements.text(tag))
+    }
+
     /// Returns the number of frames.
     pub fn frame_count(&self) -> u32 {
         self.module.frame_count

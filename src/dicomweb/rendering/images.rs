@@ -151,7 +151,13 @@ impl OpenObject {
             match opening.await {
                 Err(DicomwebError::Render(RenderError::TooLarge))
                     if permit.acquire_extra_memory().await? => {}
-                image => return Ok(Self { image: Arc::new(image?), permit, file, instance }),
+                image => {
+                    let image = Arc::new(image?);
+                    if !instance.is_identified_by(image.uids()) {
+                        return Err(archive.unreadable("an object that was not requested").into());
+                    }
+                    return Ok(Self { permit, file, image, instance });
+                }
             }
         }
     }

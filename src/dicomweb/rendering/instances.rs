@@ -27,6 +27,14 @@ impl InstanceReference {
         }
     }
 
+    /// Whether an object with these Study, Series and SOP Instance UIDs is the instance. An object may lack the UIDs of its study and
+    /// series.
+    pub(super) fn is_identified_by(&self, [study, series, instance]: [Option<String>; 3]) -> bool {
+        study.is_none_or(|uid| uid == self.study.as_str())
+            && series.is_none_or(|uid| uid == self.series.as_str())
+            && instance.is_some_and(|uid| uid == self.instance.as_str())
+    }
+
     /// Returns the instance as a resource.
     pub(super) fn to_resource(&self) -> DicomResource {
         DicomResource::Instance(self.study.clone(), self.series.clone(), self.instance.clone())

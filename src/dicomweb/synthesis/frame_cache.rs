@@ -1,9 +1,11 @@
 //! Caches the frames of instances for a short time, for archives from which only whole instances can be retrieved.
 //!
-//! An entry is fresh like every entry of the cache, and is not revalidated after that. The frames of one instance that are cached in one
+//! An entry is fresh like every entry of the cache until anything is invalidated, and is not revalidated after that. All frames of
+//! one response are from one pass over the instance, because it may have been replaced between two passes. The frames of one instance that are cached in one
 //! pass are limited, so that a large instance does not replace everything else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -34,8 +36,21 @@ pub(super) struct CachedFrame {
 /// A frame in the cache.
 struct FrameEntry {
     frame: CachedFrame,
-    read_at: std::time::Duration,
+    pass: Pass,
 }
+
+/// One pass over an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pass {
+    number: u64,
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time before the instance was requested.
+    read_at: std::time::Duration,
+    /// The generation of the cache at that time.
+    generation: u64,
+}
+
+/// The number of the next pass.
+static NEXT_PASS: AtomicU64 = AtomicU64::new(0);
 
 impl CacheEntry for FrameEntry {
     fn size(&self) -> usize {
@@ -51,12 +66,16 @@ impl FrameCache {
 
     /// Returns the frames of `instance` of `archive`.
     pub(super) fn instance(&self, archive: &ArchiveId, instance: &DicomResource) -> InstanceFrames {
-        let read_at = self.cache.elapsed();
+        let pass = Pass {
+            number: NEXT_PASS.fetch_add(1, Ordering::Relaxed),
+            read_at: self.cache.elapsed(),
+            generation: self.cache.generation(),
+        };
         InstanceFrames {
             cache: self.clone(),
             archive: archive.clone(),
             path: instance.path(),
-            read_at,
+            pass,
             collected: Vec::new(),
             collected_size: 0,
         }
@@ -69,8 +88,7 @@ pub(super) struct InstanceFrames {
     cache: FrameCache,
     archive: ArchiveId,
     path: String,
-    /// The [`elapsed`](crate::clock::Clock::elapsed) time before the instance was requested.
-    read_at: std::time::Duration,
+    pass: Pass,
     collected: Vec<(u32, CachedFrame)>,
     collected_size: usize,
 }
@@ -80,16 +98,21 @@ impl InstanceFrames {
         CacheKey::from_parts([self.archive.as_str(), &self.path, &number.to_string()])
     }
 
-    /// Returns the frames with `numbers`; `None` if one of them is not in the cache or not fresh, or without numbers.
+    /// Returns the frames with `numbers`, all from the same pass; `None` if one of them is not in the cache or not fresh, or without
+    /// numbers.
     pub(super) fn get_all(&self, numbers: &[u32]) -> Option<Vec<CachedFrame>> {
         let get = |number: &u32| {
             let entry: Arc<FrameEntry> = self.cache.cache.get(self.key(*number))?;
-            self.cache.cache.is_fresh(entry.read_at).then(|| entry.frame.clone())
+            let is_current = self.cache.cache.is_fresh(entry.pass.read_at)
+                && entry.pass.generation == self.pass.generation;
+            is_current.then_some(entry)
         };
         let total = |frames: &Vec<CachedFrame>| frames.iter().map(|frame| frame.bytes.len()).sum::<usize>();
-        let frames: Vec<CachedFrame> = numbers.iter().map(get).collect::<Option<_>>()?;
+        let entries: Vec<Arc<FrameEntry>> = numbers.iter().map(get).collect::<Option<_>>()?;
+        let is_one_pass = entries.windows(2).all(|pair| pair[0].pass == pair[1].pass);
+        let frames: Vec<CachedFrame> = entries.iter().map(|entry| entry.frame.clone()).collect();
         // Repeated numbers must not multiply the size of the response in memory.
-        (!frames.is_empty() && total(&frames) <= self.cache.max_size).then_some(frames)
+        (is_one_pass && !frames.is_empty() && total(&frames) <= self.cache.max_size).then_some(frames)
     }
 
     /// Collects a frame if it is requested or follows a requested one, and if there is space for it.
@@ -105,10 +128,13 @@ impl InstanceFrames {
         }
     }
 
-    /// Stores the collected frames, after the whole instance has been read.
+    /// Stores the collected frames, after the whole instance has been read, unless something was invalidated meanwhile.
     pub(super) fn store(&mut self) {
+        if self.cache.cache.generation() != self.pass.generation {
+            return;
+        }
         for (number, frame) in std::mem::take(&mut self.collected) {
-            let entry = Arc::new(FrameEntry { frame, read_at: self.read_at });
+            let entry = Arc::new(FrameEntry { frame, pass: self.pass });
             self.cache.cache.insert(self.key(number), entry);
         }
     }

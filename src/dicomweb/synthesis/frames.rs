@@ -14,7 +14,7 @@ use http::{HeaderValue, Response};
 use tokio::sync::oneshot;
 
 use super::frame_cache::{CachedFrame, FrameCache};
-use super::instances::{ObjectReader, OutputSender, retrieve};
+use super::instances::{ObjectReader, OutputSender, is_requested_instance, retrieve};
 use super::list;
 use super::metadata::to_stream_error;
 use super::values::{EXPLICIT_VR_LITTLE_ENDIAN, frame_error};
@@ -28,7 +28,7 @@ use dicom_model::data_set::swap_words;
 use dicom_model::encapsulated_pixel_data::{FramePart, Stream, is_video, media_type, number_of_frames};
 use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames};
 use dicom_model::part10::{Header, Object, StoredValue};
-use dicom_model::{SopInstanceUid, Tag, tags};
+use dicom_model::{Tag, tags};
 use http_messages::body::{self, Body};
 use http_messages::multipart::writer::PartWriter;
 
@@ -36,8 +36,10 @@ use http_messages::multipart::writer::PartWriter;
 const MAX_BUFFERED_FRAMES: usize = 64 * 1024 * 1024;
 
 /// The attributes that determine where frames are.
-const FRAME_TAGS: [Tag; 8] = [
+const FRAME_TAGS: [Tag; 10] = [
     tags::SOP_INSTANCE_UID,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
     tags::ROWS,
     tags::COLUMNS,
     tags::SAMPLES_PER_PIXEL,
@@ -51,25 +53,27 @@ const TRUNCATED: StreamError = StreamError::Unreadable("an instance that is trun
 const INDISTINGUISHABLE: StreamError =
     StreamError::Unreadable("an image whose frames cannot be distinguished");
 
-/// Responds with `frames`, in the layout that the first acceptable range of `ranges` requires.
+/// Responds with `frames`, in the layout that the first acceptable range of `ranges` requires. With `uses_cache`, they may be from the
+/// cache.
 pub(super) async fn respond(
     archive: &Archive,
     cache: &FrameCache,
     frames: &DicomResource,
     ranges: &[MediaRange],
+    uses_cache: bool,
 ) -> Result<Response<Body>, DicomwebError> {
     let DicomResource::Frames(study, series, uid, numbers) = frames else {
         return Err(DicomwebError::NotAcceptable);
     };
     let instance = DicomResource::Instance(study.clone(), series.clone(), uid.clone());
     let frames_of_instance = cache.instance(archive.id(), &instance);
-    if let Some(cached) = frames_of_instance.get_all(numbers) {
+    if uses_cache && let Some(cached) = frames_of_instance.get_all(numbers) {
         return cached_response(&cached, ranges);
     }
     let instances = retrieve(archive, &instance).await?;
     let (sender, beginning) = oneshot::channel();
     let search = FrameSearch {
-        uid: uid.clone(),
+        instance: instance.clone(),
         numbers: numbers.clone(),
         ranges: ranges.to_vec(),
         cache: frames_of_instance,
@@ -166,7 +170,7 @@ impl FrameLayout {
 
 /// The search for frames in the objects of a retrieval.
 struct FrameSearch {
-    uid: SopInstanceUid,
+    instance: DicomResource,
     /// The requested numbers, starting at 1; empty for all frames.
     numbers: Vec<u32>,
     ranges: Vec<MediaRange>,
@@ -185,12 +189,11 @@ impl FrameSearch {
             let header =
                 object.header(|tag| FRAME_TAGS.contains(&tag)).map_err(|error| to_stream_error(&error))?;
             // An archive may return other instances too.
-            if header.data.text(tags::SOP_INSTANCE_UID) == Some(self.uid.as_str()) {
+            if is_requested_instance(&header, &self.instance) {
                 return self.send_frames(&header, &mut object, output, beginning);
             }
         }
-        report(beginning, Beginning::NotFound);
-        Ok(())
+        Err(StreamError::Unreadable("only instances that were not requested"))
     }
 
     fn send_frames(

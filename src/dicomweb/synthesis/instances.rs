@@ -19,6 +19,8 @@ use crate::dicomweb::proxy::response_headers::{content_type_of, essence};
 use crate::dicomweb::proxy::stream::ByteSource;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::upstream::{Archive, ContentCoding, DicomResource, Retrieval, UpstreamRequest, UpstreamResponse};
+use dicom_model::part10::Header;
+use dicom_model::tags;
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 
@@ -76,6 +78,15 @@ pub(super) async fn retrieve(
         rejection.get_or_insert(error);
     }
     Err(rejection.unwrap_or(DicomwebError::NotAcceptable))
+}
+
+/// Whether the object with `header` is `instance`. The header may lack the UIDs of its study and series.
+pub(super) fn is_requested_instance(header: &Header, instance: &DicomResource) -> bool {
+    let DicomResource::Instance(study, series, uid) = instance else { return false };
+    let has = |tag, expected: &str| header.data.text(tag).is_none_or(|text| text == expected);
+    header.data.text(tags::SOP_INSTANCE_UID) == Some(uid.as_str())
+        && has(tags::STUDY_INSTANCE_UID, study.as_str())
+        && has(tags::SERIES_INSTANCE_UID, series.as_str())
 }
 
 impl InstanceStream {

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use http::{HeaderValue, Response, header};
 use tokio::sync::oneshot;
 
-use super::instances::{ObjectReader, OutputSender, retrieve};
+use super::instances::{ObjectReader, OutputSender, is_requested_instance, retrieve};
 use super::list;
 use super::metadata::to_stream_error;
 use crate::dicomweb::error::DicomwebError;
@@ -42,7 +42,7 @@ pub(super) async fn respond(
 ) -> Result<Response<Body>, DicomwebError> {
     let instances = retrieve(archive, instance).await?;
     let (sender, lookup) = oneshot::channel();
-    let search = ValueSearch { uid: uid_of(instance), steps, ranges: ranges.to_vec() };
+    let search = ValueSearch { instance: instance.clone(), steps, ranges: ranges.to_vec() };
     let mut chunks = instances.process(move |reader, output| search.run(reader, output, sender));
     match lookup.await {
         Ok(ValueLookup::Value { content_type, length }) => {
@@ -63,13 +63,6 @@ pub(super) async fn respond(
     }
 }
 
-fn uid_of(instance: &DicomResource) -> Option<String> {
-    match instance {
-        DicomResource::Instance(_, _, uid) | DicomResource::Frames(_, _, uid, _) => Some(uid.to_string()),
-        DicomResource::Study(_) | DicomResource::Series(..) => None,
-    }
-}
-
 /// The result of the search for a value.
 #[derive(Debug)]
 enum ValueLookup {
@@ -84,7 +77,7 @@ enum ValueLookup {
 /// The search for a value, with the media types that the client accepts.
 #[derive(Debug)]
 struct ValueSearch {
-    uid: Option<String>,
+    instance: DicomResource,
     steps: Vec<Step>,
     ranges: Vec<MediaRange>,
 }
@@ -100,13 +93,12 @@ impl ValueSearch {
             let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
             let header = object.header_up_to(&self.steps).map_err(|error| to_stream_error(&error))?;
             // An archive may return other instances too. The UID of the instance precedes the value.
-            if header.data.text(tags::SOP_INSTANCE_UID) != self.uid.as_deref() {
+            if !is_requested_instance(&header, &self.instance) {
                 continue;
             }
             return self.send_value(&header, &mut object, output, sender);
         }
-        report(sender, ValueLookup::NotFound);
-        Ok(())
+        Err(StreamError::Unreadable("only instances that were not requested"))
     }
 
     fn send_value(
