@@ -139,3 +139,36 @@ impl InstanceFrames {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
+
+    #[test]
+    fn frames_are_not_returned_after_an_invalidation() {
+        let cache = Cache::new(1 << 20, std::time::Duration::from_secs(30), Arc::new(ManualClock::default()));
+        let frames = FrameCache::new(cache.clone(), 1 << 20);
+        let archive = ArchiveId::parse("main").unwrap();
+        let instance = DicomResource::Instance(
+            StudyUid::parse("1.2").unwrap(),
+            SeriesUid::parse("1.2.3").unwrap(),
+            SopInstanceUid::parse("1.2.3.4").unwrap(),
+        );
+        let frame =
+            || CachedFrame { bytes: Bytes::from_static(b"pixels"), transfer_syntax: "1.2", is_native: true };
+        let store = |mut pass: InstanceFrames| {
+            pass.collect(1, &[1], frame);
+            pass.store();
+        };
+        let get = || frames.instance(&archive, &instance).get_all(&[1]);
+        store(frames.instance(&archive, &instance));
+        assert_eq!(get(), Some(vec![frame()]));
+        let pass_before_the_invalidation = frames.instance(&archive, &instance);
+        cache.start_generation();
+        assert_eq!(get(), None);
+        store(pass_before_the_invalidation);
+        assert_eq!(get(), None);
+    }
+}
