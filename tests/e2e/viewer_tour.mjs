@@ -7,12 +7,13 @@
 // PLACES are the URLs of the viewer by name. A stop has a name, a StudyInstanceUID and views; a view has a name, the number of the series
 // that is opened, and what the viewport must show: "image", "last" (the last image), "slide", "document", "video", or a text.
 
+import { writeFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
 
 const [executablePath, places, stops, folder] = [process.argv[2], JSON.parse(process.argv[3]), JSON.parse(process.argv[4]), process.argv[5]];
 // In milliseconds. Rendering may take minutes on a busy machine.
 const TIMEOUT = 120_000;
-// In milliseconds: how long pages that have rendered a view may remain different, for example because one still shows a message that disappears.
+// In milliseconds: how long pages that have rendered a view may remain different.
 const DIFFERENCE_TIMEOUT = 20_000;
 const POLL_INTERVAL = 250;
 // How many successive polls must find both pages rendered and equal.
@@ -85,6 +86,8 @@ function onEach(pages, action) {
 
 // Opens the series of a view as a user does: the first one is open already, others by a double click.
 async function openView(page, view) {
+  // Messages disappear after a time. Their texts are compared, not when each page shows them.
+  await page.addStyleTag({ content: '[data-sonner-toaster] { opacity: 0 !important; }' });
   // Neither place has a rendered video. What the empty viewport writes over it depends on the order of events, so it is not compared.
   if (view.shows === 'video') await page.addStyleTag({ content: '[data-cy="viewport-grid"] { visibility: hidden !important; }' });
   if (view.shows === 'last') {
@@ -100,13 +103,13 @@ async function openView(page, view) {
 // Waits until both pages have rendered the view and are equal, stores the screenshots, and returns the states.
 async function settle(pages, view, path) {
   const deadline = Date.now() + TIMEOUT;
-  let renderedSince, equalPolls = 0, states;
+  let renderedSince, equalPolls = 0, states, screenshots;
   for (;;) {
     states = await onEach(pages, page => readState(page, view));
     const rendered = states.every(state => state.rendered);
     let equal = false;
     if (rendered) {
-      const screenshots = await onEach(pages, page => page.screenshot());
+      screenshots = await onEach(pages, page => page.screenshot());
       const pixels = await comparePixels(Object.values(pages)[0], screenshots);
       equal = pixels.different === 0 && states.every(state => JSON.stringify(state) === JSON.stringify(states[0]));
       // Scripts cannot read what the browser's viewer for documents shows. A page of a document is white.
@@ -116,10 +119,12 @@ async function settle(pages, view, path) {
     if (equalPolls === EQUAL_POLLS || Date.now() > deadline || (renderedSince && Date.now() > renderedSince + DIFFERENCE_TIMEOUT)) break;
     await new Promise(resolve => setTimeout(resolve, POLL_INTERVAL));
   }
+  // What is stored is what was compared.
+  screenshots ??= await onEach(pages, page => page.screenshot());
   const result = {};
-  for (const [index, [place, page]] of Object.entries(pages).entries()) {
+  for (const [index, place] of Object.keys(pages).entries()) {
     const screenshot = `${path}-${place}.png`;
-    await page.screenshot({ path: screenshot });
+    await writeFile(screenshot, screenshots[index]);
     result[place] = { ...states[index], screenshot };
     if (states[index].rendered && !renderedSince) Object.assign(result[place], { rendered: false, reason: 'no page of the document is visible' });
   }
@@ -157,11 +162,14 @@ function describePage(view) {
       images: viewport?.getNumberOfSlices?.() ?? null,
     };
   });
-  const text = document.body.innerText;
+  // Messages are compared by themselves.
+  const messages = [...document.querySelectorAll('[data-sonner-toast]')].map(message => message.innerText);
+  const text = messages.reduce((rest, message) => rest.replace(message, ''), document.body.innerText).trim();
   const [viewport] = viewports;
   if (thumbnails.length === 0 || thumbnails.some(({ image, needsImage }) => needsImage && image === null)) return missing('a thumbnail is missing');
   const isOpen = viewport && (view.shows === 'unsupported' || viewport.series.includes(String(view.series)));
   if (!isOpen) return missing(`the viewport shows the series ${viewport?.series}`);
+  if (view.shows === 'unsupported' && window.shownMessages.size === 0) return missing('no message says that the object is not supported');
   if (view.text && !text.includes(view.text)) return missing(`the text "${view.text}" is missing`);
   if (['image', 'last', 'slide'].includes(view.shows)) {
     const canvases = [...document.querySelectorAll('[data-cy="viewport-grid"] canvas')].filter(canvas => canvas.width && canvas.height);
