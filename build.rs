@@ -17,18 +17,18 @@ fn main() {
     for path in ["build.rs", "src", "crates", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    for path in watched(&root) {
+    for path in watched_paths(&root) {
         println!("cargo::rerun-if-changed={}", path.display());
     }
-    let build = Build::of_checkout(&root).map_or_else(
-        || Build::of_variables(variable(COMMIT_VARIABLE).as_deref(), variable(DATE_VARIABLE).as_deref()),
+    let build = Build::from_checkout(&root).map_or_else(
+        || Build::from_variables(variable(COMMIT_VARIABLE).as_deref(), variable(DATE_VARIABLE).as_deref()),
         Ok,
     );
-    let dated = build.and_then(|build| {
-        let date = build.date.clone().map_or_else(|| date_of_release(&root, &version), Ok)?;
+    let description_and_date = build.and_then(|build| {
+        let date = build.date.clone().map_or_else(|| read_release_date(&root, &version), Ok)?;
         Ok((build.describe(&version), date))
     });
-    match dated {
+    match description_and_date {
         Ok((description, date)) => {
             println!("cargo::rustc-env=GATEWAY_BUILD_DESCRIPTION={description}");
             println!("cargo::rustc-env=GATEWAY_STATEMENT_DATE={date}");
@@ -40,16 +40,16 @@ fn main() {
 const COMMIT_VARIABLE: &str = "GATEWAY_BUILD_COMMIT";
 const DATE_VARIABLE: &str = "GATEWAY_BUILD_DATE";
 
-/// Enough digits to identify a commit.
+/// The number of digits of a shortened commit hash.
 const COMMIT_DIGITS: usize = 12;
 
-fn date_of_release(root: &Path, version: &str) -> Result<String, String> {
+fn read_release_date(root: &Path, version: &str) -> Result<String, String> {
     println!("cargo::rerun-if-changed=CHANGELOG.md");
     let changelog = std::fs::read_to_string(root.join("CHANGELOG.md"));
     release_date(&changelog.map_err(|error| format!("CHANGELOG.md: {error}"))?, version)
 }
 
-/// What is known about a build.
+/// The build information.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Build {
     /// The first [`COMMIT_DIGITS`] digits of the commit hash.
@@ -57,24 +57,28 @@ pub(crate) struct Build {
     /// The date of the commit in UTC, as YYYY-MM-DD.
     pub(crate) date: Option<String>,
     /// Whether files under version control differ from the commit.
-    pub(crate) changed: bool,
+    pub(crate) has_changes: bool,
 }
 
 impl Build {
     /// Returns the build information of the checkout at `root`; `None` without a checkout or without git. A repository in a parent folder
     /// belongs to another project.
-    pub(crate) fn of_checkout(root: &Path) -> Option<Self> {
+    pub(crate) fn from_checkout(root: &Path) -> Option<Self> {
         if !root.join(".git").exists() {
             return None;
         }
         let commit = git(root, &["rev-parse", "HEAD"])?;
         let date = git(root, &["log", "-1", "--date=short-local", "--format=%cd"])?;
         let changes = git(root, &["status", "--porcelain", "--untracked-files=no"])?;
-        Some(Self { commit: Some(shortened(&commit)), date: Some(date), changed: !changes.is_empty() })
+        Some(Self {
+            commit: Some(shorten_commit(&commit)),
+            date: Some(date),
+            has_changes: !changes.is_empty(),
+        })
     }
 
     /// Reads the build information from environment variables. Invalid values are an error, because wrong information is worse than none.
-    pub(crate) fn of_variables(commit: Option<&str>, date: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn from_variables(commit: Option<&str>, date: Option<&str>) -> Result<Self, String> {
         if let Some(commit) = commit {
             let is_hash =
                 commit.len() >= COMMIT_DIGITS && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -87,15 +91,15 @@ impl Build {
         if date.is_some_and(|date| !is_date(date)) {
             return Err(format!("{DATE_VARIABLE} is not a date (YYYY-MM-DD)"));
         }
-        Ok(Self { commit: commit.map(shortened), date: date.map(str::to_owned), changed: false })
+        Ok(Self { commit: commit.map(shorten_commit), date: date.map(str::to_owned), has_changes: false })
     }
 
     /// Returns the text that `--version` prints after the name of the program.
     pub(crate) fn describe(&self, version: &str) -> String {
         let commit = self.commit.as_deref().unwrap_or("unknown");
         let date = self.date.as_deref().unwrap_or("date unknown");
-        let changed = if self.changed { ", with local changes" } else { "" };
-        format!("{version} (commit {commit}, {date}{changed})")
+        let changes = if self.has_changes { ", with local changes" } else { "" };
+        format!("{version} (commit {commit}, {date}{changes})")
     }
 }
 
@@ -110,38 +114,39 @@ pub(crate) fn release_date(changelog: &str, version: &str) -> Result<String, Str
 
 /// Returns the files that change when another commit is checked out or created. A path that does not exist would make cargo run this
 /// script at every build.
-pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn watched_paths(root: &Path) -> Vec<PathBuf> {
     if !root.join(".git").exists() {
         return Vec::new();
     }
     // In a worktree HEAD belongs to the worktree and the branch to the repository: git knows the paths.
     let path = |name: &str| git(root, &["rev-parse", "--git-path", name]).map(|path| root.join(path));
     let branch = git(root, &["symbolic-ref", "--quiet", "HEAD"]);
-    let loose = branch.and_then(|branch| path(&branch)).filter(|path| path.exists());
-    // The log grows with every commit, even if the branch has no loose ref file.
-    let rest = ["HEAD", "logs/HEAD", "packed-refs"].into_iter().filter_map(path).filter(|path| path.exists());
-    let packed_too = loose.is_none();
-    let rest = rest.filter(|path| packed_too || !path.ends_with("packed-refs"));
-    loose.into_iter().chain(rest).collect()
+    let loose_ref = branch.and_then(|branch| path(&branch)).filter(|path| path.exists());
+    // The log grows with every commit, even if the branch has no loose ref file; such a branch is in `packed-refs`.
+    let others =
+        ["HEAD", "logs/HEAD", "packed-refs"].into_iter().filter_map(path).filter(|path| path.exists());
+    let is_packed = loose_ref.is_none();
+    let others = others.filter(|path| is_packed || !path.ends_with("packed-refs"));
+    loose_ref.into_iter().chain(others).collect()
 }
 
 fn is_date(text: &str) -> bool {
     let part = |range: std::ops::Range<usize>| -> Option<u32> {
         text.get(range).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
     };
-    let dashes = text.len() == 10 && text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
-    dashes
+    let has_dashes = text.len() == 10 && text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
+    has_dashes
         && part(0..4).is_some()
         && part(5..7).is_some_and(|month| (1..=12).contains(&month))
         && part(8..10).is_some_and(|day| (1..=31).contains(&day))
 }
 
-fn shortened(commit: &str) -> String {
+fn shorten_commit(commit: &str) -> String {
     commit.chars().take(COMMIT_DIGITS).collect::<String>().to_ascii_lowercase()
 }
 
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
-    // Without optional locks, so that a build does not interfere with another git command.
+    // Without this option, git may lock the index, and another git command fails.
     let output = Command::new("git")
         .args(["--no-optional-locks", "-C"])
         .arg(root)

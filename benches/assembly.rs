@@ -37,9 +37,9 @@ fn scan(responses: &[Vec<u8>]) {
 fn assembly(criterion: &mut Criterion) {
     let responses = input::responses();
     let study_attributes = input::study_attributes();
-    let bytes: usize = responses.iter().map(Vec::len).sum();
+    let byte_count: usize = responses.iter().map(Vec::len).sum();
     let mut group = criterion.benchmark_group("5000 instances");
-    group.throughput(Throughput::Bytes(bytes as u64));
+    group.throughput(Throughput::Bytes(byte_count as u64));
     group.bench_function("scan", |bencher| {
         bencher.iter(|| scan(&responses));
     });
@@ -50,12 +50,11 @@ fn assembly(criterion: &mut Criterion) {
     compare(&responses, &study_attributes);
 }
 
-/// Prints the ratio of the durations of assembly and scan. They are measured in turn, so that other load on the machine affects
-/// both.
+/// Prints the ratio of the durations of assembly and scan. Each round measures both, so other load on the machine affects both.
 fn compare(responses: &[Vec<u8>], study_attributes: &input::StudyAttributes) {
-    let measure = |work: &dyn Fn()| {
+    let measure = |function: &dyn Fn()| {
         let start = Instant::now();
-        work();
+        function();
         start.elapsed().as_secs_f64()
     };
     let mut ratios: Vec<f64> = (0..ROUND_COUNT)

@@ -230,7 +230,7 @@ fn files_listed_in_contributing_exist() {
 }
 
 #[test]
-fn the_architecture_explains_every_dependency() {
+fn architecture_explains_every_dependency() {
     let architecture = read_file("ARCHITECTURE.md");
     let names: BTreeSet<_> = crates().into_iter().flat_map(|member| member.dependencies).collect();
     for name in names {
@@ -242,7 +242,7 @@ fn the_architecture_explains_every_dependency() {
 }
 
 #[test]
-fn a_build_without_the_demo_has_none_of_its_dependencies() {
+fn build_without_the_demo_has_none_of_its_dependencies() {
     let gateway = crates().into_iter().find(|member| member.name == "dicomweb-gateway").unwrap();
     assert!(gateway.optional_dependencies.contains("dicomweb-archive"), "dicomweb-archive is not optional");
     for name in ["rayon", "walkdir", "indicatif"] {

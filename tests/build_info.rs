@@ -76,12 +76,12 @@ async fn the_capability_statement_has_the_date_of_the_build() {
 fn a_checkout_provides_its_commit_and_date() {
     let folder = new_repository();
     let commit = git(folder.path(), &["rev-parse", "HEAD"]);
-    let build = Build::of_checkout(folder.path()).unwrap();
+    let build = Build::from_checkout(folder.path()).unwrap();
     assert_eq!(build.describe("1.2.3"), format!("1.2.3 (commit {}, 2026-01-31)", &commit[..12]));
     std::fs::write(folder.path().join("untracked"), "").unwrap();
-    assert!(!Build::of_checkout(folder.path()).unwrap().changed);
+    assert!(!Build::from_checkout(folder.path()).unwrap().has_changes);
     std::fs::write(folder.path().join("file"), "changed").unwrap();
-    let changed = Build::of_checkout(folder.path()).unwrap().describe("1.2.3");
+    let changed = Build::from_checkout(folder.path()).unwrap().describe("1.2.3");
     assert_eq!(changed, format!("1.2.3 (commit {}, 2026-01-31, with local changes)", &commit[..12]));
 }
 
@@ -90,7 +90,7 @@ fn a_worktree_provides_the_same_commit_as_its_repository() {
     let folder = new_repository();
     let worktree = folder.path().join("tree");
     git(folder.path(), &["worktree", "add", "--quiet", "-b", "other", worktree.to_str().unwrap()]);
-    assert_eq!(Build::of_checkout(&worktree), Build::of_checkout(folder.path()));
+    assert_eq!(Build::from_checkout(&worktree), Build::from_checkout(folder.path()));
 }
 
 #[test]
@@ -99,18 +99,18 @@ fn sources_that_are_not_the_root_of_a_repository_have_no_commit() {
     let vendored = folder.path().join("vendor");
     std::fs::create_dir(&vendored).unwrap();
     assert_eq!(
-        Build::of_checkout(&vendored),
+        Build::from_checkout(&vendored),
         None,
-        "the commit is that of another project, which contains the sources"
+        "the commit of the project that contains the sources is returned"
     );
-    assert_eq!(build_script::watched(&vendored), Vec::<PathBuf>::new());
-    let unknown = Build::of_variables(None, None).unwrap();
+    assert_eq!(build_script::watched_paths(&vendored), Vec::<PathBuf>::new());
+    let unknown = Build::from_variables(None, None).unwrap();
     assert_eq!(unknown.describe("1.2.3"), "1.2.3 (commit unknown, date unknown)");
 }
 
 #[test]
 fn environment_variables_provide_commit_and_date() {
-    let build_from = |commit: &str, date: &str| Build::of_variables(Some(commit), Some(date));
+    let build_from = |commit: &str, date: &str| Build::from_variables(Some(commit), Some(date));
     let commit = "0123456789ABCDEF0123456789abcdef01234567";
     let build = build_from(commit, "2026-01-31").unwrap();
     assert_eq!(build.describe("1.2.3"), "1.2.3 (commit 0123456789ab, 2026-01-31)");
@@ -141,12 +141,12 @@ fn every_new_commit_changes_a_watched_file_even_if_refs_are_packed() {
             if is_packed {
                 git(folder, &["pack-refs", "--all"]);
             }
-            let watched = build_script::watched(folder);
-            let before = read_files(&watched);
+            let watched_paths = build_script::watched_paths(folder);
+            let before = read_files(&watched_paths);
             git(folder, &["commit", "--quiet", "--allow-empty", "--message", "Next"]);
-            assert_ne!(read_files(&watched), before, "{watched:?}");
+            assert_ne!(read_files(&watched_paths), before, "{watched_paths:?}");
             git(folder, &["checkout", "--quiet", "--detach"]);
-            assert_ne!(read_files(&build_script::watched(folder)), before);
+            assert_ne!(read_files(&build_script::watched_paths(folder)), before);
             git(folder, &["checkout", "--quiet", "-"]);
         }
     }

@@ -45,7 +45,7 @@ pub fn check(lines: &[u8]) {
     );
     let naive = naive_ranges(&headers);
     for offers in AVAILABLE_MEDIA_TYPES {
-        let quality = |essence: &str| naive.as_ref().map(|naive| naive_quality(naive, essence));
+        let weight = |essence: &str| naive.as_ref().map(|naive| naive_range_weight(naive, essence));
         match preferred(&ranges, offers) {
             Some(index) => {
                 let essence = offers[index];
@@ -53,33 +53,33 @@ pub fn check(lines: &[u8]) {
                     accepted.iter().any(|range| range.covers(essence)),
                     "no accepted range covers {essence}"
                 );
-                if let Some(selected_quality) = quality(essence) {
-                    assert!(selected_quality > 0.0, "{essence} is not acceptable");
-                    let best = offers.iter().filter_map(|other| quality(other)).fold(0.0, f32::max);
-                    assert!(selected_quality >= best, "{essence} does not have the highest weight");
+                if let Some(selected_weight) = weight(essence) {
+                    assert!(selected_weight > 0.0, "{essence} is not acceptable");
+                    let best = offers.iter().filter_map(|other| weight(other)).fold(0.0, f32::max);
+                    assert!(selected_weight >= best, "{essence} does not have the highest weight");
                 }
             }
             None => {
                 for essence in offers {
-                    assert!(quality(essence).unwrap_or(0.0) <= 0.0, "{essence} is acceptable");
+                    assert!(weight(essence).unwrap_or(0.0) <= 0.0, "{essence} is acceptable");
                 }
             }
         }
     }
     for coding in ["gzip", "br", "zstd"] {
-        let quality = coding_weight(&headers, coding);
-        assert!((0.0..=1.0).contains(&quality), "{quality} is not a weight");
+        let weight = coding_weight(&headers, coding);
+        assert!((0.0..=1.0).contains(&weight), "{weight} is not a weight");
         if let Some(naive) = naive_coding(&headers, coding) {
-            assert_eq!(quality.to_bits(), naive.to_bits(), "the weight of {coding}");
+            assert_eq!(weight.to_bits(), naive.to_bits(), "the weight of {coding}");
         }
     }
 }
 
 /// A media range with its weight.
-type Naive = (String, f32);
+type NaiveRange = (String, f32);
 
-/// Returns the media ranges of a header without syntax errors and quoted strings; `None` for any other.
-fn naive_ranges(headers: &HeaderMap) -> Option<Vec<Naive>> {
+/// Returns the media ranges of a header without syntax errors and quoted strings; `None` for any other header.
+fn naive_ranges(headers: &HeaderMap) -> Option<Vec<NaiveRange>> {
     let ranges: Vec<_> = naive_elements(headers, header::ACCEPT)?
         .iter()
         .map(|element| naive_range(element))
@@ -98,18 +98,18 @@ fn naive_elements(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<S
     is_simple.then_some(elements)
 }
 
-fn naive_range(element: &str) -> Option<Naive> {
+fn naive_range(element: &str) -> Option<NaiveRange> {
     let mut parts = element.split(';').map(|part| part.trim_matches([' ', '\t']));
     let essence = parts.next()?.to_ascii_lowercase();
     let (kind, subtype) = essence.split_once('/')?;
     let is_range = is_token(kind) && is_token(subtype) && (kind != "*" || subtype == "*");
-    let quality = naive_weight(parts)?;
-    is_range.then_some((essence, quality))
+    let weight = naive_weight(parts)?;
+    is_range.then_some((essence, weight))
 }
 
-/// Returns the weight among `parameters`, which may occur once.
+/// Returns the weight in `parameters`, 1 if there is none; `None` if a parameter is malformed or the weight is repeated.
 fn naive_weight<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<f32> {
-    let mut quality = None;
+    let mut weight = None;
     for parameter in parameters {
         let (name, value) = parameter.split_once('=')?;
         if !is_token(name) || !is_token(value) {
@@ -121,12 +121,12 @@ fn naive_weight<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<f32> {
                 && digits.bytes().all(|digit| digit.is_ascii_digit())
                 && value.len() != 2 + digits.len() - 1;
             let number = value.parse().ok().filter(|number| *number <= 1.0 && is_weight)?;
-            if quality.replace(number).is_some() {
+            if weight.replace(number).is_some() {
                 return None;
             }
         }
     }
-    Some(quality.unwrap_or(1.0))
+    Some(weight.unwrap_or(1.0))
 }
 
 fn is_token(text: &str) -> bool {
@@ -134,16 +134,16 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Returns the weight of the most specific range that covers a type; the first one's if several are equally specific.
-fn naive_quality(ranges: &[Naive], essence: &str) -> f32 {
+/// Returns the weight of the most specific range that covers a type; the first of several equally specific ranges applies.
+fn naive_range_weight(ranges: &[NaiveRange], essence: &str) -> f32 {
     let kind = essence.split('/').next().unwrap_or_default();
     let covering = [essence.to_owned(), format!("{kind}/*"), "*/*".to_owned()];
-    let weight = |text: &String| ranges.iter().find(|(range, _)| range == text).map(|(_, quality)| *quality);
+    let weight = |text: &String| ranges.iter().find(|(range, _)| range == text).map(|(_, weight)| *weight);
     covering.iter().find_map(weight).unwrap_or(0.0)
 }
 
 fn naive_coding(headers: &HeaderMap, coding: &str) -> Option<f32> {
-    let mut wildcard_quality = None;
+    let mut wildcard_weight = None;
     for element in naive_elements(headers, header::ACCEPT_ENCODING)? {
         let mut parts = element.split(';').map(|part| part.trim_matches([' ', '\t']));
         let name = parts.next().filter(|name| is_token(name))?.to_ascii_lowercase();
@@ -152,13 +152,13 @@ fn naive_coding(headers: &HeaderMap, coding: &str) -> Option<f32> {
         if parameters.iter().any(|parameter| !parameter.starts_with("q=")) {
             return None;
         }
-        let quality = naive_weight(parameters.into_iter())?;
+        let weight = naive_weight(parameters.into_iter())?;
         if name == coding || name.strip_prefix("x-") == Some(coding) {
-            return Some(quality);
+            return Some(weight);
         }
         if name == "*" {
-            wildcard_quality = Some(quality);
+            wildcard_weight = Some(weight);
         }
     }
-    Some(wildcard_quality.unwrap_or(0.0))
+    Some(wildcard_weight.unwrap_or(0.0))
 }

@@ -32,7 +32,7 @@ const MAX_LONG_CHUNK: usize = 1500;
 
 /// Splits `data` in several ways: into single bytes, into short chunks, into long chunks, and into two chunks. The content of a long
 /// input determines which part is split into single bytes, so the fuzzer reaches every part with similar inputs.
-pub fn chunkings(data: &[u8]) -> Vec<Vec<&[u8]>> {
+pub fn split_in_several_ways(data: &[u8]) -> Vec<Vec<&[u8]>> {
     let mut numbers = RandomNumbers::from_seed(data);
     let middle = numbers.below(data.len() + 1);
     let start = numbers.below(data.len().saturating_sub(MAX_ONE_BYTE_CHUNKS) + 1);

@@ -45,10 +45,10 @@ pub fn check(data: &[u8]) {
     );
     let other: Position = (position.0 + 1, position.1, position.2);
     assert_ne!(key.seal(query, &other), sealed, "two positions have the same cursor");
-    check_changed(&key, query, &sealed, &mut RandomNumbers::from_seed(data));
+    check_changed_cursors(&key, query, &sealed, &mut RandomNumbers::from_seed(data));
 }
 
-fn check_changed(key: &SealingKey, query: &str, sealed: &str, numbers: &mut RandomNumbers) {
+fn check_changed_cursors(key: &SealingKey, query: &str, sealed: &str, numbers: &mut RandomNumbers) {
     let bytes = URL_SAFE_NO_PAD.decode(sealed).expect("a cursor is base64url");
     let open_bytes = |bytes: &[u8]| open(key, query, &URL_SAFE_NO_PAD.encode(bytes));
     for _ in 0..24 {

@@ -81,9 +81,9 @@ fn check_parameters<R: Searchable>(pairs: &Pairs, search: &Search<R>) {
         assert!(is_applied || is_reported || is_unrelated, "a parameter is silently ignored");
     }
     let base = |name: &str| name.split([':', '.']).next().unwrap_or_default().to_owned();
-    let narrows = |pair: &&(String, String)| !is_result_parameter(&base(&pair.0));
+    let is_criterion = |pair: &&(String, String)| !is_result_parameter(&base(&pair.0));
     let (reverse_chains, criteria): (Vec<_>, Vec<_>) =
-        search.applied.iter().filter(narrows).partition(|pair| base(&pair.0) == "_has");
+        search.applied.iter().filter(is_criterion).partition(|pair| base(&pair.0) == "_has");
     assert_eq!(search.criteria.len(), criteria.len(), "an applied parameter is not a criterion");
     assert_eq!(
         search.reverse_chains.len(),
@@ -119,7 +119,7 @@ fn check_messages<R: Searchable>(pairs: &Pairs, parsed: &Result<Search<R>, Vec<S
             search
                 .ignored
                 .iter()
-                .map(|(name, why)| format!("{name} {why}"))
+                .map(|(name, reason)| format!("{name} {reason}"))
                 .chain(warnings)
                 .collect::<Vec<_>>()
         }

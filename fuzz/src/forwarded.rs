@@ -92,7 +92,7 @@ fn check_base(base: &PublicBase) {
 fn check_behind_proxy(gateway: &PublicUrl, client_fields: &[Field]) {
     let is_not_prefix = |(name, _): &&Field| name != "x-forwarded-prefix";
     let is_not_forwarded = |(name, _): &&Field| name != FORWARDED;
-    let parsed_fields = |fields: &[(&'static str, &'static str)]| -> Vec<Field> {
+    let to_fields = |fields: &[(&'static str, &'static str)]| -> Vec<Field> {
         fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
@@ -103,7 +103,7 @@ fn check_behind_proxy(gateway: &PublicUrl, client_fields: &[Field]) {
     // Forwarded (RFC 7239) as an additional field, and as the last element of the client's field.
     let element = "for=203.0.113.9;proto=https;host=gateway.example";
     let mut fields: Vec<_> = client_fields.iter().filter(is_not_prefix).cloned().collect();
-    fields.extend(parsed_fields(&[(FORWARDED, element)]));
+    fields.extend(to_fields(&[(FORWARDED, element)]));
     assert_eq!(
         public_base(fields).as_deref(),
         Some("https://gateway.example"),
@@ -125,7 +125,7 @@ fn check_behind_proxy(gateway: &PublicUrl, client_fields: &[Field]) {
     // The X-Forwarded fields.
     let mut fields: Vec<_> =
         client_fields.iter().filter(is_not_prefix).filter(is_not_forwarded).cloned().collect();
-    fields.extend(parsed_fields(&[
+    fields.extend(to_fields(&[
         ("x-forwarded-for", "203.0.113.9"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "gateway.example"),

@@ -1,5 +1,6 @@
 //! One compressed frame of any codec. Decoding returns an error, or exactly the number of samples that the attributes define; it
-//! returns the same result each time, needs no more memory than announced, and returns no other samples if the stream is truncated.
+//! returns the same result each time, needs no more memory than the codec declares, and does not decode a truncated stream to other
+//! samples.
 //!
 //! An input begins with eight bytes for the attributes: rows and columns (two bytes each, little-endian), samples per pixel, bits
 //! allocated, bits stored, and a byte whose lowest bits are Pixel Representation and Planar Configuration. The bit stream follows.
@@ -46,7 +47,7 @@ pub fn check(codec: Codec, stream: &[u8], layout: &FrameLayout, max_bits: u32) -
     let decode = |stream: &[u8]| codec.decode(&EncodedFrame::BitStream(stream), layout);
     let decoded = memory::run_within(codec.max_memory(layout) + TABLES_BYTES, || decode(stream));
     assert_eq!(decode(stream), decoded, "the second result of decoding differs from the first");
-    let samples = widened_samples(decoded.as_ref().ok()?);
+    let samples = widen_samples(decoded.as_ref().ok()?);
     assert_eq!(samples.len(), layout.sample_count(), "the number of samples does not match the attributes");
     let largest = samples.iter().copied().max().unwrap_or_default();
     assert!(max_bits >= 32 || largest < 1 << max_bits, "the sample {largest} has more than {max_bits} bits");
@@ -62,7 +63,7 @@ pub fn check(codec: Codec, stream: &[u8], layout: &FrameLayout, max_bits: u32) -
     Some(samples)
 }
 
-fn widened_samples(frame: &DecodedFrame) -> Vec<u32> {
+fn widen_samples(frame: &DecodedFrame) -> Vec<u32> {
     match &frame.samples {
         Samples::U16(samples) => samples.iter().copied().map(u32::from).collect(),
         Samples::U32(samples) => samples.clone(),

@@ -7,12 +7,12 @@ use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::json::writer::{BulkDataLinks, Step, write_data_set};
 use dicom_model::{Attributes, ComponentGroup, Element, PersonName, Value};
 
-use crate::chunks::chunkings;
+use crate::chunks::split_in_several_ways;
 
 /// Checks one body.
 pub fn check(body: &[u8]) {
     let whole = read_rows(&[body]);
-    for chunks in chunkings(body) {
+    for chunks in split_in_several_ways(body) {
         assert_eq!(read_rows(&chunks), whole, "the chunks change the result");
     }
     let (rows, result) = whole;

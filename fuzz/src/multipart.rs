@@ -8,7 +8,7 @@ use http_messages::multipart::only_part::SinglePart;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 use http_messages::multipart::writer::PartWriter;
 
-use crate::chunks::chunkings;
+use crate::chunks::split_in_several_ways;
 
 /// The boundary of all bodies. It repeats its own beginning, so the fuzzer easily generates incomplete delimiters.
 const BOUNDARY: &str = "-ab-ab";
@@ -21,7 +21,7 @@ pub fn check(body: &[u8]) {
     let whole = read_parts(BOUNDARY, &[body]);
     let only_part = read_only_part(&[body]);
     let (unchanged, replaced) = (rewrite(KeepHeaders, &[body]), rewrite(ReplaceHeaders, &[body]));
-    for chunks in chunkings(body) {
+    for chunks in split_in_several_ways(body) {
         assert_eq!(read_parts(BOUNDARY, &chunks), whole, "the chunks change the parts");
         assert_eq!(read_only_part(&chunks), only_part, "the chunks change the only part");
         assert_eq!(
@@ -65,17 +65,19 @@ pub fn check(body: &[u8]) {
 
 fn read_parts(boundary: &str, chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, MultipartError> {
     let mut reader = PartReader::new(boundary);
-    let (mut parts, mut open) = (Vec::new(), None);
+    let (mut parts, mut open_part) = (Vec::new(), None);
     let mut handle = |event| match event {
-        PartEvent::Begin => assert!(open.replace(Vec::new()).is_none(), "a part begins inside another part"),
-        PartEvent::Data(bytes) => open.as_mut().expect("the part has begun").extend_from_slice(&bytes),
-        PartEvent::End => parts.push(open.take().expect("the part has begun")),
+        PartEvent::Begin => {
+            assert!(open_part.replace(Vec::new()).is_none(), "a part begins inside another part")
+        }
+        PartEvent::Data(bytes) => open_part.as_mut().expect("the part has begun").extend_from_slice(&bytes),
+        PartEvent::End => parts.push(open_part.take().expect("the part has begun")),
     };
     for chunk in chunks {
         reader.push(Bytes::copy_from_slice(chunk), &mut handle)?;
     }
     reader.finish(&mut handle)?;
-    assert_eq!(open, None, "a complete body ends inside a part");
+    assert_eq!(open_part, None, "a complete body ends inside a part");
     Ok(parts)
 }
 

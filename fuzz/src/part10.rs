@@ -11,7 +11,7 @@ use dicom_model::part10::in_place::InPlace;
 use dicom_model::part10::{Header, Object, ReadError, is_deflated};
 use dicom_model::{Attributes, PersonName, Tag, metadata, tags};
 
-use crate::chunks::{ChunkReader, chunkings};
+use crate::chunks::{ChunkReader, split_in_several_ways};
 use crate::memory;
 
 /// The maximum inflated size in bytes of a deflated data set. Larger ones are not compared.
@@ -21,7 +21,7 @@ const MAX_INFLATED_SIZE: usize = 4 * 1024 * 1024;
 pub fn check(file: &[u8]) {
     let whole = memory::run_within(max_memory(file), || read_stream(vec![file], Some(file.len() as u64)));
     let expected = describe(&whole, file);
-    for chunks in chunkings(file) {
+    for chunks in split_in_several_ways(file) {
         let chunked = read_stream(chunks.clone(), Some(file.len() as u64));
         assert_eq!(describe(&chunked, file), expected, "the chunks change the result");
         let unsized_file = read_stream(chunks, None);

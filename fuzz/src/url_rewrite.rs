@@ -6,7 +6,7 @@ use dicomweb_gateway::dicomweb::{RewriteError, Rewriter, Syntax, UrlMap};
 use serde_json::Value;
 use url::Url;
 
-use crate::chunks::chunkings;
+use crate::chunks::split_in_several_ways;
 
 /// The URL of the archive for clients.
 const PUBLIC_ROOT: &str = "https://gateway.example/dicom-web/main";
@@ -18,7 +18,7 @@ const RESOURCE: &str = "studies/1.2/series/1.3/instances/1.4/metadata";
 pub fn check(text: &[u8]) {
     let syntax = if text.trim_ascii_start().starts_with(b"<") { Syntax::Xml } else { Syntax::Json };
     let whole = rewrite(syntax, &[text]);
-    for chunks in chunkings(text) {
+    for chunks in split_in_several_ways(text) {
         assert_eq!(rewrite(syntax, &chunks), whole, "the chunks change the result");
     }
     let Ok(after) = whole else { return };

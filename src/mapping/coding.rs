@@ -53,7 +53,7 @@ pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
 /// Maps an item of a code sequence to one Coding, which has only the meaning if the code is not known.
 pub(super) fn coding_or_meaning(item: &Attributes) -> Option<Coding> {
     let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
-    coding(item, meaning.clone()).or_else(|| meaning.map(Coding::words))
+    coding(item, meaning.clone()).or_else(|| meaning.map(Coding::from_display))
 }
 
 fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Coding> {
@@ -102,5 +102,5 @@ pub(super) fn modality(text: &str) -> Option<Coding> {
     let code = clean(text)?.to_ascii_uppercase();
     let is_code = code.len() <= 16
         && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    Some(if is_code { Coding::new(DCM, code, None) } else { Coding::words(code) })
+    Some(if is_code { Coding::new(DCM, code, None) } else { Coding::from_display(code) })
 }

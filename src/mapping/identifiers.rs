@@ -63,7 +63,7 @@ impl Issuer {
             }),
             system: self.system,
             value: Some(value),
-            assigner: self.assigner.map(|name| Box::new(Reference::words(name))),
+            assigner: self.assigner.map(|name| Box::new(Reference::from_display(name))),
             ..Identifier::default()
         }
     }

@@ -22,5 +22,5 @@ pub(super) fn location(row: &Attributes, series: &[SeriesRecord]) -> Option<Refe
     });
     let parts: Vec<_> = [place, institution].into_iter().flatten().collect();
     (!parts.is_empty())
-        .then(|| Reference { kind: Some("Location".into()), ..Reference::words(parts.join(", ")) })
+        .then(|| Reference { kind: Some("Location".into()), ..Reference::from_display(parts.join(", ")) })
 }

@@ -47,7 +47,7 @@ fn body_site(attributes: &Attributes) -> Option<Coding> {
         let term = attributes.text(tags::BODY_PART_EXAMINED).and_then(clean)?;
         Some(match body_part::snomed_ct(&term) {
             Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
-            None => Coding::words(term),
+            None => Coding::from_display(term),
         })
     })
 }
@@ -68,7 +68,7 @@ fn laterality_of(attributes: &Attributes, instances: Option<&[MappedInstance]>) 
     let term = attributes.text(tags::LATERALITY).or_else(image_laterality).and_then(clean)?;
     Some(match laterality::snomed_ct(&term) {
         Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
-        None => Coding::words(term),
+        None => Coding::from_display(term),
     })
 }
 

@@ -137,7 +137,7 @@ fn to_absolute(source: &Source, path: &[String], modules: &Modules) -> Option<Ve
     Some(base)
 }
 
-/// Returns the index of the file that defines the item at `path`.
+/// Returns the index of the file that defines the item at `path`. Follows at most 16 re-exports, so that cyclic re-exports end.
 fn resolve(mut path: Vec<String>, modules: &Modules, reexports: &Reexports) -> Option<usize> {
     'resolve: for _ in 0..16 {
         for length in 1..=path.len() {

@@ -1,10 +1,11 @@
 //! FHIR dates (R4 datatypes#dateTime) and their comparison in a search (R4 search#date, search#prefix).
 //!
-//! A date is the interval from its first to its last instant at its precision. The date of a resource is a point in time if it has
-//! seconds: R4 requires them of every time of day, so writers fill them with zeros, and programs write the same instant with as
-//! many digits as they are made for. So a search finds it with fewer digits, and with more that are zeros. If one side of a
-//! comparison has no time zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the study;
-//! if neither has one, both are read in the zone that the caller passes. This module does not know about DICOM dates or the clock.
+//! A date is the interval from its first to its last instant at its precision. The date of a resource is one instant if it has
+//! seconds: R4 requires seconds in every time of day, so writers fill them with zeros, and programs write the same instant with
+//! different numbers of fraction digits. A search value with fewer digits, or with additional zeros, matches this instant. If one
+//! side of a comparison has no time zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the
+//! study; if neither has one, both are read in the zone that the caller passes. This module does not know about DICOM dates or the
+//! clock.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
@@ -18,7 +19,7 @@ pub struct FhirDate {
     offset: Option<Offset>,
 }
 
-/// The smallest unit that is present.
+/// The smallest unit that a date specifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Precision {
     Year,
@@ -45,9 +46,9 @@ impl FhirDate {
             None => (text, None),
         };
         let mut parts = date.split('-');
-        let year = digits(parts.next()?, 4)?;
-        let month = parts.next().map(|part| digits(part, 2));
-        let day = parts.next().map(|part| digits(part, 2));
+        let year = parse_digits(parts.next()?, 4)?;
+        let month = parts.next().map(|part| parse_digits(part, 2));
+        let day = parts.next().map(|part| parse_digits(part, 2));
         if parts.next().is_some() || month == Some(None) || day == Some(None) {
             return None;
         }
@@ -92,7 +93,7 @@ impl FhirDate {
         self.precision >= Precision::Minute
     }
 
-    /// Returns the length of the interval: a year, a day, a millisecond.
+    /// Returns the length of the interval, for example a year, a day or a millisecond.
     fn unit(&self) -> Span {
         match self.precision {
             Precision::Year => 1.year(),
@@ -125,13 +126,13 @@ impl FhirDate {
         Interval { low, high: last.unwrap_or(Timestamp::MAX).max(low) }
     }
 
-    /// As the date of a resource: a point in time if it has seconds, otherwise the interval.
+    /// Returns the interval that the date covers as the date of a resource: one instant if it has seconds.
     fn resource_interval(&self, zone: &TimeZone) -> Interval {
         let interval = self.interval(zone);
         if self.precision < Precision::Second {
             return interval;
         }
-        // A repeated hour without an offset is two points.
+        // Without an offset, a time in a repeated hour is one of two instants.
         let high = match self.offset {
             Some(_) => interval.low,
             None => zone.to_ambiguous_timestamp(self.first).later().unwrap_or(interval.low),
@@ -143,7 +144,7 @@ impl FhirDate {
     /// 14 hours in both directions.
     pub fn day_bounds(&self) -> (Date, Date) {
         let (mut first, mut last) = (self.first, self.last());
-        // Without an offset it is the local day itself.
+        // Without an offset, the date itself consists of local days.
         if let Some(offset) = self.offset {
             let to_utc = i64::from(-offset.seconds()).seconds();
             first = first
@@ -162,7 +163,7 @@ struct Interval {
     high: Timestamp,
 }
 
-fn digits(text: &str, length: usize) -> Option<i16> {
+fn parse_digits(text: &str, length: usize) -> Option<i16> {
     (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| text.parse().ok())
         .flatten()
@@ -173,11 +174,11 @@ fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
     if let Some(time) = text.strip_suffix('Z') {
         return Some((time, Some(Offset::UTC)));
     }
-    let Some(at) = text.rfind(['+', '-']) else { return Some((text, None)) };
-    let (time, offset) = text.split_at_checked(at)?;
+    let Some(index) = text.rfind(['+', '-']) else { return Some((text, None)) };
+    let (time, offset) = text.split_at_checked(index)?;
     let (sign, rest) = offset.split_at_checked(1)?;
     let (hours, minutes) = rest.split_once(':')?;
-    let (hours, minutes) = (i32::from(digits(hours, 2)?), i32::from(digits(minutes, 2)?));
+    let (hours, minutes) = (i32::from(parse_digits(hours, 2)?), i32::from(parse_digits(minutes, 2)?));
     let seconds = (hours * 60 + minutes) * 60;
     if minutes > 59 || seconds > 14 * 3600 {
         return None;
@@ -185,14 +186,14 @@ fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
     Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok().map(|offset| (time, Some(offset)))
 }
 
-/// Minutes are required with hours (R4 search#date); seconds are optional. The leap second that R4's pattern allows is
+/// Parses a time of day. Minutes are required (R4 search#date); seconds are optional. The leap second that R4's pattern allows is
 /// read as the second before it.
 fn parse_time(text: &str) -> Option<(Time, Precision)> {
     let (seconds_part, fraction) = match text.split_once('.') {
         Some((seconds_part, fraction)) => (seconds_part, Some(fraction)),
         None => (text, None),
     };
-    let parts = seconds_part.split(':').map(|part| digits(part, 2)).collect::<Option<Vec<_>>>()?;
+    let parts = seconds_part.split(':').map(|part| parse_digits(part, 2)).collect::<Option<Vec<_>>>()?;
     let part = |index: usize| i8::try_from(*parts.get(index).unwrap_or(&0)).ok();
     let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
     let second = if second == 60 { 59 } else { second };
@@ -230,7 +231,7 @@ pub enum Prefix {
     StartsAfter,
     /// The date of the resource ends before the beginning of the value.
     EndsBefore,
-    /// Both overlap, with a tolerance of one tenth of the distance to now.
+    /// The value, extended at both ends by one tenth of its distance to now, overlaps the date of the resource.
     Approximately,
 }
 
@@ -263,22 +264,22 @@ impl Prefix {
 pub fn matches(prefix: Prefix, search: &FhirDate, date: &FhirDate, zone: &TimeZone, now: Timestamp) -> bool {
     let fixed = |offset: Option<Offset>| offset.map(TimeZone::fixed);
     let search_zone = fixed(search.offset.or(date.offset)).unwrap_or_else(|| zone.clone());
-    let (s, t) = (search.interval(&search_zone), date.resource_interval(zone));
-    let contains = s.low <= t.low && t.high <= s.high;
+    let (search, date) = (search.interval(&search_zone), date.resource_interval(zone));
+    let contains = search.low <= date.low && date.high <= search.high;
     match prefix {
         Prefix::Equal => contains,
         Prefix::NotEqual => !contains,
-        Prefix::Greater => t.high > s.high,
-        Prefix::Less => t.low < s.low,
-        Prefix::GreaterOrEqual => t.high >= s.low,
-        Prefix::LessOrEqual => t.low <= s.high,
-        Prefix::StartsAfter => t.low > s.high,
-        Prefix::EndsBefore => t.high < s.low,
+        Prefix::Greater => date.high > search.high,
+        Prefix::Less => date.low < search.low,
+        Prefix::GreaterOrEqual => date.high >= search.low,
+        Prefix::LessOrEqual => date.low <= search.high,
+        Prefix::StartsAfter => date.low > search.high,
+        Prefix::EndsBefore => date.high < search.low,
         Prefix::Approximately => {
-            let distance = now.duration_since(s.low).abs() / 10;
-            let low = s.low.checked_sub(distance).unwrap_or(Timestamp::MIN);
-            let high = s.high.checked_add(distance).unwrap_or(Timestamp::MAX);
-            t.low <= high && t.high >= low
+            let tolerance = now.duration_since(search.low).abs() / 10;
+            let low = search.low.checked_sub(tolerance).unwrap_or(Timestamp::MIN);
+            let high = search.high.checked_add(tolerance).unwrap_or(Timestamp::MAX);
+            date.low <= high && date.high >= low
         }
     }
 }

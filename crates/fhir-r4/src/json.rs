@@ -1,6 +1,6 @@
 //! Parses JSON without loss: members keep their order, and numbers keep their digits, because `1.0` and `1` differ in FHIR (R4
-//! json#decimal). Serialized resources are converted with it. This module does not know about resource types: the types are read
-//! with serde.
+//! json#decimal). The XML writer reads serialized resources with this parser. This module does not know about resource types: they
+//! are read with serde.
 
 mod pretty;
 
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 pub use pretty::indent;
 
-/// Maximum depth of nesting. The nesting of resources is not as deep, and this depth fits on any stack.
+/// Maximum depth of nesting. Resources are nested less deeply, and recursion to this depth fits on any stack.
 const MAX_DEPTH: usize = 100;
 
 /// A JSON value. Strings without escapes are borrowed.
@@ -191,7 +191,7 @@ mod tests {
     fn to_serde(json: &Json<'_>) -> Value {
         match json {
             Json::Object(members) => Value::Object(
-                members.iter().map(|(name, read_entry)| (name.to_string(), to_serde(read_entry))).collect(),
+                members.iter().map(|(name, value)| (name.to_string(), to_serde(value))).collect(),
             ),
             Json::Array(items) => Value::Array(items.iter().map(to_serde).collect()),
             Json::Text(text) => Value::String(text.to_string()),

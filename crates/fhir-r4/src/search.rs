@@ -88,7 +88,7 @@ pub enum Handling {
     Strict,
 }
 
-/// Why one parameter is rejected. Contains what was expected, never the given value.
+/// The reason for the rejection of one parameter. Never contains the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {diagnostics}")]
 pub struct SearchError {
@@ -334,8 +334,8 @@ pub fn printable_name(name: &str) -> String {
     }
 }
 
-/// Returns a name from a list in a value for a message: itself if it could be the name of a parameter or an element. Other texts
-/// may identify patients.
+/// Returns a name from the list in a value, for a message. A text that cannot be the name of a parameter or an element is replaced
+/// by a placeholder, because it may identify a patient.
 fn printable_name_in_value(name: &str) -> String {
     let is_legal = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
     if (1..=32).contains(&name.len()) && name.bytes().all(is_legal) {

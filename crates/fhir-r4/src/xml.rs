@@ -53,7 +53,7 @@ impl Writer {
     /// Writes a resource: an element whose name is its type, with its `id` as a child element.
     fn write_resource(&mut self, members: &JsonMembers<'_>, namespace: Option<&str>) -> Result<(), NotFhir> {
         let kind = member(members, "resourceType").and_then(Json::as_text).ok_or(NotFhir::NoResource)?;
-        self.begin(kind)?;
+        self.begin_element(kind)?;
         if let Some(namespace) = namespace {
             self.write_attribute("xmlns", namespace);
         }
@@ -62,7 +62,7 @@ impl Writer {
 
     /// Writes an element that is not primitive.
     fn write_element(&mut self, name: &str, members: &JsonMembers<'_>) -> Result<(), NotFhir> {
-        self.begin(name)?;
+        self.begin_element(name)?;
         if member(members, "resourceType").is_some() {
             self.write_content(name, |writer| writer.write_resource(members, None))
         } else if matches!(name, "extension" | "modifierExtension") {
@@ -81,7 +81,7 @@ impl Writer {
         value: Option<&str>,
         sibling: Option<&JsonMembers<'_>>,
     ) -> Result<(), NotFhir> {
-        self.begin(name)?;
+        self.begin_element(name)?;
         self.write_attributes(sibling.unwrap_or_default(), &["id"])?;
         if let Some(value) = value {
             self.write_attribute("value", value);
@@ -150,7 +150,9 @@ impl Writer {
             Some(Json::Object(members)) => self.write_element(name, members),
             Some(Json::Text(text)) if name == "div" => self.write_narrative(text),
             Some(Json::Text(text)) => self.write_primitive(name, Some(text), sibling),
-            Some(Json::Literal(word)) if *word != "null" => self.write_primitive(name, Some(word), sibling),
+            Some(Json::Literal(literal)) if *literal != "null" => {
+                self.write_primitive(name, Some(literal), sibling)
+            }
             None | Some(Json::Literal(_)) if sibling.is_some() => self.write_primitive(name, None, sibling),
             None | Some(Json::Literal(_) | Json::Array(_)) => Err(NotFhir::Value),
         }
@@ -186,7 +188,7 @@ impl Writer {
         self.xml.push('"');
     }
 
-    fn begin(&mut self, name: &str) -> Result<(), NotFhir> {
+    fn begin_element(&mut self, name: &str) -> Result<(), NotFhir> {
         let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_name {

@@ -55,7 +55,7 @@ impl MediaRange {
         Some(range)
     }
 
-    /// Parses a list of ranges, in its order; invalid ones are omitted.
+    /// Parses a list of ranges and returns them in the order of the list, without the invalid ones.
     pub fn parse_list(text: &str) -> impl Iterator<Item = Self> + '_ {
         elements(text).filter_map(Self::parse)
     }
@@ -104,8 +104,9 @@ pub fn by_preference(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
     ranges
 }
 
-/// Returns the index of the preferred media type in `offered`, which is in the order of the server. For equal weight, a type
-/// that is listed precedes one that a wildcard matches, then the one listed first, then the one offered first.
+/// Returns the index of the preferred media type in `offered`, which is in the server's order of preference. Among types of equal
+/// weight, the type with the most specific range is preferred, then the type whose range is first in `ranges`, then the type that is
+/// first in `offered`.
 pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
     let mut best: Option<(usize, (f32, Specificity, usize))> = None;
     for (index, essence) in offered.iter().enumerate() {
@@ -197,14 +198,14 @@ mod tests {
 
     #[test]
     fn most_specific_range_applies_at_any_position_in_the_list() {
-        let decides = |list: &str, essence: &str| {
+        let applicable_weight = |list: &str, essence: &str| {
             let ranges: Vec<_> = MediaRange::parse_list(list).collect();
             applicable_range(&ranges, essence).map(|(_, range)| range.weight)
         };
-        assert_eq!(decides("*/*, application/dicom+json;q=0", "application/dicom+json"), Some(0.0));
-        assert_eq!(decides("application/*;q=0.3, */*;q=0.9", "application/json"), Some(0.3));
-        assert_eq!(decides("a/b;q=0.1, a/b;q=0.2", "a/b"), Some(0.1));
-        assert_eq!(decides("a/*", "b/c"), None);
+        assert_eq!(applicable_weight("*/*, application/dicom+json;q=0", "application/dicom+json"), Some(0.0));
+        assert_eq!(applicable_weight("application/*;q=0.3, */*;q=0.9", "application/json"), Some(0.3));
+        assert_eq!(applicable_weight("a/b;q=0.1, a/b;q=0.2", "a/b"), Some(0.1));
+        assert_eq!(applicable_weight("a/*", "b/c"), None);
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn list_is_parsed_to_the_ranges_it_was_written_from(list in prop::collection::vec(generate(), 0..5)) {
+            fn parsed_list_equals_the_written_ranges(list in prop::collection::vec(generate(), 0..5)) {
             let text = list.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" , ,");
             let read: Vec<_> = MediaRange::parse_list(&text).collect();
             prop_assert_eq!(read.len(), list.len());

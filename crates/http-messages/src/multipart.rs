@@ -54,9 +54,9 @@ fn headers_length(text: &[u8]) -> Option<usize> {
         return Some(1);
     }
     let text = text.get(..MAX_HEADERS).unwrap_or(text);
-    let strict = memmem::find(text, b"\r\n\r\n").map(|offset| offset + 4);
-    let loose = memmem::find(text, b"\n\n").map(|offset| offset + 2);
-    strict.into_iter().chain(loose).min()
+    let end_with_crlf = memmem::find(text, b"\r\n\r\n").map(|offset| offset + 4);
+    let end_with_lf = memmem::find(text, b"\n\n").map(|offset| offset + 2);
+    end_with_crlf.into_iter().chain(end_with_lf).min()
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub fn decode_safe_escapes(path: &str) -> Cow<'_, str> {
     Cow::Owned(decoded)
 }
 
-/// Returns the character of the escape whose digits `rest` begins with, and the text after it; `None` if it is not safe.
+/// Returns the character of the escape whose digits are at the start of `rest`, and the text after the escape; `None` if it must not
+/// be decoded.
 fn decode_escape(rest: &str) -> Option<(char, &str)> {
     let (digits, after) = rest.split_at_checked(2)?;
     let is_escape = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -75,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_path_without_percent_signs_after_decoding_has_no_escape_left_to_decode(path in "[a-f0-9%./$]{0,40}|\\PC{0,20}") {
+        fn decoded_path_is_not_longer_and_a_path_without_percent_signs_is_unchanged(path in "[a-f0-9%./$]{0,40}|\\PC{0,20}") {
             let decoded = decode_safe_escapes(&path);
             prop_assert!(decoded.len() <= path.len());
             if !path.contains('%') {
@@ -84,7 +85,7 @@ mod tests {
         }
 
         #[test]
-        fn an_escape_of_every_safe_character_is_that_character(path in "[A-Za-z0-9._~!$&'()*+,:=@/-]{0,40}") {
+        fn escapes_of_all_safe_characters_are_decoded(path in "[A-Za-z0-9._~!$&'()*+,:=@/-]{0,40}") {
             let escape = |byte: u8| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02X}") };
             let escapes: String = path.bytes().map(escape).collect();
             prop_assert_eq!(decode_safe_escapes(&escapes), path);

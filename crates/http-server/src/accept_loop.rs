@@ -19,12 +19,13 @@ use super::{ConnectionLimits, PeerAddress, Service, Tls};
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// If fewer than one of this number of connections is free, a new connection closes an idle one.
-const CONNECTIONS_PER_FREE_ONE: usize = 16;
+/// If less than this fraction (1/16) of the connections is free, an idle connection is closed for each new one.
+const MIN_FREE_DIVISOR: usize = 16;
 
-/// How many bytes the system accepts before it has sent the previous ones. Without this limit it accepts megabytes, and then nothing
-/// until a third of them is acknowledged: a client that reads steadily but slowly would seem to have stopped. It accepts more when half of
-/// this number is sent, which a client of 1 KiB/s reads in 48 seconds. A third of it would cost fast clients a quarter more CPU time.
+/// The number of unsent bytes in the system above which it accepts no more (TCP_NOTSENT_LOWAT). Without this limit, the system accepts
+/// megabytes, and then nothing until a third of them is acknowledged, so a client that reads slowly but steadily seems to be stalled.
+/// With it, the system accepts more bytes after half of this number is sent, which a client of 1 KiB/s reads in 48 seconds. A third of
+/// this limit would cost a quarter more CPU time for fast clients.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: u32 = 96 * 1024;
 
@@ -68,11 +69,13 @@ pub async fn serve_with_tls<S: Service>(
         };
         let max_per_peer = (!service.has_many_clients(peer)).then_some(limits.max_connections_per_peer);
         let Some(connection) = open_connections.admit(peer.0.ip(), max_per_peer) else {
-            tracing::debug!("a connection was closed, because its peer has as many as it may have");
+            tracing::debug!(
+                "a connection was closed, because its peer has the maximum number of connections"
+            );
             continue;
         };
-        if permits.available_permits() < (limits.max_connections / CONNECTIONS_PER_FREE_ONE).max(1) {
-            open_connections.close_an_idle_one(&connection);
+        if permits.available_permits() < (limits.max_connections / MIN_FREE_DIVISOR).max(1) {
+            open_connections.close_idle_connection(&connection);
         }
         let (limits, service, stopped) = (Arc::clone(&limits), Arc::clone(&service), stopped.clone());
         let tls = tls.clone();

@@ -14,24 +14,28 @@ use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 /// The shared counters of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
-    heads: AtomicU64,
-    frames: AtomicU64,
-    in_flight: AtomicUsize,
-    unread: AtomicUsize,
-    /// The number of the last use, in the order of the uses of all connections.
+    /// Complete request heads.
+    head_count: AtomicU64,
+    /// Frames of response bodies.
+    frame_count: AtomicU64,
+    /// Requests in flight.
+    in_flight_count: AtomicUsize,
+    /// Requests in flight whose client has not read the last frame of the response.
+    unread_count: AtomicUsize,
+    /// The sequence number of the last use, among the uses of all connections.
     last_use: AtomicU64,
 }
 
-/// The number of the next use of a connection. The numbers only order uses, so all listeners of a process may use them.
+/// The sequence number of the next use of a connection. The numbers only order uses, so all listeners of a process share them.
 static NEXT_USE: AtomicU64 = AtomicU64::new(0);
 
 impl Default for Activity {
     fn default() -> Self {
         Self {
-            heads: AtomicU64::default(),
-            frames: AtomicU64::default(),
-            in_flight: AtomicUsize::default(),
-            unread: AtomicUsize::default(),
+            head_count: AtomicU64::default(),
+            frame_count: AtomicU64::default(),
+            in_flight_count: AtomicUsize::default(),
+            unread_count: AtomicUsize::default(),
             last_use: AtomicU64::new(NEXT_USE.fetch_add(1, Ordering::Relaxed)),
         }
     }
@@ -40,42 +44,42 @@ impl Default for Activity {
 /// A snapshot of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectionState {
-    heads: u64,
-    frames: u64,
+    head_count: u64,
+    frame_count: u64,
     /// Whether no request is in flight, or every request in flight waits for the client to read its response.
     pub(super) waits_for_client: bool,
 }
 
 impl Activity {
     /// Returns the number of complete request heads.
-    pub(super) fn heads(&self) -> u64 {
-        self.heads.load(Ordering::Acquire)
+    pub(super) fn head_count(&self) -> u64 {
+        self.head_count.load(Ordering::Acquire)
     }
 
     /// Whether no request is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.load(Ordering::Acquire) == 0
+        self.in_flight_count.load(Ordering::Acquire) == 0
     }
 
-    /// Returns a number that increases with the time of the last request, or of the connection if there was none.
+    /// Returns the sequence number of the last request, or of the start of the connection if there was no request.
     pub(super) fn last_use(&self) -> u64 {
         self.last_use.load(Ordering::Relaxed)
     }
 
     /// Returns a snapshot, to be compared with a later one.
     pub(super) fn snapshot(&self) -> ConnectionState {
-        let in_flight = self.in_flight.load(Ordering::Acquire);
+        let in_flight_count = self.in_flight_count.load(Ordering::Acquire);
         ConnectionState {
-            heads: self.heads(),
-            frames: self.frames.load(Ordering::Acquire),
-            waits_for_client: in_flight == self.unread.load(Ordering::Acquire),
+            head_count: self.head_count(),
+            frame_count: self.frame_count.load(Ordering::Acquire),
+            waits_for_client: in_flight_count == self.unread_count.load(Ordering::Acquire),
         }
     }
 
     /// Counts a complete request head. The request is in flight until the returned value is dropped.
     pub(super) fn begin_request(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        self.heads.fetch_add(1, Ordering::AcqRel);
+        self.in_flight_count.fetch_add(1, Ordering::AcqRel);
+        self.head_count.fetch_add(1, Ordering::AcqRel);
         InFlight { activity: Arc::clone(self), is_unread: false }
     }
 }
@@ -88,14 +92,14 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Records whether a frame of the response is unread, that is, returned by the last poll.
+    /// Records whether a frame of the response is unread: the last poll returned it, and the body has not been polled again.
     fn set_unread(&mut self, is_unread: bool) {
         if is_unread {
-            self.activity.frames.fetch_add(1, Ordering::AcqRel);
+            self.activity.frame_count.fetch_add(1, Ordering::AcqRel);
         }
         match (self.is_unread, is_unread) {
-            (false, true) => drop(self.activity.unread.fetch_add(1, Ordering::AcqRel)),
-            (true, false) => drop(self.activity.unread.fetch_sub(1, Ordering::AcqRel)),
+            (false, true) => drop(self.activity.unread_count.fetch_add(1, Ordering::AcqRel)),
+            (true, false) => drop(self.activity.unread_count.fetch_sub(1, Ordering::AcqRel)),
             _ => {}
         }
         self.is_unread = is_unread;
@@ -106,7 +110,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.set_unread(false);
         self.activity.last_use.store(NEXT_USE.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        self.activity.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.activity.in_flight_count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -27,7 +27,7 @@ use super::request_body::wrap_body;
 use super::request_validation::validate;
 use super::stream_body::{OpenStreams, StreamBody};
 use super::timed_stream::TimedStream;
-use super::tls::{Tls, negotiated_http2};
+use super::tls::{Tls, has_negotiated_http2};
 use super::{ConnectionLimits, PeerAddress, Service, internal_error, rejection};
 
 /// The size in bytes of hyper's buffers for unread responses and for incomplete heads.
@@ -56,14 +56,14 @@ pub(super) async fn serve_connection<S: Service>(
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let opening = tokio::select! {
-        opening = timeout(limits.first_byte, detect_protocol(&mut stream)) => opening,
+    let protocol = tokio::select! {
+        protocol = timeout(limits.first_byte, detect_protocol(&mut stream)) => protocol,
         // No request has been received, so none is lost.
         _ = stop.wait_for(|stop| *stop) => return,
-        () = admitted.must_close() => return,
+        () = admitted.wait_for_close_request() => return,
     };
-    let Ok(Ok(Some(opening))) = opening else { return };
-    serve_opened(stream, opening, peer, admitted, limits, service, stop).await;
+    let Ok(Ok(Some(protocol))) = protocol else { return };
+    serve_protocol(stream, protocol, peer, admitted, limits, service, stop).await;
 }
 
 /// Performs the TLS handshake within the first-byte timeout and serves the protocol that the client chose in it.
@@ -79,16 +79,16 @@ pub(super) async fn serve_tls_connection<S: Service>(
     let handshake = tokio::select! {
         handshake = timeout(limits.first_byte, tls.accept(stream)) => handshake,
         _ = stop.wait_for(|stop| *stop) => return,
-        () = admitted.must_close() => return,
+        () = admitted.wait_for_close_request() => return,
     };
     let Ok(Ok(stream)) = handshake else { return };
-    let opening = DetectedProtocol { is_http2: negotiated_http2(&stream), read: Vec::new() };
-    serve_opened(stream, opening, peer, admitted, limits, service, stop).await;
+    let protocol = DetectedProtocol { is_http2: has_negotiated_http2(&stream), opening: Vec::new() };
+    serve_protocol(stream, protocol, peer, admitted, limits, service, stop).await;
 }
 
-async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn serve_protocol<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: T,
-    DetectedProtocol { is_http2, read }: DetectedProtocol,
+    DetectedProtocol { is_http2, opening }: DetectedProtocol,
     peer: PeerAddress,
     admitted: AdmittedConnection,
     limits: &ConnectionLimits,
@@ -97,14 +97,14 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
 ) {
     let activity = Arc::clone(&admitted.activity);
     let streams = is_http2.then(|| Arc::new(OpenStreams::default()));
-    let responding = {
+    let handler = {
         let (activity, streams, rest_timeout) = (Arc::clone(&activity), streams.clone(), limits.head);
         service_fn(move |request| {
             respond(Arc::clone(&service), request, peer, &activity, streams.clone(), rest_timeout)
         })
     };
-    let head = (!is_http2).then_some(limits.head);
-    let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
+    let head_timeout = (!is_http2).then_some(limits.head);
+    let stream = TimedStream::new(stream, opening, Arc::clone(&activity), head_timeout, limits.stall);
     let stream = TokioIo::new(stream);
     if let Some(streams) = streams {
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -116,38 +116,38 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
             .initial_connection_window_size(4 * REQUEST_WINDOW)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL)
-            .serve_connection(stream, responding);
+            .serve_connection(stream, handler);
         tokio::select! {
-            () = drive(connection, &admitted, limits.idle, &mut stop) => {}
+            () = serve_requests(connection, &admitted, limits.idle, &mut stop) => {}
             () = drop_stalled_streams(&streams, limits.stall) => {}
         }
     } else {
-        // TimedStream times the head, and `drive` the idle time: hyper's own timer would be reset by every request.
+        // `TimedStream` limits the time for a head, and `serve_requests` the idle time, instead of hyper's timer, which limits both.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(BUFFER_SIZE)
-            .serve_connection(stream, responding);
-        drive(connection, &admitted, limits.idle, &mut stop).await;
+            .serve_connection(stream, handler);
+        serve_requests(connection, &admitted, limits.idle, &mut stop).await;
     }
 }
 
-/// Polls a connection until it ends or is idle for `idle`. On `stop`, or if another connection needs its place, it completes the requests in flight and accepts no
-/// new ones.
-async fn drive<C: GracefulConnection>(
+/// Polls a connection until it ends, or until it is idle for `idle_timeout`. After `stop`, or if another connection needs its place,
+/// the connection completes the requests in flight and accepts no new ones.
+async fn serve_requests<C: GracefulConnection>(
     connection: C,
     admitted: &AdmittedConnection,
-    idle: Duration,
+    idle_timeout: Duration,
     stop: &mut watch::Receiver<bool>,
 ) {
     tokio::pin!(connection);
-    let idle_expired = idle_expired(&admitted.activity, idle);
+    let idle_expired = wait_until_idle(&admitted.activity, idle_timeout);
     tokio::pin!(idle_expired);
     tokio::select! {
         biased;
         // A connection error is not logged here: each request is logged by the service.
         _ = connection.as_mut() => return,
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-        () = admitted.must_close() => connection.as_mut().graceful_shutdown(),
+        () = admitted.wait_for_close_request() => connection.as_mut().graceful_shutdown(),
         () = idle_expired.as_mut() => return,
     }
     tokio::select! {
@@ -162,7 +162,7 @@ const POLLS_PER_TIMEOUT: u32 = 4;
 /// Completes after `idle_timeout`, or up to a quarter later, without activity while the connection waits for the client: the
 /// client sends no request, or does not read a response. An HTTP/2 stream with an exhausted window stalls without bytes in
 /// the socket, so the timer of the stream does not detect it. Polling the counters does not slow down requests.
-async fn idle_expired(activity: &Activity, idle_timeout: Duration) {
+async fn wait_until_idle(activity: &Activity, idle_timeout: Duration) {
     let (mut previous, mut unchanged_polls) = (None, 0);
     while unchanged_polls < POLLS_PER_TIMEOUT {
         sleep(idle_timeout / POLLS_PER_TIMEOUT).await;
@@ -173,7 +173,7 @@ async fn idle_expired(activity: &Activity, idle_timeout: Duration) {
     }
 }
 
-/// Drops the responses of which the client takes nothing for `timeout`, or up to a quarter longer. Never completes.
+/// Drops each response from which the client reads nothing for `timeout`, or up to a quarter longer. Never completes.
 async fn drop_stalled_streams(streams: &OpenStreams, timeout: Duration) {
     loop {
         sleep(timeout / POLLS_PER_TIMEOUT).await;

@@ -1,8 +1,8 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, with or without TLS, on hyper without a framework.
 //!
-//! A connection uses resources before it sends a request. Therefore the number of connections is limited, the size of a request
-//! head, and the time for the first byte, for a head, between requests, and while a client does not read. No peer may have more
-//! than its share of the connections, and idle ones are closed if others need them. Malformed or ambiguous
+//! A connection uses resources before it sends a request. Therefore there are limits for the number of connections, the size of a
+//! request head, and the time for the first byte, for a head, between requests, and while a client does not read. No peer may have
+//! more than its share of the connections, and idle connections are closed if new ones need their place. Malformed or ambiguous
 //! requests (RFC 9112 3.2, RFC 9113 8.3.1) are rejected before they reach the [`Service`]. This crate does not know about routes or
 //! the meaning of requests.
 
@@ -72,8 +72,8 @@ pub trait Service: Send + Sync + 'static {
         text_response(format!("{invalid}\n")).map(Into::into)
     }
 
-    /// Whether the connections of `peer` are those of many clients, so that no share of the connections applies to it: a reverse
-    /// proxy.
+    /// Whether the connections of `peer` are those of many clients, because it is a reverse proxy. Then its number of connections is
+    /// not limited.
     fn has_many_clients(&self, _peer: PeerAddress) -> bool {
         false
     }

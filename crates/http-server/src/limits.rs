@@ -8,8 +8,8 @@ use std::time::Duration;
 /// descriptor is left, new connections wait.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Half of the connections: no single peer can keep the others out. Browsers open six connections, and a reverse proxy that is not
-/// known as one needs fewer than this.
+/// Half of the connections, so that no single peer can keep the others out. Browsers open six connections, and a reverse proxy that
+/// is not configured as one needs fewer than this.
 const MAX_CONNECTIONS_PER_PEER: usize = 512;
 
 /// Clients send a request as soon as the connection is open. Ten seconds tolerate one or two lost packets.
@@ -33,8 +33,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct ConnectionLimits {
     /// Maximum number of connections. Further connections wait in the accept queue of the system.
     pub max_connections: usize,
-    /// Maximum number of connections of one peer, unless it [has many clients](crate::Service::has_many_clients). For a further one, an
-    /// idle connection of the peer is closed; without an idle one, it is not served.
+    /// Maximum number of connections of one peer, unless it [has many clients](crate::Service::has_many_clients). For an additional
+    /// connection, an idle one of the peer is closed; if none is idle, the additional connection is closed.
     pub max_connections_per_peer: usize,
     /// Timeout from accepting the connection to its first bytes, which show the HTTP version, or to the end of the TLS handshake.
     pub first_byte: Duration,

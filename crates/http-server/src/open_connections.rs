@@ -1,4 +1,4 @@
-//! The open connections of a listener: how many of them each peer has, and which idle ones are closed to make room.
+//! The open connections of a listener: how many each peer has, and which idle connections are closed for new ones.
 //!
 //! No peer may have more than its share, so that one peer cannot keep the others out. Clients keep connections open that they do
 //! not use (RFC 9112 9.3, 9.8), so idle connections are closed if a new one needs their place. This module does not know about
@@ -27,7 +27,7 @@ struct ConnectionEntry {
     peer: IpAddr,
     activity: Arc<Activity>,
     close: Arc<Notify>,
-    /// Whether the connection was told to close. It no longer counts.
+    /// Whether the connection was asked to close. Then it does not count any more.
     is_closing: bool,
 }
 
@@ -64,27 +64,27 @@ impl OpenConnections {
         Some(AdmittedConnection { table: Arc::clone(&self.0), id, activity, close })
     }
 
-    /// Closes the connection that was idle the longest of the peer that has the most connections, except for `newest`.
-    pub(super) fn close_an_idle_one(&self, newest: &AdmittedConnection) {
+    /// Closes an idle connection other than `newest`: of the peer with the most connections, the one that has been idle the longest.
+    pub(super) fn close_idle_connection(&self, newest: &AdmittedConnection) {
         let mut table = lock(&self.0);
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for entry in table.connections.values().filter(|entry| !entry.is_closing) {
             *counts.entry(entry.peer).or_default() += 1;
         }
         let idle = table.connections.iter_mut().filter(|(id, entry)| **id != newest.id && entry.is_idle());
-        let victim = idle.min_by_key(|(_, entry)| {
+        let chosen = idle.min_by_key(|(_, entry)| {
             let count = counts.get(&entry.peer).copied().unwrap_or_default();
             (std::cmp::Reverse(count), entry.activity.last_use())
         });
-        if let Some((_, entry)) = victim {
+        if let Some((_, entry)) = chosen {
             entry.close();
         }
     }
 }
 
 impl AdmittedConnection {
-    /// Waits until the connection must close as soon as it is idle.
-    pub(super) async fn must_close(&self) {
+    /// Waits until another connection needs the place of this one, which must then close as soon as it is idle.
+    pub(super) async fn wait_for_close_request(&self) {
         self.close.notified().await;
     }
 }
@@ -103,8 +103,8 @@ impl ConnectionTable {
     /// Closes the connection of `peer` that was idle the longest. Returns whether there is one.
     fn close_idle_of(&mut self, peer: IpAddr) -> bool {
         let idle = self.connections.values_mut().filter(|entry| entry.peer == peer && entry.is_idle());
-        let victim = idle.min_by_key(|entry| entry.activity.last_use());
-        victim.map(ConnectionEntry::close).is_some()
+        let longest_idle = idle.min_by_key(|entry| entry.activity.last_use());
+        longest_idle.map(ConnectionEntry::close).is_some()
     }
 }
 
@@ -119,7 +119,8 @@ impl ConnectionEntry {
     }
 }
 
-/// Returns the addresses that count as one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one subscriber has.
+/// Returns the network that counts as one peer: an IPv4 address, or the first 64 bits of an IPv6 address, because one subscriber has
+/// such a network.
 fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -142,11 +143,11 @@ mod tests {
     }
 
     fn must_close(connection: &AdmittedConnection) -> bool {
-        connection.must_close().now_or_never().is_some()
+        connection.wait_for_close_request().now_or_never().is_some()
     }
 
     #[test]
-    fn a_peer_has_at_most_its_share_of_busy_connections() {
+    fn peer_has_at_most_its_share_of_busy_connections() {
         let connections = OpenConnections::default();
         let admitted = [(); 2].map(|()| connections.admit(address(1), Some(2)).unwrap());
         let in_flight = admitted.each_ref().map(|connection| connection.activity.begin_request());
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_that_was_idle_the_longest_makes_room_for_another_one_of_its_peer() {
+    fn longest_idle_connection_is_closed_for_another_one_of_its_peer() {
         let connections = OpenConnections::default();
         let [first, second] = [(); 2].map(|()| connections.admit(address(1), Some(2)).unwrap());
         drop(first.activity.begin_request());
@@ -167,17 +168,17 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_of_the_peer_with_the_most_connections_is_closed_first() {
+    fn idle_connection_of_the_peer_with_the_most_connections_is_closed_first() {
         let connections = OpenConnections::default();
         let other = connections.admit(address(2), None).unwrap();
         let [busy, idle] = [(); 2].map(|()| connections.admit(address(1), None).unwrap());
         let request = busy.activity.begin_request();
         let newest = connections.admit(address(3), None).unwrap();
-        connections.close_an_idle_one(&newest);
+        connections.close_idle_connection(&newest);
         assert!(must_close(&idle));
-        connections.close_an_idle_one(&newest);
+        connections.close_idle_connection(&newest);
         assert!(must_close(&other));
-        connections.close_an_idle_one(&newest);
+        connections.close_idle_connection(&newest);
         assert!(!must_close(&busy) && !must_close(&newest));
         drop(request);
     }

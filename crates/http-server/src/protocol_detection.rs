@@ -7,11 +7,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The start of every HTTP/2 connection, which is never the start of an HTTP/1 request.
 const CONNECTION_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The detected version, and the bytes that were read to detect it.
+/// The detected version, and the first bytes of the connection, which were read to detect it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DetectedProtocol {
     pub(super) is_http2: bool,
-    pub(super) read: Vec<u8>,
+    pub(super) opening: Vec<u8>,
 }
 
 /// Reads until the version is certain; `None` if the connection ends before that.
@@ -29,7 +29,7 @@ pub(super) async fn detect_protocol(
         let read = &buffer[..filled];
         let is_http2 = read == CONNECTION_PREFACE;
         if is_http2 || !CONNECTION_PREFACE.starts_with(read) {
-            return Ok(Some(DetectedProtocol { is_http2, read: read.to_vec() }));
+            return Ok(Some(DetectedProtocol { is_http2, opening: read.to_vec() }));
         }
     }
 }
@@ -50,9 +50,9 @@ mod tests {
             (&CONNECTION_PREFACE[..], true),
             (b"PRI * HTTP/2.1\r\n\r\nSM", false),
         ] {
-            let detect = detect(bytes).await.unwrap();
-            assert_eq!(detect.is_http2, is_http2);
-            assert!(bytes.starts_with(&detect.read));
+            let detected = detect(bytes).await.unwrap();
+            assert_eq!(detected.is_http2, is_http2);
+            assert!(bytes.starts_with(&detected.opening));
         }
         assert_eq!(detect(b"").await, None);
         assert_eq!(detect(b"PRI * HT").await, None);

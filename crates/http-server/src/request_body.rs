@@ -25,21 +25,21 @@ const MAX_DISCARDED_SIZE: u64 = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub struct RequestBody {
     body: Option<Incoming>,
-    returned: Option<oneshot::Sender<Incoming>>,
+    return_sender: Option<oneshot::Sender<Incoming>>,
 }
 
 impl RequestBody {
     /// Creates a body that need not be returned.
     pub(super) fn without_return(body: Incoming) -> Self {
-        Self { body: Some(body), returned: None }
+        Self { body: Some(body), return_sender: None }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let (Some(body), Some(returned)) = (self.body.take(), self.returned.take()) {
+        if let (Some(body), Some(sender)) = (self.body.take(), self.return_sender.take()) {
             // Sending fails if the connection is already closed.
-            let _ = returned.send(body);
+            let _ = sender.send(body);
         }
     }
 }
@@ -69,7 +69,7 @@ impl Body for RequestBody {
 
 /// Receives the body after the service has dropped it.
 pub(super) struct UnreadBody {
-    returned: oneshot::Receiver<Incoming>,
+    receiver: oneshot::Receiver<Incoming>,
     /// Whether the client waits for 100 Continue before it sends the body (RFC 9110 10.1.1).
     expects_continue: bool,
 }
@@ -79,10 +79,10 @@ pub(super) fn wrap_body(request: Request<Incoming>) -> (Request<RequestBody>, Op
     if request.body().is_end_stream() || request.version() > Version::HTTP_11 {
         return (request.map(RequestBody::without_return), None);
     }
-    let (sender, returned) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let expects_continue = request.headers().contains_key(EXPECT);
-    let wrapped = request.map(|body| RequestBody { body: Some(body), returned: Some(sender) });
-    (wrapped, Some(UnreadBody { returned, expects_continue }))
+    let wrapped = request.map(|body| RequestBody { body: Some(body), return_sender: Some(sender) });
+    (wrapped, Some(UnreadBody { receiver, expects_continue }))
 }
 
 impl UnreadBody {
@@ -90,13 +90,13 @@ impl UnreadBody {
     pub(super) async fn read_or_close<B>(
         mut self,
         mut response: Response<B>,
-        limit: Duration,
+        read_timeout: Duration,
     ) -> Response<B> {
-        let is_read = match self.returned.try_recv() {
+        let is_read = match self.receiver.try_recv() {
             Ok(body) if body.is_end_stream() => true,
             // The rest is not read if the response ends the connection anyway.
             Ok(_) if self.expects_continue || response.headers().contains_key(CONNECTION) => false,
-            Ok(body) => timeout(limit, discard(body)).await.unwrap_or(false),
+            Ok(body) => timeout(read_timeout, discard(body)).await.unwrap_or(false),
             Err(_) => false,
         };
         if !is_read {
@@ -108,11 +108,11 @@ impl UnreadBody {
 
 /// Reads and discards the body. Returns whether its end was reached.
 async fn discard(mut body: Incoming) -> bool {
-    let mut read = 0;
-    while read <= MAX_DISCARDED_SIZE && body.size_hint().lower() <= MAX_DISCARDED_SIZE {
+    let mut discarded_size = 0;
+    while discarded_size <= MAX_DISCARDED_SIZE && body.size_hint().lower() <= MAX_DISCARDED_SIZE {
         match body.frame().await {
             None => return true,
-            Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => discarded_size += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(_)) => return false,
         }
     }

@@ -1,8 +1,8 @@
-//! Response bodies of HTTP/2 streams, which are dropped if the client takes nothing of them for too long.
+//! Response bodies of HTTP/2 streams, which are dropped if the client reads nothing from them for too long.
 //!
-//! A client closes the flow control window of a stream (RFC 9113 5.2), and the body is not polled any more, so a timer in the body
-//! would not end it. Meanwhile the body occupies what it was made from: a connection to an archive, and one of its permits. The
-//! connection checks its streams from outside. The timers of the connection do not help if its other streams make progress.
+//! While the flow control window of a stream is exhausted (RFC 9113 5.2), its body is not polled, so a timer in the body would not
+//! expire. Meanwhile the body occupies its source: a connection to an archive, and one of its permits. Therefore the connection checks
+//! its streams. The timers of the connection do not help if its other streams make progress.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,17 +14,17 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_messages::body::BoxError;
 
-/// Maximum length of a frame of a body that can be dropped. Larger ones are divided, so that a client that reads steadily but slowly makes
-/// progress that can be seen: one of 4 KiB/s takes such a frame in half a minute.
+/// Maximum length in bytes of a frame of a body that can be dropped. Larger frames are divided, so that the progress of a client that
+/// reads slowly but steadily is visible: at 4 KiB/s it reads such a frame in half a minute.
 const MAX_FRAME_LEN: usize = 128 * 1024;
 
-/// The bodies of a connection that can be dropped. Finished ones are removed from time to time.
+/// The bodies of a connection that can be dropped. Finished bodies are removed by [`OpenStreams::drop_stalled`].
 #[derive(Default)]
 pub(super) struct OpenStreams(Mutex<Vec<Weak<dyn Droppable>>>);
 
-/// A body that can be dropped from outside.
+/// A body that its connection can drop.
 trait Droppable: Send + Sync {
-    /// Drops the body if the client has taken nothing of it for `timeout`.
+    /// Drops the body if the client has read nothing from it for `timeout`.
     fn drop_if_stalled(&self, timeout: Duration);
 }
 
@@ -36,7 +36,7 @@ pub(super) struct StreamBody<B>(BodyOwner<B>);
 enum BodyOwner<B> {
     /// The connection detects stalled clients.
     Connection(B),
-    /// The body can be dropped from outside.
+    /// The connection can drop the body.
     Shared(Arc<Mutex<SharedBody<B>>>),
 }
 
@@ -46,7 +46,7 @@ struct SharedBody<B> {
     body: Option<B>,
     /// The part of the last frame that was not returned yet.
     rest: Bytes,
-    /// Since when the body was not polled although it may have a frame; `None` while it waits for one.
+    /// When the last frame was returned, or when the body was created; `None` while the body waits for its next frame.
     unread_since: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Debug for OpenStreams {
 }
 
 impl OpenStreams {
-    /// Drops each body of which the client has taken nothing for `timeout`.
+    /// Drops each body from which the client has read nothing for `timeout`.
     pub(super) fn drop_stalled(&self, timeout: Duration) {
         let mut streams = lock(&self.0);
         streams.retain(|stream| stream.strong_count() > 0);
@@ -135,7 +135,7 @@ impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for StreamBody<B> {
 impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> SharedBody<B> {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else {
-            return Poll::Ready(Some(Err("the client took nothing of the response for too long".into())));
+            return Poll::Ready(Some(Err("the client read nothing from the response for too long".into())));
         };
         if self.rest.is_empty() {
             match ready!(Pin::new(body).poll_frame(context)).transpose()?.map(Frame::into_data) {
@@ -179,33 +179,33 @@ mod tests {
     use super::*;
     use http_messages::body::{self, Body as BoxedBody};
 
-    /// Returns an endless body, and a value that is held as long as the body exists.
+    /// Returns an endless body, and a reference that is valid as long as the body exists.
     fn endless_body() -> (BoxedBody, Weak<()>) {
-        let held = Arc::new(());
-        let weak = Arc::downgrade(&held);
+        let marker = Arc::new(());
+        let weak = Arc::downgrade(&marker);
         let frames = stream::repeat_with(move || {
-            assert_eq!(Arc::strong_count(&held), 1);
+            assert_eq!(Arc::strong_count(&marker), 1);
             Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))
         });
         (body::streamed(FrameStream::new(frames)), weak)
     }
 
     #[test]
-    fn a_stalled_body_is_dropped_and_then_ends_with_an_error() {
+    fn stalled_body_is_dropped_and_then_ends_with_an_error() {
         let streams = OpenStreams::default();
-        let (inner, held) = endless_body();
+        let (inner, marker) = endless_body();
         let mut body = StreamBody::of_stream(inner, &streams);
         assert!(body.frame().now_or_never().unwrap().unwrap().is_ok());
         streams.drop_stalled(Duration::from_hours(1));
-        assert!(held.upgrade().is_some(), "the timeout has not elapsed");
+        assert!(marker.upgrade().is_some(), "the timeout has not elapsed");
         streams.drop_stalled(Duration::ZERO);
-        assert!(held.upgrade().is_none());
+        assert!(marker.upgrade().is_none());
         assert!(!body.is_end_stream());
         assert!(body.frame().now_or_never().unwrap().unwrap().is_err());
     }
 
     #[test]
-    fn a_body_that_waits_for_its_next_frame_is_not_dropped() {
+    fn body_that_waits_for_its_next_frame_is_not_dropped() {
         let streams = OpenStreams::default();
         let inner = body::streamed(FrameStream::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()));
         let mut body = StreamBody::of_stream(inner, &streams);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_frame_is_divided_and_the_length_of_the_body_is_that_of_what_is_left() {
+    fn large_frame_is_divided_and_the_size_hint_is_that_of_the_remaining_bytes() {
         let streams = OpenStreams::default();
         let bytes = Bytes::from(vec![7; 2 * MAX_FRAME_LEN + 1]);
         let mut body = StreamBody::of_stream(body::full(bytes.clone()), &streams);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_bodies_are_forgotten() {
+    fn finished_bodies_are_removed() {
         let streams = OpenStreams::default();
         for _ in 0..10 {
             drop(StreamBody::of_stream(endless_body().0, &streams));

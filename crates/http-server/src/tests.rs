@@ -261,7 +261,7 @@ async fn connection_without_a_permit_waits() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_for_a_new_one_if_all_are_taken() {
+async fn idle_connection_is_closed_for_a_new_one_if_all_permits_are_taken() {
     let server = Server::start(ConnectionLimits { max_connections: 2, ..long_limits() }).await;
     let mut idle = server.connect().await;
     idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -278,7 +278,7 @@ async fn an_idle_connection_is_closed_for_a_new_one_if_all_are_taken() {
 }
 
 #[tokio::test]
-async fn a_peer_cannot_take_more_than_its_share_of_the_connections() {
+async fn peer_cannot_take_more_than_its_share_of_the_connections() {
     let server = Server::start(ConnectionLimits { max_connections_per_peer: 1, ..long_limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -289,13 +289,13 @@ async fn a_peer_cannot_take_more_than_its_share_of_the_connections() {
     let mut next = server.connect().await;
     next.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     next.read_until("ok").await;
-    assert!(busy.read_to_end().await.is_empty(), "the idle connection made room");
+    assert!(busy.read_to_end().await.is_empty(), "the idle connection was not closed for the new one");
 }
 
-/// The client reads less per stall timeout than the send buffer of the system holds. The end of a connection is not visible to a client
-/// that has not yet read what was sent before, but to a second one that waits for its place.
+/// Per stall timeout, the client reads less than the size of the system's send buffer. A client that has unread bytes does not notice
+/// the end of its connection, but a second client that waits for the only permit does.
 #[tokio::test]
-async fn a_client_that_reads_slowly_but_steadily_is_not_disconnected() {
+async fn client_that_reads_slowly_but_steadily_is_not_disconnected() {
     at_any_speed(|short| async move {
         let limits = ConnectionLimits { stall: 30 * short, max_connections: 1, ..long_limits() };
         let server = Server::start(limits).await;
@@ -329,7 +329,7 @@ async fn panic_fails_one_response_and_not_the_connection() {
 async fn unread_request_body_does_not_close_the_connection() {
     let server = Server::start(long_limits()).await;
     let mut client = server.connect().await;
-    // The second, third and fourth are answered without the service: a target that is too long, a panic.
+    // The second request is rejected before it reaches the service, and the third panics there.
     for (target, status) in
         [("/".to_owned(), 200), (format!("/{}", "a".repeat(9_000)), 414), ("/panic".to_owned(), 500)]
     {
@@ -350,7 +350,7 @@ async fn unread_request_body_does_not_close_the_connection() {
 async fn response_to_a_request_with_an_unread_body_announces_the_close() {
     at_any_speed(|short| async move {
         for (head, limits) in [
-            // More than is read and discarded.
+            // The body is longer than the server reads and discards.
             ("Content-Length: 1000000000", long_limits()),
             // The client waits for 100 Continue, which the server does not send.
             ("Content-Length: 2\r\nExpect: 100-continue", long_limits()),
@@ -429,7 +429,7 @@ impl Drop for DropNotice {
 }
 
 #[tokio::test]
-async fn an_http2_response_of_which_the_client_takes_nothing_is_dropped() {
+async fn http2_response_is_dropped_if_the_client_reads_nothing_from_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let dropped = Arc::new(Notify::new());

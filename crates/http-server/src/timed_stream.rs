@@ -20,52 +20,52 @@ use super::activity::Activity;
 #[derive(Debug)]
 pub(super) struct TimedStream<S> {
     stream: S,
-    /// Bytes that were read to detect the protocol. Reading returns them again, beginning at `replayed`.
+    /// Bytes that were read to detect the protocol. Reading returns them again.
     opening: Vec<u8>,
-    replayed: usize,
+    /// The number of bytes of `opening` that were returned again.
+    replayed_count: usize,
     activity: Arc<Activity>,
     /// The number of complete heads when the first bytes of the next head arrived; `None` before the first byte of a head.
-    heads_before: Option<u64>,
-    head: Timer,
-    stall: Timer,
+    head_count_before: Option<u64>,
+    head_timer: Timer,
+    stall_timer: Timer,
 }
 
 impl<S> TimedStream<S> {
-    /// Creates a stream that returns `opening` first, and then the bytes of `stream`. `head` is the timeout of a head; `None` for
-    /// HTTP/2.
+    /// Creates a stream that returns `opening` first, and then the bytes of `stream`. `head_timeout` is `None` for HTTP/2.
     pub(super) fn new(
         stream: S,
         opening: Vec<u8>,
         activity: Arc<Activity>,
-        head: Option<Duration>,
-        stall: Duration,
+        head_timeout: Option<Duration>,
+        stall_timeout: Duration,
     ) -> Self {
         Self {
             stream,
             opening,
-            replayed: 0,
+            replayed_count: 0,
             activity,
-            heads_before: None,
-            head: Timer::new(head),
-            stall: Timer::new(Some(stall)),
+            head_count_before: None,
+            head_timer: Timer::new(head_timeout),
+            stall_timer: Timer::new(Some(stall_timeout)),
         }
     }
 
     fn record_read(&mut self) {
-        let heads = self.activity.heads();
-        if self.activity.is_idle() && self.heads_before != Some(heads) {
-            self.heads_before = Some(heads);
-            self.head.stop();
+        let head_count = self.activity.head_count();
+        if self.activity.is_idle() && self.head_count_before != Some(head_count) {
+            self.head_count_before = Some(head_count);
+            self.head_timer.stop();
         }
     }
 
     /// Polls the head timer while there are no bytes to read. Fails if the current head has taken too long.
     fn poll_head_timer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.heads_before.is_some_and(|heads| heads == self.activity.heads()) {
-            self.head.poll(context)
+        if self.head_count_before.is_some_and(|count| count == self.activity.head_count()) {
+            self.head_timer.poll(context)
         } else {
-            self.heads_before = None;
-            self.head.stop();
+            self.head_count_before = None;
+            self.head_timer.stop();
             Poll::Pending
         }
     }
@@ -76,9 +76,9 @@ impl<S> TimedStream<S> {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if written.is_pending() {
-            ready!(self.stall.poll(context))?;
+            ready!(self.stall_timer.poll(context))?;
         } else {
-            self.stall.stop();
+            self.stall_timer.stop();
         }
         written
     }
@@ -91,10 +91,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Some(rest) = this.opening.get(this.replayed..).filter(|rest| !rest.is_empty()) {
+        if let Some(rest) = this.opening.get(this.replayed_count..).filter(|rest| !rest.is_empty()) {
             let count = rest.len().min(buffer.remaining());
             buffer.put_slice(&rest[..count]);
-            this.replayed += count;
+            this.replayed_count += count;
             this.record_read();
             return Poll::Ready(Ok(()));
         }

@@ -59,7 +59,7 @@ impl Tls {
 }
 
 /// Whether the client chose HTTP/2.
-pub(super) fn negotiated_http2(stream: &TlsStream<TcpStream>) -> bool {
+pub(super) fn has_negotiated_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 

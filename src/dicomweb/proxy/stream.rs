@@ -136,7 +136,7 @@ fn poll_decoded(
     context: &mut Context<'_>,
 ) -> Poll<Option<Result<Bytes, StreamError>>> {
     loop {
-        match gunzip.piece() {
+        match gunzip.next_piece() {
             Ok(None) => {}
             piece => return Poll::Ready(piece.map_err(StreamError::from).transpose()),
         }

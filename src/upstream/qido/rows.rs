@@ -145,7 +145,7 @@ impl Archive {
             };
             gunzip.push(chunk);
             while !is_stopped.load(Ordering::Relaxed)
-                && let Some(piece) = gunzip.piece().map_err(gunzip_error)?
+                && let Some(piece) = gunzip.next_piece().map_err(gunzip_error)?
             {
                 read(&piece)?;
             }

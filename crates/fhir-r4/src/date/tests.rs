@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn date(text: &str) -> FhirDate {
-    FhirDate::parse(text).unwrap_or_else(|| panic!("{text} is a date"))
+    FhirDate::parse(text).unwrap_or_else(|| panic!("{text} is not a date"))
 }
 
-fn matching(search: &str, target: &str) -> bool {
+fn is_match(search: &str, target: &str) -> bool {
     let (prefix, search) = Prefix::split(search);
     matches(prefix, &date(search), &date(target), &TimeZone::UTC, "2026-01-01T00:00:00Z".parse().unwrap())
 }
@@ -70,7 +70,7 @@ fn equality_is_containment_in_the_search_value() {
         ("ne2011-01-15", "2011-01", true),
         ("ne2011-01", "2011-01-15", false),
     ] {
-        assert_eq!(matching(search, target), expected, "{search} {target}");
+        assert_eq!(is_match(search, target), expected, "{search} {target}");
     }
 }
 
@@ -91,15 +91,15 @@ fn order_compares_the_ends_of_both_intervals() {
         ("eb2011-01-15", "2011-01", false),
         ("eb2011-02", "2011-01-31", true),
     ] {
-        assert_eq!(matching(search, target), expected, "{search} {target}");
+        assert_eq!(is_match(search, target), expected, "{search} {target}");
     }
 }
 
 #[test]
 fn day_without_a_zone_is_the_local_day_of_the_study() {
-    assert!(matching("2024-01-01", "2024-01-01T05:00:00+09:00"));
-    assert!(!matching("2023-12-31", "2024-01-01T05:00:00+09:00"));
-    assert!(matching("2023-12-31T20:00:00Z", "2024-01-01T05:00:00+09:00"));
+    assert!(is_match("2024-01-01", "2024-01-01T05:00:00+09:00"));
+    assert!(!is_match("2023-12-31", "2024-01-01T05:00:00+09:00"));
+    assert!(is_match("2023-12-31T20:00:00Z", "2024-01-01T05:00:00+09:00"));
 }
 
 #[test]
@@ -138,10 +138,10 @@ fn interval_never_ends_before_it_begins_at_clock_changes() {
 #[test]
 fn last_days_of_the_calendar_do_not_match_every_date() {
     for search in ["9999-12-31", "ge9999-12-31", "sa9999", "gt9999-12-31T23:59Z"] {
-        assert!(!matching(search, "2024-01-01"), "{search}");
+        assert!(!is_match(search, "2024-01-01"), "{search}");
     }
-    assert!(matching("lt9999-12-31", "2024-01-01"));
-    assert!(matching("gt0001", "2024-01-01"));
+    assert!(is_match("lt9999-12-31", "2024-01-01"));
+    assert!(is_match("gt0001", "2024-01-01"));
 }
 
 #[test]
@@ -161,30 +161,30 @@ fn instant_is_compared_at_its_original_precision() {
         ("2024-01-01T11:00:00Z", "2024-01-01T12:00:00+01:00", true),
         ("2024-01-01T23:59:60Z", "2024-01-01T23:59:59Z", true),
     ] {
-        assert_eq!(matching(search, target), expected, "{search} {target}");
+        assert_eq!(is_match(search, target), expected, "{search} {target}");
     }
 }
 
 #[test]
-fn the_instant_of_a_resource_is_found_with_any_number_of_digits_and_is_neither_before_nor_after_itself() {
-    for (shown, spellings) in [
+fn instant_of_a_resource_is_found_with_any_number_of_digits_and_is_neither_before_nor_after_itself() {
+    for (target, search_times) in [
         ("2024-01-01T12:00:00.25+01:00", ["11:00:00.25Z", "11:00:00.250Z", "11:00:00.250000000Z"]),
         ("2024-01-01T11:00:00.250000Z", ["11:00:00.25Z", "11:00:00.250Z", "11:00:00Z"]),
         ("2024-01-01T11:00:00Z", ["11:00:00Z", "11:00:00.000Z", "11:00Z"]),
         ("2024-01-01T11:00:00.000Z", ["11:00:00Z", "11:00:00.0Z", "11:00:00.000000Z"]),
         ("2024-01-01T11:00:00.123456Z", ["11:00:00.123Z", "11:00:00.123456Z", "11:00:00.1234560Z"]),
     ] {
-        for spelling in spellings {
+        for search_time in search_times {
             for prefix in ["eq", "ge", "le", "ap"] {
                 assert!(
-                    matching(&format!("{prefix}2024-01-01T{spelling}"), shown),
-                    "{prefix} {spelling} {shown}"
+                    is_match(&format!("{prefix}2024-01-01T{search_time}"), target),
+                    "{prefix} {search_time} {target}"
                 );
             }
             for prefix in ["gt", "lt", "sa", "eb", "ne"] {
                 assert!(
-                    !matching(&format!("{prefix}2024-01-01T{spelling}"), shown),
-                    "{prefix} {spelling} {shown}"
+                    !is_match(&format!("{prefix}2024-01-01T{search_time}"), target),
+                    "{prefix} {search_time} {target}"
                 );
             }
         }
@@ -194,17 +194,17 @@ fn the_instant_of_a_resource_is_found_with_any_number_of_digits_and_is_neither_b
 #[test]
 fn bound_with_a_time_overlaps_a_day_without_a_time() {
     for prefix in ["gt", "lt", "ge", "le", "ne", "ap"] {
-        assert!(matching(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
+        assert!(is_match(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
     }
     for prefix in ["eq", "sa", "eb"] {
-        assert!(!matching(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
+        assert!(!is_match(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
     }
 }
 
 #[test]
 fn approximately_widens_with_the_distance_to_now() {
-    assert!(matching("ap2016-01-01", "2016-06-01"));
-    assert!(!matching("ap2025-12-01", "2025-10-01"));
+    assert!(is_match("ap2016-01-01", "2016-06-01"));
+    assert!(!is_match("ap2025-12-01", "2025-10-01"));
 }
 
 #[test]
@@ -244,7 +244,7 @@ proptest! {
 
     #[test]
     fn prefixes_are_consistent_with_each_other(search in any_date(), target in any_date()) {
-        let is = |prefix: &str| matching(&format!("{prefix}{search}"), &target);
+        let is = |prefix: &str| is_match(&format!("{prefix}{search}"), &target);
         prop_assert_eq!(is("ne"), !is("eq"));
         prop_assert!(!is("eq") || (is("ge") && is("le")));
         prop_assert!(!is("sa") || is("gt"));
@@ -293,14 +293,14 @@ proptest! {
 
     #[test]
     fn every_date_contains_itself(text in any_date()) {
-        prop_assert!(matching(&text, &text));
+        prop_assert!(is_match(&text, &text));
         let approximately = format!("ap{text}");
-        prop_assert!(matching(&approximately, &text));
+        prop_assert!(is_match(&approximately, &text));
     }
 
     #[test]
     fn matching_date_is_within_the_day_bounds_of_the_search(search in any_date(), target in any_date()) {
-        if matching(&search, &target) {
+        if is_match(&search, &target) {
             let local = date(&target).first.date();
             let (first, last) = date(&search).day_bounds();
             prop_assert!(first <= local && local <= last, "{} {} {}", first, local, last);

@@ -143,8 +143,8 @@ pub(super) struct ParsedCriterion<R: Searchable> {
     pub(super) warning: Option<&'static str>,
 }
 
-/// Parses a parameter of a query: `name`, `name:modifier`, `name[:Type].chain`. `None` if `R` has no parameter with
-/// this name; an unsupported form is an error even with lenient handling (R4 search#modifiers).
+/// Parses a parameter of a query: `name`, `name:modifier` or `name[:Type].chain`. Returns `None` if `R` has no parameter with this
+/// name; an unsupported form is an error even with lenient handling (R4 search#modifiers).
 pub(super) fn parse<R: Searchable>(
     name: &str,
     value: &str,
@@ -163,7 +163,7 @@ pub(super) fn parse<R: Searchable>(
     let unsupported =
         || error("not-supported", format!("the supported forms are: {}", parameter.supported_forms()));
     if let Some(chain) = chain {
-        return Some(read_chain(parameter, modifier, chain, value, context, unsupported));
+        return Some(parse_chain(parameter, modifier, chain, value, context, unsupported));
     }
     let invalid = |diagnostics| error("value", diagnostics);
     let comparison = match (parameter.kind, modifier) {
@@ -208,8 +208,8 @@ pub(super) fn parse<R: Searchable>(
     )
 }
 
-/// Parses a chained parameter (R4 search#chaining). Chains have one link.
-fn read_chain<R: Searchable>(
+/// Parses a chained parameter (R4 search#chaining). A chained parameter cannot be chained again.
+fn parse_chain<R: Searchable>(
     parameter: &'static Parameter<R>,
     modifier: Option<&str>,
     chain: &str,

@@ -65,7 +65,7 @@ pub struct Include {
 }
 
 impl Include {
-    /// Parses `Type:parameter[:Target]`, `Type:*` or `*`; `None` if it contains no reference parameter.
+    /// Parses `Type:parameter[:Target]`, `Type:*` or `*`; `None` for another form, or if the parameter is not a reference parameter.
     pub(super) fn parse(value: &str, iterate: bool) -> Option<Self> {
         let all_references = || Some(Self { references: ReferenceElement::ALL.to_vec(), iterate });
         let no_references = || Some(Self { references: Vec::new(), iterate });

@@ -53,7 +53,7 @@ pub struct Parameter<R: Searchable> {
     pub note: &'static str,
     /// Reads the values of a resource.
     pub values: Values<R>,
-    /// The types that a reference can refer to.
+    /// The resource types that a reference can refer to; empty for other types of parameters.
     pub targets: &'static [&'static str],
     /// The resource type whose parameters can be chained (R4 search#chaining).
     pub chain_target: Option<ResourceType>,

@@ -1,5 +1,5 @@
-//! The parameter tables: for each resource type every search parameter of R4, with its definition, how its values are read from a
-//! resource, and how it is evaluated. This module does not know about archives.
+//! The parameter tables: for each resource type every search parameter of R4, with its definition, a function that reads its values
+//! from a resource, and a description of its evaluation. This module does not know about archives.
 
 mod common;
 mod endpoint;

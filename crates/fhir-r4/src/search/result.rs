@@ -60,8 +60,8 @@ const NAMES: [&str; 12] = [
     "_cursor",
 ];
 
-/// The values of the result parameters that [`ResultParameters::parse_parameter`] accepts, for readers of the CapabilityStatement. Those
-/// that depend on the server or on the type, and `_cursor`, which is only in page links, are not listed.
+/// The values of the result parameters that [`ResultParameters::parse_parameter`] accepts, for readers of the CapabilityStatement.
+/// Values that depend on the server or on the resource type, and `_cursor`, which occurs only in page links, are not listed.
 const VALUE_DESCRIPTIONS: [(&str, &str); 8] = [
     ("_summary", "true, false, text, data or count."),
     ("_elements", "Comma-separated names of root elements of the resource."),
@@ -79,10 +79,10 @@ const VALUE_DESCRIPTIONS: [(&str, &str); 8] = [
     ("_pretty", "true or false."),
 ];
 
-/// The result parameters of a search. Each can occur only with one value, except `_include` and `_revinclude`.
+/// The result parameters of a search. Only `_include` and `_revinclude` can be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultParameters {
-    /// Matches per page; 0 for only the total.
+    /// Maximum number of matches per page; 0 for only the total.
     pub count: usize,
     /// `_summary`.
     pub summary: Summary,
@@ -96,13 +96,13 @@ pub struct ResultParameters {
     pub contained: Contained,
     /// `_total`.
     pub total: Option<Total>,
-    /// `_cursor`, the sealed start of the page.
+    /// `_cursor`, the sealed state of a page link.
     pub cursor: Option<String>,
     /// The names of the parameters that were parsed.
     parsed_names: Vec<&'static str>,
 }
 
-/// Why a result parameter is not applied.
+/// The reason why a result parameter is not applied.
 pub(super) enum ResultParameterError {
     /// The value or the modifier is invalid: the issue code, and what was expected.
     Invalid(&'static str, String),
@@ -110,7 +110,7 @@ pub(super) enum ResultParameterError {
     Ignored(IgnoredReason),
 }
 
-/// Why a parameter, or a part of its value, is ignored, or rejected with strict handling.
+/// The reason why a parameter, or a part of its value, is ignored, or rejected with strict handling.
 pub(super) struct IgnoredReason {
     /// The sentences of the warning, after the sentence that says that the parameter was ignored.
     pub(super) warning: String,
@@ -165,8 +165,8 @@ impl ResultParameters {
         self.summary == Summary::Count || self.count == 0
     }
 
-    /// Parses one result parameter; `name` must be known ([`is_result_parameter`]). The keys of `_sort` depend on the type that is searched:
-    /// they are returned in `sort`. If a part of the value has no effect, returns the reason.
+    /// Parses one result parameter; `name` must be known ([`is_result_parameter`]). Writes the keys of `_sort`, which depend on the
+    /// searched resource type, to `sort`. If a part of the value has no effect, returns the reason.
     pub(super) fn parse_parameter<R: Searchable>(
         &mut self,
         name: &str,

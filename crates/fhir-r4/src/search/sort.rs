@@ -27,7 +27,7 @@ impl<R: Searchable> SortKey<R> {
         Self { parameter, direction }
     }
 
-    /// Parses a name, which `-` precedes for descending order.
+    /// Parses the name of a parameter, with the prefix `-` for descending order.
     fn parse(text: &str) -> Option<Self> {
         let (name, direction) = match text.strip_prefix('-') {
             Some(name) => (name, Direction::Descending),
@@ -59,11 +59,11 @@ impl<R: Searchable> SortKey<R> {
 
     /// Returns the keys as a value of `_sort`.
     pub fn join(keys: &[Self]) -> String {
-        keys.iter().map(Self::item).collect::<Vec<_>>().join(",")
+        keys.iter().map(|key| key.to_item()).collect::<Vec<_>>().join(",")
     }
 
     /// Returns the key as an item of a value of `_sort`.
-    fn item(&self) -> String {
+    fn to_item(self) -> String {
         match self.direction {
             Direction::Ascending => self.parameter.name.to_owned(),
             Direction::Descending => format!("-{}", self.parameter.name),
@@ -96,7 +96,7 @@ impl<R: Searchable> fmt::Debug for SortKey<R> {
     }
 }
 
-/// Returns the reason why the keys `names` of a `_sort` are ignored. `names` is empty if the value contains no name.
+/// Returns the reason why the keys `names` of `_sort` are ignored. `names` is empty if the value contains no name.
 fn reason_for_unsupported_keys<R: Searchable>(names: &str) -> IgnoredReason {
     let supported =
         Parameter::<R>::sortable_parameters().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");

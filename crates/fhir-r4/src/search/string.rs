@@ -1,5 +1,5 @@
-//! Compares strings (R4 search#string) with the beginning of a value, ignoring case and accents; with `:exact`; with `:contains`;
-//! and, for names, phonetically. This module does not know about name components.
+//! Compares strings (R4 search#string): with the beginning of a value, ignoring case and accents; with a whole value (`:exact`); with
+//! any part of a value (`:contains`); and, for names, phonetically. This module does not know about name components.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -88,7 +88,7 @@ fn normalize_search_string(text: &str) -> Result<String, String> {
 }
 
 /// Returns the American Soundex code (US National Archives, General Information Leaflet 55) of the first word; `None` if the word
-/// contains other than Latin letters.
+/// contains a character other than the letters a to z.
 fn soundex(text: &str) -> Option<String> {
     let digit = |letter: u8| match letter {
         b'b' | b'f' | b'p' | b'v' => Some(b'1'),
@@ -131,7 +131,7 @@ pub fn normalize(text: &str) -> String {
         }
     }
     let mut normalized = String::with_capacity(folded.len());
-    // In the composed form a Hangul syllable is not the beginning of another syllable.
+    // Only in the decomposed form is a Hangul syllable a prefix of other syllables.
     for character in folded.nfc() {
         if character.is_alphanumeric() || is_combining_mark(character) {
             normalized.push(character);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn case_accents_and_punctuation_are_ignored() {
-        for (searched, value) in [
+        for (search, value) in [
             ("mull", "Müller"),
             ("MÜLL", "muller"),
             ("o'neil", "O Neil"),
@@ -185,24 +185,24 @@ mod tests {
             ("ヤマダ", "ﾔﾏﾀﾞ"),
             ("김", "김희중"),
         ] {
-            assert!(string(searched).matches(value), "{searched} {value}");
+            assert!(string(search).matches(value), "{search} {value}");
         }
     }
 
     #[test]
     fn different_letters_do_not_match() {
-        for (searched, value) in
+        for (search, value) in
             [("ller", "Müller"), ("기", "김"), ("カ", "ガラス"), ("रम", "राम"), ("doe j", "Doe")]
         {
-            assert!(!string(searched).matches(value), "{searched} {value}");
+            assert!(!string(search).matches(value), "{search} {value}");
         }
     }
 
     #[test]
     fn each_word_of_a_family_name_can_be_found() {
-        let found = |searched| string(searched).matches_any_word("García-Márquez y Ruiz");
-        assert!(found("gar") && found("marq") && found("Ruiz") && found("marquez y"));
-        assert!(!found("arq") && !found("garcia ruiz"));
+        let is_match = |search| string(search).matches_any_word("García-Márquez y Ruiz");
+        assert!(is_match("gar") && is_match("marq") && is_match("Ruiz") && is_match("marquez y"));
+        assert!(!is_match("arq") && !is_match("garcia ruiz"));
     }
 
     #[test]
@@ -238,8 +238,12 @@ mod tests {
         ] {
             assert_eq!(soundex(word).as_deref(), Some(code), "{word}");
         }
-        let sounds = |searched: &str, value| StringMatch::phonetic(searched).unwrap()[0].matches(value);
-        assert!(sounds("Meier", "Mayer") && sounds("Smyth", "van Smith") && !sounds("Smith", "Jones"));
+        let sounds_like = |search: &str, value| StringMatch::phonetic(search).unwrap()[0].matches(value);
+        assert!(
+            sounds_like("Meier", "Mayer")
+                && sounds_like("Smyth", "van Smith")
+                && !sounds_like("Smith", "Jones")
+        );
         assert!(StringMatch::phonetic("山田").is_err());
     }
 
@@ -252,8 +256,7 @@ mod tests {
 
         #[test]
         fn value_matches_itself(text in "[\\p{L}][\\p{L} '-]{0,12}") {
-            // The isolated form of an Arabic point is a letter in Unicode, but normalizes to an accent only: it is
-            // rejected.
+            // The isolated form of an Arabic point is a letter in Unicode, but normalizes to an empty text, which is rejected.
             prop_assume!(!normalize(&text).is_empty());
             prop_assert!(string(&text).matches(&text));
             let second = format!("x {text}");

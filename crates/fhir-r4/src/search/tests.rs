@@ -90,7 +90,7 @@ fn every_parameter_of_r4_is_in_its_table() {
 }
 
 #[test]
-fn repetition_means_and() {
+fn repeated_parameters_must_all_match() {
     assert_eq!(studies("started=ge2024&started=lt2025").unwrap().criteria.len(), 2);
 }
 
@@ -129,9 +129,9 @@ fn supported_sort_keys_are_applied_even_if_others_are_unsupported() {
     let search = studies("_sort=nonsense,-started,modality,_id,started").unwrap();
     assert_eq!(SortKey::join(&search.sort), "-started,_id");
     assert_eq!(search.applied, [("_sort".to_owned(), "-started,_id".to_owned())]);
-    let [(name, why)] = &search.ignored[..] else { panic!("{:?}", search.ignored) };
+    let [(name, reason)] = &search.ignored[..] else { panic!("{:?}", search.ignored) };
     assert_eq!(name, "_sort");
-    assert!(why.starts_with("The results are not sorted by nonsense, modality."), "{why}");
+    assert!(reason.starts_with("The results are not sorted by nonsense, modality."), "{reason}");
     assert!(Search::<ImagingStudy>::parse(&pairs("_sort=nonsense,started"), &STRICT).is_err());
 }
 
@@ -147,7 +147,7 @@ fn empty_value_is_reported_as_ignored() {
 
 #[test]
 fn empty_reference_never_widens_a_search() {
-    // Empty, or only commas: rejected. Another type: no match.
+    // A value that is empty or only commas is rejected; a reference to another type is a criterion without matches.
     for query in ["patient=&modality=CT", "patient=,", "patient.identifier=", "patient:missing="] {
         assert_eq!(studies(query).unwrap_err()[0].parameter, "patient", "{query}");
     }
@@ -158,7 +158,7 @@ fn empty_reference_never_widens_a_search() {
 }
 
 #[test]
-fn identifier_can_be_any_of_a_system_or_have_no_system() {
+fn identifier_can_have_no_value_no_system_or_any_system() {
     let token = |query: &str| match studies(query).unwrap().criteria.pop().unwrap().comparison {
         Comparison::Token(mut tokens) => tokens.pop().unwrap(),
         other => panic!("{other:?}"),
@@ -194,7 +194,7 @@ fn names_of_parameters_are_case_sensitive() {
 }
 
 #[test]
-fn invalid_parameter_name_is_not_repeated() {
+fn invalid_parameter_name_is_not_repeated_in_messages() {
     assert_eq!(ignored_names("Doe^Jane=1"), ["unknown parameter"]);
 }
 
@@ -319,10 +319,10 @@ fn names_in_the_tables_are_sorted_and_unique() {
     fn check<R: Searchable>() {
         let names: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.name).collect();
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
-        let defined = |parameter: &Parameter<R>| {
+        let has_r4_definition = |parameter: &Parameter<R>| {
             parameter.definition.starts_with("http://hl7.org/fhir/SearchParameter/")
         };
-        assert!(Parameter::<R>::all().all(defined));
+        assert!(Parameter::<R>::all().all(has_r4_definition));
         let keys: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.key).collect();
         assert!((1..keys.len()).all(|index| !keys[..index].contains(&keys[index])), "{keys:?}");
     }
@@ -364,9 +364,9 @@ fn documented_forms<R: Searchable>() -> Vec<(String, &'static str)> {
 fn every_documented_form_is_accepted() {
     fn check<R: Searchable>() {
         for (name, value) in documented_forms::<R>() {
-            let given = [(name.clone(), value.to_owned())];
+            let pairs = [(name.clone(), value.to_owned())];
             let search =
-                Search::<R>::parse(&given, &STRICT).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+                Search::<R>::parse(&pairs, &STRICT).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
             assert_eq!(search.criteria.len(), 1, "{name}");
         }
     }

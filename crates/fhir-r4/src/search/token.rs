@@ -32,7 +32,7 @@ impl Token {
 
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
-        // FHIR values do not consist of whitespace, and an archive would interpret such a value as universal matching.
+        // No FHIR value consists of whitespace only, and an archive would interpret such a value as universal matching.
         if parts.iter().any(|part| !part.is_empty() && part.trim().is_empty()) {
             return Err("expected a token that is not blank".to_owned());
         }

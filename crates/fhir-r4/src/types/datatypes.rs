@@ -49,7 +49,7 @@ impl Coding {
     }
 
     /// Returns a coding with a display text and without a code.
-    pub fn words(display: impl Into<Cow<'static, str>>) -> Self {
+    pub fn from_display(display: impl Into<Cow<'static, str>>) -> Self {
         Self { display: Some(display.into()), ..Self::default() }
     }
 
@@ -114,8 +114,8 @@ element! {
 }
 
 impl Reference {
-    /// Returns a reference with only a text.
-    pub fn words(display: String) -> Self {
+    /// Returns a reference with only a display text.
+    pub fn from_display(display: String) -> Self {
         Self { display: Some(display), ..Self::default() }
     }
 }

@@ -1,5 +1,5 @@
-//! The parts that every R4 element has (element.html, backboneelement.html, json#primitive), and the macros that
-//! declare types, so that a resource is read and written without loss.
+//! The parts that every R4 element has (element.html, backboneelement.html, json#primitive), and the macros that declare types.
+//! Resources are read and written without loss.
 //!
 //! A type is declared once, by [`element!`] or [`resource!`]: its elements in the order of the specification, each with its JSON
 //! name and, for a primitive, the name of its sibling member with id and extensions. Members that a type does not declare are
@@ -71,7 +71,7 @@ impl Element {
 
     pub(super) fn write_sibling<M: SerializeMap>(&self, name: &str, members: &mut M) -> Result<(), M::Error> {
         let Some(parts) = &self.0 else { return Ok(()) };
-        match parts.siblings.iter().find(|(siblings, _)| siblings == name) {
+        match parts.siblings.iter().find(|(sibling_name, _)| sibling_name == name) {
             Some((_, Sibling::One(element))) => members.serialize_entry(name, element),
             Some((_, Sibling::Many(elements))) => members.serialize_entry(name, elements),
             None => Ok(()),
@@ -89,9 +89,9 @@ impl Element {
         is_list: bool,
         members: &mut A,
     ) -> Result<(), A::Error> {
-        let siblings =
+        let sibling =
             if is_list { Sibling::Many(members.next_value()?) } else { Sibling::One(members.next_value()?) };
-        self.parts().siblings.push((name.into(), siblings));
+        self.parts().siblings.push((name.into(), sibling));
         Ok(())
     }
 
@@ -163,8 +163,8 @@ pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Reads and writes an element as a JSON member, depending on its cardinality.
 ///
-/// FHIR has no empty strings (R4 datatypes#string), so an empty string represents a missing value: of a required
-/// primitive element, or of an item of a list that has only extensions.
+/// FHIR has no empty strings (R4 datatypes#string), so an empty string represents the missing value of a required primitive element,
+/// or of a list item that has only extensions.
 pub(super) trait Member: Sized {
     const IS_LIST: bool = false;
 

@@ -117,7 +117,8 @@ pub enum SopClass {
     Coded(Box<Coding>),
 }
 
-const URI: &str = "urn:ietf:rfc:3986";
+/// The system of codes that are URIs (R4 identifier-registry).
+const URI_SYSTEM: &str = "urn:ietf:rfc:3986";
 
 impl SopClass {
     /// Returns an unknown SOP class: the element is required, but the archive does not report it.
@@ -137,7 +138,7 @@ impl Serialize for SopClass {
         match self {
             Self::Uid(uid) => {
                 let mut coding = serializer.serialize_struct("Coding", 2)?;
-                coding.serialize_field("system", URI)?;
+                coding.serialize_field("system", URI_SYSTEM)?;
                 coding.serialize_field("code", &Urn(uid))?;
                 coding.end()
             }
@@ -151,7 +152,9 @@ impl<'de> Deserialize<'de> for SopClass {
         let coding = Coding::deserialize(deserializer)?;
         let uid = coding.code.as_deref().and_then(|code| code.strip_prefix("urn:oid:")).map(str::to_owned);
         Ok(match uid {
-            Some(uid) if coding == Coding::new(URI, format!("urn:oid:{uid}"), None) => Self::Uid(uid.into()),
+            Some(uid) if coding == Coding::new(URI_SYSTEM, format!("urn:oid:{uid}"), None) => {
+                Self::Uid(uid.into())
+            }
             _ => Self::Coded(Box::new(coding)),
         })
     }

@@ -174,8 +174,9 @@ impl TableRows {
         let is_uid = identifier.system.as_deref() == Some("urn:dicom:uid");
         let kind = identifier.kind.as_ref().and_then(concept_text);
         let name = kind.unwrap_or(if is_uid { "Study Instance UID" } else { "Identifier" });
-        let bare = |value| if is_uid { str::strip_prefix(value, "urn:oid:").unwrap_or(value) } else { value };
-        self.add(name, identifier.value.as_deref().map(bare));
+        let to_text =
+            |value| if is_uid { str::strip_prefix(value, "urn:oid:").unwrap_or(value) } else { value };
+        self.add(name, identifier.value.as_deref().map(to_text));
     }
 }
 
@@ -222,7 +223,7 @@ mod tests {
     }
 
     /// Returns the text that an XML reader returns for element content; panics if it contains markup.
-    fn read(text: &str) -> String {
+    fn read_content(text: &str) -> String {
         assert!(!text.contains(['<', '>', '"']), "{text}");
         let parts = text.split('&').enumerate().map(|(index, part)| match (index, part.split_once(';')) {
             (0, _) => part.to_owned(),
@@ -242,9 +243,9 @@ mod tests {
         #[test]
         fn values_are_escaped_as_text(text in any::<String>()) {
             let text = super::super::clean(&text).unwrap_or_default();
-            let expected = study(json!({"description": text})).narrative().div;
-            let cell = expected.split("<tr><th>Description</th><td>").nth(1).and_then(|rest| rest.split("</td>").next());
-            prop_assert_eq!(cell.map(read).unwrap_or_default(), text);
+            let div = study(json!({"description": text})).narrative().div;
+            let cell = div.split("<tr><th>Description</th><td>").nth(1).and_then(|rest| rest.split("</td>").next());
+            prop_assert_eq!(cell.map(read_content).unwrap_or_default(), text);
         }
     }
 }

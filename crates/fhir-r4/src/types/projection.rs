@@ -34,7 +34,7 @@ fn mandatory_elements(resource_type: &str) -> &'static [&'static str] {
 }
 
 /// The elements of every resource type that are always written.
-const ALWAYS: [&str; 5] = ["resourceType", "id", "meta", "implicitRules", "modifierExtension"];
+const ALWAYS_SELECTED: [&str; 5] = ["resourceType", "id", "meta", "implicitRules", "modifierExtension"];
 
 /// Returns the root elements that are not summary elements in R4.
 fn non_summary_elements(resource_type: &str) -> &'static [&'static str] {
@@ -123,7 +123,7 @@ fn insert_after<'a>(
 }
 
 fn is_always_selected(resource_type: &str, name: &str) -> bool {
-    ALWAYS.contains(&name) || mandatory_elements(resource_type).contains(&name)
+    ALWAYS_SELECTED.contains(&name) || mandatory_elements(resource_type).contains(&name)
 }
 
 /// Appends the tag SUBSETTED to `meta` (R4 search#summary), unless it is present already.
@@ -219,13 +219,13 @@ mod tests {
     #[test]
     fn narrative_is_written_if_and_only_if_it_is_requested() {
         let study = study(json!({"text": {"status": "additional", "div": "<div>own</div>"}}));
-        let of = |projection| value(&study, projection);
-        assert_eq!(of(ElementSubset::Full)["text"]["div"], "<div>own</div>");
-        assert_eq!(of(ElementSubset::Text)["text"]["div"], "<div>own</div>");
-        assert_eq!(of(ElementSubset::Elements(&["text"]))["text"]["status"], "additional");
+        let subset = |projection| value(&study, projection);
+        assert_eq!(subset(ElementSubset::Full)["text"]["div"], "<div>own</div>");
+        assert_eq!(subset(ElementSubset::Text)["text"]["div"], "<div>own</div>");
+        assert_eq!(subset(ElementSubset::Elements(&["text"]))["text"]["status"], "additional");
         for without in [ElementSubset::Data, ElementSubset::Summary, ElementSubset::Elements(&["started"])] {
-            assert_eq!(of(without).get("text"), None, "{without:?}");
-            assert_eq!(of(without)["meta"]["tag"][0]["code"], "SUBSETTED");
+            assert_eq!(subset(without).get("text"), None, "{without:?}");
+            assert_eq!(subset(without)["meta"]["tag"][0]["code"], "SUBSETTED");
         }
         assert_eq!(projected(ElementSubset::Text)["text"]["status"], "generated");
         assert_eq!(projected(ElementSubset::Full).get("text"), None);

@@ -16,10 +16,11 @@ const MAX_CANDIDATES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Delimiter {
     text: Vec<u8>,
+    /// For each byte, whether it occurs in the text.
     occurs: [bool; 256],
     /// For each byte, the distance from its last position in the text to the end of the text.
     distance: [usize; 256],
-    /// The distance for the last byte of the text, from its previous position.
+    /// The distance from the previous position of the text's last byte to the end of the text.
     last_distance: usize,
 }
 
@@ -43,7 +44,7 @@ impl Delimiter {
         &self.text
     }
 
-    /// Returns the offset of its first occurrence in `bytes`.
+    /// Returns the offset of the first occurrence of the delimiter in `bytes`.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
         let length = self.text.len();
         let mut end = length - 1;
@@ -100,7 +101,7 @@ impl Continuation {
             (Some(b'-'), Some(b'-')) if whitespace == 0 => match rest.get(2) {
                 Some(b'\r' | b'\n' | b' ' | b'\t') => Self::Last,
                 Some(_) => Self::Data,
-                // At the end of the body it is the last delimiter.
+                // At the end of the body, this is the last delimiter.
                 None => Self::Incomplete,
             },
             (Some(b'\r'), Some(b'\n')) => Self::Headers(whitespace + 2),
@@ -128,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn delimiter_is_found_where_a_plain_search_finds_it(
+        fn delimiter_is_found_where_memmem_finds_it(
             boundary in "[abc-]{1,6}", bytes in prop::collection::vec(prop::sample::select(b"abc-x".to_vec()), 0..400),
         ) {
             let delimiter = Delimiter::new(&boundary);

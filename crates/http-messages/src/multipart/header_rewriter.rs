@@ -27,7 +27,7 @@ pub struct HeaderRewriter<R> {
     may_end_open: bool,
 }
 
-/// How far a body has been read.
+/// The progress of reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     /// Before the first part.
@@ -39,8 +39,8 @@ enum Progress {
 }
 
 impl<R: RewriteHeaders> HeaderRewriter<R> {
-    /// Creates a rewriter for a body whose Content-Type declares `boundary`; if it declares none, the first line of the body
-    /// that begins like a delimiter does. With `may_end_open`, the last delimiter is added if the body lacks it.
+    /// Creates a rewriter for a body whose Content-Type declares `boundary`. If it declares none, the boundary is read from the first
+    /// line of the body that begins like a delimiter. With `may_end_open`, the last delimiter is added if the body lacks it.
     pub fn new(headers: R, boundary: Option<&str>, may_end_open: bool) -> Self {
         Self {
             headers,
@@ -79,7 +79,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         match &self.boundary {
             Boundary::Known(delimiter) => {
                 let delimiter = Arc::clone(delimiter);
-                self.read(&chunk, &delimiter)
+                self.rewrite_chunk(&chunk, &delimiter)
             }
             Boundary::NotYetKnown => Ok(chunk),
         }
@@ -108,8 +108,9 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         Ok([&buffered, &b"\r\n"[..], &last, b"\r\n"].concat().into())
     }
 
-    fn read(&mut self, chunk: &Bytes, delimiter: &Delimiter) -> Result<Bytes, MultipartError> {
+    fn rewrite_chunk(&mut self, chunk: &Bytes, delimiter: &Delimiter) -> Result<Bytes, MultipartError> {
         let mut written = BytesMut::new();
+        // The offsets in `chunk` of the first byte that is not written, and of the first byte that is not searched.
         let (mut copied, mut position) = (0, 0);
         let end = loop {
             let skipped = usize::try_from(self.skippable).unwrap_or(usize::MAX).min(chunk.len() - position);
@@ -134,8 +135,8 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                     position = after + 2;
                 }
                 Continuation::Incomplete => break start,
-                Continuation::Headers(line) => {
-                    let headers = rest.get(line..).unwrap_or_default();
+                Continuation::Headers(line_length) => {
+                    let headers = rest.get(line_length..).unwrap_or_default();
                     let Some(length) = headers_length(headers) else {
                         if headers.len() > MAX_HEADERS {
                             return Err(MultipartError::HeadersTooLong);
@@ -145,11 +146,11 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                     let headers = headers.get(..length).unwrap_or_default();
                     if let Some(rewritten) = self.headers.rewrite(headers) {
                         written.reserve(chunk.len() - copied + rewritten.len());
-                        written.extend_from_slice(chunk.get(copied..after + line).unwrap_or_default());
+                        written.extend_from_slice(chunk.get(copied..after + line_length).unwrap_or_default());
                         written.extend_from_slice(&rewritten);
-                        copied = after + line + length;
+                        copied = after + line_length + length;
                     }
-                    position = after + line + length;
+                    position = after + line_length + length;
                     self.skippable = content_length(headers).unwrap_or(0);
                     if self.progress == Progress::BeforeParts {
                         self.progress = Progress::InParts;
@@ -172,7 +173,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
 /// The separator of the parts.
 #[derive(Debug)]
 enum Boundary {
-    /// The Content-Type does not declare it; the beginning of the body will.
+    /// The Content-Type does not declare the boundary, and its first occurrence in the body has not been read.
     NotYetKnown,
     /// `--boundary`.
     Known(Arc<Delimiter>),
@@ -184,7 +185,7 @@ impl Boundary {
     }
 
     /// Reads the boundary from the first line that begins like a delimiter; empty lines and a preamble may precede it. `None` if
-    /// it has not arrived. What only looks like a delimiter has no last delimiter, so that the body is incomplete.
+    /// this line has not arrived. If the line is not a delimiter, no last delimiter follows, and the body is reported as incomplete.
     fn from_beginning(start: &[u8]) -> Result<Option<Self>, MultipartError> {
         for line in start.get(..MAX_HEADERS).unwrap_or(start).split_inclusive(|byte| *byte == b'\n') {
             let is_complete = line.ends_with(b"\n");

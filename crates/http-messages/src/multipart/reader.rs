@@ -86,7 +86,7 @@ impl PartReader {
         }
     }
 
-    /// Skips everything up to the end of the first delimiter line and returns its length; `None` if it is incomplete.
+    /// Skips the preamble and the first delimiter line, and returns their length; `None` if the line is incomplete.
     fn read_delimiter_line(&mut self, chunk: &Bytes) -> Option<usize> {
         let mut position = 0;
         let candidate = loop {
@@ -122,7 +122,8 @@ impl PartReader {
         Some(length)
     }
 
-    /// Reads the bytes of a part in `chunk`; buffers bytes that may be the start of a delimiter.
+    /// Reads the bytes of a part in `chunk`. Returns the length of the part and of the delimiter line after it; `None` if the
+    /// delimiter line is incomplete. Then bytes that may be its start are buffered.
     fn read_part(
         &mut self,
         chunk: &Bytes,
@@ -144,7 +145,8 @@ impl PartReader {
             let end = line_break_before(chunk, start);
             let after = start + self.delimiter.text().len();
             match Continuation::read(&chunk[after..]) {
-                // Before the delimiter of a part without content there is only the line break that ends the headers.
+                // Without a line break before it, the text is part of the content. Only for a part without content, the line break
+                // that ends the headers precedes the delimiter.
                 _ if end == start && (start > 0 || has_content) => position = start + 1,
                 Continuation::Data => position = start + 1,
                 Continuation::Incomplete => break (end, None),
@@ -182,18 +184,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, MultipartError> {
-        let mut parts = PartReader::new("B");
-        let (mut whole, mut open) = (Vec::new(), Vec::new());
+        let mut reader = PartReader::new("B");
+        let (mut parts, mut part) = (Vec::new(), Vec::new());
         let mut handle = |event| match event {
-            PartEvent::Begin => open.clear(),
-            PartEvent::Data(bytes) => open.extend_from_slice(&bytes),
-            PartEvent::End => whole.push(open.clone()),
+            PartEvent::Begin => part.clear(),
+            PartEvent::Data(bytes) => part.extend_from_slice(&bytes),
+            PartEvent::End => parts.push(part.clone()),
         };
         for chunk in body.chunks(size) {
-            parts.push(Bytes::copy_from_slice(chunk), &mut handle)?;
+            reader.push(Bytes::copy_from_slice(chunk), &mut handle)?;
         }
-        parts.finish(&mut handle)?;
-        Ok(whole)
+        reader.finish(&mut handle)?;
+        Ok(parts)
     }
 
     #[test]

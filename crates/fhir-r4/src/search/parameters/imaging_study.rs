@@ -256,7 +256,7 @@ impl Criterion<ImagingStudy> {
     }
 }
 
-/// Rejects a code that has the form of a Study Instance UID and is not a valid UID.
+/// Rejects a code that has the prefix or the system of a Study Instance UID and is not a valid UID.
 fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<(), String> {
     let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
