@@ -1,5 +1,5 @@
-//! The aggregate root and FHIR agree about every study, series, count, modality, accession number and conflict, whatever archives
-//! contain which instances.
+//! The aggregate root and FHIR agree about every study, series, count, modality, accession number and conflict, for every distribution
+//! of instances over archives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,7 +55,8 @@ async fn assert_status(gateway: &RunningGateway, target: &str, status: u16, stud
     assert_eq!(response.status, status, "{target}: {study:?}: {}", response.text());
 }
 
-async fn assert_conflict(gateway: &RunningGateway, listed: &[Value], study: &DistributedStudy) {
+/// Asserts that resources of a study of several patients are rejected, and that `rows` contains one row for each patient.
+async fn assert_conflict(gateway: &RunningGateway, rows: &[Value], study: &DistributedStudy) {
     let uid = &study.uid;
     for resource in ["", "/metadata", "/series", "/instances", "/series/{uid}.0/metadata"] {
         let target = format!("/dicom-web/studies/{uid}{}", resource.replace("{uid}", uid));
@@ -65,9 +66,13 @@ async fn assert_conflict(gateway: &RunningGateway, listed: &[Value], study: &Dis
         assert_status(gateway, &format!("/dicom-web/{list}?StudyInstanceUID={uid}"), 502, study).await;
     }
     assert_status(gateway, &format!("/fhir/ImagingStudy/{uid}"), 502, study).await;
-    let of_study: Vec<_> = listed.iter().filter(|row| text(row, STUDY) == uid).collect();
-    assert_eq!(of_study.len(), study.archives_by_patient().len(), "one row for each patient: {study:?}");
-    let patient_ids: BTreeSet<_> = of_study.iter().flat_map(|row| values(row, "00100020")).collect();
+    let rows_of_study: Vec<_> = rows.iter().filter(|row| text(row, STUDY) == uid).collect();
+    assert_eq!(
+        rows_of_study.len(),
+        study.archives_by_patient().len(),
+        "not one row for each patient: {study:?}"
+    );
+    let patient_ids: BTreeSet<_> = rows_of_study.iter().flat_map(|row| values(row, "00100020")).collect();
     assert!(patient_ids.is_subset(&study.patient_ids()), "{study:?}");
 }
 
@@ -81,21 +86,21 @@ fn assert_totals(row: &Value, resource: &Value, study: &DistributedStudy) {
     }
     let numbers = texts(&resource["identifier"], "value");
     assert!(study.accession_numbers_in(&study.archives()).is_subset(&numbers), "{study:?}");
-    let listed = values(row, ACCESSION_NUMBER);
-    assert!(listed.is_subset(&study.accession_numbers_in(&study.archives())), "{study:?}: {row}");
+    let numbers_in_row = values(row, ACCESSION_NUMBER);
+    assert!(numbers_in_row.is_subset(&study.accession_numbers_in(&study.archives())), "{study:?}: {row}");
     assert_eq!(
-        listed.is_empty(),
+        numbers_in_row.is_empty(),
         study.accession_numbers_in(&study.archives()).is_empty(),
         "{study:?}: {row}"
     );
 }
 
-async fn assert_agreement(gateway: &RunningGateway, listed: &[Value], study: &DistributedStudy) {
+async fn assert_agreement(gateway: &RunningGateway, study_rows: &[Value], study: &DistributedStudy) {
     let uid = &study.uid;
     let resource = gateway.get_json(&format!("/fhir/ImagingStudy/{uid}")).await;
-    let listed: Vec<_> = listed.iter().filter(|row| text(row, STUDY) == uid).collect();
-    assert_eq!(listed.len(), 1, "{study:?}");
-    assert_totals(listed[0], &resource, study);
+    let study_rows: Vec<_> = study_rows.iter().filter(|row| text(row, STUDY) == uid).collect();
+    assert_eq!(study_rows.len(), 1, "{study:?}");
+    assert_totals(study_rows[0], &resource, study);
     let counts: BTreeMap<_, _> = resource["series"]
         .as_array()
         .unwrap()
@@ -104,13 +109,13 @@ async fn assert_agreement(gateway: &RunningGateway, listed: &[Value], study: &Di
         .collect();
     for list in [format!("studies/{uid}/series"), format!("series?StudyInstanceUID={uid}")] {
         let series = rows(gateway, &list).await;
-        let listed: BTreeMap<_, _> =
+        let counts_in_rows: BTreeMap<_, _> =
             series.iter().map(|row| (text(row, SERIES), &row[SERIES_INSTANCE_COUNT]["Value"][0])).collect();
-        assert_eq!(listed.len(), series.len(), "{list}");
+        assert_eq!(counts_in_rows.len(), series.len(), "{list}");
         if study.has_ambiguous_counts() {
-            assert!(listed.keys().eq(counts.keys()), "{list}: {study:?}");
+            assert!(counts_in_rows.keys().eq(counts.keys()), "{list}: {study:?}");
         } else {
-            assert_eq!(listed, counts, "{list}: {study:?}");
+            assert_eq!(counts_in_rows, counts, "{list}: {study:?}");
         }
     }
     for list in [format!("studies/{uid}/instances"), format!("instances?StudyInstanceUID={uid}")] {
@@ -168,12 +173,12 @@ async fn the_aggregate_root_and_fhir_agree_about_every_distribution_of_studies_o
             let archive_count = 2 + run % 2;
             let studies = any_studies(archive_count).new_tree(&mut runner).unwrap().current();
             let (gateway, _archives) = start_with_studies(archive_count, &studies).await;
-            let listed = rows(&gateway, "studies").await;
+            let study_rows = rows(&gateway, "studies").await;
             for study in &studies {
                 if study.has_patient_conflict() {
-                    assert_conflict(&gateway, &listed, study).await;
+                    assert_conflict(&gateway, &study_rows, study).await;
                 } else {
-                    assert_agreement(&gateway, &listed, study).await;
+                    assert_agreement(&gateway, &study_rows, study).await;
                 }
             }
             assert_same_studies(&gateway, "", "", &studies).await;
@@ -190,10 +195,10 @@ async fn the_aggregate_root_and_fhir_agree_about_every_distribution_of_studies_o
                 }
             }
             let mut pages = Vec::new();
-            for offset in 0..listed.len() {
+            for offset in 0..study_rows.len() {
                 pages.extend(rows(&gateway, &format!("studies?limit=1&offset={offset}")).await);
             }
-            assert_eq!(pages, listed, "{studies:?}");
+            assert_eq!(pages, study_rows, "{studies:?}");
         }
     }
 }

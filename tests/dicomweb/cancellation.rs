@@ -15,10 +15,11 @@ const ENDLESS_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
 const SMALL_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
 const STALLED_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/3";
 
-/// All deadlines. A request that ends earlier was canceled because its client disconnected.
+/// The duration of all configured timeouts. A request that ends earlier was canceled because its client disconnected.
 const DEADLINE: Duration = Duration::from_hours(1);
 
-/// Starts an archive, and a gateway that allows eight concurrent retrievals: a permit that is not released soon blocks others.
+/// Starts an archive, and a gateway that allows one search and eight retrievals at the same time: a permit that is not released soon
+/// blocks other requests.
 async fn start() -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
         .with_response("/studies/1.2/bulkdata/1", CannedResponse::endless("image/png", vec![7; 65536]))
@@ -99,16 +100,16 @@ async fn a_thousand_stream_resets_cancel_only_the_upstream_requests_of_their_str
             response.body_mut().frame().await.unwrap().unwrap();
             response
         };
-        let mut remaining = retrieve().await;
+        let mut open_stream = retrieve().await;
         for _ in 0..20 {
             drop(futures_util::future::join_all((0..5).map(|_| retrieve())).await);
             pacs.wait_for_open_requests(1).await;
         }
         for _ in 0..100 {
-            remaining.body_mut().frame().await.unwrap().unwrap();
+            open_stream.body_mut().frame().await.unwrap().unwrap();
         }
         assert_eq!(client.get(SMALL_BODY_PATH, &[]).await.text(), "whole", "the connection is still usable");
-        drop(remaining);
+        drop(open_stream);
         pacs.wait_until_idle().await;
     }
     assert_all_released(&pacs, &gateway).await;
@@ -156,11 +157,11 @@ async fn disconnects_do_not_interrupt_transfers_of_other_clients() {
         stream.read_exact(&mut [0; 1000]).await.unwrap();
         stream
     };
-    let mut remaining = retrieve().await;
+    let mut open_stream = retrieve().await;
     for _ in 0..150 {
         drop(futures_util::future::join_all((0..8).map(|_| retrieve())).await);
-        remaining.read_exact(&mut [0; 1000]).await.unwrap();
+        open_stream.read_exact(&mut [0; 1000]).await.unwrap();
     }
-    // More than fits into the buffers.
-    remaining.read_exact(&mut vec![0; 20_000_000]).await.expect("the transfer continues");
+    // The buffers cannot contain so many bytes.
+    open_stream.read_exact(&mut vec![0; 20_000_000]).await.expect("the transfer continues");
 }

@@ -5,7 +5,7 @@ use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 const VIEWER_ORIGIN: &str = "https://viewer.example.org";
-const ALLOWED: &str =
+const CORS_CONFIG: &str =
     "[server.cors]\nallowed_origins = [\"https://viewer.example.org\", \"http://localhost:3000\"]\n";
 
 /// The response headers that a viewer must be able to read.
@@ -54,7 +54,7 @@ const TARGETS: [(&str, u16); 10] = [
 
 #[tokio::test]
 async fn allowed_origins_can_read_every_response_and_other_origins_none() {
-    let (_pacs, gateway) = start_gateway(ALLOWED).await;
+    let (_pacs, gateway) = start_gateway(CORS_CONFIG).await;
     for (target, status) in TARGETS {
         // Twice, because the second response may come from the cache.
         for _ in 0..2 {
@@ -84,7 +84,7 @@ async fn allowed_origins_can_read_every_response_and_other_origins_none() {
 
 #[tokio::test]
 async fn preflights_cause_no_upstream_requests() {
-    let (_pacs, gateway) = start_gateway(ALLOWED).await;
+    let (_pacs, gateway) = start_gateway(CORS_CONFIG).await;
     for target in ["/dicom-web/main/studies", "/fhir/ImagingStudy/_search", "/nothing"] {
         let preflight = [
             ("Origin", VIEWER_ORIGIN),

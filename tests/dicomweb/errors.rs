@@ -157,8 +157,8 @@ async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker
     for _ in 0..8 {
         assert_eq!(get_dicomweb().await.status, 503);
     }
-    // Repeats until less than the initial time remains, so that a constant would be noticed, and the circuit breaker has not been
-    // opened again between the three requests.
+    // Repeats the requests until less than the initial time remains, so that a constant value fails the test, and the circuit breaker
+    // was not opened again between the three requests.
     for _ in 0..400 {
         let responses = [get_fhir().await, get_dicomweb().await, get_fhir().await];
         assert_eq!(responses.each_ref().map(|response| response.status), [503; 3]);
@@ -176,7 +176,7 @@ async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker
 }
 
 #[tokio::test]
-async fn content_codings_of_an_archive_are_decoded_alike_for_fhir_and_dicomweb() {
+async fn content_codings_of_an_archive_are_decoded_in_the_same_way_for_fhir_and_dicomweb() {
     let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#;
     for (coding, expected_diagnostics) in [
         ("GZIP", None),

@@ -8,7 +8,7 @@ use crate::support::client::ReceivedResponse;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Change, Pacs, Paging, RunningPacs, Study};
 
-const PUBLIC: &str = "https://gateway.example/imaging/dicom-web";
+const PUBLIC_ROOT: &str = "https://gateway.example/imaging/dicom-web";
 
 async fn start_gateway_for_urls(urls: &[&str]) -> RunningGateway {
     let mut config =
@@ -69,7 +69,9 @@ async fn searches_merge_the_rows_of_all_archives_by_uid() {
     let merged = get(&gateway, "studies").await;
     assert_eq!(study_uids(&merged), ["1.1", "2.1", "1.2", "1.3", "2.2"]);
     assert!(!merged.text().contains("inner") && !merged.text().contains("127.0.0.1"), "{}", merged.text());
-    assert!(values(&merged, "00081190").iter().all(|url| url.starts_with(&format!("{PUBLIC}/studies/"))));
+    assert!(
+        values(&merged, "00081190").iter().all(|url| url.starts_with(&format!("{PUBLIC_ROOT}/studies/")))
+    );
     assert_eq!(merged.header("content-type"), Some("application/dicom+json"));
     assert!(warnings(&merged).is_empty());
     assert_eq!(study_uids(&get(&gateway, "studies?PatientID=P2").await), ["2.1"]);
@@ -198,7 +200,7 @@ async fn resources_of_a_study_come_from_the_archive_that_holds_it() {
     ] {
         let response = get(&gateway, target).await;
         assert_eq!(study_uids(&response), ["2.1"], "{target}");
-        assert!(response.text().contains(&format!("\"{PUBLIC}/studies/2.1/")), "{}", response.text());
+        assert!(response.text().contains(&format!("\"{PUBLIC_ROOT}/studies/2.1/")), "{}", response.text());
     }
     let is_search = |target: &String| target.contains("/studies?") || target.contains("/studies/2.1/series?");
     assert!(first.targets().iter().all(is_search), "the gateway only searches for the study");

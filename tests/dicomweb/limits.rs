@@ -91,7 +91,7 @@ async fn a_merged_list_that_is_truncated_at_max_scan_has_a_warning() {
 
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
 
-/// Such requests have crashed archives.
+/// Archives have crashed after such requests.
 #[tokio::test]
 async fn rendering_requests_beyond_the_limits_cause_no_upstream_request() {
     let frames = |count: usize| (1..=count).map(|frame| frame.to_string()).collect::<Vec<_>>().join(",");
@@ -142,7 +142,7 @@ async fn rendering_requests_beyond_the_limits_cause_no_upstream_request() {
     }
 }
 
-/// The rendering may have crashed the archive.
+/// The first request may have crashed the archive, and a second one would crash it again.
 #[tokio::test]
 async fn rendering_requests_are_not_retried() {
     let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
@@ -187,7 +187,7 @@ async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
         assert_eq!(response.header("warning"), Some(warning));
         assert_eq!(response.header("content-range"), None);
     }
-    assert_eq!(pacs.targets().len(), 2, "one upstream request per response");
+    assert_eq!(pacs.targets().len(), 2, "not one upstream request per response");
 }
 
 #[tokio::test]

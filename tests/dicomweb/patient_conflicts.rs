@@ -36,13 +36,13 @@ fn pacs_without_patient_id() -> Pacs {
     Pacs::new().with_study(study_of("").attribute("00100020", serde_json::json!({"vr": "LO"})))
 }
 
-/// Lets the archive fail for every request for `path`.
-fn without(pacs: Pacs, path: &str) -> Pacs {
+/// Returns the archive with an error response to every request for `path`.
+fn with_failure_at(pacs: Pacs, path: &str) -> Pacs {
     pacs.with_response(path, CannedResponse::status(500))
 }
 
 fn pacs_without_series_list(patient_id: &str) -> Pacs {
-    without(pacs_with_patients(&[patient_id]), "/studies/1.2.1/series")
+    with_failure_at(pacs_with_patients(&[patient_id]), "/studies/1.2.1/series")
 }
 
 fn patient_ids(rows: &Value) -> Vec<&str> {
@@ -133,8 +133,8 @@ async fn a_study_of_one_patient_in_several_archives_is_retrieved() {
         ),
         (vec![pacs_with_patients(&["P1"]), pacs_without_patient_id()], ""),
         // The second archive does not contain the study, because one of the two searches finds nothing.
-        (vec![pacs_with_patients(&["P1"]), without(Pacs::new(), "/studies")], ""),
-        (vec![pacs_with_patients(&["P1"]), without(Pacs::new(), "/studies/1.2.1/series")], ""),
+        (vec![pacs_with_patients(&["P1"]), with_failure_at(Pacs::new(), "/studies")], ""),
+        (vec![pacs_with_patients(&["P1"]), with_failure_at(Pacs::new(), "/studies/1.2.1/series")], ""),
     ] {
         let (gateway, _archives) = start(archives, archive_keys).await;
         let response = gateway.get("/dicom-web/studies/1.2.1/metadata").await;
@@ -142,7 +142,7 @@ async fn a_study_of_one_patient_in_several_archives_is_retrieved() {
     }
 }
 
-/// Creates an archive with a study of a patient without a Patient ID, unless `patient_id` is not empty.
+/// Creates an archive with a study. If `patient_id` is empty, the Patient ID of the study has no value.
 fn pacs_with_patient(patient_id: &str, name: &str, birth_date: &str) -> Pacs {
     let mut study = study_of(patient_id).patient(patient_id, name);
     if patient_id.is_empty() {
@@ -156,7 +156,7 @@ fn pacs_with_patient(patient_id: &str, name: &str, birth_date: &str) -> Pacs {
 
 #[tokio::test]
 async fn a_part_without_a_patient_id_belongs_to_a_patient_whose_name_and_birth_date_do_not_differ() {
-    for (named, unnamed, is_conflict) in [
+    for (first, second, is_conflict) in [
         (("P1", "Doe^Jane", "19700101"), ("", "DOE^JANE^^", "19700101"), false),
         (("P1", "Doe^Jane^Q", "19700101"), ("", "Döe^Jane", ""), false),
         (("P1", "Doe^Jane", ""), ("", "Doe", "19700101"), false),
@@ -169,24 +169,24 @@ async fn a_part_without_a_patient_id_belongs_to_a_patient_whose_name_and_birth_d
         (("", "Doe^Jane", "19700101"), ("", "Roe^Rick", ""), true),
     ] {
         let pacs = |(id, name, birth_date): (&str, &str, &str)| pacs_with_patient(id, name, birth_date);
-        let (gateway, _archives) = start(vec![pacs(named), pacs(unnamed)], "").await;
+        let (gateway, _archives) = start(vec![pacs(first), pacs(second)], "").await;
         let expected = if is_conflict { 502 } else { 200 };
         for resource in ["fhir/ImagingStudy/1.2.1", "dicom-web/studies/1.2.1/metadata"] {
             let response = gateway.get(&format!("/{resource}")).await;
-            assert_eq!(response.status, expected, "{resource}, {named:?}, {unnamed:?}: {}", response.text());
+            assert_eq!(response.status, expected, "{resource}, {first:?}, {second:?}: {}", response.text());
         }
         let rows = gateway.get_json("/dicom-web/studies").await;
-        assert_eq!(rows.as_array().unwrap().len(), if is_conflict { 2 } else { 1 }, "{named:?}, {unnamed:?}");
+        assert_eq!(rows.as_array().unwrap().len(), if is_conflict { 2 } else { 1 }, "{first:?}, {second:?}");
     }
 }
 
-/// An archive that may contain the study, but cannot be searched for it, may contain that of another patient.
+/// An archive that cannot be searched for the study may contain a study of another patient with the same UID.
 #[tokio::test]
 async fn a_study_whose_patients_cannot_be_compared_is_not_retrieved() {
     let row = |tag: &str| format!("[{{\"{tag}\":{{\"vr\":\"UI\",\"Value\":[\"1.2.1\"]}}}}]");
     for second in [
-        without(pacs_with_patients(&["P1"]), "/studies"),
-        without(without(Pacs::new(), "/studies"), "/studies/1.2.1/series"),
+        with_failure_at(pacs_with_patients(&["P1"]), "/studies"),
+        with_failure_at(with_failure_at(Pacs::new(), "/studies"), "/studies/1.2.1/series"),
         Pacs::new().with_response("/studies/1.2.1/series", CannedResponse::json(row("0020000E"))),
     ] {
         let (gateway, _archives) = start(vec![pacs_with_patients(&["P1"]), second], "").await;
@@ -226,7 +226,7 @@ async fn a_copy_of_another_patient_that_appears_later_is_detected() {
 }
 
 #[tokio::test]
-async fn the_retrieval_of_instances_locates_their_study_once_a_second() {
+async fn the_retrieval_of_instances_locates_their_study_at_most_once_per_second() {
     let instance = "/studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.1";
     let first = pacs_with_patients(&["P1"])
         .with_response(instance, CannedResponse::multipart("b", [("application/dicom", &b"DICM"[..])]))
@@ -239,7 +239,7 @@ async fn the_retrieval_of_instances_locates_their_study_once_a_second() {
         assert_eq!(response.status, 200, "{}", response.text());
         second.targets().len()
     };
-    assert_eq!(get(&[]).await, 2, "a search for the study and one for its series");
+    assert_eq!(get(&[]).await, 2, "not one search for the study and one for its series");
     clock.advance(Duration::from_millis(900));
     assert_eq!(get(&[]).await, 2);
     assert_eq!(get(&[("Cache-Control", "no-cache")]).await, 4);

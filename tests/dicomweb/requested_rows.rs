@@ -85,7 +85,7 @@ async fn pages_of_the_aggregate_root_count_only_rows_that_match() {
 
 /// The archive pages a list with the studies of other patients.
 #[tokio::test]
-async fn pages_of_one_archive_without_rows_that_match_are_not_taken_for_the_end_of_the_list() {
+async fn pages_of_one_archive_without_matching_rows_are_not_mistaken_for_the_end_of_the_list() {
     let pacs = without_filters().start().await;
     let root = ArchiveRoot::start(&pacs).await;
     let mut found = Vec::new();
@@ -186,15 +186,15 @@ async fn metadata_of_another_study_is_never_complete() {
             r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}},"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["{series}"]}}}}"#
         )
     };
-    let own = object("1.2", "1.2.1", "1.2.1.1");
-    let foreign = object("9.9", "9.9.1", "9.9.1.1");
+    let requested_object = object("1.2", "1.2.1", "1.2.1.1");
+    let other_object = object("9.9", "9.9.1", "9.9.1.1");
     let series = "studies/1.2/series/1.2.1/metadata";
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
     for (target, objects) in [
-        ("studies/1.2/metadata", vec![foreign.clone()]),
-        ("studies/1.2/metadata", vec![own.clone(), foreign.clone()]),
+        ("studies/1.2/metadata", vec![other_object.clone()]),
+        ("studies/1.2/metadata", vec![requested_object.clone(), other_object.clone()]),
         (series, vec![object("1.2", "1.2.2", "1.2.2.1")]),
-        (series, vec![own.clone(), foreign]),
+        (series, vec![requested_object.clone(), other_object]),
         (instance, vec![object("1.2", "1.2.1", "1.2.1.2")]),
     ] {
         let response = CannedResponse::json(format!("[{}]", objects.join(",")));
@@ -207,16 +207,16 @@ async fn metadata_of_another_study_is_never_complete() {
             }
         }
     }
-    let filler = vec![own.as_str(); 2000].join(",");
+    let filler = vec![requested_object.as_str(); 2000].join(",");
     let late = format!("[{filler},{}]", object("9.9", "9.9.1", "9.9.1.1"));
     let pacs = Pacs::new()
         .with_response("/studies/1.2/metadata", CannedResponse::json(late))
-        .with_response(&format!("/{series}"), CannedResponse::json(format!("[{own}]")))
+        .with_response(&format!("/{series}"), CannedResponse::json(format!("[{requested_object}]")))
         .start()
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     let response = client::get(&root.url("studies/1.2/metadata")).await;
-    assert!(!response.is_complete, "a foreign object after the beginning was sent");
-    let own = client::get(&root.url(series)).await;
-    assert_eq!((own.status, own.is_complete), (200, true), "{}", own.text());
+    assert!(!response.is_complete, "an object of another study after the beginning was sent");
+    let response = client::get(&root.url(series)).await;
+    assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
 }

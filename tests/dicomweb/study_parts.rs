@@ -114,8 +114,8 @@ async fn a_series_is_retrieved_from_the_archive_that_contains_all_of_its_instanc
 #[tokio::test]
 async fn a_part_is_not_returned_as_the_whole_if_another_archive_cannot_list_its_part() {
     for failure in [CannedResponse::status(500), CannedResponse::json("[]")] {
-        let broken = pacs_with_instances(&[2]).with_response("/studies/1.2/series", failure);
-        let (gateway, _first, _second) = start(pacs_with_instances(&[1]), broken).await;
+        let failing = pacs_with_instances(&[2]).with_response("/studies/1.2/series", failure);
+        let (gateway, _first, _second) = start(pacs_with_instances(&[1]), failing).await;
         for resource in ["metadata", "series", "instances", "series/1.2.1/metadata", "series/1.2.1/instances"]
         {
             let response = get(&gateway, &format!("studies/1.2/{resource}")).await;
@@ -123,8 +123,12 @@ async fn a_part_is_not_returned_as_the_whole_if_another_archive_cannot_list_its_
             assert!(response.text().contains("second"), "{}", response.text());
         }
         let instance = |number: usize| format!("studies/1.2/series/1.2.1/instances/1.2.1.{number}/metadata");
-        let own = get(&gateway, &instance(1)).await;
-        assert_eq!(values(&own, INSTANCE), ["1.2.1.1"], "an instance is whole, and its patient is known");
+        let response = get(&gateway, &instance(1)).await;
+        assert_eq!(
+            values(&response, INSTANCE),
+            ["1.2.1.1"],
+            "an instance is complete, and its patient is known"
+        );
         assert_eq!(get(&gateway, &instance(2)).await.status, 502, "the other archive may contain it");
     }
 }
@@ -183,16 +187,16 @@ async fn a_study_that_is_moved_while_it_is_requested_is_located_again() {
     let row = CannedResponse::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#);
     let path = "/studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
     for target in ["studies/1.2/series", "studies/1.2/instances", "studies/1.2/metadata", &path[1..]] {
-        let moved_away = Pacs::new()
+        let former_archive = Pacs::new()
             .with_responses("/studies", [row.clone(), CannedResponse::json("[]")])
             .with_responses("/studies/1.2/series", [series(1), series(0)])
             .with_response("/studies/1.2/instances", CannedResponse::json("[]"));
-        let moved_here = Pacs::new()
+        let new_archive = Pacs::new()
             .with_study(study.clone())
             .with_responses("/studies", [CannedResponse::json("[]"), row.clone()])
             .with_responses("/studies/1.2/series", [series(0), series(1)])
             .with_response(path, instance.clone());
-        let (gateway, _first, _second) = start(moved_away, moved_here).await;
+        let (gateway, _first, _second) = start(former_archive, new_archive).await;
         assert_eq!(values(&get(&gateway, target).await, "0020000D").len(), 1, "{target}");
     }
 }

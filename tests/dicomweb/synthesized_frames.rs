@@ -97,8 +97,8 @@ async fn a_frame_that_does_not_exist_has_the_error_of_the_archive() {
 #[tokio::test]
 async fn frames_of_a_truncated_instance_are_an_error_and_are_not_cached() {
     let file = four_frames(1);
-    let cut = &file[..file.len() - 6];
-    let pacs = start_archive(instances(&[cut]), CannedResponse::status(501)).await;
+    let truncated_file = &file[..file.len() - 6];
+    let pacs = start_archive(instances(&[truncated_file]), CannedResponse::status(501)).await;
     let root = ArchiveRoot::start(&pacs).await;
     for attempt in 1..=2 {
         let response = client::get(&root.url(&format!("{INSTANCE}/frames/1"))).await;
@@ -146,7 +146,7 @@ async fn frames_of_a_replaced_instance_are_never_mixed_with_those_of_the_origina
     assert_eq!(get("1").await, [1]);
     // Frame 5 exists only in the replacement, and those before it remain in the cache.
     assert_eq!(get("5").await, [9]);
-    assert_eq!(get("1").await, [1], "a frame is fresh for fresh_for");
+    assert_eq!(get("1").await, [1], "the fresh frame was not returned from the cache");
     assert_eq!(get("1,5").await, [5, 9]);
     assert_eq!(get("1").await, [5]);
 }

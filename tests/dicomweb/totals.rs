@@ -1,5 +1,5 @@
-//! Counts, modalities and accession numbers in the rows of the aggregate root for studies that several archives contain, and what
-//! they cost.
+//! Counts, modalities and accession numbers in the rows of the aggregate root for studies that several archives contain, and the
+//! upstream searches that they need.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn totals(response: &ReceivedResponse) -> Value {
 }
 
 #[tokio::test]
-async fn a_row_has_the_totals_of_the_union_whatever_part_the_search_finds() {
+async fn a_row_has_the_totals_of_the_union_even_if_the_search_finds_only_a_part() {
     let (gateway, _archives) =
         start(vec![Pacs::new().with_study(first_part()), Pacs::new().with_study(second_part())]).await;
     for (query, accession_number) in [
@@ -51,11 +51,11 @@ async fn a_row_has_the_totals_of_the_union_whatever_part_the_search_finds() {
 
 #[tokio::test]
 async fn a_part_whose_series_cannot_be_read_is_reported_with_the_totals() {
-    let broken = Pacs::new()
+    let failing = Pacs::new()
         .with_study(second_part())
         .with_study(Study::new("1.3").series("1.3.1", "CT", 1))
         .with_response("/studies/1.2/series", CannedResponse::status(500));
-    let (gateway, _archives) = start(vec![Pacs::new().with_study(first_part()), broken]).await;
+    let (gateway, _archives) = start(vec![Pacs::new().with_study(first_part()), failing]).await;
     let response = gateway.get("/dicom-web/studies?StudyInstanceUID=1.2").await;
     assert_eq!(totals(&response), json!([[1], [2], ["CT", "SR"], ["A1"]]), "the largest counts");
     assert!(
@@ -74,24 +74,24 @@ async fn start_with_limit(archives: [&str; 2]) -> RunningGateway {
 }
 
 #[tokio::test]
-async fn only_studies_that_several_archives_contain_cost_further_searches() {
+async fn only_studies_that_several_archives_contain_cause_additional_searches() {
     let study = |number: usize| Study::new(&format!("1.{number}")).series(&format!("1.{number}.1"), "CT", 1);
     let with_studies =
         |numbers: std::ops::Range<usize>| numbers.map(study).fold(Pacs::new(), Pacs::with_study);
     let (first, second) = (with_studies(0..5).start().await, with_studies(4..9).start().await);
     let gateway = start_with_limit([&first.url(), &second.url()]).await;
     assert_eq!(gateway.get_json("/dicom-web/studies").await.as_array().unwrap().len(), 9);
-    let searches_below = |pacs: &RunningPacs| -> Vec<String> {
+    let series_searches = |pacs: &RunningPacs| -> Vec<String> {
         let is_first_page = |target: &String| target.contains("/series?") && !target.contains("offset=");
         pacs.targets().into_iter().filter(is_first_page).collect()
     };
     for pacs in [&first, &second] {
-        let below = searches_below(pacs);
-        assert_eq!(below.len(), 1, "{below:?}");
-        assert!(below[0].contains("/studies/1.4/series"), "{below:?}");
+        let searches = series_searches(pacs);
+        assert_eq!(searches.len(), 1, "{searches:?}");
+        assert!(searches[0].contains("/studies/1.4/series"), "{searches:?}");
     }
     gateway.get_json("/dicom-web/studies").await;
-    assert_eq!(searches_below(&first).len(), 1, "the totals are cached");
+    assert_eq!(series_searches(&first).len(), 1, "the totals are cached");
     let third = with_studies(0..3).start().await;
     let gateway = start_with_limit([&first.url(), &third.url()]).await;
     let response = gateway.get("/dicom-web/studies").await;

@@ -56,13 +56,15 @@ impl Case {
             let truncated = lengths
                 .clone()
                 .map(|bytes| complete.clone().with_framing(framing_for(bytes)).abort_after(bytes));
-            let once_each = truncated.chain([complete.clone().with_framing(framing_for(complete.length()))]);
+            let each_response =
+                truncated.chain([complete.clone().with_framing(framing_for(complete.length()))]);
             // Without a length, a body that is truncated before its first byte is empty, so the gateway requests the other formats.
             let empty = complete.clone().abort_after(0);
             let needs_repetition = matches!(framing, Framing::UntilClose);
             let repetitions =
                 std::iter::repeat_n(empty, if needs_repetition { 2 * (self.format_count - 1) } else { 0 });
-            let responses = once_each.flat_map(|response| [response.clone(), response]);
+            // One client uses HTTP/1.1, and one uses HTTP/2.
+            let responses = each_response.flat_map(|response| [response.clone(), response]);
             let responses = repetitions.chain(responses).flat_map(|response| {
                 let rejection = self.rejects_first.then(|| CannedResponse::status(406));
                 rejection.into_iter().chain([response])

@@ -7,7 +7,7 @@ use crate::support::client::{self, ReceivedResponse};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
 
-const SYNTHESIZED: &str = "synthesize = [\"counts\"]";
+const SYNTHESIS_CONFIG: &str = "synthesize = [\"counts\"]";
 
 fn row(elements: &[(&str, &str)]) -> Value {
     elements.iter().map(|(tag, value)| ((*tag).to_owned(), json!({"vr": "UI", "Value": [value]}))).collect()
@@ -48,7 +48,7 @@ fn rows(response: &ReceivedResponse) -> Vec<Value> {
 #[tokio::test]
 async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
     let pacs = pacs_without_counts().start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let studies = rows(&client::get(&root.url("studies")).await);
     let selected_values =
         |row: &Value| ["0020000D", "00080061", "00201206", "00201208"].map(|tag| value(row, tag));
@@ -68,8 +68,10 @@ async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
 #[tokio::test]
 async fn attributes_that_the_archive_returns_are_not_synthesized() {
     let pacs = Pacs::new().with_study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
-    let (original, root) =
-        (ArchiveRoot::start(&pacs).await, ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await);
+    let (original, root) = (
+        ArchiveRoot::start(&pacs).await,
+        ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await,
+    );
     for target in ["studies", "studies/1.2/series", "studies/1.2/series/1.2.1/instances"] {
         let request_count = pacs.targets().len();
         let response = client::get(&root.url(target)).await;
@@ -81,7 +83,7 @@ async fn attributes_that_the_archive_returns_are_not_synthesized() {
 #[tokio::test]
 async fn searches_by_synthesized_attributes_are_rejected() {
     let pacs = pacs_without_counts().start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     for target in [
         "studies?ModalitiesInStudy=CT",
         "studies?00201206=3",
@@ -93,7 +95,7 @@ async fn searches_by_synthesized_attributes_are_rejected() {
     }
     assert_eq!(pacs.targets(), [""; 0]);
     assert_eq!(client::get(&root.url("studies?includefield=ModalitiesInStudy")).await.status, 200);
-    let gateway = RunningGateway::start(&pacs.url(), SYNTHESIZED).await;
+    let gateway = RunningGateway::start(&pacs.url(), SYNTHESIS_CONFIG).await;
     assert_eq!(gateway.get("/dicom-web/studies?ModalitiesInStudy=CT").await.status, 501);
 }
 
@@ -101,7 +103,7 @@ async fn searches_by_synthesized_attributes_are_rejected() {
 async fn synthesis_of_more_studies_than_max_opened_is_rejected() {
     let pacs = pacs_without_counts().start().await;
     for (max_opened, status) in [(2, 413), (5, 413), (8, 200)] {
-        let config = format!("{SYNTHESIZED}\n[search]\nmax_opened = {max_opened}");
+        let config = format!("{SYNTHESIS_CONFIG}\n[search]\nmax_opened = {max_opened}");
         let root = ArchiveRoot::start_with_config(&pacs.url(), &config).await;
         let response = client::get(&root.url("studies")).await;
         assert_eq!(response.status, status, "{max_opened}: {}", response.text());
@@ -118,7 +120,7 @@ async fn a_failed_search_below_a_study_fails_the_list() {
             .with_response("/studies/1.2/series", failure.clone())
             .start()
             .await;
-        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
         let response = client::get(&root.url("studies")).await;
         assert_eq!(response.status, 502, "{failure:?}: {}", response.text());
     }
@@ -140,7 +142,7 @@ async fn a_study_of_two_patients_gets_no_counts() {
             )
             .start()
             .await;
-        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
         let rows = rows(&client::get(&root.url("studies")).await);
         assert!(rows.iter().all(|row| value(row, "00201208") == count), "{second_patient}: {rows:?}");
         assert_eq!(rows.len(), 2);
@@ -151,7 +153,7 @@ async fn a_study_of_two_patients_gets_no_counts() {
 async fn counts_are_synthesized_at_the_aggregate_root() {
     let first = pacs_without_counts().start().await;
     let second = Pacs::new().with_study(Study::new("2.1").series("2.1.1", "US", 7)).start().await;
-    let config = format!("{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
+    let config = format!("{SYNTHESIS_CONFIG}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
     let gateway = RunningGateway::start(&first.url(), &config).await;
     let rows = rows(&gateway.get("/dicom-web/studies?limit=3").await);
     let selected_values = |row: &Value| ["0020000D", "00201206"].map(|tag| value(row, tag));

@@ -9,7 +9,7 @@ use crate::support::objects::{encode_explicit_file, image, object_without_pixel_
 use crate::support::pacs::{CannedResponse, Framing, Pacs};
 use crate::support::samples;
 
-const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
+const SYNTHESIS_CONFIG: &str = "synthesize = [\"metadata\"]";
 const PART: &str = "Content-Type: application/dicom";
 
 fn uids(response: &ReceivedResponse) -> Vec<String> {
@@ -31,11 +31,11 @@ fn rows(tag: &str, uids: &[&str]) -> CannedResponse {
 
 #[tokio::test]
 async fn synthesized_metadata_equals_the_metadata_of_the_archive() {
-    // Writing the samples blocks.
+    // Writing the sample studies blocks the thread.
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
     let (original, synthesized) = (
         ArchiveRoot::start_with_config(&archive.url, "").await,
-        ArchiveRoot::start_with_config(&archive.url, SYNTHESIZED).await,
+        ArchiveRoot::start_with_config(&archive.url, SYNTHESIS_CONFIG).await,
     );
     let studies = client::get(&original.url("studies")).await.json();
     let uid = |row: &Value, tag: &str| row[tag]["Value"][0].as_str().unwrap().to_owned();
@@ -64,7 +64,7 @@ async fn synthesized_metadata_equals_the_metadata_of_the_archive() {
 #[tokio::test]
 async fn synthesized_metadata_has_decoded_text_and_bulk_data_uris() {
     let pacs = Pacs::new().with_response("/studies/1.2/series/1.2.3", two_instances()).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let response = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
     assert_eq!(uids(&response), ["1.2.3.1", "1.2.3.2"]);
     let second = &response.json()[1];
@@ -95,7 +95,7 @@ async fn instances_truncated_at_any_byte_never_become_a_complete_list() {
     let needed_length = complete.length() - 2;
     let truncated = (0..=needed_length).map(|length| complete.clone().abort_after(length));
     let pacs = Pacs::new().with_responses("/studies/1.2", truncated).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let url = root.url("studies/1.2/metadata");
     for length in 0..needed_length {
         let response = client::get(&url).await;
@@ -125,7 +125,7 @@ async fn metadata_is_streamed_instance_by_instance() {
         .with_response("/studies/1.2", complete.clone().stall_after(complete.length() * 2 / 3))
         .start()
         .await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let mut connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;
     let mut received = Vec::new();
     while !String::from_utf8_lossy(&received).contains("7FE00010") {
@@ -147,7 +147,7 @@ async fn an_unreadable_instance_fails_the_metadata() {
         for parts in [[readable.as_slice(), unreadable], [unreadable, &readable]] {
             let response = CannedResponse::multipart("b", parts.map(|part| (PART, part)));
             let pacs = Pacs::new().with_response("/studies/1.2", response).start().await;
-            let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+            let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
             let response = client::get(&root.url("studies/1.2/metadata")).await;
             assert!(
                 response.status == 502 || !response.is_complete,
@@ -159,7 +159,7 @@ async fn an_unreadable_instance_fails_the_metadata() {
     }
     let partial = two_instances().with_status(206);
     let pacs = Pacs::new().with_response("/studies/1.2", partial).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     assert_eq!(
         client::get(&root.url("studies/1.2/metadata")).await.status,
         502,
@@ -173,7 +173,7 @@ async fn instances_outside_the_requested_resource_are_removed() {
         .map(|(series, instance)| encode_explicit_file(object_without_pixel_data("1.2", series, instance)));
     let study = CannedResponse::multipart("boundary", files.iter().map(|file| (PART, file.as_slice())));
     let pacs = Pacs::new().with_fallback(study).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     for (path, expected) in [
         ("studies/1.2", ["1.2.3.1", "1.2.3.2", "1.2.4.1"].as_slice()),
         ("studies/1.2/series/1.2.3", &["1.2.3.1", "1.2.3.2"]),
@@ -211,7 +211,7 @@ async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
         let root = ArchiveRoot::start(&pacs).await;
         let response = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
         assert!(response.status >= 500, "{failure}: {}", response.status);
-        assert_eq!(pacs.targets().len(), 1, "a failing archive gets no further request");
+        assert_eq!(pacs.targets().len(), 1, "the failing archive received another request");
     }
 }
 
@@ -238,7 +238,7 @@ async fn a_rejection_is_forwarded_if_metadata_cannot_be_synthesized() {
         let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2/metadata")).await;
         assert_eq!(response.status, rejection, "{}", response.text());
         let synthesized = client::get(
-            &ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await.url("studies/1.2/metadata"),
+            &ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await.url("studies/1.2/metadata"),
         )
         .await;
         assert_eq!(
@@ -268,7 +268,7 @@ async fn study_metadata_is_synthesized_from_series_and_instances() {
             "/studies/1.2/series/1.2.3/metadata",
             metadata(&["1.2.3.1", "1.2.3.2"], "1.2.3").gzip(),
         )
-        // A series of which only the instances are available.
+        // Only the instances of this series are available.
         .with_response("/studies/1.2/series/1.2.4/instances", rows("00080018", &["1.2.4.1", "1.2.4.2"]))
         .with_response(
             "/studies/1.2/series/1.2.4/instances/1.2.4.1/metadata",
@@ -325,7 +325,7 @@ async fn a_single_object_is_complete_only_if_its_framing_marks_the_end() {
         let instance = "studies/1.2/series/1.2.3/instances/1.2.3.1";
         let pacs =
             Pacs::new().with_response(&format!("/{instance}"), object().with_framing(framing)).start().await;
-        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
         let response = client::get(&root.url(&format!("{instance}/metadata"))).await;
         assert_eq!(response.status, status, "{framing:?}: {}", response.text());
     }
@@ -339,7 +339,7 @@ async fn a_disconnect_cancels_the_retrieval_of_instances() {
     let endless =
         CannedResponse::endless("multipart/related; type=\"application/dicom\"; boundary=b", first_part);
     let pacs = Pacs::new().with_response("/studies/1.2", endless).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;
     pacs.wait_for_requests(1).await;
     drop(connection);

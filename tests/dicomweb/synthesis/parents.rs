@@ -7,7 +7,7 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs};
 
-const SYNTHESIZED: &str = "synthesize = [\"parents\"]";
+const SYNTHESIS_CONFIG: &str = "synthesize = [\"parents\"]";
 const SERIES: &str = r#"{ "00080060" :{"vr":"CS","Value":["C\u0054"]},"0020000E":{"vr":"UI","Value":["1.2.3"]}, "00200011":{"vr":"IS","Value":["1 "]}}"#;
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
         .with_response("/series", CannedResponse::json(format!("[{SERIES}]")))
         .start()
         .await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let study = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.3"]}"#;
     let series_row = SERIES
@@ -59,7 +59,7 @@ async fn rows_of_other_resources_are_removed() {
     };
     let study = json!([row("1.2.3", "1.2.3.1"), row("1.2.3", "1.2.3.2"), row("1.2.4", "1.2.4.1")]);
     let pacs = Pacs::new().with_fallback(CannedResponse::json(study.to_string())).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     for (target, expected) in [
         ("studies/1.2/metadata", 3),
         ("studies/1.2/series/1.2.3/metadata", 2),
@@ -83,7 +83,7 @@ async fn parent_uids_are_synthesized_in_xml() {
         .with_response("/studies/1.3/series", CannedResponse::json("[]"))
         .start()
         .await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
     let response = client::get_with_headers(&root.url("studies/1.2/series"), &xml).await;
     assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
@@ -103,7 +103,7 @@ async fn a_truncated_list_aborts_the_transfer() {
     let list = format!("[{SERIES}, {SERIES}]");
     let truncated = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).abort_after(length));
     let pacs = Pacs::new().with_responses("/studies/1.2/series", truncated).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     for length in 0..list.len() {
         let response = client::get(&root.url("studies/1.2/series")).await;
         assert!(response.status >= 500 || !response.is_complete, "{length}: {}", response.text());
@@ -124,7 +124,7 @@ async fn parent_uids_are_synthesized_at_the_aggregate_root() {
     };
     let (first, second) = (pacs("1.2.3").start().await, pacs("1.2.4").start().await);
     let config = format!(
-        "{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SYNTHESIZED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
+        "{SYNTHESIS_CONFIG}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SYNTHESIS_CONFIG}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
         second.url()
     );
     let gateway = RunningGateway::start(&first.url(), &config).await;

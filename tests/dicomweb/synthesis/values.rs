@@ -10,7 +10,7 @@ use crate::support::objects::{
 use crate::support::pacs::{CannedResponse, Pacs};
 use crate::support::samples;
 
-const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
+const SYNTHESIS_CONFIG: &str = "synthesize = [\"metadata\"]";
 const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 
@@ -50,11 +50,11 @@ fn bulk_data_uris(json: &Value, uris: &mut Vec<String>) {
 
 #[tokio::test]
 async fn synthesized_bulk_data_equals_the_bulk_data_of_the_archive() {
-    // Writing the samples blocks.
+    // Writing the sample studies blocks the thread.
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
     let (original, synthesized) = (
         ArchiveRoot::start_with_config(&archive.url, "").await,
-        ArchiveRoot::start_with_config(&archive.url, SYNTHESIZED).await,
+        ArchiveRoot::start_with_config(&archive.url, SYNTHESIS_CONFIG).await,
     );
     let mut value_count = 0;
     for study in client::get(&original.url("studies")).await.json().as_array().unwrap() {
@@ -88,7 +88,7 @@ async fn native_pixel_data_is_returned_as_octet_stream_or_multipart() {
         )
         .start()
         .await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
     let single_part = client::get_with_headers(&url, &[("Accept", "application/octet-stream")]).await;
     assert_eq!((single_part.status, single_part.is_complete), (200, true), "{}", single_part.text());
@@ -113,7 +113,7 @@ async fn encapsulated_pixel_data_is_returned_frame_by_frame() {
             .with_response(&format!("/{INSTANCE}"), one_part(&encode_file(object, JPEG)))
             .start()
             .await;
-        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
         let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
         let header = format!("Content-Type: image/jpeg; transfer-syntax={JPEG}");
         let frames: Vec<_> = expected.iter().map(|frame| (header.clone(), frame.clone())).collect();
@@ -141,7 +141,7 @@ async fn bulk_data_truncated_at_any_byte_is_never_complete() {
         let needed_length = complete.length() - b"\r\n--b--\r\n".len();
         let truncated = (0..=needed_length).map(|length| complete.clone().abort_after(length));
         let pacs = Pacs::new().with_responses(&format!("/{INSTANCE}"), truncated).start().await;
-        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+        let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
         let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
         for length in 0..needed_length {
             let response = client::get(&url).await;
@@ -161,7 +161,7 @@ async fn elements_that_the_instance_does_not_contain_are_not_found() {
         .map(|uid| encode_explicit_file(object_without_pixel_data("1.2", "1.2.3", uid)));
     let study = CannedResponse::multipart("b", study_files.iter().map(|file| ("A: b", file.as_slice())));
     let pacs = Pacs::new().with_response(&format!("/{INSTANCE}"), study).start().await;
-    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIZED).await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
     for path in ["7FE00010", "00420011", "00082112/1/00082111", "00100010/1/00100010"] {
         let response = client::get(&root.url(&format!("{INSTANCE}/bulkdata/{path}"))).await;
         assert_eq!(response.status, 404, "{path}: {}", response.text());

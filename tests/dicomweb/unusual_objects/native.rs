@@ -54,10 +54,10 @@ pub(super) fn add_frames(corpus: &mut Corpus) {
 /// Adds images whose pixel cells have more than 8 bits, and therefore the byte order of the transfer syntax.
 pub(super) fn add_big_endian_cells(corpus: &mut Corpus) {
     for (bits, vr) in [(16, "OB"), (16, "OW"), (16, "UN"), (32, "OB"), (32, "OW")] {
-        let cell_bytes = usize::from(bits / 8);
+        let cell_size = usize::from(bits / 8);
         let little_endian: Vec<u8> = (1..=4 * bits / 8).map(|byte| u8::try_from(byte).unwrap()).collect();
         let big_endian: Vec<u8> =
-            little_endian.chunks(cell_bytes).flat_map(|cell| cell.iter().rev().copied()).collect();
+            little_endian.chunks(cell_size).flat_map(|cell| cell.iter().rev().copied()).collect();
         let image = corpus.image(BIG_ENDIAN);
         let image = image
             .unsigned_shorts(BITS_ALLOCATED, &[bits])
@@ -73,13 +73,13 @@ pub(super) fn add_big_endian_cells(corpus: &mut Corpus) {
 pub(super) fn add_numbers_of_frames(corpus: &mut Corpus) {
     let value: Vec<u8> = (1..=12).map(|level| level * 20).collect();
     let explicit_little = (EXPLICIT, EXPLICIT_LITTLE);
-    let both = [explicit_little, (BIG_ENDIAN, EXPLICIT_BIG)];
+    let both_encodings = [explicit_little, (BIG_ENDIAN, EXPLICIT_BIG)];
     for (name, vr, text, count, encodings) in [
-        ("Number of Frames", "IS", "3\\3 ", 3, both.as_slice()),
-        ("Number of Frames", "IS", "3\\", 3, &both),
-        ("Number of Frames", "IS", "\\3", 1, &both),
-        ("Number of Frames", "LO", "3 ", 3, &both),
-        ("Number of Frames", "UT", "3\\3 ", 1, &both),
+        ("Number of Frames", "IS", "3\\3 ", 3, both_encodings.as_slice()),
+        ("Number of Frames", "IS", "3\\", 3, &both_encodings),
+        ("Number of Frames", "IS", "\\3", 1, &both_encodings),
+        ("Number of Frames", "LO", "3 ", 3, &both_encodings),
+        ("Number of Frames", "UT", "3\\3 ", 1, &both_encodings),
         ("Number of Frames with another VR", "UN", "3 ", 3, &[explicit_little]),
         ("Number of Frames with another VR", "OB", "3 ", 1, &[explicit_little]),
     ] {

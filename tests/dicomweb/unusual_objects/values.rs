@@ -73,14 +73,14 @@ async fn a_value_in_an_item_has_the_byte_order_of_the_item() {
     let value: Vec<u8> = (0..3000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
     let swapped: Vec<u8> = value.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
     // LUT Data in a sequence with VR UN, whose items are little endian (PS3.5 6.2.2), and in a sequence with VR SQ.
-    let unknown = IMPLICIT_LITTLE.item(&IMPLICIT_LITTLE.element(0x0028_3006, "OW", &value));
-    let known = EXPLICIT_BIG.item(&EXPLICIT_BIG.element(0x0028_3006, "OW", &swapped));
+    let item_in_un = IMPLICIT_LITTLE.item(&IMPLICIT_LITTLE.element(0x0028_3006, "OW", &value));
+    let item_in_sq = EXPLICIT_BIG.item(&EXPLICIT_BIG.element(0x0028_3006, "OW", &swapped));
     let object = RawObject::image(EXPLICIT_BIG, BIG_ENDIAN, 1)
         .with_element(
             0x0009_1010,
-            EXPLICIT_BIG.element_of_undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &unknown),
+            EXPLICIT_BIG.element_of_undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &item_in_un),
         )
-        .with_element(0x0028_3010, EXPLICIT_BIG.element(0x0028_3010, "SQ", &known));
+        .with_element(0x0028_3010, EXPLICIT_BIG.element(0x0028_3010, "SQ", &item_in_sq));
     let values = bulk_data(&object, &["00091010/1/00283006", "00283010/1/00283006"]).await;
     for value_per_reader in values {
         assert_eq!(value_per_reader, [Some(value.clone()), Some(value.clone())]);
