@@ -15,7 +15,7 @@ const TARGETS: [&str; 5] = [
 async fn start(server_keys: &str) -> (RunningGateway, RunningPacs) {
     let pacs = Pacs::new().with_study(Study::new("1.2.1").series("1.2.1.1", "CT", 1)).start().await;
     let gateway = RunningGateway::start(&pacs.url(), &format!("[server]\n{server_keys}\n")).await;
-    // The study is cached, and cached responses take another way through the service.
+    // The study is cached from now on, because the service returns cached responses by another code path.
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 200);
     (gateway, pacs)
 }

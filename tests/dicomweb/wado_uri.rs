@@ -69,7 +69,7 @@ async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_re
         "{:?}",
         pacs.targets()
     );
-    assert_eq!(get(&root, UIDS).await.status, 502, "a login page");
+    assert_eq!(get(&root, UIDS).await.status, 502, "a login page was forwarded");
     let page = get(&root, &format!("{UIDS}&contentType=text/html")).await;
     assert_eq!((page.status, page.text().as_str()), (200, "<p>report</p>"));
     assert_eq!(page.header("content-security-policy"), Some("default-src 'none'; sandbox"));

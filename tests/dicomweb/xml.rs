@@ -44,7 +44,7 @@ async fn xml_of_the_archive_is_forwarded_with_rewritten_urls() {
             "{document}"
         );
     }
-    assert_eq!(pacs.targets().len(), 2, "one upstream request per response");
+    assert_eq!(pacs.targets().len(), 2, "not one upstream request per response");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The change feed of Orthanc: what it reports is read again at once, also if the row of the study is unchanged.
+//! The change feed of Orthanc: a study that it reports is read again at once, even if the row of the study is unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ fn changes(changes: &[(&str, &str)], last: u64) -> CannedResponse {
     CannedResponse::json(json!({"Changes": changes, "Done": true, "Last": last}).to_string())
 }
 
-/// Starts a gateway that follows the feed of `pacs`, with a clock that does not advance: everything cached stays fresh.
+/// Starts a gateway that follows the feed of `pacs`. Its clock does not advance, so all cached studies stay fresh.
 async fn start(pacs: &RunningPacs) -> RunningGateway {
     let clock = Arc::new(ManualClock::default());
-    let lines = format!("profile = \"orthanc\"\nrest_url = \"{}\"", pacs.url());
-    RunningGateway::start_with_clock(clock as SharedClock, &pacs.url(), &lines).await
+    let config = format!("profile = \"orthanc\"\nrest_url = \"{}\"", pacs.url());
+    RunningGateway::start_with_clock(clock as SharedClock, &pacs.url(), &config).await
 }
 
 async fn instance_uid(gateway: &RunningGateway) -> Value {

@@ -45,7 +45,7 @@ fn counts(studies: usize, series: usize, instances: usize, metadata: usize) -> R
     RequestCounts { studies, series, instances, metadata }
 }
 
-/// Returns an archive with archive_with_fifty_studies studies of ten patients. Each study has two series, with five instances in total.
+/// Returns an archive with fifty studies of ten patients. Each study has two series, with five instances in total.
 fn archive_with_fifty_studies() -> Pacs {
     (0..STUDY_COUNT).fold(Pacs::new(), |pacs, number| {
         let uid = format!("1.2.{number}");

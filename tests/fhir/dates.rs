@@ -120,7 +120,7 @@ async fn studies_with_dates_in_any_format_are_found_by_their_value_of_started() 
     assert_eq!(all_studies.len(), dates.len() * times.len());
     for study in &all_studies {
         let (id, started) = (study["id"].as_str().unwrap(), study["started"].as_str().unwrap());
-        // The gateway searches for dates with dots, the format before DICOM, only in years until 2000.
+        // The gateway searches for dates with dots, the format of ACR-NEMA (PS3.5 6.2), only in years until 2000.
         if id.starts_with("1.7.") {
             continue;
         }

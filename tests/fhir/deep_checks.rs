@@ -22,10 +22,10 @@ fn study(number: usize, instance_number: usize) -> Study {
     )
 }
 
-async fn start(pacs: &RunningPacs, lines: &str) -> (RunningGateway, Arc<ManualClock>) {
+async fn start(pacs: &RunningPacs, config: &str) -> (RunningGateway, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let gateway =
-        RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), lines).await;
+        RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), config).await;
     (gateway, clock)
 }
 
@@ -54,7 +54,11 @@ async fn a_replaced_instance_is_seen_after_the_deep_check_lifetime_by_reads_and_
         assert_eq!(read().await, "1.2.1.1.1");
         pacs.set_studies([study(1, 2)]);
         clock.advance(Duration::from_mins(1));
-        assert_eq!(read().await, "1.2.1.1.1", "an unchanged row confirms the study within the lifetime");
+        assert_eq!(
+            read().await,
+            "1.2.1.1.1",
+            "the study was read again within the lifetime although its row is unchanged"
+        );
         clock.advance(Duration::from_mins(3));
         assert_eq!(read().await, "1.2.1.1.2", "search: {is_search}");
     }
@@ -62,11 +66,11 @@ async fn a_replaced_instance_is_seen_after_the_deep_check_lifetime_by_reads_and_
 
 #[tokio::test]
 async fn a_study_from_before_the_last_week_has_the_lifetime_of_old_studies() {
-    let old = |instance_number| study(1, instance_number).study_date("19691201");
-    let pacs = Pacs::new().with_study(old(1)).start().await;
+    let old_study = |instance_number| study(1, instance_number).study_date("19691201");
+    let pacs = Pacs::new().with_study(old_study(1)).start().await;
     let (gateway, clock) = start(&pacs, "[cache]\ndeep_check = \"1m\"\ndeep_check_old = \"10m\"").await;
     assert_eq!(instance_uid(&gateway.get_json(STUDY_PATH).await), "1.2.1.1.1");
-    pacs.set_studies([old(2)]);
+    pacs.set_studies([old_study(2)]);
     clock.advance(Duration::from_mins(2));
     assert_eq!(instance_uid(&gateway.get_json(STUDY_PATH).await), "1.2.1.1.1");
     clock.advance(Duration::from_mins(8));
@@ -211,13 +215,13 @@ async fn a_study_is_read_again_if_a_listed_instance_cannot_be_retrieved() {
     assert_eq!(
         instance_uid(&gateway.get_json(STUDY_PATH).await),
         "1.2.1.1.1",
-        "the retrieval of an instance that is not listed contradicts nothing"
+        "the study was read again after the retrieval of an instance that it does not list"
     );
     assert_eq!(gateway.get(&path("1.2.1.1.1")).await.status, 404);
     assert_eq!(instance_uid(&gateway.get_json(STUDY_PATH).await), "1.2.1.1.2");
 }
 
-/// Reads study 1.2.1 until its instance is `uid`. The clock does not advance, so only work in the background changes it.
+/// Reads study 1.2.1 until its instance is `uid`. The clock does not advance, so only a read in the background can change it.
 async fn wait_for_instance(gateway: &RunningGateway, uid: &str) {
     let change = async {
         while instance_uid(&gateway.get_json(STUDY_PATH).await) != uid {

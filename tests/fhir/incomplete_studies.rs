@@ -1,5 +1,5 @@
-//! Studies that an archive describes incompletely: the response for such a study is incomplete or an error, and other studies
-//! are not incomplete_study.
+//! Studies that an archive describes incompletely: the response for such a study is incomplete or an error, and other studies are
+//! not affected.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::client;
 use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
-/// Identifiers that violate PS3.5 9.1, and that archives contain.
+/// UIDs that violate PS3.5 9.1, although archives contain such UIDs.
 const INVALID_UIDS: [&str; 5] = [
     "1.2.1.1.img2",
     "1.2.1.1-2",

@@ -71,9 +71,10 @@ async fn a_study_contains_the_series_and_identifiers_of_all_archives() {
 
 #[tokio::test]
 async fn an_archive_with_all_of_a_study_is_its_only_endpoint() {
-    let all = Study::new("1.2.1").series("1.2.1.1", "CT", 3).series("1.2.1.2", "SR", 1);
-    let some = Study::new("1.2.1").series("1.2.1.1", "CT", 2);
-    let (gateway, _archives) = start(vec![Pacs::new().with_study(some), Pacs::new().with_study(all)]).await;
+    let complete = Study::new("1.2.1").series("1.2.1.1", "CT", 3).series("1.2.1.2", "SR", 1);
+    let part = Study::new("1.2.1").series("1.2.1.1", "CT", 2);
+    let (gateway, _archives) =
+        start(vec![Pacs::new().with_study(part), Pacs::new().with_study(complete)]).await;
     for query in ["", "?_summary=true"] {
         let study = gateway.get_json(&format!("/fhir/ImagingStudy/1.2.1{query}")).await;
         assert_eq!(references(&study, "endpoint"), ["Endpoint/archive-1"], "{query}");
@@ -90,10 +91,10 @@ async fn an_archive_with_all_of_a_study_is_its_only_endpoint() {
 #[tokio::test]
 async fn a_study_is_an_error_if_one_of_its_archives_cannot_list_its_part() {
     let study = |series: &str| Study::new("1.2.1").series(series, "CT", 1);
-    let broken = Pacs::new()
+    let failing = Pacs::new()
         .with_study(study("1.2.1.2"))
         .with_response("/studies/1.2.1/series", CannedResponse::status(500));
-    let (gateway, _archives) = start(vec![Pacs::new().with_study(study("1.2.1.1")), broken]).await;
+    let (gateway, _archives) = start(vec![Pacs::new().with_study(study("1.2.1.1")), failing]).await;
     let response = gateway.get("/fhir/ImagingStudy/1.2.1").await;
     assert_eq!(response.status, 502, "{}", response.text());
     assert!(response.text().contains("archive-1"), "{}", response.text());
@@ -116,7 +117,7 @@ async fn assert_union(archive_count: usize, studies: &[DistributedStudy]) {
         let response = gateway.get(&format!("/fhir/ImagingStudy/{}", study.uid)).await;
         assert_eq!(response.status, 502, "{study:?}: {}", response.text());
     }
-    // Of a study of two patients, the part of the only one that matches is returned.
+    // A study of two patients is a match only if the part of exactly one patient matches.
     let uids_with = |has: &dyn Fn(&DistributedStudy, &Archives) -> bool| -> BTreeSet<String> {
         let matching_parts = |study: &DistributedStudy| {
             study.archives_by_patient().iter().filter(|archives| has(study, archives)).count()

@@ -1,4 +1,4 @@
-//! More requests than an archive can process: a bounded number waits, and those under way are finished first.
+//! More requests than an archive can process: a limited number waits, and requests that have begun are finished before others begin.
 
 use futures_util::future::join_all;
 
@@ -6,11 +6,11 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, QueryCondition, RunningPacs, Study};
 
-/// The number of requests in these tests, at least five times what the archives may process and the queue may hold.
-const REQUESTS: usize = 60;
+/// The number of requests in these tests, at least five times the number that the archive may process and the queue may contain.
+const REQUEST_COUNT: usize = 60;
 
-/// More responses than a test requests.
-const ALL: usize = 1000;
+/// More responses than any test requests, to release all of them.
+const MAX_RESPONSE_COUNT: usize = 1000;
 
 /// Starts an archive that holds its responses, with a study of two series for each request, and a gateway.
 async fn start(config: &str) -> (RunningPacs, RunningGateway) {
@@ -21,7 +21,8 @@ async fn start(config: &str) -> (RunningPacs, RunningGateway) {
             .series(&series(1), "CT", 1)
             .series(&series(2), "CT", 1)
     };
-    let pacs = (1..=REQUESTS).map(study).fold(Pacs::new(), Pacs::with_study).hold_responses().start().await;
+    let pacs =
+        (1..=REQUEST_COUNT).map(study).fold(Pacs::new(), Pacs::with_study).hold_responses().start().await;
     let gateway = RunningGateway::start(&pacs.url(), config).await;
     (pacs, gateway)
 }
@@ -38,9 +39,9 @@ async fn wait_for_requests_in_flight(gateway: &RunningGateway, count: usize) {
     wait_for_metric(gateway, &format!("gateway_requests_in_flight {count}\n")).await;
 }
 
-/// Returns the numbers of responses with status 200 and of those with 503 and Retry-After.
-async fn responses_to_all(gateway: &RunningGateway, path: impl Fn(usize) -> String) -> (usize, usize) {
-    let responses = join_all((1..=REQUESTS).map(|number| {
+/// Sends all requests at the same time. Returns the number of responses with status 200, and of responses with 503 and Retry-After.
+async fn count_responses(gateway: &RunningGateway, path: impl Fn(usize) -> String) -> (usize, usize) {
+    let responses = join_all((1..=REQUEST_COUNT).map(|number| {
         let path = path(number);
         async move { gateway.get(&path).await }
     }))
@@ -55,28 +56,32 @@ async fn responses_to_all(gateway: &RunningGateway, path: impl Fn(usize) -> Stri
 }
 
 #[tokio::test]
-async fn requests_beyond_the_queue_get_503_while_the_archive_is_blocked_and_the_others_are_finished() {
-    for (path, calls) in [
+async fn requests_beyond_the_queue_get_503_while_the_archive_does_not_respond_and_the_others_are_finished() {
+    for (path, calls_per_request) in [
         ("/fhir/ImagingStudy?_summary=count&identifier=urn:dicom:uid|urn:oid:1.", 2),
         ("/fhir/ImagingStudy?identifier=urn:dicom:uid|urn:oid:1.", 6),
     ] {
         let (pacs, gateway) = start("max_concurrency = 2\nmax_queue = 4").await;
         let rejections = async {
-            let line = format!("status=\"503\"}} {}\n", REQUESTS - 6);
+            let line = format!("status=\"503\"}} {}\n", REQUEST_COUNT - 6);
             wait_for_metric(&gateway, &line).await;
             pacs.wait_for_requests(2).await;
-            assert_eq!(pacs.targets().len(), 2, "the archive has sent nothing yet");
-            pacs.release_responses(ALL);
+            assert_eq!(pacs.targets().len(), 2, "more calls than max_concurrency were sent");
+            pacs.release_responses(MAX_RESPONSE_COUNT);
         };
         let (outcome, ()) =
-            tokio::join!(responses_to_all(&gateway, |number| format!("{path}{number}")), rejections);
-        assert_eq!(outcome, (6, REQUESTS - 6), "{path}");
-        assert_eq!(pacs.targets().len(), 6 * calls, "{path}: no call was in vain");
+            tokio::join!(count_responses(&gateway, |number| format!("{path}{number}")), rejections);
+        assert_eq!(outcome, (6, REQUEST_COUNT - 6), "{path}");
+        assert_eq!(
+            pacs.targets().len(),
+            6 * calls_per_request,
+            "{path}: calls for rejected requests were sent"
+        );
     }
 }
 
 #[tokio::test]
-async fn requests_under_way_are_finished_before_new_ones_begin() {
+async fn requests_that_have_begun_are_finished_before_others_begin() {
     let (pacs, gateway) = start("max_concurrency = 1").await;
     let requests = async {
         let mut requests = Vec::new();
@@ -88,36 +93,36 @@ async fn requests_under_way_are_finished_before_new_ones_begin() {
             requests.push(client::send_request("GET", &url, &[]).await);
             wait_for_requests_in_flight(&gateway, number).await;
         }
-        pacs.release_responses(ALL);
+        pacs.release_responses(MAX_RESPONSE_COUNT);
         join_all(requests.into_iter().map(|request| client::receive("GET", request))).await
     };
     assert!(requests.await.iter().all(|response| response.status == 200));
     let targets = pacs.targets();
     assert_eq!(targets.len(), 10, "{targets:?}");
     let is_first_page = |target: &&String| !target.contains("&offset=");
-    for sent in 1..=targets.len() {
-        let begun = targets[..sent].iter().filter(is_first_page).count();
-        let finished = sent - begun;
+    for sent_count in 1..=targets.len() {
+        let begun_count = targets[..sent_count].iter().filter(is_first_page).count();
+        let finished_count = sent_count - begun_count;
         // While a request receives a response, one other request may begin.
-        assert!(begun - finished <= 2, "{targets:?}");
+        assert!(begun_count - finished_count <= 2, "{targets:?}");
     }
 }
 
 #[tokio::test]
-async fn a_search_whose_client_has_left_gives_up_its_place_in_the_queue() {
+async fn a_search_whose_client_has_disconnected_leaves_the_queue() {
     let (pacs, gateway) = start("max_concurrency = 1\nmax_queue = 1").await;
     let url = |number: usize| {
         format!("{}/fhir/ImagingStudy?_summary=count&patient.identifier=|P{number}", gateway.base_url())
     };
     let first = client::send_request("GET", &url(1), &[]).await;
     pacs.wait_for_requests(1).await;
-    let leaving = client::send_request("GET", &url(2), &[]).await;
+    let canceled = client::send_request("GET", &url(2), &[]).await;
     wait_for_requests_in_flight(&gateway, 2).await;
-    drop(leaving);
+    drop(canceled);
     wait_for_requests_in_flight(&gateway, 1).await;
     let next = client::send_request("GET", &url(3), &[]).await;
     wait_for_requests_in_flight(&gateway, 2).await;
-    pacs.release_responses(ALL);
+    pacs.release_responses(MAX_RESPONSE_COUNT);
     for request in [first, next] {
         assert_eq!(client::receive("GET", request).await.status, 200);
     }
@@ -128,7 +133,7 @@ async fn a_search_whose_client_has_left_gives_up_its_place_in_the_queue() {
 async fn cached_responses_are_served_while_the_queue_is_full() {
     let (pacs, gateway) = start("max_concurrency = 1\nmax_queue = 1\n[cache]\nfresh_for = \"1h\"").await;
     let cached = ["/fhir/ImagingStudy?patient.identifier=|P1", "/fhir/ImagingStudy/1.1"];
-    pacs.release_responses(ALL);
+    pacs.release_responses(MAX_RESPONSE_COUNT);
     for path in cached {
         assert_eq!(gateway.get(path).await.status, 200);
     }
@@ -165,22 +170,22 @@ fn search_by_patient(gateway: &RunningGateway, patient: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_search_whose_client_has_left_gives_its_permit_to_a_later_request() {
+async fn a_search_whose_client_has_disconnected_releases_its_permit_for_a_later_request() {
     let (pacs, gateway) = start_with_stalled_response().await;
-    let leaving = client::send_request("GET", &search_by_patient(&gateway, "P1"), &[]).await;
+    let canceled = client::send_request("GET", &search_by_patient(&gateway, "P1"), &[]).await;
     pacs.wait_for_requests(1).await;
-    drop(leaving);
+    drop(canceled);
     wait_for_requests_in_flight(&gateway, 0).await;
     assert_eq!(client::get(&search_by_patient(&gateway, "P2")).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_search_whose_client_leaves_gives_its_permit_to_a_request_that_already_waits() {
+async fn a_search_whose_client_disconnects_releases_its_permit_for_a_request_that_waits() {
     let (pacs, gateway) = start_with_stalled_response().await;
-    let leaving = client::send_request("GET", &search_by_patient(&gateway, "P1"), &[]).await;
+    let canceled = client::send_request("GET", &search_by_patient(&gateway, "P1"), &[]).await;
     pacs.wait_for_requests(1).await;
     let waiting = client::send_request("GET", &search_by_patient(&gateway, "P2"), &[]).await;
     wait_for_requests_in_flight(&gateway, 2).await;
-    drop(leaving);
+    drop(canceled);
     assert_eq!(client::receive("GET", waiting).await.status, 200);
 }

@@ -84,8 +84,8 @@ fn assert_error(received: &ReceivedResponse, status: u16, code: &str, expected_t
     assert!(diagnostics.contains(expected_text), "{diagnostics}");
 }
 
-async fn start_gateway(pacs: &RunningPacs, lines: &str) -> RunningGateway {
-    RunningGateway::start(&pacs.url(), lines).await
+async fn start_gateway(pacs: &RunningPacs, config: &str) -> RunningGateway {
+    RunningGateway::start(&pacs.url(), config).await
 }
 
 /// The first word of the advice in errors of searches with too many matches.
@@ -433,10 +433,10 @@ async fn sorted_pages_contain_every_other_study_once_when_studies_are_added_and_
 #[tokio::test]
 async fn page_links_are_valid_on_every_replica_with_the_same_cursor_key() {
     let pacs = archive_with_studies(30).start().await;
-    for lines in
+    for config in
         ["[search]\ncursor_key = \"the same for all\"\n", "[search]\ncursor_key = \"k\"\nmax_scan = 10\n"]
     {
-        let (first, second) = (start_gateway(&pacs, lines).await, start_gateway(&pacs, lines).await);
+        let (first, second) = (start_gateway(&pacs, config).await, start_gateway(&pacs, config).await);
         let path = "/fhir/ImagingStudy?_count=4&_elements=id";
         let expected = read_pages(&first, path).await;
         let (mut page, mut ids) = (first.get_json(path).await, Vec::new());

@@ -31,7 +31,7 @@ async fn every_parameter_in_the_capability_statement_is_applied() {
 
 #[tokio::test]
 async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_parameters() {
-    for (lines, has_cors, count_limits) in [
+    for (config, has_cors, count_limits) in [
         ("", false, "50 by default, 200 at most"),
         (
             "[server.cors]\nallowed_origins = [\"*\"]\n[search]\nmax_count = 75\n",
@@ -44,9 +44,9 @@ async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_para
             "5 by default, 200 at most",
         ),
     ] {
-        let gateway = RunningGateway::start("http://127.0.0.1:9", lines).await;
+        let gateway = RunningGateway::start("http://127.0.0.1:9", config).await;
         let rest = gateway.get_json("/fhir/metadata").await["rest"][0].take();
-        assert_eq!(rest["security"]["cors"], has_cors, "{lines}");
+        assert_eq!(rest["security"]["cors"], has_cors, "{config}");
         assert!(
             rest["documentation"].as_str().unwrap().contains("A batch has at most 100 entries."),
             "{rest}"

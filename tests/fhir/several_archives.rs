@@ -5,15 +5,15 @@ use serde_json::Value;
 use crate::support::gateway::{RunningGateway, resources_with_mode};
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
-/// Starts a gateway in front of two archives, `main` and `second`, with `lines` in the configuration of each.
+/// Starts a gateway in front of two archives, `main` and `second`, with the configuration keys `archive_keys` for each.
 async fn start_with_two_archives(
     main: Pacs,
     second: Pacs,
-    lines: &str,
+    archive_keys: &str,
 ) -> (RunningGateway, [RunningPacs; 2]) {
     let (main, second) = (main.start().await, second.start().await);
     let second_archive = format!(
-        "profile = \"orthanc\"\n{lines}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\nprofile = \"orthanc\"\n{lines}\n",
+        "profile = \"orthanc\"\n{archive_keys}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\nprofile = \"orthanc\"\n{archive_keys}\n",
         second.url()
     );
     (RunningGateway::start(&main.url(), &second_archive).await, [main, second])

@@ -1,5 +1,5 @@
-//! Reads of stale studies: revalidated behind the response with `cache.stale_for`, and served if the archives fail with
-//! `cache.stale_if_error`.
+//! Reads of stale studies: with `cache.stale_for`, stale studies are served and then revalidated in the background; with
+//! `cache.stale_if_error`, they are served if an archive fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ fn study(instance_count: usize) -> Study {
     Study::new("1.2.1").series("1.2.1.1", "CT", instance_count)
 }
 
-async fn start(url: &str, lines: &str) -> (RunningGateway, Arc<ManualClock>) {
+async fn start(url: &str, config: &str) -> (RunningGateway, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, url, lines).await;
+    let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, url, config).await;
     (gateway, clock)
 }
 
 #[tokio::test]
-async fn a_stale_study_is_served_with_its_age_and_revalidated_behind_the_response() {
+async fn a_stale_study_is_served_with_its_age_and_revalidated_in_the_background() {
     let pacs = Pacs::new().with_study(study(1)).start().await;
     let (gateway, clock) = start(&pacs.url(), "[cache]\nstale_for = \"2m\"").await;
     assert_eq!(gateway.get(STUDY_PATH).await.header("age"), None);
@@ -37,7 +37,7 @@ async fn a_stale_study_is_served_with_its_age_and_revalidated_behind_the_respons
         }
     };
     let result = tokio::time::timeout(Duration::from_mins(5), revalidation).await;
-    assert!(result.is_ok(), "the study was not revalidated behind the response");
+    assert!(result.is_ok(), "the study was not revalidated in the background");
     pacs.wait_until_idle().await;
     pacs.set_studies([study(3)]);
     clock.advance(Duration::from_mins(2));
@@ -48,25 +48,25 @@ async fn a_stale_study_is_served_with_its_age_and_revalidated_behind_the_respons
 
 #[tokio::test]
 async fn stale_studies_are_revalidated_before_the_response_by_default_and_with_no_cache() {
-    for (lines, headers) in
+    for (config, headers) in
         [("", &[][..]), ("[cache]\nstale_for = \"10m\"", &[("Cache-Control", "no-cache")])]
     {
         let pacs = Pacs::new().with_study(study(1)).start().await;
-        let (gateway, clock) = start(&pacs.url(), lines).await;
+        let (gateway, clock) = start(&pacs.url(), config).await;
         gateway.get(STUDY_PATH).await;
         pacs.set_studies([study(2)]);
         clock.advance(Duration::from_mins(1));
         let received = gateway.get_with_headers(STUDY_PATH, headers).await;
-        assert_eq!(received.json()["numberOfInstances"], 2, "{lines}");
+        assert_eq!(received.json()["numberOfInstances"], 2, "{config}");
     }
 }
 
 #[tokio::test]
 async fn a_study_is_served_if_the_archive_fails_only_if_this_is_configured() {
-    for (lines, has_stale_response) in [("", false), ("[cache]\nstale_if_error = \"10m\"", true)] {
+    for (config, has_stale_response) in [("", false), ("[cache]\nstale_if_error = \"10m\"", true)] {
         // Without pooled connections, the archive is unreachable when its listener is closed.
         let pacs = Pacs::new().with_study(study(1)).close_after_each_response().start().await;
-        let (gateway, clock) = start(&pacs.url(), lines).await;
+        let (gateway, clock) = start(&pacs.url(), config).await;
         let current = gateway.get(STUDY_PATH).await;
         assert_eq!(current.header("warning"), None);
         drop(pacs);
