@@ -10,10 +10,10 @@ use crate::support::pacs::{Pacs, RunningPacs, Study};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// The settings that keep everything in the cache for longer than a test.
-const UNREACHED_LIFETIMES: &str = "fresh_for = \"24h\"\ndeep_check = \"24h\"\ndeep_check_old = \"24h\"";
+/// The settings that keep all entries in the cache for longer than a test.
+const LONG_LIFETIMES: &str = "fresh_for = \"24h\"\ndeep_check = \"24h\"\ndeep_check_old = \"24h\"";
 
-/// The program `serve` until this value is dropped.
+/// A running program `serve`, which is killed when this value is dropped.
 struct RunningServe {
     process: Child,
     public_url: String,
@@ -24,7 +24,7 @@ struct RunningServe {
 }
 
 impl RunningServe {
-    /// Starts the program in front of the archive, with the token in a file, if it has one.
+    /// Starts the program in front of the archive. If `has_token`, its configuration contains the path of the file with the token.
     fn start(pacs: &RunningPacs, has_token: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let token_path = directory.path().join("admin-token");
@@ -34,7 +34,7 @@ impl RunningServe {
             if has_token { format!("admin_token_file = \"{token_path}\"\n") } else { String::new() };
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{token_line}\
-             [auth]\nmode = \"open\"\n[cache]\n{UNREACHED_LIFETIMES}\n[telemetry]\nlog = \"json\"\n\
+             [auth]\nmode = \"open\"\n[cache]\n{LONG_LIFETIMES}\n[telemetry]\nlog = \"json\"\n\
              [[archive]]\nid = \"main\"\nurl = \"{}\"\npatient_id_system = \"urn:oid:2.999.1\"\n",
             pacs.url()
         );
@@ -150,7 +150,7 @@ async fn invalidated_data_is_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_data_remains_in_the_cache() {
+async fn data_of_other_studies_patients_and_issuers_remains_in_the_cache() {
     let pacs = Pacs::new().with_study(study(1, 1)).with_study(study(2, 1)).start().await;
     let serve = RunningServe::start(&pacs, true);
     let content = (serve.instance_uid().await, serve.metadata_uid().await);
@@ -212,7 +212,7 @@ async fn invalid_requests_are_rejected_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_token_there_is_no_such_route() {
+async fn invalidate_does_not_exist_without_a_configured_token() {
     let pacs = Pacs::new().start().await;
     let serve = RunningServe::start(&pacs, false);
     for headers in [&[][..], &[("Authorization", "Bearer "), ("Authorization", "Bearer wrong")]] {

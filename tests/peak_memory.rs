@@ -19,11 +19,11 @@ mod input;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The lock of the test that measures allocations.
-static MEASURING: Mutex<()> = Mutex::new(());
+/// A test holds this lock while it measures allocations, because the allocator counts those of all threads.
+static MEASUREMENT_LOCK: Mutex<()> = Mutex::new(());
 
 fn lock() -> MutexGuard<'static, ()> {
-    MEASURING.lock().unwrap_or_else(PoisonError::into_inner)
+    MEASUREMENT_LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_cache_allocates_at_most_1_3_times_the_size_that_it_reports() {
     let study_json = |length: usize, number: usize| {
         let text = format!("{{\"resourceType\":\"ImagingStudy\",\"id\":\"1.2.{number}\",\"series\":[");
         let mut json = text.into_bytes();
-        // Like the output of a serializer, the buffer has spare capacity, and the text does not compress like a repeated one.
+        // The buffer has unused capacity, like the output of a serializer. The UIDs differ, so the text is hard to compress.
         let mut value = number;
         while json.len() < length {
             value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

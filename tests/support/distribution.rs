@@ -28,7 +28,7 @@ pub struct DistributedStudy {
     pub accession_numbers: Vec<&'static str>,
 }
 
-/// Returns studies of which most belong to one patient.
+/// Generates studies in `archive_count` archives. Most of the studies belong to only one patient.
 pub fn any_studies(archive_count: usize) -> impl Strategy<Value = Vec<DistributedStudy>> {
     let instance = proptest::collection::btree_set(0..archive_count, 1..=archive_count);
     let series = proptest::collection::vec(proptest::collection::vec(instance, 1..4), 1..4);
@@ -98,7 +98,8 @@ impl DistributedStudy {
         series.collect()
     }
 
-    /// Whether a series has equally many, but different instances in two archives, which only reading the instances shows.
+    /// Whether all archives have the same number of instances of a series, but not the same instances. Then rows with counts do not
+    /// show that the parts differ.
     pub fn has_ambiguous_counts(&self) -> bool {
         self.series.iter().any(|series| {
             let in_archive = |archive: &usize| -> BTreeSet<usize> {
@@ -106,8 +107,8 @@ impl DistributedStudy {
             };
             let parts: Vec<_> =
                 self.archives().iter().map(in_archive).filter(|part| !part.is_empty()).collect();
-            let is_equal_count = parts.iter().all(|part| part.len() == parts[0].len());
-            is_equal_count && parts.iter().any(|part| part != &parts[0])
+            let have_equal_counts = parts.iter().all(|part| part.len() == parts[0].len());
+            have_equal_counts && parts.iter().any(|part| part != &parts[0])
         })
     }
 

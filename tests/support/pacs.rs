@@ -61,7 +61,7 @@ pub enum Change {
 /// The path of the root of the DICOMweb services.
 pub const ROOT: &str = "/dicom-web";
 
-/// The timeout for what a test waits for. It is so long that even on a busy machine only a failing test reaches it.
+/// The timeout for every condition that a test waits for. It is so long that even on a busy machine only a failing test reaches it.
 const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The configuration of a scripted archive.
@@ -81,6 +81,7 @@ type ConditionalResponse = (String, Vec<(String, QueryCondition)>, CannedRespons
 #[derive(Debug, Clone, Default)]
 struct Behavior {
     delay: Option<Duration>,
+    /// The number of concurrent requests that responses to metadata requests wait for.
     metadata_barrier: usize,
     holds_responses: bool,
     abort_after: Option<usize>,
@@ -88,8 +89,10 @@ struct Behavior {
     close_after_each_response: bool,
     ignore_matching_keys: bool,
     paging: Paging,
-    repeat_rows: usize,
+    /// The number of additional copies of every row.
+    row_copy_count: usize,
     max_listed_studies: Option<usize>,
+    /// The changes, each with the number of searches after which it is applied.
     changes: Vec<(usize, Change)>,
     user_and_password: Option<(String, String)>,
 }
@@ -191,8 +194,8 @@ impl Pacs {
     }
 
     /// Returns this number of additional copies of every row.
-    pub fn repeat_rows(mut self, times: usize) -> Self {
-        self.behavior.repeat_rows = times;
+    pub fn repeat_rows(mut self, copy_count: usize) -> Self {
+        self.behavior.row_copy_count = copy_count;
         self
     }
 
@@ -263,10 +266,10 @@ struct Shared {
 struct State {
     studies: Vec<Study>,
     requests: Vec<ReceivedRequest>,
-    open_requests: usize,
-    max_open_requests: usize,
+    open_request_count: usize,
+    max_open_request_count: usize,
     /// The number of responses that may be sent although they are held.
-    released_responses: usize,
+    released_response_count: usize,
     connections: usize,
 }
 
@@ -283,7 +286,7 @@ impl Shared {
     /// Waits until `request_count` requests have been in flight at the same time.
     async fn wait_for_concurrent_requests(&self, request_count: usize) {
         let mut changes = self.state_changes.subscribe();
-        while self.state.lock().unwrap().max_open_requests < request_count {
+        while self.state.lock().unwrap().max_open_request_count < request_count {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -299,8 +302,8 @@ impl Shared {
         loop {
             {
                 let mut state = self.state.lock().unwrap();
-                if state.released_responses > 0 {
-                    state.released_responses -= 1;
+                if state.released_response_count > 0 {
+                    state.released_response_count -= 1;
                     return;
                 }
             }
@@ -401,12 +404,12 @@ impl RunningPacs {
 
     /// Sends the next `count` of the responses that are held.
     pub fn release_responses(&self, count: usize) {
-        self.shared.modify(|state| state.released_responses += count);
+        self.shared.modify(|state| state.released_response_count += count);
     }
 
-    /// Holds the responses again, whatever number of them was released.
+    /// Holds all further responses again.
     pub fn hold_responses_again(&self) {
-        self.shared.modify(|state| state.released_responses = 0);
+        self.shared.modify(|state| state.released_response_count = 0);
     }
 
     /// Returns all requests that were received until now.
@@ -421,7 +424,7 @@ impl RunningPacs {
 
     /// Returns the maximum number of requests that were in flight at the same time.
     pub fn max_concurrent_requests(&self) -> usize {
-        self.shared.state.lock().unwrap().max_open_requests
+        self.shared.state.lock().unwrap().max_open_request_count
     }
 
     /// Waits until at least `count` requests have been received.
@@ -431,12 +434,13 @@ impl RunningPacs {
 
     /// Waits until no request is in flight.
     pub async fn wait_until_idle(&self) {
-        self.wait_for("the end of all requests", |state| state.open_requests == 0).await;
+        self.wait_for("the end of all requests", |state| state.open_request_count == 0).await;
     }
 
     /// Waits until exactly `count` requests are in flight.
     pub async fn wait_for_open_requests(&self, count: usize) {
-        self.wait_for("the expected number of open requests", |state| state.open_requests == count).await;
+        self.wait_for("the expected number of open requests", |state| state.open_request_count == count)
+            .await;
     }
 
     /// Waits until `condition` is met; panics after the timeout with `description`, a noun phrase for the condition.

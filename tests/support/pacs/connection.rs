@@ -43,8 +43,8 @@ impl OpenRequest {
     fn record(shared: Arc<Shared>, request: ReceivedRequest) -> Self {
         shared.modify(|state| {
             state.requests.push(request);
-            state.open_requests += 1;
-            state.max_open_requests = state.max_open_requests.max(state.open_requests);
+            state.open_request_count += 1;
+            state.max_open_request_count = state.max_open_request_count.max(state.open_request_count);
         });
         Self(shared)
     }
@@ -52,7 +52,7 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.modify(|state| state.open_requests -= 1);
+        self.0.modify(|state| state.open_request_count -= 1);
     }
 }
 

@@ -179,7 +179,7 @@ pub(super) fn respond(
     if segments == ["studies"] && behavior.max_listed_studies.is_some_and(|max| rows.len() > max) {
         return Some(CannedResponse::status(413));
     }
-    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeat_rows + 1));
+    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.row_copy_count + 1));
     let number_of = |key: &str| parameter_value(query, key).and_then(|value| value.parse::<usize>().ok());
     let (limit, offset) = (number_of("limit").unwrap_or(usize::MAX), number_of("offset").unwrap_or(0));
     let (limit, offset) = match behavior.paging {
