@@ -73,7 +73,7 @@ pub struct StudyAttributes {
 
 /// Creates the attributes of the study and of its series.
 pub fn study_attributes() -> StudyAttributes {
-    let parse = |json: String| serde_json::from_str(&json).expect("the JSON above is valid");
+    let parse = |json: String| serde_json::from_str(&json).expect("the attributes are not DICOM JSON");
     StudyAttributes {
         context: MappingContext { archive: "main".to_owned(), ..MappingContext::default() },
         study: parse(format!(
@@ -108,8 +108,8 @@ fn read_instances(response: &[u8]) -> Vec<MappedInstance> {
     let mut instances = Vec::new();
     let mut reader = RowReader::<MappedInstance>::new();
     for chunk in response.chunks(CHUNK_SIZE) {
-        reader.push(chunk, &mut |row| instances.push(row)).expect("the JSON above is valid");
+        reader.push(chunk, &mut |row| instances.push(row)).expect("the response is not a list of rows");
     }
-    reader.finish(&mut |row| instances.push(row)).expect("the JSON above is valid");
+    reader.finish(&mut |row| instances.push(row)).expect("the response is incomplete");
     instances
 }

@@ -24,7 +24,7 @@ pub enum Json<'a> {
     Literal(&'a str),
 }
 
-/// Error: the text is not JSON. Contains the byte offset of the error.
+/// The text is not JSON. Contains the byte offset at which parsing failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid JSON at byte {0}")]
 pub struct NotJson(usize);

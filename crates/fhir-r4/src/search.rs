@@ -96,22 +96,22 @@ pub struct SearchError {
     pub parameter: String,
     /// A code of the R4 value set issue-type.
     pub code: &'static str,
-    /// What was expected.
+    /// A description of the expected form.
     pub diagnostics: String,
 }
 
 /// A search for resources of type `R`.
 #[derive(Debug)]
 pub struct Search<R: Searchable> {
-    /// Criteria that a match must all meet (R4 search#combining).
+    /// The criteria, all of which a match must meet (R4 search#combining).
     pub criteria: Vec<Criterion<R>>,
-    /// Reverse chains (`_has`) that a match must all meet (R4 search#has).
+    /// The reverse chains (`_has`), all of which a match must meet (R4 search#has).
     pub reverse_chains: Vec<ReverseChain>,
     /// The order of the matches (`_sort`); empty for the default order.
     pub sort: Vec<SortKey<R>>,
     /// The result parameters.
     pub result: ResultParameters,
-    /// The parameters that were applied, unchanged, for the self link.
+    /// The parameters that were applied, without the ignored parts of their values, for the self link.
     pub applied: Vec<(String, String)>,
     /// The ignored parameters without duplicates, with the reasons.
     pub ignored: Vec<(String, String)>,

@@ -22,7 +22,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// If less than this fraction (1/16) of the connections is free, an idle connection is closed for each new one.
 const MIN_FREE_DIVISOR: usize = 16;
 
-/// The number of unsent bytes in the system above which it accepts no more (TCP_NOTSENT_LOWAT). Without this limit, the system accepts
+/// The number of unsent bytes in the system above which it accepts no more (`TCP_NOTSENT_LOWAT`). Without this limit, the system accepts
 /// megabytes, and then nothing until a third of them is acknowledged, so a client that reads slowly but steadily seems to be stalled.
 /// With it, the system accepts more bytes after half of this number is sent, which a client of 1 KiB/s reads in 48 seconds. A third of
 /// this limit would cost a quarter more CPU time for fast clients.
@@ -58,7 +58,7 @@ pub async fn serve_with_tls<S: Service>(
     let (limits, service) = (Arc::new(limits), Arc::new(service));
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let open_connections = OpenConnections::default();
-    let (stopping, stopped) = watch::channel(false);
+    let (stop_sender, stop_receiver) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -77,15 +77,15 @@ pub async fn serve_with_tls<S: Service>(
         if permits.available_permits() < (limits.max_connections / MIN_FREE_DIVISOR).max(1) {
             open_connections.close_idle_connection(&connection);
         }
-        let (limits, service, stopped) = (Arc::clone(&limits), Arc::clone(&service), stopped.clone());
-        let tls = tls.clone();
+        let (limits, service, tls) = (Arc::clone(&limits), Arc::clone(&service), tls.clone());
+        let stop = stop_receiver.clone();
         connections.spawn(async move {
             let _open = OpenConnection::new(service.connection_metrics());
             match tls {
                 Some(tls) => {
-                    serve_tls_connection(stream, &tls, peer, connection, &limits, service, stopped).await;
+                    serve_tls_connection(stream, &tls, peer, connection, &limits, service, stop).await;
                 }
-                None => serve_connection(stream, peer, connection, &limits, service, stopped).await,
+                None => serve_connection(stream, peer, connection, &limits, service, stop).await,
             }
             drop(permit);
         });
@@ -93,7 +93,7 @@ pub async fn serve_with_tls<S: Service>(
     // The listener is closed first: a client whose connection is refused tries another replica; a connection in the accept queue
     // would be lost.
     drop(listener);
-    let _ = stopping.send(true);
+    let _ = stop_sender.send(true);
     let connections_end = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(limits.drain, connections_end).await;
     let aborted = connections.len();

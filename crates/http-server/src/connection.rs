@@ -98,9 +98,9 @@ async fn serve_protocol<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + '
     let activity = Arc::clone(&admitted.activity);
     let streams = is_http2.then(|| Arc::new(OpenStreams::default()));
     let handler = {
-        let (activity, streams, rest_timeout) = (Arc::clone(&activity), streams.clone(), limits.head);
+        let (activity, streams, body_timeout) = (Arc::clone(&activity), streams.clone(), limits.head);
         service_fn(move |request| {
-            respond(Arc::clone(&service), request, peer, &activity, streams.clone(), rest_timeout)
+            respond(Arc::clone(&service), request, peer, &activity, streams.clone(), body_timeout)
         })
     };
     let head_timeout = (!is_http2).then_some(limits.head);
@@ -190,7 +190,7 @@ fn respond<S: Service>(
     peer: PeerAddress,
     activity: &Arc<Activity>,
     streams: Option<Arc<OpenStreams>>,
-    rest_timeout: Duration,
+    body_timeout: Duration,
 ) -> impl Future<Output = Result<Response<ResponseBody<S::Body>>, Infallible>> + use<S> {
     let in_flight = activity.begin_request();
     let observe = move |body| {
@@ -201,15 +201,15 @@ fn respond<S: Service>(
         ResponseBody::new(body, in_flight)
     };
     let internal_error = |_| internal_error().map(Into::into);
-    let (mut request, rest) = wrap_body(request);
+    let (mut request, unread_body) = wrap_body(request);
     let at_once = || match validate(&request) {
         Ok(()) => service.respond_at_once(&mut request, peer),
         Err(invalid) => Some(rejection(&*service, &request, invalid)),
     };
     let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(internal_error(panic)));
-    match (at_once, rest) {
+    match (at_once, unread_body) {
         (Some(response), None) => Either::Left(ready(Ok(response.map(observe)))),
-        (at_once, rest) => Either::Right(Box::pin(async move {
+        (at_once, unread_body) => Either::Right(Box::pin(async move {
             let mut response = if let Some(response) = at_once {
                 drop(request);
                 response
@@ -217,8 +217,8 @@ fn respond<S: Service>(
                 let response = AssertUnwindSafe(service.respond(request, peer)).catch_unwind();
                 response.await.unwrap_or_else(internal_error)
             };
-            if let Some(rest) = rest {
-                response = rest.read_or_close(response, rest_timeout).await;
+            if let Some(unread_body) = unread_body {
+                response = unread_body.read_or_close(response, body_timeout).await;
             }
             Ok(response.map(observe))
         })),

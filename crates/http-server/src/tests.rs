@@ -34,7 +34,7 @@ fn long_limits() -> ConnectionLimits {
 
 /// Runs `test` with a short timeout and, if it fails, with longer ones: on a busy machine a short timeout can expire
 /// before the events that must precede it.
-async fn at_any_speed<Test>(test: impl Fn(Duration) -> Test)
+async fn retry_with_longer_timeouts<Test>(test: impl Fn(Duration) -> Test)
 where
     Test: Future<Output = ()> + Send + 'static,
 {
@@ -161,7 +161,7 @@ async fn connection_with_an_incomplete_head_is_closed() {
 
 #[tokio::test]
 async fn connection_with_an_incomplete_second_head_is_closed() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         let server = Server::start(ConnectionLimits { head: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -174,7 +174,7 @@ async fn connection_with_an_incomplete_second_head_is_closed() {
 
 #[tokio::test]
 async fn idle_timeout_is_independent_of_the_head_timeout() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         let server = Server::start(ConnectionLimits { head: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -193,7 +193,7 @@ async fn idle_timeout_is_independent_of_the_head_timeout() {
 
 #[tokio::test]
 async fn slow_response_does_not_expire_the_head_or_idle_timeout() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         let server = Server::start(ConnectionLimits { head: short, idle: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -296,7 +296,7 @@ async fn peer_cannot_take_more_than_its_share_of_the_connections() {
 /// the end of its connection, but a second client that waits for the only permit does.
 #[tokio::test]
 async fn client_that_reads_slowly_but_steadily_is_not_disconnected() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         let limits = ConnectionLimits { stall: 30 * short, max_connections: 1, ..long_limits() };
         let server = Server::start(limits).await;
         let socket = TcpSocket::new_v4().unwrap();
@@ -348,7 +348,7 @@ async fn unread_request_body_does_not_close_the_connection() {
 
 #[tokio::test]
 async fn response_to_a_request_with_an_unread_body_announces_the_close() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         for (head, limits) in [
             // The body is longer than the server reads and discards.
             ("Content-Length: 1000000000", long_limits()),
@@ -405,7 +405,7 @@ async fn idle_http2_connection_is_closed() {
 
 #[tokio::test]
 async fn http2_connection_of_a_client_that_does_not_read_is_closed() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         let server = Server::start(ConnectionLimits { idle: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         let settings = "\0\0\0\x04\0\0\0\0\0";
@@ -459,7 +459,7 @@ async fn http2_response_is_dropped_if_the_client_reads_nothing_from_it() {
 
 #[tokio::test]
 async fn slow_http2_response_does_not_expire_the_idle_timeout() {
-    at_any_speed(|short| async move {
+    retry_with_longer_timeouts(|short| async move {
         let server = Server::start(ConnectionLimits { idle: short, ..long_limits() }).await;
         let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address).await.unwrap());
         let executor = hyper_util::rt::TokioExecutor::new();

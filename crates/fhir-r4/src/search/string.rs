@@ -102,16 +102,16 @@ fn soundex(text: &str) -> Option<String> {
     let word = text.split(' ').next()?.as_bytes();
     let (&first, rest) = word.split_first().filter(|_| word.iter().all(u8::is_ascii_lowercase))?;
     let mut code = String::from(char::from(first.to_ascii_uppercase()));
-    let mut last = digit(first);
+    let mut previous_digit = digit(first);
     for &letter in rest {
-        let next = digit(letter);
+        let next_digit = digit(letter);
         // Adjacent letters with the same digit are coded once, also if an h or w separates them, but not if a vowel separates
         // them.
-        if let Some(digit) = next.filter(|_| next != last) {
+        if let Some(digit) = next_digit.filter(|_| next_digit != previous_digit) {
             code.push(char::from(digit));
         }
         if !matches!(letter, b'h' | b'w') {
-            last = next;
+            previous_digit = next_digit;
         }
     }
     Some(code.chars().chain("000".chars()).take(4).collect())
@@ -215,10 +215,10 @@ mod tests {
 
     #[test]
     fn exact_matches_the_whole_value_and_contains_any_part() {
-        let exact = |searched: &str, value| StringMatch::exact(searched).unwrap()[0].matches(value);
+        let exact = |search: &str, value| StringMatch::exact(search).unwrap()[0].matches(value);
         assert!(exact("Müller", "Müller") && !exact("müller", "Müller") && !exact("Muller", "Müller"));
         assert!(exact(r"a\,b", "a,b") && !exact("Mül", "Müller"));
-        let contains = |searched: &str, value| StringMatch::containing(searched).unwrap()[0].matches(value);
+        let contains = |search: &str, value| StringMatch::containing(search).unwrap()[0].matches(value);
         assert!(
             contains("ULL", "Müller") && contains("marquez", "García-Márquez") && !contains("x", "Müller")
         );

@@ -230,6 +230,7 @@ impl<T: Item> Serialize for Items<'_, T> {
 
 impl Item for RawJson {}
 
+/// Implements [`Item`] and [`Member`] for types of texts.
 macro_rules! texts {
     ($($type:ty),*) => { $(
         impl Item for $type {
@@ -261,6 +262,7 @@ macro_rules! texts {
 
 texts!(String, Cow<'static, str>, Box<str>);
 
+/// Implements [`Member`] for types of elements that are always required.
 macro_rules! required {
     ($($type:ty),*) => { $(
         impl Member for $type {

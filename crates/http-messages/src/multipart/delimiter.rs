@@ -94,7 +94,7 @@ pub(super) enum Continuation {
 
 impl Continuation {
     /// Parses `rest`, the bytes after `--boundary`.
-    pub(super) fn read(rest: &[u8]) -> Self {
+    pub(super) fn parse(rest: &[u8]) -> Self {
         let whitespace = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match (rest.get(whitespace), rest.get(whitespace + 1)) {
             _ if whitespace > MAX_BOUNDARY => Self::Data,

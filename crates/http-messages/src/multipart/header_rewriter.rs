@@ -22,9 +22,9 @@ pub struct HeaderRewriter<R> {
     buffered: Vec<u8>,
     is_at_line_start: bool,
     /// Number of bytes of the current part that need not be searched, because its headers declare its length.
-    skippable: u64,
+    skippable_byte_count: u64,
     progress: Progress,
-    may_end_open: bool,
+    may_lack_last_delimiter: bool,
 }
 
 /// The progress of reading a body.
@@ -40,16 +40,16 @@ enum Progress {
 
 impl<R: RewriteHeaders> HeaderRewriter<R> {
     /// Creates a rewriter for a body whose Content-Type declares `boundary`. If it declares none, the boundary is read from the first
-    /// line of the body that begins like a delimiter. With `may_end_open`, the last delimiter is added if the body lacks it.
-    pub fn new(headers: R, boundary: Option<&str>, may_end_open: bool) -> Self {
+    /// line of the body that begins like a delimiter. With `may_lack_last_delimiter`, the last delimiter is added if the body lacks it.
+    pub fn new(headers: R, boundary: Option<&str>, may_lack_last_delimiter: bool) -> Self {
         Self {
             headers,
             boundary: boundary.map_or(Boundary::NotYetKnown, Boundary::known),
             buffered: Vec::new(),
             is_at_line_start: true,
-            skippable: 0,
+            skippable_byte_count: 0,
             progress: Progress::BeforeParts,
-            may_end_open,
+            may_lack_last_delimiter,
         }
     }
 
@@ -97,7 +97,10 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             return Ok(buffered.into());
         }
         let is_in_headers = buffered.starts_with(delimiter.text()) && !last.starts_with(&buffered);
-        if !self.may_end_open || self.progress == Progress::BeforeParts || self.skippable > 0 || is_in_headers
+        if !self.may_lack_last_delimiter
+            || self.progress == Progress::BeforeParts
+            || self.skippable_byte_count > 0
+            || is_in_headers
         {
             return Err(MultipartError::Incomplete);
         }
@@ -113,8 +116,9 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         // The offsets in `chunk` of the first byte that is not written, and of the first byte that is not searched.
         let (mut copied, mut position) = (0, 0);
         let end = loop {
-            let skipped = usize::try_from(self.skippable).unwrap_or(usize::MAX).min(chunk.len() - position);
-            self.skippable -= skipped as u64;
+            let skipped =
+                usize::try_from(self.skippable_byte_count).unwrap_or(usize::MAX).min(chunk.len() - position);
+            self.skippable_byte_count -= skipped as u64;
             position += skipped;
             let rest = chunk.get(position..).unwrap_or_default();
             let Some(found) = delimiter.find(rest) else {
@@ -127,7 +131,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             };
             let after = start + delimiter.text().len();
             let rest = chunk.get(after..).unwrap_or_default();
-            match Continuation::read(rest) {
+            match Continuation::parse(rest) {
                 _ if !is_at_line_start => position = start + 1,
                 Continuation::Data => position = start + 1,
                 Continuation::Last => {
@@ -151,7 +155,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                         copied = after + line_length + length;
                     }
                     position = after + line_length + length;
-                    self.skippable = content_length(headers).unwrap_or(0);
+                    self.skippable_byte_count = content_length(headers).unwrap_or(0);
                     if self.progress == Progress::BeforeParts {
                         self.progress = Progress::InParts;
                     }

@@ -97,7 +97,7 @@ impl PartReader {
             let start = position + found;
             let after = start + self.delimiter.text().len();
             let is_at_line_start = start == 0 || chunk[start - 1] == b'\n';
-            match Continuation::read(&chunk[after..]) {
+            match Continuation::parse(&chunk[after..]) {
                 Continuation::Headers(line) if is_at_line_start => {
                     self.state = State::Headers;
                     return Some(after + line);
@@ -144,7 +144,7 @@ impl PartReader {
             let start = position + found;
             let end = line_break_before(chunk, start);
             let after = start + self.delimiter.text().len();
-            match Continuation::read(&chunk[after..]) {
+            match Continuation::parse(&chunk[after..]) {
                 // Without a line break before it, the text is part of the content. Only for a part without content, the line break
                 // that ends the headers precedes the delimiter.
                 _ if end == start && (start > 0 || has_content) => position = start + 1,
