@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::terminology::{snomed, snomed_rt};
 use dicom_model::{Attributes, Uid, tags};
-use fhir_r4::types::{CodeableConcept, Coding, Identifier, clean};
+use fhir_r4::types::{CodeableConcept, Coding, Identifier, to_fhir_string};
 
 pub(super) const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";
@@ -39,7 +39,7 @@ fn system_uri(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
 /// Maps an item of a code sequence: its code if the scheme is known, and always its meaning as text. `None` if the item is
 /// empty.
 pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
-    let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
+    let meaning = item.text(tags::CODE_MEANING).and_then(to_fhir_string).map(Cow::Owned);
     let coding = coding(item, meaning.clone());
     // A code of a private scheme cannot be looked up, so it is used as text only.
     let text = meaning.or_else(|| match &coding {
@@ -52,7 +52,7 @@ pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
 
 /// Maps an item of a code sequence to one Coding, which has only the meaning if the code is not known.
 pub(super) fn coding_or_meaning(item: &Attributes) -> Option<Coding> {
-    let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
+    let meaning = item.text(tags::CODE_MEANING).and_then(to_fhir_string).map(Cow::Owned);
     coding(item, meaning.clone()).or_else(|| meaning.map(Coding::from_display))
 }
 
@@ -82,7 +82,7 @@ fn code_value(item: &Attributes) -> Option<String> {
     [tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE]
         .into_iter()
         .find_map(|tag| item.text(tag))
-        .and_then(clean)
+        .and_then(to_fhir_string)
 }
 
 /// Maps the code that identifies a person (PS3.3 table 10-1). The system is the coding scheme, if known.
@@ -99,7 +99,7 @@ pub(super) fn person_identifier(item: &Attributes) -> Option<Identifier> {
 
 /// Maps a modality (PS3.16 CID 29). A value that is not a code string becomes text.
 pub(super) fn modality(text: &str) -> Option<Coding> {
-    let code = clean(text)?.to_ascii_uppercase();
+    let code = to_fhir_string(text)?.to_ascii_uppercase();
     let is_code = code.len() <= 16
         && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
     Some(if is_code { Coding::new(DCM, code, None) } else { Coding::from_display(code) })

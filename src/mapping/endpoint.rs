@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::profiles::{Guide, profiles_of};
 use super::{MappingContext, coding};
-use fhir_r4::types::{CodeableConcept, Coding, Element, Endpoint, Extension, clean};
+use fhir_r4::types::{CodeableConcept, Coding, Element, Endpoint, Extension, to_fhir_string};
 
 const REQUIRES_ACCESS_TOKEN: &str =
     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/requires-access-token";
@@ -32,7 +32,7 @@ pub fn endpoint(
         element: Element::with(extension),
         status: "active".into(),
         connection_type: Coding::new(CONNECTION_TYPE, "dicom-wado-rs", Some(Cow::Borrowed("DICOM WADO-RS"))),
-        name: clean(name),
+        name: to_fhir_string(name),
         payload_type: vec![CodeableConcept::from_codings(vec![payload])],
         payload_mime_type: vec!["application/dicom".into()],
         address,

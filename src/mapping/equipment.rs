@@ -6,11 +6,11 @@
 
 use super::identifiers::Issuer;
 use dicom_model::{Attributes, tags};
-use fhir_r4::types::{Identifier, Performer, Reference, clean};
+use fhir_r4::types::{Identifier, Performer, Reference, to_fhir_string};
 
 /// Maps the equipment to a performer; `None` if the attributes do not describe it.
 pub(super) fn performer(attributes: &Attributes) -> Option<Performer> {
-    let text = |tag| attributes.text(tag).and_then(clean);
+    let text = |tag| attributes.text(tag).and_then(to_fhir_string);
     let manufacturer = text(tags::MANUFACTURER);
     let identifier =
         text(tags::DEVICE_SERIAL_NUMBER).map(|number| serial_number(number, manufacturer.as_deref()));

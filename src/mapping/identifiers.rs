@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::profiles::Guide;
 use super::{MappingContext, coding};
 use dicom_model::{Attributes, Tag, Uid, tags};
-use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, clean};
+use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, to_fhir_string};
 
 /// R4 identifier-type.
 const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
@@ -44,7 +44,8 @@ impl Issuer {
     ) -> Self {
         let namespace = designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID));
         // Users know the name outside the sequence, so it takes precedence.
-        let names: Vec<String> = [local_name, namespace].into_iter().flatten().filter_map(clean).collect();
+        let names: Vec<String> =
+            [local_name, namespace].into_iter().flatten().filter_map(to_fhir_string).collect();
         let universal = designator.and_then(universal_system);
         let configured = || names.iter().find_map(|name| context.issuers.get(name).cloned());
         let system = universal.or_else(configured);
@@ -119,7 +120,7 @@ pub(super) fn study_identifiers(context: &MappingContext, row: &Attributes) -> V
         });
     }
     identifiers.extend(accession_number(context, row));
-    if let Some(study_id) = row.text(tags::STUDY_ID).and_then(clean) {
+    if let Some(study_id) = row.text(tags::STUDY_ID).and_then(to_fhir_string) {
         identifiers.push(Identifier {
             usage: Some("secondary".into()),
             value: Some(study_id),
@@ -131,7 +132,7 @@ pub(super) fn study_identifiers(context: &MappingContext, row: &Attributes) -> V
 
 /// Returns the accession number in the attributes of a study or of a request.
 fn accession_number(context: &MappingContext, attributes: &Attributes) -> Option<Identifier> {
-    let number = attributes.text(tags::ACCESSION_NUMBER).and_then(clean)?;
+    let number = attributes.text(tags::ACCESSION_NUMBER).and_then(to_fhir_string)?;
     let designator = attributes.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next();
     let issuer = Issuer::resolve(context, designator, None, context.accession_system.as_deref());
     let mut identifier = issuer.identifier(number, Some(("ACSN", "Accession ID")));
@@ -193,14 +194,14 @@ fn order_number(
     number: Tag,
     (code, display, issuer): OrderKind,
 ) -> Option<Identifier> {
-    let value = request.text(number).and_then(clean)?;
+    let value = request.text(number).and_then(to_fhir_string)?;
     let issuer = Issuer::resolve(context, request.items(issuer).next(), None, None);
     Some(issuer.identifier(value, Some((code, display))))
 }
 
 /// Returns the reference to the encounter by its admission number.
 pub(super) fn encounter_reference(context: &MappingContext, row: &Attributes) -> Option<Reference> {
-    let value = row.text(tags::ADMISSION_ID).and_then(clean)?;
+    let value = row.text(tags::ADMISSION_ID).and_then(to_fhir_string)?;
     let issuer =
         Issuer::resolve(context, row.items(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE).next(), None, None);
     let identifier = issuer.identifier(value, Some(("VN", "Visit number")));

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::specimens;
 use dicom_model;
 use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
-use fhir_r4::types::{Element, Extension, Instance, SopClass, clean};
+use fhir_r4::types::{Element, Extension, Instance, SopClass, to_fhir_string};
 
 /// The extension for the number of frames (IHE RAD MADO 1.0.0).
 const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames";
@@ -172,7 +172,7 @@ fn code_meaning(element: &dicom_model::Element) -> Option<Box<str>> {
         Value::Item(item) => Some(item),
         Value::Text(_) | Value::Name(_) => None,
     });
-    items.filter_map(|item| item.text(tags::CODE_MEANING)).find_map(clean).map(Into::into)
+    items.filter_map(|item| item.text(tags::CODE_MEANING)).find_map(to_fhir_string).map(Into::into)
 }
 
 /// The name of a member of a row, as a tag.
@@ -234,7 +234,7 @@ impl FirstValue<'_> {
     /// Returns the laterality, without copying standard values.
     fn laterality(&self) -> Option<Cow<'static, str>> {
         let Self::Text(text) = self else { return None };
-        let text = clean(text)?;
+        let text = to_fhir_string(text)?;
         let standard = ["R", "L", "U", "B"].into_iter().find(|value| text.eq_ignore_ascii_case(value));
         Some(standard.map_or(Cow::Owned(text), Cow::Borrowed))
     }
@@ -250,7 +250,7 @@ impl FirstValue<'_> {
 
     fn title(&self) -> Option<Box<str>> {
         match self {
-            Self::Text(text) => clean(text).map(Into::into),
+            Self::Text(text) => to_fhir_string(text).map(Into::into),
             Self::Number(_) | Self::Absent => None,
         }
     }
@@ -361,11 +361,11 @@ impl<'de> Deserialize<'de> for JoinedValues {
                         joined.push_str(text);
                     }
                 }
-                Ok(JoinedValues(clean(&joined).map(Into::into)))
+                Ok(JoinedValues(to_fhir_string(&joined).map(Into::into)))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<JoinedValues, E> {
-                Ok(JoinedValues(clean(text).map(Into::into)))
+                Ok(JoinedValues(to_fhir_string(text).map(Into::into)))
             }
 
             fn visit_bool<E>(self, _: bool) -> Result<JoinedValues, E> {

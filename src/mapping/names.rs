@@ -1,7 +1,7 @@
 //! Maps person names (PS3.5 6.2.1) to FHIR names (R4 datatypes#HumanName) and to display text.
 
 use dicom_model::{ComponentGroup, PersonName};
-use fhir_r4::types::{Extension, HumanName, clean};
+use fhir_r4::types::{Extension, HumanName, to_fhir_string};
 
 /// The representation of a name (R4 extension iso21090-EN-representation).
 const REPRESENTATION: &str = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation";
@@ -31,11 +31,12 @@ fn representations(name: &PersonName) -> impl Iterator<Item = (&ComponentGroup, 
 }
 
 fn human_name(group: &ComponentGroup, representation: &str) -> Option<HumanName> {
-    let list = |text: &str| clean(text).into_iter().collect::<Vec<_>>();
-    let given: Vec<_> = [&group.given, &group.middle].into_iter().filter_map(|text| clean(text)).collect();
+    let list = |text: &str| to_fhir_string(text).into_iter().collect::<Vec<_>>();
+    let given: Vec<_> =
+        [&group.given, &group.middle].into_iter().filter_map(|text| to_fhir_string(text)).collect();
     Some(HumanName {
         text: Some(display_text(group, representation)?),
-        family: clean(&group.family),
+        family: to_fhir_string(&group.family),
         given,
         prefix: list(&group.prefix),
         suffix: list(&group.suffix),
@@ -55,6 +56,6 @@ fn display_text(group: &ComponentGroup, representation: &str) -> Option<String> 
         "ABC" => [&group.prefix, &group.given, &group.middle, &group.family, &group.suffix],
         _ => [&group.prefix, &group.family, &group.given, &group.middle, &group.suffix],
     };
-    let components: Vec<_> = order.into_iter().filter_map(|text| clean(text)).collect();
+    let components: Vec<_> = order.into_iter().filter_map(|text| to_fhir_string(text)).collect();
     (!components.is_empty()).then(|| components.join(" "))
 }

@@ -4,7 +4,7 @@
 use super::attributes::STUDY_COMMENTS;
 use super::{MappingContext, SeriesRecord};
 use dicom_model::{Attributes, tags};
-use fhir_r4::types::{Annotation, clean};
+use fhir_r4::types::{Annotation, to_fhir_string};
 
 /// Returns the comments without duplicates.
 pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesRecord]) -> Vec<Annotation> {
@@ -15,7 +15,7 @@ pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[Series
         .iter()
         .flat_map(|series| series.attributes.texts(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP));
     let mut notes: Vec<Annotation> = Vec::new();
-    for text in row.texts(STUDY_COMMENTS).chain(series_comments).filter_map(clean) {
+    for text in row.texts(STUDY_COMMENTS).chain(series_comments).filter_map(to_fhir_string) {
         if !notes.iter().any(|note| note.text == text) {
             notes.push(Annotation { text, ..Annotation::default() });
         }

@@ -8,7 +8,7 @@ use super::identifiers::Issuer;
 use super::profiles::{self, Guide, profiles_of};
 use super::{MappingContext, dates, names};
 use dicom_model::{Attributes, tags};
-use fhir_r4::types::{Identifier, Patient, clean};
+use fhir_r4::types::{Identifier, Patient, to_fhir_string};
 
 /// The key of a patient across responses: the identifier and its issuer.
 ///
@@ -45,7 +45,7 @@ impl PatientKey {
     /// Returns the key of the patient in `row`. Without a PatientID the key is that of the study, because it is unknown whether
     /// two such studies are of the same patient.
     pub fn from_row(context: &MappingContext, row: &Attributes) -> Self {
-        match row.text(tags::PATIENT_ID).and_then(clean) {
+        match row.text(tags::PATIENT_ID).and_then(to_fhir_string) {
             Some(value) => {
                 let issuer = issuer(context, row);
                 let archive = context.archive.clone();
@@ -122,7 +122,7 @@ fn issuer(context: &MappingContext, attributes: &Attributes) -> Issuer {
 
 /// Returns the primary identifier of the patient, PatientID (0010,0020).
 pub(super) fn primary_identifier(context: &MappingContext, row: &Attributes) -> Option<Identifier> {
-    let value = row.text(tags::PATIENT_ID).and_then(clean)?;
+    let value = row.text(tags::PATIENT_ID).and_then(to_fhir_string)?;
     Some(issuer(context, row).identifier(value, Some(("MR", "Medical record number"))))
 }
 
@@ -130,7 +130,7 @@ pub(super) fn primary_identifier(context: &MappingContext, row: &Attributes) -> 
 pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
     let mut identifier: Vec<_> = primary_identifier(context, row).into_iter().collect();
     for other in row.items(tags::OTHER_PATIENT_I_DS_SEQUENCE) {
-        let Some(value) = other.text(tags::PATIENT_ID).and_then(clean) else { continue };
+        let Some(value) = other.text(tags::PATIENT_ID).and_then(to_fhir_string) else { continue };
         // The configured default is the system of primary identifiers only.
         let qualifiers = other.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
         let issuer = Issuer::resolve(context, qualifiers, other.text(tags::ISSUER_OF_PATIENT_ID), None);

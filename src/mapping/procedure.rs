@@ -3,7 +3,7 @@
 
 use super::{SeriesRecord, identifiers};
 use dicom_model::tags;
-use fhir_r4::types::{Reference, clean};
+use fhir_r4::types::{Reference, to_fhir_string};
 
 /// Returns the performed procedure step. The series may refer only to one step, because R4 allows only one reference; otherwise
 /// `None`.
@@ -19,7 +19,7 @@ pub(super) fn procedure_reference(series: &[SeriesRecord]) -> Option<Reference> 
         return None;
     }
     let description = |series: &SeriesRecord| {
-        series.attributes.text(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION).and_then(clean)
+        series.attributes.text(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION).and_then(to_fhir_string)
     };
     Some(Reference {
         kind: Some("Procedure".into()),

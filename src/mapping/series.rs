@@ -8,7 +8,7 @@ use super::record::{SeriesRecord, count, number};
 use super::terminology::{body_part, laterality};
 use super::{MappedInstance, MappingContext, coding, dates, equipment, specimens};
 use dicom_model::{Attributes, tags};
-use fhir_r4::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
+use fhir_r4::types::{CodeableConcept, Coding, Performer, Reference, Series, to_fhir_string};
 
 /// R4 valueset-series-performer-function.
 const PARTICIPATION_TYPE_SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
@@ -21,7 +21,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         uid: uid.as_str().to_owned(),
         number: number(&attributes, tags::SERIES_NUMBER),
         modality: attributes.text(tags::MODALITY).and_then(coding::modality).unwrap_or_else(Coding::unknown),
-        description: attributes.text(tags::SERIES_DESCRIPTION).and_then(clean),
+        description: attributes.text(tags::SERIES_DESCRIPTION).and_then(to_fhir_string),
         number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, instance_count),
         body_site: body_site(&attributes),
         laterality: laterality_of(&attributes, instances.as_deref()),
@@ -44,7 +44,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
 fn body_site(attributes: &Attributes) -> Option<Coding> {
     let region = attributes.items(tags::ANATOMIC_REGION_SEQUENCE).find_map(coding::coding_or_meaning);
     region.or_else(|| {
-        let term = attributes.text(tags::BODY_PART_EXAMINED).and_then(clean)?;
+        let term = attributes.text(tags::BODY_PART_EXAMINED).and_then(to_fhir_string)?;
         Some(match body_part::snomed_ct(&term) {
             Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
             None => Coding::from_display(term),
@@ -65,7 +65,7 @@ fn laterality_of(attributes: &Attributes, instances: Option<&[MappedInstance]>) 
             attributes.text(tags::IMAGE_LATERALITY).filter(|_| count == Some(1))
         }
     };
-    let term = attributes.text(tags::LATERALITY).or_else(image_laterality).and_then(clean)?;
+    let term = attributes.text(tags::LATERALITY).or_else(image_laterality).and_then(to_fhir_string)?;
     Some(match laterality::snomed_ct(&term) {
         Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
         None => Coding::from_display(term),

@@ -5,7 +5,7 @@
 use super::MappingContext;
 use super::identifiers::{self, Issuer};
 use dicom_model::{Attributes, Element, Tag, Value, tags};
-use fhir_r4::types::{Reference, clean};
+use fhir_r4::types::{Reference, to_fhir_string};
 
 /// The attributes of a specimen that are used. The others are dropped, because the description of the preparation may be long.
 const SPECIMEN_TAGS: [Tag; 5] = [
@@ -44,7 +44,7 @@ pub(super) fn specimens<'a>(
 
 /// Maps one specimen, identified by the identifier of the laboratory, else by the UID in the image.
 fn specimen(context: &MappingContext, item: &Attributes) -> Option<Reference> {
-    let text = |tag| item.text(tag).and_then(clean);
+    let text = |tag| item.text(tag).and_then(to_fhir_string);
     let laboratory_identifier = || {
         let issuer = item.items(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE).next();
         let value = text(tags::SPECIMEN_IDENTIFIER)?;
@@ -54,7 +54,7 @@ fn specimen(context: &MappingContext, item: &Attributes) -> Option<Reference> {
         laboratory_identifier().or_else(|| identifiers::uid_identifier(item.text(tags::SPECIMEN_UID)?));
     let specimen_type = || {
         let mut types = item.items(tags::SPECIMEN_TYPE_CODE_SEQUENCE);
-        types.find_map(|code| code.text(tags::CODE_MEANING).and_then(clean))
+        types.find_map(|code| code.text(tags::CODE_MEANING).and_then(to_fhir_string))
     };
     let display = text(tags::SPECIMEN_SHORT_DESCRIPTION).or_else(specimen_type);
     let is_described = identifier.is_some() || display.is_some();

@@ -8,7 +8,7 @@ use super::{
     MappingContext, PatientKey, coding, dates, identifiers, location, names, notes, patient, procedure,
 };
 use dicom_model::{Attributes, tags};
-use fhir_r4::types::{CodeableConcept, Coding, ImagingStudy, Reference, clean};
+use fhir_r4::types::{CodeableConcept, Coding, ImagingStudy, Reference, to_fhir_string};
 
 /// Maps the row of a study and, if requested, its series. `endpoints` are the ids of the archives that contain the study.
 pub fn imaging_study(
@@ -50,7 +50,7 @@ pub fn imaging_study(
         location: location::location(row, &series),
         reason_code: reasons(row, &series),
         note: notes::notes(context, row, &series),
-        description: row.text(tags::STUDY_DESCRIPTION).and_then(clean),
+        description: row.text(tags::STUDY_DESCRIPTION).and_then(to_fhir_string),
         series: series.into_iter().map(|source| map_series(context, row, source)).collect(),
         ..ImagingStudy::default()
     };
@@ -114,7 +114,7 @@ fn reasons(row: &Attributes, series: &[SeriesRecord]) -> Vec<CodeableConcept> {
     for attributes in std::iter::once(row).chain(requests) {
         let codes =
             attributes.items(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept);
-        let text = attributes.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(clean);
+        let text = attributes.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(to_fhir_string);
         let text = text.map(|text| CodeableConcept { text: Some(text.into()), ..CodeableConcept::default() });
         for reason in codes.chain(text) {
             if !reasons.contains(&reason) {

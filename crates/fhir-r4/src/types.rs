@@ -20,7 +20,7 @@ pub use capability_statement::{
 };
 pub use datatypes::{
     Address, Annotation, Attachment, CodeableConcept, Coding, ContactPoint, HumanName, Identifier, Meta,
-    Narrative, Period, Reference, clean,
+    Narrative, Period, Reference, to_fhir_string,
 };
 pub use element::{Element, RawJson};
 pub use endpoint::Endpoint;

@@ -8,12 +8,12 @@ use super::{Element, Extension};
 
 /// Converts `text` to a FHIR string, without control characters and without leading or trailing whitespace; `None` if the result
 /// is empty.
-pub fn clean(text: &str) -> Option<String> {
+pub fn to_fhir_string(text: &str) -> Option<String> {
     let text = text.trim();
     if text.chars().all(is_allowed) {
         return (!text.is_empty()).then(|| text.to_owned());
     }
-    clean(&text.chars().filter(|character| is_allowed(*character)).collect::<String>())
+    to_fhir_string(&text.chars().filter(|character| is_allowed(*character)).collect::<String>())
 }
 
 /// Whether a character is valid in a FHIR string, which excludes control characters, and in XML, which excludes U+FFFE and U+FFFF.
@@ -262,8 +262,8 @@ mod tests {
 
     #[test]
     fn fhir_string_is_not_empty_and_has_no_control_characters() {
-        assert_eq!(clean("  CT \0head\u{7} ").as_deref(), Some("CT head"));
-        assert_eq!(clean(" \0 \t"), None);
-        assert_eq!(clean("a\r\nb").as_deref(), Some("a\r\nb"));
+        assert_eq!(to_fhir_string("  CT \0head\u{7} ").as_deref(), Some("CT head"));
+        assert_eq!(to_fhir_string(" \0 \t"), None);
+        assert_eq!(to_fhir_string("a\r\nb").as_deref(), Some("a\r\nb"));
     }
 }

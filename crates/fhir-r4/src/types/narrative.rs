@@ -242,7 +242,7 @@ mod tests {
     proptest! {
         #[test]
         fn values_are_escaped_as_text(text in any::<String>()) {
-            let text = super::super::clean(&text).unwrap_or_default();
+            let text = super::super::to_fhir_string(&text).unwrap_or_default();
             let div = study(json!({"description": text})).narrative().div;
             let cell = div.split("<tr><th>Description</th><td>").nth(1).and_then(|rest| rest.split("</td>").next());
             prop_assert_eq!(cell.map(read_content).unwrap_or_default(), text);
