@@ -1,7 +1,7 @@
 //! FHIR dates (R4 datatypes#dateTime) and their comparison in a search (R4 search#date, search#prefix).
 //!
 //! A date is the interval from its first to its last instant at its precision. The date of a resource is one instant if it has
-//! seconds: R4 requires seconds in every time of day, so writers fill them with zeros, and programs write the same instant with
+//! seconds: R4 requires seconds in every time of day, so programs write zeros for unknown seconds, and the same instant with
 //! different numbers of fraction digits. A search value with fewer digits, or with additional zeros, matches this instant. If one
 //! side of a comparison has no time zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the
 //! study; if neither has one, both are read in the zone that the caller passes. This module does not know about DICOM dates or the

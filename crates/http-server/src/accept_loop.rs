@@ -19,13 +19,13 @@ use super::{ConnectionLimits, PeerAddress, Service, Tls};
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// If less than this fraction (1/16) of the connections is free, an idle connection is closed for each new one.
+/// If fewer than 1/16 of the permits are free, an idle connection is closed for each new one.
 const MIN_FREE_DIVISOR: usize = 16;
 
-/// The number of unsent bytes in the system above which it accepts no more (`TCP_NOTSENT_LOWAT`). Without this limit, the system accepts
+/// The maximum number of unsent bytes in the send buffer of a connection (`TCP_NOTSENT_LOWAT`). Without this limit, the buffer accepts
 /// megabytes, and then nothing until a third of them is acknowledged, so a client that reads slowly but steadily seems to be stalled.
-/// With it, the system accepts more bytes after half of this number is sent, which a client of 1 KiB/s reads in 48 seconds. A third of
-/// this limit would cost a quarter more CPU time for fast clients.
+/// With the limit, the buffer accepts more bytes after half of the limit is sent; a client of 1 KiB/s reads this half in 48 seconds.
+/// A third of this limit would cost a quarter more CPU time for fast clients.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: u32 = 96 * 1024;
 
@@ -128,7 +128,7 @@ async fn accept(
     }
 }
 
-/// Limits the bytes that wait unsent in the system. A failure only makes slow clients seem slower.
+/// Limits the unsent bytes in the send buffer. A failure only makes slow clients seem slower.
 #[cfg(target_os = "linux")]
 fn limit_unsent(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);

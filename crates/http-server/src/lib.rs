@@ -72,8 +72,7 @@ pub trait Service: Send + Sync + 'static {
         text_response(format!("{invalid}\n")).map(Into::into)
     }
 
-    /// Whether the connections of `peer` are those of many clients, because it is a reverse proxy. Then its number of connections is
-    /// not limited.
+    /// Whether `peer` is a reverse proxy, which connects for many clients. The number of its connections is not limited.
     fn has_many_clients(&self, _peer: PeerAddress) -> bool {
         false
     }

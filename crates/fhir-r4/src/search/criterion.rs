@@ -47,7 +47,7 @@ pub enum Comparison {
     String(Vec<StringMatch>),
     /// Matches one of these URIs.
     Uri(UriMatch, Vec<String>),
-    /// Refers to one of these.
+    /// Refers to one of these targets.
     Reference(Vec<ReferenceMatch>),
     /// Has a reference with one of these identifiers (`:identifier`).
     Identifier(Vec<Token>),
