@@ -1,11 +1,10 @@
-//! Ends the decoding of a frame whose samples are not needed any more, or that takes too long. The crate has no clock, so the caller
-//! decides.
+//! Ends the decoding of a frame that is no longer needed or takes too long. The caller decides when, because this crate has no clock.
 
 use std::fmt;
 
 use crate::CodecError;
 
-/// A question to the caller: must the work end?
+/// A function of the caller that returns whether decoding must end.
 #[derive(Clone, Copy)]
 pub struct Cancellation<'a>(&'a dyn Fn() -> bool);
 
@@ -26,7 +25,7 @@ impl<'a> Cancellation<'a> {
         Self(&|| false)
     }
 
-    /// Returns [`CodecError::Canceled`] if the work must end.
+    /// Returns [`CodecError::Canceled`] if decoding must end.
     pub fn check(self) -> Result<(), CodecError> {
         if (self.0)() { Err(CodecError::Canceled) } else { Ok(()) }
     }

@@ -62,8 +62,8 @@ impl Codec {
         self.decode_unless_canceled(frame, layout, Cancellation::never())
     }
 
-    /// Does the same as [`decode`](Self::decode), and ends with [`CodecError::Canceled`] soon after `cancellation` takes effect. JPEG 2000
-    /// is decoded to its end.
+    /// Decodes like [`decode`](Self::decode), but returns [`CodecError::Canceled`] soon after `cancellation` takes effect. A frame of
+    /// JPEG 2000 is always decoded completely.
     pub fn decode_unless_canceled(
         self,
         frame: &EncodedFrame<'_>,

@@ -1,4 +1,4 @@
-//! Why a frame cannot be decoded. The texts name formats and features, never data of a bit stream or an object.
+//! The errors of decoding. In the texts, "its" refers to the object. They name formats and features, never data of an object.
 
 /// Why a frame cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,5 @@
 //! JPEG (ITU-T T.81): Baseline, Extended, Lossless (PS3.5 A.4.1). [`extended`] decodes Extended JPEG of 12 bits, the library
-//! `jpeg-decoder` decodes everything else. [`scans`] limits the work.
+//! `jpeg-decoder` decodes everything else. [`scans`] limits the number of scans.
 
 mod extended;
 mod scans;
@@ -25,18 +25,18 @@ pub(crate) fn decode(
     let mut decoder = Decoder::new(CancelableStream::new(stream, cancellation));
     decoder.read_info().map_err(|error| codec_error(&error))?;
     let info = decoder.info().ok_or(MALFORMED)?;
-    let samples = match info.pixel_format {
+    let component_count = match info.pixel_format {
         PixelFormat::L8 | PixelFormat::L16 => 1,
         PixelFormat::RGB24 => 3,
         PixelFormat::CMYK32 => 4,
     };
-    let size = (usize::from(info.height), usize::from(info.width), samples);
+    let size = (usize::from(info.height), usize::from(info.width), component_count);
     if size != (layout.rows, layout.columns, layout.samples_per_pixel) {
         return Err(CodecError::SizeMismatch("JPEG"));
     }
     // The attributes and the stream together determine the color space. The library knows only the stream, so it must not
     // convert colors.
-    if samples == 3 {
+    if component_count == 3 {
         decoder.set_color_transform(ColorTransform::RGB);
     }
     decoder.set_max_decoding_buffer_size(layout.sample_count() * 2);

@@ -19,12 +19,12 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     let start = memchr::memmem::find(stream, &SOC_AND_SIZ).ok_or(MALFORMED)?;
     let stream = &stream[start..];
     let size = Size::read(stream).ok_or(MALFORMED)?;
-    if (size.rows, size.columns, size.samples)
+    if (size.rows, size.columns, size.component_count)
         != (layout.rows as u64, layout.columns as u64, layout.samples_per_pixel as u64)
     {
         return Err(CodecError::SizeMismatch("JPEG 2000"));
     }
-    if size.tiles > MAX_TILES || size.bits > 16 {
+    if size.tile_count > MAX_TILES || size.bits_per_sample > 16 {
         return Err(CodecError::Unsupported("JPEG 2000 with more than 16 bits or more than 4096 tiles"));
     }
     blocks::check(stream)?;
@@ -37,14 +37,14 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     if components.len() != layout.samples_per_pixel || !is_complete {
         return Err(MALFORMED);
     }
-    let max_value = (1_i32 << size.bits) - 1;
+    let max_value = (1_i32 << size.bits_per_sample) - 1;
     // The decoder adds half the range to every component, as if it were unsigned.
-    let level_shift = if size.is_signed { 1 << (size.bits - 1) } else { 0 };
-    let mut words = vec![0_u16; layout.sample_count()];
+    let level_shift = if size.is_signed { 1 << (size.bits_per_sample - 1) } else { 0 };
+    let mut stored_samples = vec![0_u16; layout.sample_count()];
     for (index, component) in components.iter().enumerate() {
         for (pixel, sample) in component.samples().iter().enumerate() {
             let number = (sample.round() as i32).clamp(0, max_value) - level_shift;
-            words[pixel * layout.samples_per_pixel + index] = stored_bits(number, size, layout);
+            stored_samples[pixel * layout.samples_per_pixel + index] = stored_bits(number, size, layout);
         }
     }
     let photometric_interpretation = match layout.photometric_interpretation {
@@ -54,14 +54,14 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
         }
         declared => declared,
     };
-    Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
+    Ok(DecodedFrame { samples: Samples::U16(stored_samples), photometric_interpretation })
 }
 
 /// Returns the stored bits (PS3.5 8.1.1) for `number`. Some streams are declared unsigned although the values of the object are
 /// signed; then the highest bit is the sign.
 fn stored_bits(number: i32, size: Size, layout: &FrameLayout) -> u16 {
-    let is_negative = layout.is_signed && !size.is_signed && number >> (size.bits - 1) & 1 == 1;
-    let number = if is_negative { number - (1 << size.bits) } else { number };
+    let is_negative = layout.is_signed && !size.is_signed && number >> (size.bits_per_sample - 1) & 1 == 1;
+    let number = if is_negative { number - (1 << size.bits_per_sample) } else { number };
     (number << layout.shift & 0xFFFF) as u16
 }
 
@@ -70,23 +70,23 @@ fn stored_bits(number: i32, size: Size, layout: &FrameLayout) -> u16 {
 struct Size {
     rows: u64,
     columns: u64,
-    samples: u64,
-    tiles: u64,
+    component_count: u64,
+    tile_count: u64,
     /// The number of bits of a sample, which is the same in all components.
-    bits: u32,
+    bits_per_sample: u32,
     is_signed: bool,
 }
 
 impl Size {
     fn read(stream: &[u8]) -> Option<Self> {
-        let long = |offset: usize| {
+        let read_u32 = |offset: usize| {
             Some(u64::from(u32::from_be_bytes(stream.get(offset..offset + 4)?.try_into().ok()?)))
         };
-        let [width, height, x_offset, y_offset] = [long(8)?, long(12)?, long(16)?, long(20)?];
+        let [width, height, x_offset, y_offset] = [read_u32(8)?, read_u32(12)?, read_u32(16)?, read_u32(20)?];
         let [tile_width, tile_height, tile_x_offset, tile_y_offset] =
-            [long(24)?, long(28)?, long(32)?, long(36)?];
-        let samples = u64::from(u16::from_be_bytes(stream.get(40..42)?.try_into().ok()?));
-        let components = stream.get(42..42 + 3 * usize::try_from(samples).ok()?)?;
+            [read_u32(24)?, read_u32(28)?, read_u32(32)?, read_u32(36)?];
+        let component_count = u64::from(u16::from_be_bytes(stream.get(40..42)?.try_into().ok()?));
+        let components = stream.get(42..42 + 3 * usize::try_from(component_count).ok()?)?;
         let first_component = components.get(..3)?;
         // In DICOM all components have the same size (PS3.5 A.4.4).
         if components.chunks_exact(3).any(|component| component != first_component)
@@ -99,9 +99,9 @@ impl Size {
         Some(Self {
             rows: height.checked_sub(y_offset)?,
             columns: width.checked_sub(x_offset)?,
-            samples,
-            tiles: tile_columns * tile_rows,
-            bits: u32::from(first_component[0] & 0x7F) + 1,
+            component_count,
+            tile_count: tile_columns * tile_rows,
+            bits_per_sample: u32::from(first_component[0] & 0x7F) + 1,
             is_signed: first_component[0] & 0x80 != 0,
         })
     }

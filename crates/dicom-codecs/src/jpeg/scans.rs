@@ -1,15 +1,15 @@
 //! The scans of a JPEG stream (ITU-T T.81 B.2), and the reader that ends decoding.
 //!
 //! A progressive stream has several scans, and the decoder processes every block of the image for each of them, even if the scan has
-//! no data. So a short stream with thousands of scans would take minutes. Progressive JPEG is not a transfer syntax of the supported
-//! ones, but some objects contain it nevertheless.
+//! no data. So a short stream with thousands of scans would take minutes. No supported transfer syntax allows progressive JPEG, but
+//! some objects contain it nevertheless.
 
 use std::io::{Error, Read};
 
 use crate::{Cancellation, CodecError};
 
-/// The maximum number of scans. Encoders write at most ten; a stream that sends each coefficient bit of the luminance by itself has
-/// fewer than thirty.
+/// The maximum number of scans. Encoders write at most ten; a stream with a scan for each coefficient bit of the luminance has fewer
+/// than thirty.
 const MAX_SCANS: usize = 32;
 
 /// The number of reads after which the cancellation is checked.
@@ -19,8 +19,8 @@ const START_OF_SCAN: u8 = 0xDA;
 
 /// Rejects a stream with more than [`MAX_SCANS`] scans.
 pub(super) fn check_scan_count(stream: &[u8]) -> Result<(), CodecError> {
-    // In the data of a scan, each byte 0xFF is followed by zero (T.81 F.1.2.3), and in segments few bytes look like the marker, so the
-    // segments need not be parsed.
+    // A zero follows each byte 0xFF in the data of a scan (T.81 F.1.2.3), and segments rarely contain the bytes of the marker. So the
+    // segments are parsed only if these bytes occur too often.
     let markers = memchr::memmem::find_iter(stream, &[0xFF, START_OF_SCAN]).take(MAX_SCANS + 1);
     let candidate_count = markers.count();
     if candidate_count > MAX_SCANS && count_scans(stream) > MAX_SCANS {
@@ -106,16 +106,16 @@ mod tests {
 
     /// Repeats the refinement of the DC coefficient, the fifth scan, until the stream has `scan_count` scans.
     fn with_scans(scan_count: usize) -> Vec<u8> {
-        let fifth = PROGRESSIVE
+        let fifth_scan = PROGRESSIVE
             .windows(10)
             .rposition(|bytes| bytes.starts_with(&[0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0x10]));
-        let start = fifth.unwrap();
+        let start = fifth_scan.unwrap();
         let scan = &PROGRESSIVE[start..start + 11];
         [&PROGRESSIVE[..start], &scan.repeat(scan_count - 5), &PROGRESSIVE[start + 11..]].concat()
     }
 
     #[test]
-    fn a_progressive_image_with_the_scans_of_encoders_is_decoded() {
+    fn a_progressive_image_with_at_most_32_scans_is_decoded() {
         assert_eq!(count_scans(&PROGRESSIVE), 6);
         assert_eq!(decode(&PROGRESSIVE), decode(&with_scans(6)));
         assert!(decode(&PROGRESSIVE).is_ok() && decode(&with_scans(MAX_SCANS)).is_ok());
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_in_segments_are_no_scans() {
+    fn markers_in_segments_are_not_counted_as_scans() {
         let mut stream = PROGRESSIVE[..2].to_vec();
         stream.extend([0xFF, 0xFE, 0, 102]);
         stream.extend([0xFF, 0xDA].repeat(50));

@@ -20,9 +20,9 @@ const CODING_STYLE_OF_COMPONENT: u16 = 0xFF53;
 
 /// Rejects a stream whose code-blocks or precincts are smaller than those in use.
 pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
-    let word =
+    let read_u16 =
         |offset: usize| stream.get(offset..offset + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
-    let long = |offset: usize| {
+    let read_u32 = |offset: usize| {
         stream
             .get(offset..offset + 4)
             .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -31,7 +31,7 @@ pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
     let mut position = 2;
     let mut next_part = None;
     loop {
-        match word(position) {
+        match read_u16(position) {
             // Some writers omit the EOC marker, or truncate the last tile-part.
             None | Some(END) => return Ok(()),
             Some(START_OF_DATA) => match next_part.take() {
@@ -39,11 +39,11 @@ pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
                 None => return Ok(()),
             },
             Some(marker) => {
-                let length = usize::from(word(position + 2).ok_or(MALFORMED)?);
+                let length = usize::from(read_u16(position + 2).ok_or(MALFORMED)?);
                 let segment = stream.get(position + 4..position + 2 + length).ok_or(MALFORMED)?;
                 match marker {
                     START_OF_TILE_PART => {
-                        let part_length = long(position + 6).ok_or(MALFORMED)? as usize;
+                        let part_length = read_u32(position + 6).ok_or(MALFORMED)? as usize;
                         // 0 means that the tile-part extends to the end of the stream.
                         next_part = if part_length == 0 { None } else { Some(position + part_length) };
                         if next_part.is_some_and(|next| next <= position + 2 + length) {
@@ -61,14 +61,15 @@ pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
     }
 }
 
-/// Checks a segment whose first byte shows whether it contains precinct sizes. The parameters with the sizes of code-blocks and
-/// precincts begin at `offset`.
+/// Checks a coding style segment. Its first byte shows whether it contains precinct sizes. The parameters with the sizes of
+/// code-blocks and precincts begin at `offset`.
 fn check_style(segment: &[u8], offset: usize) -> Result<(), CodecError> {
     let has_precincts = segment.first().ok_or(MALFORMED)? & 1 == 1;
     let parameters = segment.get(offset..).ok_or(MALFORMED)?;
     let [levels, width, height, _, _, precincts @ ..] = parameters else { return Err(MALFORMED) };
     let precincts =
         if has_precincts { precincts.get(..=usize::from(*levels)).ok_or(MALFORMED)? } else { &[] };
+    // The segment contains each exponent of a code-block minus 2 (T.800 table A.18).
     let is_small = u32::from(*width) + u32::from(*height) + 4 < MIN_BLOCK_EXPONENTS
         || precincts
             .iter()
@@ -94,6 +95,7 @@ mod tests {
         [&[has_precincts, 0, 0, 1, 0, levels, width, height, 0, 1][..], precincts].concat()
     }
 
+    /// Returns a codestream with these coding styles in the main header and in each of two tile-part headers.
     fn with_tile(in_header: &[u8], in_tile: &[u8]) -> Vec<u8> {
         let in_tile = segment(CODING_STYLE, in_tile);
         let part_length = u32::try_from(12 + in_tile.len() + 2 + 3).unwrap();

@@ -40,7 +40,7 @@ impl<'a> JpegLsBits<'a> {
         Ok((bits & u64::from(u32::MAX)) as u32)
     }
 
-    /// Reads a unary code: zeros, and the one after them. Returns the number of zeros, and an error if there are more than `max`.
+    /// Reads a unary code: zeros followed by a one. Returns the number of zeros, or an error if there are more than `max`.
     pub(super) fn read_unary(&mut self, max: u32) -> Result<u32, CodecError> {
         let mut zeros = 0;
         while self.read_bit()? == 0 {

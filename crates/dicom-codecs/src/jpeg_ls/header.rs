@@ -102,7 +102,7 @@ impl<'a> JpegLsHeader<'a> {
 
     /// Reads up to the entropy-coded data of the next scan.
     pub(super) fn next_scan(&mut self) -> Result<JpegLsScan, CodecError> {
-        // A scan is padded to a whole byte, and with another byte after 0xFF.
+        // Padding may follow the data of a scan: bits up to a whole byte, and another byte after 0xFF.
         while self.peek_marker().is_err() && self.position < self.stream.len() {
             self.position += 1;
         }

@@ -13,8 +13,8 @@ fn layout(rows: u16) -> FrameLayout {
     FrameLayout::new(&gray(rows, 20, 16, 12)).unwrap()
 }
 
-/// Returns a stream with `components` whose blocks have one gray level each, with a restart marker after every `restart` blocks.
-fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
+/// Returns a stream whose blocks have one gray level each, with a restart marker after every `restart_interval` blocks.
+fn stream(rows: u8, component_count: u8, grays: &[i32], restart_interval: usize) -> Vec<u8> {
     let segment = |marker: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len() + 2).unwrap();
         [&[0xFF, marker, 0, length][..], bytes].concat()
@@ -23,21 +23,22 @@ fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
     let size_codes =
         [&[0x00][..], &[0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &(0..16).collect::<Vec<_>>()];
     let end_of_block = [&[0x11][..], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0]];
-    let component_parameters: Vec<u8> = (1..=components).flat_map(|component| [component, 0x11, 0]).collect();
+    let component_parameters: Vec<u8> =
+        (1..=component_count).flat_map(|component| [component, 0x11, 0]).collect();
     let mut bytes = [
         vec![0xFF, 0xD8],
         segment(0xDB, &[&[0][..], &[8; 64]].concat()),
         segment(0xC4, &[size_codes, end_of_block].concat().concat()),
-        segment(0xDD, &[0, u8::try_from(restart).unwrap()]),
-        segment(0xC1, &[&[12, 0, rows, 0, 20, components][..], &component_parameters].concat()),
+        segment(0xDD, &[0, u8::try_from(restart_interval).unwrap()]),
+        segment(0xC1, &[&[12, 0, rows, 0, 20, component_count][..], &component_parameters].concat()),
         segment(0xDA, &[1, 1, 0x01, 0, 63, 0]),
     ]
     .concat();
     let (mut bits, mut prediction) = (String::new(), 2048);
     for (block, gray) in grays.iter().enumerate() {
-        if restart > 0 && block > 0 && block % restart == 0 {
+        if restart_interval > 0 && block > 0 && block % restart_interval == 0 {
             bytes.extend(pack(&bits));
-            bytes.extend([0xFF, 0xD0 + u8::try_from((block / restart - 1) % 8).unwrap()]);
+            bytes.extend([0xFF, 0xD0 + u8::try_from((block / restart_interval - 1) % 8).unwrap()]);
             (bits, prediction) = (String::new(), 2048);
         }
         let difference = gray - prediction;
@@ -55,11 +56,12 @@ fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
     bytes
 }
 
+/// Packs the bits into bytes, padded with ones. A zero byte follows each 0xFF (T.81 F.1.2.3).
 fn pack(bits: &str) -> Vec<u8> {
     let padded = format!("{bits}{}", "1".repeat(bits.len().next_multiple_of(8) - bits.len()));
     let byte = |index| u8::from_str_radix(&padded[index..index + 8], 2).unwrap();
-    let stuff = |byte| if byte == 0xFF { vec![0xFF, 0] } else { vec![byte] };
-    (0..padded.len()).step_by(8).map(byte).flat_map(stuff).collect()
+    let stuff_byte = |byte| if byte == 0xFF { vec![0xFF, 0] } else { vec![byte] };
+    (0..padded.len()).step_by(8).map(byte).flat_map(stuff_byte).collect()
 }
 
 const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
@@ -84,8 +86,8 @@ fn second_frame_header_is_an_error() {
 
 #[test]
 fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
-    for restart in [0, 1, 2] {
-        let stream = stream(10, 1, &GRAYS, restart);
+    for restart_interval in [0, 1, 2] {
+        let stream = stream(10, 1, &GRAYS, restart_interval);
         assert!(is_12_bit_extended(&stream));
         let samples = decode(&stream, &layout(10)).unwrap();
         assert_eq!(samples.len(), 200);
@@ -94,7 +96,7 @@ fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
             assert_eq!(
                 i32::from(*sample),
                 GRAYS[row / 8 * 3 + column / 8],
-                "row {row}, column {column}, restart interval {restart}"
+                "row {row}, column {column}, restart interval {restart_interval}"
             );
         }
     }
