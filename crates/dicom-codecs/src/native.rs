@@ -9,27 +9,31 @@ pub(crate) fn decode(
     order: ByteOrder,
     layout: &FrameLayout,
 ) -> Result<Samples, CodecError> {
-    let (first, count) = (bit_offset as usize, stored_sample_count(layout));
-    let end = first + count * layout.bits_allocated as usize;
-    if end.div_ceil(8) > readable_length(bytes, order) {
+    let first_bit = bit_offset as usize;
+    let end_bit = first_bit + stored_sample_count(layout) * layout.bits_allocated as usize;
+    if end_bit.div_ceil(8) > readable_length(bytes, order) {
         return Err(CodecError::TooShort);
     }
-    let (first_byte, end_byte) = (first / 8, end / 8);
+    let (first_byte, end_byte) = (first_bit / 8, end_bit / 8);
     let is_little = order == ByteOrder::LittleEndian;
-    let word = |pair: &[u8; 2]| if is_little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) };
-    let long = |four: &[u8; 4]| if is_little { u32::from_le_bytes(*four) } else { u32::from_be_bytes(*four) };
+    let read_u16 =
+        |bytes: &[u8; 2]| if is_little { u16::from_le_bytes(*bytes) } else { u16::from_be_bytes(*bytes) };
+    let read_u32 =
+        |bytes: &[u8; 4]| if is_little { u32::from_le_bytes(*bytes) } else { u32::from_be_bytes(*bytes) };
     let is_swapped = order == ByteOrder::BigEndianWords;
     match layout.bits_allocated {
         1 => {
             let byte = |index: usize| bytes[if is_swapped { index ^ 1 } else { index }];
-            Ok(Samples::U16((first..end).map(|bit| u16::from(byte(bit / 8) >> (bit % 8) & 1)).collect()))
+            Ok(Samples::U16(
+                (first_bit..end_bit).map(|bit| u16::from(byte(bit / 8) >> (bit % 8) & 1)).collect(),
+            ))
         }
         8 if is_swapped => {
             arrange_by_index(|index| bytes[(first_byte + index) ^ 1].into(), layout).map(Samples::U16)
         }
         8 => arrange(&bytes[first_byte..end_byte], |byte| u16::from(*byte), layout).map(Samples::U16),
-        16 => arrange(bytes[first_byte..end_byte].as_chunks().0, word, layout).map(Samples::U16),
-        _ => arrange(bytes[first_byte..end_byte].as_chunks().0, long, layout).map(Samples::U32),
+        16 => arrange(bytes[first_byte..end_byte].as_chunks().0, read_u16, layout).map(Samples::U16),
+        _ => arrange(bytes[first_byte..end_byte].as_chunks().0, read_u32, layout).map(Samples::U32),
     }
 }
 
@@ -57,22 +61,22 @@ fn arrange<S, T>(stored: &[S], read: impl Fn(&S) -> T, layout: &FrameLayout) -> 
 
 /// Returns the samples pixel by pixel; `stored` reads the sample with this index in the order in which they are stored.
 fn arrange_by_index<T>(stored: impl Fn(usize) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
-    let (pixels, values) = (layout.pixel_count(), layout.sample_count());
-    let mut samples = Vec::with_capacity(values);
+    let (pixel_count, sample_count) = (layout.pixel_count(), layout.sample_count());
+    let mut samples = Vec::with_capacity(sample_count);
     if layout.photometric_interpretation == PhotometricInterpretation::YbrFull422 {
         // Two pixels are stored as Y Y Cb Cr, and share Cb and Cr (PS3.3 C.7.6.3.1.2).
         if layout.columns % 2 == 1 {
             return Err(CodecError::ContradictoryAttributes);
         }
-        for first in (0..pixels * 2).step_by(4) {
+        for first in (0..pixel_count * 2).step_by(4) {
             samples.extend([0, 2, 3, 1, 2, 3].map(|index| stored(first + index)));
         }
     } else if layout.is_planar {
-        samples.extend((0..values).map(|index| {
-            stored(index % layout.samples_per_pixel * pixels + index / layout.samples_per_pixel)
+        samples.extend((0..sample_count).map(|index| {
+            stored(index % layout.samples_per_pixel * pixel_count + index / layout.samples_per_pixel)
         }));
     } else {
-        samples.extend((0..values).map(stored));
+        samples.extend((0..sample_count).map(stored));
     }
     Ok(samples)
 }
@@ -138,9 +142,9 @@ mod tests {
 
     #[test]
     fn a_truncated_frame_is_rejected_and_not_padded() {
-        for (bits, whole) in [(1, 1), (8, 4), (16, 8), (32, 16)] {
+        for (bits, frame_length) in [(1, 1), (8, 4), (16, 8), (32, 16)] {
             let layout = FrameLayout::new(&gray(2, 2, bits, bits)).unwrap();
-            let bytes = vec![0xFF; whole];
+            let bytes = vec![0xFF; frame_length];
             assert_eq!(decode(&bytes, 0, LITTLE, &layout).unwrap().len(), 4);
             assert_eq!(decode(&bytes[1..], 0, LITTLE, &layout), Err(CodecError::TooShort), "{bits}");
             assert_eq!(decode(&bytes, 5, LITTLE, &layout), Err(CodecError::TooShort), "{bits}");

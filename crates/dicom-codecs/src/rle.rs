@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_truncated_or_has_another_number_of_segments_is_broken() {
+    fn a_frame_that_is_truncated_or_has_another_number_of_segments_is_rejected() {
         let complete = stream(&[&[1, 7, 8], &[3, 1, 2, 3, 4]]);
         assert_eq!(decode(&complete, &layout(8)), Err(MALFORMED), "two segments for samples of one byte");
         assert_eq!(decode(&complete, &layout(16)), Err(MALFORMED), "the first segment has two of four bytes");

@@ -48,15 +48,16 @@ fn decode(codec: Codec, frame: &EncodedFrame<'_>, attributes: &ImagePixel) -> De
 
 /// Returns an RLE frame whose segments repeat one byte.
 fn rle(attributes: &ImagePixel) -> Vec<u8> {
-    let segments = usize::from(attributes.samples_per_pixel) * usize::from(attributes.bits_allocated) / 8;
-    let pixels = usize::from(attributes.rows) * usize::from(attributes.columns);
-    let segment = [129_u8, 1].repeat(pixels.div_ceil(128));
-    let starts = (0..segments).map(|index| 64 + index * segment.len());
+    let segment_count =
+        usize::from(attributes.samples_per_pixel) * usize::from(attributes.bits_allocated) / 8;
+    let pixel_count = usize::from(attributes.rows) * usize::from(attributes.columns);
+    let segment = [129_u8, 1].repeat(pixel_count.div_ceil(128));
+    let starts = (0..segment_count).map(|index| 64 + index * segment.len());
     let mut header: Vec<u32> =
-        std::iter::once(segments).chain(starts).map(|field| field.try_into().unwrap()).collect();
+        std::iter::once(segment_count).chain(starts).map(|field| field.try_into().unwrap()).collect();
     header.resize(16, 0);
     let header: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
-    [header, segment.repeat(segments)].concat()
+    [header, segment.repeat(segment_count)].concat()
 }
 
 /// Returns a JPEG-LS frame that consists of runs only: all its bits are ones.

@@ -46,9 +46,9 @@ pub struct Attributes {
     elements: Vec<(Tag, Element)>,
 }
 
-/// Estimates the size of the block that an allocator uses for `bytes`: rounded up to a multiple of 16 or, above
-/// 256 bytes, to a multiple of one sixteenth of the next power of two.
-fn allocated(bytes: usize) -> usize {
+/// Estimates the size in bytes of the block that an allocator uses for `bytes`: rounded up to a multiple of 16 or, above 256 bytes,
+/// to a multiple of one sixteenth of the next power of two.
+fn allocated_size(bytes: usize) -> usize {
     bytes.next_multiple_of(16.max(bytes.next_power_of_two() / 16))
 }
 
@@ -129,20 +129,21 @@ impl Attributes {
 
     /// Returns the estimated size in memory in bytes, for the size limit of a cache.
     pub fn size(&self) -> usize {
-        let text = |group: &ComponentGroup| {
-            group.components().map(|text| allocated(text.len())).sum::<usize>() + size_of::<ComponentGroup>()
+        let group_size = |group: &ComponentGroup| {
+            group.components().map(|text| allocated_size(text.len())).sum::<usize>()
+                + size_of::<ComponentGroup>()
         };
-        let value = |value: &Value| match value {
-            Value::Text(text) => allocated(text.len()),
-            Value::Name(name) => size_of::<PersonName>() + name.groups().map(text).sum::<usize>(),
+        let value_size = |value: &Value| match value {
+            Value::Text(text) => allocated_size(text.len()),
+            Value::Name(name) => size_of::<PersonName>() + name.groups().map(group_size).sum::<usize>(),
             Value::Item(item) => item.size(),
         };
-        let element = |element: &Element| {
-            allocated(element.values.capacity() * size_of::<Value>())
-                + element.values.iter().map(value).sum::<usize>()
+        let element_size = |element: &Element| {
+            allocated_size(element.values.capacity() * size_of::<Value>())
+                + element.values.iter().map(value_size).sum::<usize>()
         };
-        let elements = allocated(self.elements.capacity() * size_of::<(Tag, Element)>());
-        elements + self.elements.iter().map(|(_, one)| element(one)).sum::<usize>()
+        let elements = allocated_size(self.elements.capacity() * size_of::<(Tag, Element)>());
+        elements + self.elements.iter().map(|(_, element)| element_size(element)).sum::<usize>()
     }
 
     /// Passes the content to `sink`, for hashing: tags, types of values, and texts. The separators contain 0xFF, which does not

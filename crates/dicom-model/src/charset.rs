@@ -138,6 +138,7 @@ fn normalize_term(term: &str) -> Cow<'_, str> {
     Cow::Borrowed(term)
 }
 
+/// Returns the repertoire for a normalized term.
 fn repertoire(term: &str) -> Repertoire {
     match term {
         "13" => Repertoire::Katakana,
@@ -160,7 +161,7 @@ fn repertoire(term: &str) -> Repertoire {
     }
 }
 
-/// The escape sequences (PS3.3 tables C.12-3 and C.12-4) without the ESC byte, with the repertoire and the register.
+/// The escape sequences (PS3.3 tables C.12-3 and C.12-4) without the ESC byte, each with its repertoire and code element.
 const ESCAPES: [(&[u8], Repertoire, CodeElement); 19] = [
     (b"(B", Repertoire::Ascii, CodeElement::G0),
     (b"(J", Repertoire::Romaji, CodeElement::G0),

@@ -78,10 +78,10 @@ impl SecondFraction {
 }
 
 impl std::fmt::Display for SecondFraction {
-    /// Returns the digits of the value, with the zeros at its end: they are its precision.
+    /// Writes the digits of the value, including zeros at the end, which show its precision.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let six = format!("{:06}", self.microseconds);
-        formatter.write_str(six.get(..usize::from(self.digits)).unwrap_or(&six))
+        let six_digits = format!("{:06}", self.microseconds);
+        formatter.write_str(six_digits.get(..usize::from(self.digits)).unwrap_or(&six_digits))
     }
 }
 
@@ -143,7 +143,7 @@ impl UtcOffset {
         is_valid.then_some(Self { minutes: total })
     }
 
-    /// Minutes east of UTC.
+    /// Returns the minutes east of UTC.
     pub fn minutes(self) -> i16 {
         self.minutes
     }

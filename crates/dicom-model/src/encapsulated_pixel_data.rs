@@ -63,8 +63,8 @@ enum Rule {
 /// The rules according to which a fragment that is not empty begins a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FrameStart {
-    table: bool,
-    marker: bool,
+    is_in_table: bool,
+    has_marker: bool,
     is_first: bool,
 }
 
@@ -73,8 +73,8 @@ impl FrameStart {
     fn applies(self, rule: Rule) -> bool {
         self.is_first
             || match rule {
-                Rule::Table => self.table,
-                Rule::Markers => self.marker,
+                Rule::Table => self.is_in_table,
+                Rule::Markers => self.has_marker,
                 Rule::Count => true,
                 Rule::Whole => false,
             }
@@ -84,54 +84,56 @@ impl FrameStart {
 /// Determines which fragments begin frames.
 #[derive(Debug)]
 pub struct FrameLocator {
-    frames: usize,
+    frame_count: usize,
     /// The offsets in the offset table; `None` after a fragment contradicted it.
     table: Option<Vec<u64>>,
     /// The number of offsets that matched a fragment.
-    matched: usize,
+    matched_count: usize,
     /// Whether the last matched offset refers to an empty fragment. Its frame begins with the next fragment that is not empty.
     is_pending: bool,
     /// The number of fragments that are not empty.
-    fragments: usize,
+    fragment_count: usize,
     /// The number of fragments that begin with a marker.
-    markers: usize,
+    marker_count: usize,
     first_has_marker: bool,
 }
 
 impl FrameLocator {
-    /// Creates a locator for an image of `frames` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
+    /// Creates a locator for an image of `frame_count` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
     /// table is ignored.
-    pub fn new(frames: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {
-        let frames = if is_video(transfer_syntax) { 1 } else { frames };
-        let long =
+    pub fn new(frame_count: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {
+        let frame_count = if is_video(transfer_syntax) { 1 } else { frame_count };
+        let read_extended =
             |bytes: &[u8]| bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect();
-        let short = basic.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset).into()).collect();
-        let is_table = |offsets: &Vec<u64>| {
-            offsets.len() == frames
+        let basic_offsets =
+            basic.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset).into()).collect();
+        let is_valid = |offsets: &Vec<u64>| {
+            offsets.len() == frame_count
                 && offsets.first() == Some(&0)
                 && offsets.is_sorted_by(|one, next| one < next)
         };
-        let table = extended.map(long).filter(is_table).or(Some(short).filter(is_table));
+        let table = extended.map(read_extended).filter(is_valid).or(Some(basic_offsets).filter(is_valid));
         Self {
-            frames,
-            table: table.filter(|_| frames > 1),
-            matched: 0,
+            frame_count,
+            table: table.filter(|_| frame_count > 1),
+            matched_count: 0,
             is_pending: false,
-            fragments: 0,
-            markers: 0,
+            fragment_count: 0,
+            marker_count: 0,
             first_has_marker: false,
         }
     }
 
-    fn feed(&mut self, fragment: Fragment) -> Option<FrameStart> {
+    /// Adds the next fragment; returns `None` if it is empty.
+    fn add_fragment(&mut self, fragment: Fragment) -> Option<FrameStart> {
         if let Some(table) = &self.table {
-            let next = table.get(self.matched);
+            let next = table.get(self.matched_count);
             if next == Some(&fragment.offset) {
                 // The previous frame would be empty.
                 if self.is_pending {
                     self.table = None;
                 }
-                self.matched += 1;
+                self.matched_count += 1;
                 self.is_pending = true;
             } else if next.is_some_and(|next| *next < fragment.offset) {
                 self.table = None;
@@ -140,22 +142,22 @@ impl FrameLocator {
         if fragment.length == 0 {
             return None;
         }
-        let is_first = self.fragments == 0;
-        self.fragments += 1;
+        let is_first = self.fragment_count == 0;
+        self.fragment_count += 1;
         self.first_has_marker |= is_first && fragment.has_marker;
-        self.markers += usize::from(fragment.has_marker);
-        let table = std::mem::take(&mut self.is_pending);
-        Some(FrameStart { table, marker: fragment.has_marker, is_first })
+        self.marker_count += usize::from(fragment.has_marker);
+        let is_in_table = std::mem::take(&mut self.is_pending);
+        Some(FrameStart { is_in_table, has_marker: fragment.has_marker, is_first })
     }
 
     /// Returns the rules that no fragment has contradicted yet, in order of precedence.
     fn candidates(&self) -> impl Iterator<Item = Rule> {
-        let by_markers = self.first_has_marker && self.markers <= self.frames;
-        let by_count = self.fragments <= self.frames;
-        let single = (self.frames == 1).then_some(Rule::Whole);
+        let by_markers = self.first_has_marker && self.marker_count <= self.frame_count;
+        let by_count = self.fragment_count <= self.frame_count;
+        let single = (self.frame_count == 1).then_some(Rule::Whole);
         let multi_frame =
             [(self.table.is_some(), Rule::Table), (by_markers, Rule::Markers), (by_count, Rule::Count)];
-        let is_multi_frame = self.frames > 1;
+        let is_multi_frame = self.frame_count > 1;
         let multi_frame = multi_frame.into_iter().filter(move |(may_apply, _)| *may_apply && is_multi_frame);
         single.into_iter().chain(multi_frame.map(|(_, rule)| rule))
     }
@@ -163,20 +165,20 @@ impl FrameLocator {
     /// Returns the rule that applies after the last fragment.
     fn rule(&self) -> Result<Rule, Inconsistent> {
         let applies = |rule: &Rule| match rule {
-            Rule::Table => self.matched == self.frames && !self.is_pending,
-            Rule::Markers => self.markers == self.frames,
-            Rule::Count => self.fragments == self.frames,
-            Rule::Whole => self.fragments > 0,
+            Rule::Table => self.matched_count == self.frame_count && !self.is_pending,
+            Rule::Markers => self.marker_count == self.frame_count,
+            Rule::Count => self.fragment_count == self.frame_count,
+            Rule::Whole => self.fragment_count > 0,
         };
         self.candidates().find(applies).ok_or(Inconsistent)
     }
 
     /// Returns the frames of `fragments`: for each frame the indices of its fragments, in order.
     pub fn locate(mut self, fragments: &[Fragment]) -> Result<Vec<Vec<usize>>, Inconsistent> {
-        let start: Vec<_> = fragments.iter().map(|fragment| self.feed(*fragment)).collect();
+        let starts: Vec<_> = fragments.iter().map(|fragment| self.add_fragment(*fragment)).collect();
         let rule = self.rule()?;
         let mut frames: Vec<Vec<usize>> = Vec::new();
-        for (index, start) in start.into_iter().enumerate() {
+        for (index, start) in starts.into_iter().enumerate() {
             let Some(start) = start else { continue };
             if start.applies(rule) {
                 frames.push(Vec::new());

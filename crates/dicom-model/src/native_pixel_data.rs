@@ -104,8 +104,8 @@ impl NativeFrame {
 }
 
 impl NativeFrames {
-    /// Locates `count` frames in a value of `length` bytes, written in words of `word_size` bytes whose bytes must be
-    /// swapped; 1 if nothing needs to be swapped.
+    /// Locates `count` frames in a value of `length` bytes. `word_size` is the size in bytes of the words whose bytes must be
+    /// swapped; 1 if none must be.
     pub fn new(
         attributes: &FrameAttributes<'_>,
         count: usize,
@@ -113,9 +113,10 @@ impl NativeFrames {
         word_size: usize,
     ) -> Result<Self, WrongLength> {
         let (bits, word_size) = (attributes.bits(), word_size.max(1) as u64);
-        let needed = bits.checked_mul(count as u64).map(|bits| bits.div_ceil(8).next_multiple_of(word_size));
-        match needed {
-            Some(1..) if needed <= Some(length) => Ok(Self { bits, count, word_size }),
+        let required_length =
+            bits.checked_mul(count as u64).map(|bits| bits.div_ceil(8).next_multiple_of(word_size));
+        match required_length {
+            Some(1..) if required_length <= Some(length) => Ok(Self { bits, count, word_size }),
             _ => Err(WrongLength),
         }
     }

@@ -158,13 +158,13 @@ impl<R: Read> Read for Object<R> {
 }
 
 impl<R: Read> Object<R> {
-    /// Reads the preamble and the file meta information from `source`. `size` is its size in bytes, if known.
+    /// Reads the preamble and the file meta information from `source`, whose size in bytes is `size`, if known.
     pub fn open(source: R, size: Option<u64>) -> Result<Self, ReadError> {
         let mut source = Streamed::new(source, size);
         let declared = meta::read(&mut source)?;
         let mut source = if is_deflated(declared.uid()) {
-            let (ahead, rest) = source.into_parts();
-            let inflated = Inflated::new(Cursor::new(ahead).chain(rest));
+            let (buffered, rest) = source.into_parts();
+            let inflated = Inflated::new(Cursor::new(buffered).chain(rest));
             Streamed::new(Data::Deflated(Box::new(inflated)), None)
         } else {
             source.map(Data::Plain)
@@ -184,8 +184,8 @@ impl<R: Read> Object<R> {
         self.read_header(|_| true, Some(steps))
     }
 
-    /// Skips native pixel data after [`Self::header`]. Fails if the file ends before the value does, which a header
-    /// does not show if the size of the file is unknown.
+    /// Skips native pixel data after [`Self::header`]. Fails if the file ends inside the value; [`Self::header`] does not detect this
+    /// if the size of the file is unknown.
     pub fn skip_native_pixel_data(&mut self, header: &Header) -> Result<(), ReadError> {
         match header.pixel_data {
             Some(PixelData { value: StoredValue { length: Some(length), .. }, .. }) => {

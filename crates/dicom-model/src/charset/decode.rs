@@ -46,12 +46,12 @@ impl Decoder {
     /// Applies an escape sequence and returns the number of its bytes after ESC. For an unknown sequence the number is 0: only
     /// ESC is removed, and the bytes after it are read as text.
     fn apply_escape(&mut self, rest: &[u8]) -> usize {
-        let Some((sequence, repertoire, register)) =
+        let Some((sequence, repertoire, code_element)) =
             ESCAPES.iter().find(|(sequence, ..)| rest.starts_with(sequence))
         else {
             return 0;
         };
-        match register {
+        match code_element {
             CodeElement::G0 => self.g0 = *repertoire,
             CodeElement::G1 => self.g1 = Some(*repertoire),
         }

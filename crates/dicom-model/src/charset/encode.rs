@@ -15,14 +15,14 @@ pub(super) fn encode(
     delimiters: Delimiters,
 ) -> Result<Vec<u8>, EncodeError> {
     match &sets.encodings {
-        Encodings::Single(encoding) => encode_whole(encoding, text),
+        Encodings::Single(encoding) => encode_without_escapes(encoding, text),
         Encodings::Extensions { g0, g1, declared } => {
             encode_with_escapes((*g0, *g1), declared, text, delimiters)
         }
     }
 }
 
-fn encode_whole(encoding: &'static Encoding, text: &str) -> Result<Vec<u8>, EncodeError> {
+fn encode_without_escapes(encoding: &'static Encoding, text: &str) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(text.len());
     for character in text.chars() {
         bytes.extend(encode_character(encoding, character).ok_or(EncodeError(character.into()))?);
@@ -57,7 +57,7 @@ fn encode_with_escapes(
             .chain(declared)
             .find_map(|repertoire| Some((*repertoire, encode_in_repertoire(*repertoire, character)?)))
             .ok_or(EncodeError(character.into()))?;
-        match register(repertoire) {
+        match code_element(repertoire) {
             CodeElement::G0 if g0 != repertoire => {
                 bytes.extend(escape_sequence(repertoire));
                 g0 = repertoire;
@@ -102,8 +102,8 @@ fn encode_character(encoding: &'static Encoding, character: char) -> Option<Vec<
     (!failed).then(|| bytes.into_owned())
 }
 
-fn register(repertoire: Repertoire) -> CodeElement {
-    designation(repertoire).map_or(CodeElement::G0, |(_, register)| register)
+fn code_element(repertoire: Repertoire) -> CodeElement {
+    designation(repertoire).map_or(CodeElement::G0, |(_, code_element)| code_element)
 }
 
 fn escape_sequence(repertoire: Repertoire) -> impl Iterator<Item = u8> {
@@ -112,9 +112,10 @@ fn escape_sequence(repertoire: Repertoire) -> impl Iterator<Item = u8> {
         .flat_map(|(sequence, _)| std::iter::once(0x1B).chain(sequence.iter().copied()))
 }
 
+/// Returns the escape sequence that designates a repertoire, and its code element.
 fn designation(repertoire: Repertoire) -> Option<(&'static [u8], CodeElement)> {
     ESCAPES
         .iter()
-        .find(|(_, set, _)| *set == repertoire)
-        .map(|(sequence, _, register)| (*sequence, *register))
+        .find(|(_, designated, _)| *designated == repertoire)
+        .map(|(sequence, _, code_element)| (*sequence, *code_element))
 }

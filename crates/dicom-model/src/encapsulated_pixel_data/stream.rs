@@ -64,28 +64,28 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Reads the Basic Offset Table from `source`, whose next byte is the first of the value of Pixel Data of an image
-    /// with `frames` frames. `extended` is the value of the Extended Offset Table.
+    /// Reads the Basic Offset Table of an image with `frame_count` frames from `source`, which is at the first byte of the value of
+    /// Pixel Data. `extended` is the value of the Extended Offset Table.
     pub fn open(
         source: &mut impl Read,
-        frames: usize,
+        frame_count: usize,
         transfer_syntax: &str,
         extended: Option<&[u8]>,
     ) -> Result<Self, StreamError> {
         let length = read_item_header(source)?.ok_or(StreamError::Malformed)?;
         let mut table = Vec::new();
-        let is_table = length as usize <= MAX_TABLE && length as usize / 4 == frames;
+        let is_table = length as usize <= MAX_TABLE && length as usize / 4 == frame_count;
         let mut value = source.take(length.into());
-        let read = if is_table {
+        let read_length = if is_table {
             value.read_to_end(&mut table)? as u64
         } else {
             io::copy(&mut value, &mut io::sink())?
         };
-        if read < u64::from(length) {
+        if read_length < u64::from(length) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         Ok(Self {
-            locator: FrameLocator::new(frames, transfer_syntax, &table, extended),
+            locator: FrameLocator::new(frame_count, transfer_syntax, &table, extended),
             offset: 0,
             remaining: 0,
             buffer: VecDeque::new(),
@@ -131,7 +131,7 @@ impl Stream {
         if is_new {
             let fragment = Fragment::new(self.offset, length, &bytes[..bytes.len().min(MARKER_LENGTH)]);
             self.offset += 8 + u64::from(length);
-            start = self.locator.feed(fragment);
+            start = self.locator.add_fragment(fragment);
         }
         if !bytes.is_empty() {
             self.buffered_bytes += bytes.len();

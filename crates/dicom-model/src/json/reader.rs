@@ -15,7 +15,7 @@ const MIN_APPENDED_LEN: usize = 2048;
 /// Why a body is not an array of objects. Never contains text of the body, which may be PHI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
-    /// The body is not an array; contains what it starts with.
+    /// The body is not an array. The text names what the body starts with.
     #[error("the body is not a JSON array but starts with {0}")]
     NotAnArray(&'static str),
     /// An entry of the array is not an object.
@@ -80,7 +80,7 @@ pub struct RowReader<T> {
     /// The length of `pending` at which the incomplete row is parsed again.
     next_attempt_len: usize,
     position: Position,
-    rows: usize,
+    row_count: usize,
     max_row_len: usize,
     row: PhantomData<fn() -> T>,
 }
@@ -92,7 +92,7 @@ impl<T> Default for RowReader<T> {
             split_character: Vec::new(),
             next_attempt_len: 0,
             position: Position::BeforeArray,
-            rows: 0,
+            row_count: 0,
             max_row_len: MAX_ROW_LEN,
             row: PhantomData,
         }
@@ -128,9 +128,9 @@ impl<T: DeserializeOwned> RowReader<T> {
         self.next_attempt_len = 0;
         self.read_pending(handle)?;
         match self.position {
-            Position::AfterArray => Ok(self.rows),
+            Position::AfterArray => Ok(self.row_count),
             Position::BeforeArray => Err(RowError::NotAnArray("nothing")),
-            _ => Err(RowError::Truncated { rows: self.rows }),
+            _ => Err(RowError::Truncated { rows: self.row_count }),
         }
     }
 
@@ -156,14 +156,14 @@ impl<T: DeserializeOwned> RowReader<T> {
             if self.pending.len() > appended.len() {
                 text = &text[appended.len()..];
             } else {
-                // The unread rest is the end of the appended, so it is also part of `text`.
+                // The unread rest is the end of `appended`, so `text` contains it too.
                 text = &text[appended.len() - self.pending.len()..];
                 self.pending.clear();
                 self.next_attempt_len = 0;
             }
         }
-        let read = self.read(text, handle)?;
-        self.pending.push_str(text.get(read..).unwrap_or_default());
+        let read_length = self.read(text, handle)?;
+        self.pending.push_str(text.get(read_length..).unwrap_or_default());
         Ok(())
     }
 
@@ -172,8 +172,8 @@ impl<T: DeserializeOwned> RowReader<T> {
             return Ok(());
         }
         let mut text = std::mem::take(&mut self.pending);
-        let read = self.read(&text, handle)?;
-        text.drain(..read);
+        let read_length = self.read(&text, handle)?;
+        text.drain(..read_length);
         self.pending = text;
         Ok(())
     }
@@ -188,7 +188,7 @@ impl<T: DeserializeOwned> RowReader<T> {
             position += whitespace_length;
             let rest = rest.get(whitespace_length..).unwrap_or_default();
             let Some(first) = rest.chars().next() else { return Ok(position) };
-            let row = self.rows + 1;
+            let row = self.row_count + 1;
             position += match (self.position, first) {
                 (Position::BeforeArray, '[') => self.advance_to(Position::BeforeFirstRow),
                 (Position::BeforeArray, other) => return Err(RowError::NotAnArray(describe_start(other))),
@@ -199,7 +199,7 @@ impl<T: DeserializeOwned> RowReader<T> {
                     match objects.next() {
                         Some(Ok(object)) => {
                             let length = objects.byte_offset();
-                            self.rows += 1;
+                            self.row_count += 1;
                             handle(object);
                             self.position = Position::AfterRow;
                             length
@@ -227,14 +227,15 @@ impl<T: DeserializeOwned> RowReader<T> {
         }
     }
 
+    /// Sets the position after a punctuation mark, and returns the length of the mark in bytes.
     fn advance_to(&mut self, position: Position) -> usize {
         self.position = position;
         1
     }
 }
 
-/// Whether `error` may be caused only by a number that is split at the end of `text`. For types that ignore the value, serde_json
-/// reports such a number as invalid, not as an unexpected end. An error before the end of `text` is never such an error.
+/// Whether `error` may be caused only by a number that is split at the end of `text`. For row types that ignore the number,
+/// serde_json reports it as invalid, not as an unexpected end. An error before the end of `text` has another cause.
 fn may_be_split_number(error: &serde_json::Error, text: &str) -> bool {
     let is_at_end = || {
         let last_line = text.rsplit('\n').next().unwrap_or_default();

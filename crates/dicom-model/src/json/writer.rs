@@ -47,30 +47,30 @@ impl Step {
 }
 
 /// Writes `data` as one JSON object.
-pub fn write_data_set(to: &mut Vec<u8>, data: &DataSet, bulk_data: &dyn BulkDataLinks) -> io::Result<()> {
-    JsonWriter { to, bulk_data, path: Vec::new() }.write_data_set(data)
+pub fn write_data_set(output: &mut Vec<u8>, data: &DataSet, bulk_data: &dyn BulkDataLinks) -> io::Result<()> {
+    JsonWriter { output, bulk_data, path: Vec::new() }.write_data_set(data)
 }
 
 struct JsonWriter<'a> {
-    to: &'a mut Vec<u8>,
+    output: &'a mut Vec<u8>,
     bulk_data: &'a dyn BulkDataLinks,
     path: Vec<Step>,
 }
 
 impl JsonWriter<'_> {
     fn write_data_set(&mut self, data: &DataSet) -> io::Result<()> {
-        self.to.push(b'{');
+        self.output.push(b'{');
         for (position, (tag, element)) in data.iter().enumerate() {
             if position > 0 {
-                self.to.push(b',');
+                self.output.push(b',');
             }
-            write!(self.to, "\"{:04X}{:04X}\":{{\"vr\":\"{}\"", tag.group(), tag.element(), element.vr)?;
+            write!(self.output, "\"{:04X}{:04X}\":{{\"vr\":\"{}\"", tag.group(), tag.element(), element.vr)?;
             self.path.push(Step::Attribute(tag));
             self.write_value(tag, element)?;
             self.path.pop();
-            self.to.push(b'}');
+            self.output.push(b'}');
         }
-        self.to.push(b'}');
+        self.output.push(b'}');
         Ok(())
     }
 
@@ -84,17 +84,17 @@ impl JsonWriter<'_> {
                 self.write_values([UTF_8].into_iter(), write_string)
             }
             DataValue::Text(texts) => {
-                self.write_values(texts.iter(), |to, value| write_text(to, element.vr, value))
+                self.write_values(texts.iter(), |output, value| write_text(output, element.vr, value))
             }
             DataValue::Items(items) => self.write_items(items),
             DataValue::Binary(bytes) if is_opaque(element.vr) => {
-                write!(self.to, ",\"InlineBinary\":\"{}\"", Base64Display::new(bytes, &STANDARD))
+                write!(self.output, ",\"InlineBinary\":\"{}\"", Base64Display::new(bytes, &STANDARD))
             }
             DataValue::Binary(bytes) => self.write_numbers(element.vr, bytes),
             DataValue::Bulk(_) => {
                 let link = self.bulk_data.link(&self.path);
-                self.to.extend_from_slice(b",\"BulkDataURI\":");
-                write_string(self.to, &link)
+                self.output.extend_from_slice(b",\"BulkDataURI\":");
+                write_string(self.output, &link)
             }
         }
     }
@@ -104,45 +104,61 @@ impl JsonWriter<'_> {
         values: impl Iterator<Item = T>,
         mut write: impl FnMut(&mut Vec<u8>, T) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.to.extend_from_slice(b",\"Value\":[");
+        self.output.extend_from_slice(b",\"Value\":[");
         for (position, value) in values.enumerate() {
             if position > 0 {
-                self.to.push(b',');
+                self.output.push(b',');
             }
-            write(self.to, value)?;
+            write(self.output, value)?;
         }
-        self.to.push(b']');
+        self.output.push(b']');
         Ok(())
     }
 
     fn write_items(&mut self, items: &[DataSet]) -> io::Result<()> {
-        self.to.extend_from_slice(b",\"Value\":[");
+        self.output.extend_from_slice(b",\"Value\":[");
         for (position, item) in items.iter().enumerate() {
             if position > 0 {
-                self.to.push(b',');
+                self.output.push(b',');
             }
             self.path.push(Step::Item(position + 1));
             self.write_data_set(item)?;
             self.path.pop();
         }
-        self.to.push(b']');
+        self.output.push(b']');
         Ok(())
     }
 
     fn write_numbers(&mut self, vr: VR, bytes: &[u8]) -> io::Result<()> {
         match vr {
-            VR::US => self.write_values(words(bytes), |to, word| write!(to, "{}", u16::from_le_bytes(word))),
-            VR::SS => self.write_values(words(bytes), |to, word| write!(to, "{}", i16::from_le_bytes(word))),
-            VR::UL => self.write_values(words(bytes), |to, word| write!(to, "{}", u32::from_le_bytes(word))),
-            VR::SL => self.write_values(words(bytes), |to, word| write!(to, "{}", i32::from_le_bytes(word))),
-            VR::UV => self.write_values(words(bytes), |to, word| write!(to, "{}", u64::from_le_bytes(word))),
-            VR::SV => self.write_values(words(bytes), |to, word| write!(to, "{}", i64::from_le_bytes(word))),
-            VR::FL => self.write_values(words(bytes), |to, word| write_single(to, f32::from_le_bytes(word))),
-            VR::FD => self.write_values(words(bytes), |to, word| write_double(to, f64::from_le_bytes(word))),
+            VR::US => {
+                self.write_values(words(bytes), |output, word| write!(output, "{}", u16::from_le_bytes(word)))
+            }
+            VR::SS => {
+                self.write_values(words(bytes), |output, word| write!(output, "{}", i16::from_le_bytes(word)))
+            }
+            VR::UL => {
+                self.write_values(words(bytes), |output, word| write!(output, "{}", u32::from_le_bytes(word)))
+            }
+            VR::SL => {
+                self.write_values(words(bytes), |output, word| write!(output, "{}", i32::from_le_bytes(word)))
+            }
+            VR::UV => {
+                self.write_values(words(bytes), |output, word| write!(output, "{}", u64::from_le_bytes(word)))
+            }
+            VR::SV => {
+                self.write_values(words(bytes), |output, word| write!(output, "{}", i64::from_le_bytes(word)))
+            }
+            VR::FL => {
+                self.write_values(words(bytes), |output, word| write_single(output, f32::from_le_bytes(word)))
+            }
+            VR::FD => {
+                self.write_values(words(bytes), |output, word| write_double(output, f64::from_le_bytes(word)))
+            }
             // AT: pairs of 16-bit integers (PS3.18 F.2.3).
-            _ => self.write_values(words(bytes), |to, [a, b, c, d]: [u8; 4]| {
+            _ => self.write_values(words(bytes), |output, [a, b, c, d]: [u8; 4]| {
                 let (group, element) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-                write!(to, "\"{group:04X}{element:04X}\"")
+                write!(output, "\"{group:04X}{element:04X}\"")
             }),
         }
     }
@@ -157,67 +173,67 @@ fn words<const SIZE: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; SIZE]> + 
     bytes.as_chunks().0.iter().copied()
 }
 
-fn write_single(to: &mut Vec<u8>, value: f32) -> io::Result<()> {
+fn write_single(output: &mut Vec<u8>, value: f32) -> io::Result<()> {
     // The shortest decimal of an f32 is a different number if it is read as an f64.
-    write_double(to, value.into())
+    write_double(output, value.into())
 }
 
-fn write_double(to: &mut Vec<u8>, value: f64) -> io::Result<()> {
-    if value.is_finite() { write!(to, "{value}") } else { write_not_finite(to, value) }
+fn write_double(output: &mut Vec<u8>, value: f64) -> io::Result<()> {
+    if value.is_finite() { write!(output, "{value}") } else { write_not_finite(output, value) }
 }
 
 /// Writes a number that JSON cannot represent as a string (PS3.18 F.2.3).
-fn write_not_finite(to: &mut Vec<u8>, value: f64) -> io::Result<()> {
+fn write_not_finite(output: &mut Vec<u8>, value: f64) -> io::Result<()> {
     let name = match value {
         _ if value.is_nan() => "NaN",
         _ if value > 0.0 => "inf",
         _ => "-inf",
     };
-    write_string(to, name)
+    write_string(output, name)
 }
 
-fn write_text(to: &mut Vec<u8>, vr: VR, value: &str) -> io::Result<()> {
+fn write_text(output: &mut Vec<u8>, vr: VR, value: &str) -> io::Result<()> {
     match vr {
         // An empty value among several is null (PS3.18 F.2.5).
-        _ if value.is_empty() => to.write_all(b"null"),
-        VR::PN => write_name(to, value),
+        _ if value.is_empty() => output.write_all(b"null"),
+        VR::PN => write_name(output, value),
         VR::IS => match value.parse::<i64>() {
-            Ok(number) => write!(to, "{number}"),
-            Err(_) => write_string(to, value),
+            Ok(number) => write!(output, "{number}"),
+            Err(_) => write_string(output, value),
         },
         // A number if the text is one (PS3.18 table F.2.3-1) that JSON and an f64 can represent.
         VR::DS => match value.parse::<f64>() {
             Ok(number) if number.is_finite() && value.bytes().any(|byte| byte.is_ascii_digit()) => {
-                write_double(to, number)
+                write_double(output, number)
             }
-            _ => write_string(to, value),
+            _ => write_string(output, value),
         },
-        _ => write_string(to, value),
+        _ => write_string(output, value),
     }
 }
 
 /// Writes a person name as an object of its component groups (PS3.18 F.2.2), without empty groups.
-fn write_name(to: &mut Vec<u8>, value: &str) -> io::Result<()> {
-    to.push(b'{');
+fn write_name(output: &mut Vec<u8>, value: &str) -> io::Result<()> {
+    output.push(b'{');
     let mut is_first = true;
     for (group, member) in value.splitn(3, '=').zip(["Alphabetic", "Ideographic", "Phonetic"]) {
         if group.trim_matches(' ').is_empty() {
             continue;
         }
         if !is_first {
-            to.push(b',');
+            output.push(b',');
         }
         is_first = false;
-        write!(to, "\"{member}\":")?;
-        write_string(to, group)?;
+        write!(output, "\"{member}\":")?;
+        write_string(output, group)?;
     }
-    to.push(b'}');
+    output.push(b'}');
     Ok(())
 }
 
 /// Writes a JSON string. Control characters are escaped; a `str` contains no invalid UTF-8.
-fn write_string(to: &mut Vec<u8>, value: &str) -> io::Result<()> {
-    serde_json::to_writer(to, value).map_err(io::Error::from)
+fn write_string(output: &mut Vec<u8>, value: &str) -> io::Result<()> {
+    serde_json::to_writer(output, value).map_err(io::Error::from)
 }
 
 #[cfg(test)]
