@@ -29,7 +29,7 @@ const LINE_HEIGHT: u32 = 16;
 /// Distance in pixels between text and edge of the image.
 const MARGIN: u32 = 4;
 
-/// The image width in pixels per step of the glyph size.
+/// The image width in pixels for each unit of the scale factor of glyphs.
 const WIDTH_PER_SIZE: u32 = 1024;
 
 /// The attributes that the annotation contains.
@@ -65,25 +65,31 @@ impl Annotation {
                 let text = text.trim_matches(['\0', ' ']).to_owned();
                 (!text.is_empty()).then_some(text)
             };
-            let name = text(tags::PATIENT_NAME, Delimiters::Names).map(|name| name_text(&name));
+            let name = text(tags::PATIENT_NAME, Delimiters::Names).map(|name| format_name(&name));
             lines.top.push(name.unwrap_or_else(|| "No name".to_owned()));
             let id = text(tags::PATIENT_ID, Delimiters::Values);
             lines.top.push(id.map_or_else(|| "No patient ID".to_owned(), |id| format!("ID {id}")));
-            let birth = ascii_text(tags::PATIENT_BIRTH_DATE).map(|date| format!("born {}", date_text(&date)));
+            let birth =
+                ascii_text(tags::PATIENT_BIRTH_DATE).map(|date| format!("born {}", format_date(&date)));
             let birth_and_sex: Vec<_> =
                 [birth, ascii_text(tags::PATIENT_SEX)].into_iter().flatten().collect();
             lines.top.extend((!birth_and_sex.is_empty()).then(|| birth_and_sex.join("  ")));
         }
         if self.technique {
-            let day = ascii_text(tags::STUDY_DATE).map(|date| date_text(&date));
-            let kind: Vec<_> = [ascii_text(tags::MODALITY), day].into_iter().flatten().collect();
+            let study_date = ascii_text(tags::STUDY_DATE).map(|date| format_date(&date));
+            let modality_and_date: Vec<_> =
+                [ascii_text(tags::MODALITY), study_date].into_iter().flatten().collect();
             let numbers = [("series", tags::SERIES_NUMBER), ("image", tags::INSTANCE_NUMBER)];
-            let numbers = numbers.map(|(word, tag)| ascii_text(tag).map(|number| format!("{word} {number}")));
+            let numbers =
+                numbers.map(|(label, tag)| ascii_text(tag).map(|number| format!("{label} {number}")));
             let frame = (frame_count > 1).then(|| format!("frame {frame} of {frame_count}"));
             let position: Vec<_> = numbers.into_iter().chain([frame]).flatten().collect();
-            lines
-                .bottom
-                .extend([kind, position].iter().filter(|line| !line.is_empty()).map(|line| line.join("  ")));
+            lines.bottom.extend(
+                [modality_and_date, position]
+                    .iter()
+                    .filter(|line| !line.is_empty())
+                    .map(|line| line.join("  ")),
+            );
         }
         for line in lines.top.iter_mut().chain(&mut lines.bottom) {
             *line = line.nfc().collect();
@@ -95,14 +101,14 @@ impl Annotation {
     }
 }
 
-/// Returns the component groups of a name (PS3.5 6.2.1) as text: the components in their order, without delimiters.
-fn name_text(name: &str) -> String {
+/// Formats a name (PS3.5 6.2.1): the components of each group in their order, without delimiters.
+fn format_name(name: &str) -> String {
     let group = |group: &str| group.split('^').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let groups: Vec<_> = name.split('=').map(group).filter(|group| !group.is_empty()).collect();
     groups.join(" / ")
 }
 
-fn date_text(date: &str) -> String {
+fn format_date(date: &str) -> String {
     match (date.get(..4), date.get(4..6), date.get(6..)) {
         (Some(year), Some(month), Some(day)) if day.len() == 2 => format!("{year}-{month}-{day}"),
         _ => date.to_owned(),
@@ -128,8 +134,8 @@ pub(super) fn write(image: &mut DynamicImage, lines: &Lines) -> Result<(), Rende
     let (width, height) = image.dimensions();
     let size = (width / WIDTH_PER_SIZE).clamp(1, 4);
     let count = (lines.top.len() + lines.bottom.len()) as u32;
-    let widest = lines.top.iter().chain(&lines.bottom).map(|line| width_of(line)).max().unwrap_or(0);
-    if widest * size + 2 * MARGIN > width || count * LINE_HEIGHT * size + 2 * MARGIN > height {
+    let max_width = lines.top.iter().chain(&lines.bottom).map(|line| line_width(line)).max().unwrap_or(0);
+    if max_width * size + 2 * MARGIN > width || count * LINE_HEIGHT * size + 2 * MARGIN > height {
         return Err(RenderError::ViewportTooSmall);
     }
     let bottom = height - MARGIN - lines.bottom.len() as u32 * LINE_HEIGHT * size;
@@ -141,7 +147,7 @@ pub(super) fn write(image: &mut DynamicImage, lines: &Lines) -> Result<(), Rende
     Ok(())
 }
 
-fn width_of(line: &str) -> u32 {
+fn line_width(line: &str) -> u32 {
     line.chars().filter_map(get_glyph).map(|glyph| glyph.get_width() as u32).sum()
 }
 
@@ -188,12 +194,12 @@ mod tests {
     #[test]
     fn names_and_dates_are_formatted_for_people() {
         assert_eq!(
-            name_text("Yamada^Tarou=山田^太郎=やまだ^たろう"),
+            format_name("Yamada^Tarou=山田^太郎=やまだ^たろう"),
             "Yamada Tarou / 山田 太郎 / やまだ たろう"
         );
-        assert_eq!(name_text("Doe^Jane^^Dr"), "Doe Jane Dr");
-        assert_eq!(date_text("20240229"), "2024-02-29");
-        assert_eq!(date_text("1994.01.30"), "1994.01.30");
+        assert_eq!(format_name("Doe^Jane^^Dr"), "Doe Jane Dr");
+        assert_eq!(format_date("20240229"), "2024-02-29");
+        assert_eq!(format_date("1994.01.30"), "1994.01.30");
     }
 
     #[test]

@@ -16,19 +16,19 @@ pub(super) fn rgb_values(
 ) -> Result<Vec<u8>, RenderError> {
     match (decoded.photometric_interpretation, &decoded.samples) {
         (PhotometricInterpretation::PaletteColor, Samples::U16(words)) => {
-            from_palette(words, layout, attributes)
+            map_palette_indices(words, layout, attributes)
         }
         (PhotometricInterpretation::PaletteColor, Samples::U32(_)) => {
             Err(RenderError::Unsupported("the number of bits of its palette indices"))
         }
         (photometric, Samples::U16(words)) => {
-            Ok(from_samples(words.iter().copied().map(u32::from), photometric, layout))
+            Ok(convert_samples(words.iter().copied().map(u32::from), photometric, layout))
         }
-        (photometric, Samples::U32(longs)) => Ok(from_samples(longs.iter().copied(), photometric, layout)),
+        (photometric, Samples::U32(longs)) => Ok(convert_samples(longs.iter().copied(), photometric, layout)),
     }
 }
 
-fn from_samples(
+fn convert_samples(
     samples: impl Iterator<Item = u32>,
     photometric: PhotometricInterpretation,
     layout: &FrameLayout,
@@ -38,22 +38,26 @@ fn from_samples(
     let mut rgb_values: Vec<u8> = levels.map(|level| level.round() as u8).collect();
     if matches!(photometric, PhotometricInterpretation::YbrFull | PhotometricInterpretation::YbrFull422) {
         for pixel in rgb_values.chunks_exact_mut(3) {
-            let [y, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
-            pixel.copy_from_slice(&ycbcr_to_rgb(y, blue, red));
+            let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
+            pixel.copy_from_slice(&ycbcr_to_rgb(y, cb, cr));
         }
     }
     rgb_values
 }
 
 /// Converts YCbCr to RGB (ITU-T T.871), the inverse of PS3.3 C.7.6.3.1.2.
-fn ycbcr_to_rgb(y: f64, blue: f64, red: f64) -> [u8; 3] {
-    let (blue, red) = (blue - 128.0, red - 128.0);
-    [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue]
+fn ycbcr_to_rgb(y: f64, cb: f64, cr: f64) -> [u8; 3] {
+    let (cb, cr) = (cb - 128.0, cr - 128.0);
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
         .map(|channel| channel.round().clamp(0.0, 255.0) as u8)
 }
 
 /// Maps palette indices with the red, green and blue lookup tables (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6).
-fn from_palette(words: &[u16], layout: &FrameLayout, attributes: &DataSet) -> Result<Vec<u8>, RenderError> {
+fn map_palette_indices(
+    words: &[u16],
+    layout: &FrameLayout,
+    attributes: &DataSet,
+) -> Result<Vec<u8>, RenderError> {
     const TABLES: [[Tag; 3]; 3] = [
         [
             tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,

@@ -24,7 +24,7 @@ const HEAD_SIZE: usize = 13;
 const LOOP_EXTENSION: &[u8] = b"\x21\xFF\x0BNETSCAPE2.0\x03\x01\0\0\0";
 
 /// Returns the frame delay of an object in hundredths of a second (PS3.3 C.7.6.5, C.12.1.1.1).
-pub(super) fn delay(attributes: &DataSet) -> u16 {
+pub(super) fn frame_delay(attributes: &DataSet) -> u16 {
     let positive_number = |tag| attributes.decimal(tag).filter(|number| *number > 0.0);
     let rate =
         positive_number(tags::RECOMMENDED_DISPLAY_FRAME_RATE).or_else(|| positive_number(tags::CINE_RATE));
@@ -83,8 +83,9 @@ impl Animation {
 
 /// Splits a file into its start, including the color table, and its frame.
 fn split(file: &[u8]) -> (&[u8], &[u8]) {
-    let table = file.get(10).filter(|flags| *flags & 0x80 != 0).map_or(0, |flags| 6 << (flags & 7));
-    let (head, rest) = file.split_at_checked(HEAD_SIZE + table).unwrap_or((file, &[]));
+    let color_table_size =
+        file.get(10).filter(|flags| *flags & 0x80 != 0).map_or(0, |flags| 6 << (flags & 7));
+    let (head, rest) = file.split_at_checked(HEAD_SIZE + color_table_size).unwrap_or((file, &[]));
     (head, rest.strip_suffix(Animation::END).unwrap_or(rest))
 }
 
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn few_colors_are_lossless() {
+    fn image_with_few_colors_is_lossless() {
         let rgb = [[255, 0, 0], [0, 255, 0], [1, 2, 3], [255, 255, 255]].concat();
         let image = RgbImage::from_raw(2, 2, rgb.clone()).unwrap();
         let file = encode(DynamicImage::ImageRgb8(image), 4).unwrap();

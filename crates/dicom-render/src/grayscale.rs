@@ -84,7 +84,7 @@ impl ModalityTransform {
 enum VoiTransform {
     Window(Window),
     Table(LookupTable),
-    /// Linear from the first value (0) to the second (1).
+    /// Maps linearly: the first value to level 0, the second to level 1.
     Range(f64, f64),
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Grayscale {
 }
 
 impl Grayscale {
-    /// Reads the transformation of a frame with `samples`. `window`, if requested, replaces that of the object.
+    /// Reads the transformation of a frame with `samples`. A requested `window` replaces the window of the object.
     pub(super) fn read(
         attributes: &FrameAttributes<'_>,
         layout: &FrameLayout,
@@ -199,6 +199,7 @@ impl Padding {
     }
 }
 
+/// Returns the transformation that maps the minimum value of the frame to black and the maximum to white.
 fn full_range(
     modality: &ModalityTransform,
     layout: &FrameLayout,

@@ -1,5 +1,5 @@
 //! Renders DICOM images to JPEG, PNG or GIF (PS3.18 8.7.4, 10.4.1.1.3), from the bytes of a DICOM file (PS3.10) and the rendering
-//! parameters. This crate consists of pure functions: does not know about archives, requests or the clock.
+//! parameters. This crate consists of pure functions: it does not know about archives, requests or the clock.
 //!
 //! Input is not trusted: values are read in place, the required memory is compared with a limit before it is allocated, and one
 //! frame is decoded at a time. Images that cannot be rendered correctly are rejected with the reason. Overlays and color
@@ -65,7 +65,7 @@ pub enum RenderError {
         "rendering does not support the transfer syntax {0} of the object; request the object or its frames instead"
     )]
     TransferSyntax(String),
-    /// Another property of the object is not supported; names the property.
+    /// Another property of the object is not supported. The text names the property.
     #[error("rendering does not support {0} of the object; request the object or its frames instead")]
     Unsupported(&'static str),
     /// The object is invalid.

@@ -43,7 +43,7 @@ pub(super) struct LookupTable {
 }
 
 impl LookupTable {
-    /// Reads the table of a sequence item. `is_signed` is whether the input values are signed if the item does not declare it.
+    /// Reads the table of a sequence item. The input values are signed if `is_signed` is true or the item declares it.
     pub(super) fn from_item(item: &DataSet, is_signed: bool) -> Result<Self, RenderError> {
         Self::read(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, is_signed)
     }

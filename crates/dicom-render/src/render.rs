@@ -39,7 +39,7 @@ impl Image {
         let codec = Codec::of_transfer_syntax(object.transfer_syntax)
             .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
         let frames = Frames::locate(&object, &module)?;
-        let memory_limit = memory_limit.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
+        let memory_limit = memory_limit.checked_sub(object.inflated_size).ok_or(RenderError::TooLarge)?;
         Ok(Self { object, module, codec, frames, memory_limit })
     }
 
@@ -64,7 +64,7 @@ impl Image {
         self.render_unless_canceled(frame, parameters, format, Cancellation::never())
     }
 
-    /// Does the same as [`render`](Self::render), and ends with an error soon after `cancellation` takes effect.
+    /// Renders like [`render`](Self::render), but returns an error soon after `cancellation` takes effect.
     pub fn render_unless_canceled(
         &self,
         frame: u32,
@@ -117,9 +117,9 @@ impl Image {
         annotation::write(&mut image, &lines)?;
         cancellation.check()?;
         match format {
-            Format::Gif => gif::encode(image, gif::delay(&self.object.elements)),
-            Format::Jpeg => jpeg(&image, parameters.quality.unwrap_or(DEFAULT_QUALITY)),
-            Format::Png => png(&image),
+            Format::Gif => gif::encode(image, gif::frame_delay(&self.object.elements)),
+            Format::Jpeg => encode_jpeg(&image, parameters.quality.unwrap_or(DEFAULT_QUALITY)),
+            Format::Png => encode_png(&image),
         }
     }
 }
@@ -148,15 +148,15 @@ fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
     })
 }
 
-fn png(image: &DynamicImage) -> Result<Vec<u8>, RenderError> {
+fn encode_png(image: &DynamicImage) -> Result<Vec<u8>, RenderError> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
     image.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
     Ok(bytes)
 }
 
-/// Encodes JPEG. Encoding fails only if the image is too wide or too high for the format.
-fn jpeg(image: &DynamicImage, quality: u8) -> Result<Vec<u8>, RenderError> {
+/// Encodes JPEG. Fails only if the image is too wide or too high for the format.
+fn encode_jpeg(image: &DynamicImage, quality: u8) -> Result<Vec<u8>, RenderError> {
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
     image.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;

@@ -155,7 +155,7 @@ fn window_applies_to_rescaled_values() {
 #[test]
 fn values_are_signed_if_declared_and_overlay_bits_are_ignored() {
     let file = File::new(1, 3, 12, "MONOCHROME2").words(tags::PIXEL_REPRESENTATION, &[1]);
-    // 0xF is above the twelve stored bits: a retired overlay in the pixel data.
+    // The highest four bits are not stored bits: they contain a retired kind of overlay.
     assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).render_default(), [0, 128, 255]);
     let high = File::new(1, 3, 12, "MONOCHROME2").words(tags::HIGH_BIT, &[15]);
     assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).render_default(), [0, 128, 255]);

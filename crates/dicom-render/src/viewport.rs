@@ -6,7 +6,7 @@ use image::DynamicImage;
 use image::imageops::FilterType;
 
 use super::RenderError;
-use super::number::decimal;
+use super::number::parse_decimal;
 
 /// Maximum width and height of a rendered image in pixels, which is above that of any display.
 pub const MAX_VIEWPORT_SIDE: u32 = 8192;
@@ -14,7 +14,7 @@ pub const MAX_VIEWPORT_SIDE: u32 = 8192;
 /// Maximum number of pixels of a rendered image: a display of 7680 by 4320 pixels fits.
 pub const MAX_VIEWPORT_AREA: u64 = 1 << 25;
 
-/// Rows and Columns have 16 bits (PS3.3 C.7.6.3.1): no image has a pixel beyond this one.
+/// Maximum coordinate in a source image: Rows and Columns have 16 bits (PS3.3 C.7.6.3.1).
 const MAX_COORDINATE: f64 = 65_535.0;
 
 /// A region of the image that is scaled to fit a rectangle without distortion.
@@ -36,7 +36,8 @@ impl Viewport {
         Self { width, height, left: 0.0, top: 0.0, source_width: None, source_height: None }
     }
 
-    /// Parses `vw,vh` or `vw,vh,sx,sy,sw,sh`. The last four can be empty. `None` also for a viewport beyond the bounds.
+    /// Parses `vw,vh` or `vw,vh,sx,sy,sw,sh`. The last four can be empty. Returns `None` if the text is invalid or the viewport
+    /// exceeds the bounds.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(',').collect();
         let (width, height, source) = match *parts.as_slice() {
@@ -52,7 +53,7 @@ impl Viewport {
         };
         let [left, top, source_width, source_height] = source.map(|text| match text {
             "" => Some(None),
-            text => decimal(text).filter(|number| number.abs() <= MAX_COORDINATE).map(Some),
+            text => parse_decimal(text).filter(|number| number.abs() <= MAX_COORDINATE).map(Some),
         });
         let viewport = Self {
             width: side(width)?,

@@ -1,7 +1,7 @@
 //! VOI windows, which map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). This module does not know about
 //! lookup tables.
 
-use super::number::decimal;
+use super::number::parse_decimal;
 
 /// VOI LUT Function (0028,1056).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Window {
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(',').collect();
         let [center, width, function] = *parts.as_slice() else { return None };
-        Self::new(decimal(center)?, decimal(width)?, WindowFunction::from_parameter(function)?)
+        Self::new(parse_decimal(center)?, parse_decimal(width)?, WindowFunction::from_parameter(function)?)
     }
 
     /// Returns the level of `number` from 0 (black) to 1 (white).

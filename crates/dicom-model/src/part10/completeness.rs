@@ -1,8 +1,8 @@
-//! Decides whether an object is complete while its bytes pass by: for bodies whose end only the end of a connection shows.
+//! Checks chunk by chunk whether an object is complete, for bodies that end with the end of the connection.
 //!
-//! Only the headers of elements are read; values are skipped, so nothing is stored in memory. An object that ends between two
-//! elements of its data set is complete here, as nothing shows what is missing. A deflated object, one in an unknown transfer
-//! syntax, and one whose structure is invalid cannot be decided, and are not called incomplete.
+//! Only the headers of elements are read; values are skipped, so no value is stored in memory. An object that ends between two
+//! elements of its data set counts as complete, because nothing shows that elements are missing. Deflated objects, objects in an
+//! unknown transfer syntax, and objects with an invalid structure cannot be checked and count as complete.
 
 use super::syntax::{
     EXPLICIT, IMPLICIT, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, Syntax, is_deflated, transfer_syntax,
@@ -19,7 +19,7 @@ const MAX_UID_LEN: u32 = 64;
 /// Maximum depth of nested sequences of undefined length.
 const MAX_DEPTH: usize = 64;
 
-/// What begins after the skipped bytes.
+/// The structure that begins after the skipped bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum NextStructure {
     #[default]
@@ -38,63 +38,63 @@ enum NextStructure {
 #[derive(Debug, Default)]
 pub struct Part10Completeness {
     next: NextStructure,
-    /// What follows the enclosing sequences and items of undefined length.
+    /// The structure to read after each enclosing sequence and item of undefined length.
     outer: Vec<NextStructure>,
     /// Bytes of a header that has not arrived completely.
     header: Vec<u8>,
-    /// Bytes that need not be read.
-    skipped: u64,
+    /// The number of bytes that remain to be skipped.
+    remaining_skip: u64,
     /// The UID of the transfer syntax, if it is known.
-    declared: Option<&'static str>,
+    declared_uid: Option<&'static str>,
     is_undecidable: bool,
 }
 
 impl Part10Completeness {
-    /// Whether the bytes so far are a complete object, or cannot be decided.
+    /// Whether the bytes read so far are a complete object, or cannot be checked.
     pub fn is_complete(&self) -> bool {
         // Files may be padded with zeros.
-        let is_between = self.skipped == 0 && self.header.iter().all(|byte| *byte == 0);
+        let is_between_elements = self.remaining_skip == 0 && self.header.iter().all(|byte| *byte == 0);
         let is_in_data_set = matches!(self.next, NextStructure::Element(_)) && self.outer.is_empty();
-        self.is_undecidable || is_between && is_in_data_set
+        self.is_undecidable || is_between_elements && is_in_data_set
     }
 
     /// Reads the next bytes.
     pub fn read(&mut self, mut chunk: &[u8]) {
         while !self.is_undecidable {
-            let skipped = usize::try_from(self.skipped).unwrap_or(usize::MAX).min(chunk.len());
-            self.skipped -= skipped as u64;
+            let skipped = usize::try_from(self.remaining_skip).unwrap_or(usize::MAX).min(chunk.len());
+            self.remaining_skip -= skipped as u64;
             chunk = chunk.get(skipped..).unwrap_or_default();
             let Some((first, rest)) = chunk.split_first() else { return };
             self.header.push(*first);
             chunk = rest;
-            if self.step() {
+            if self.read_header() {
                 self.header.clear();
             }
         }
     }
 
     /// Reads the header as far as it has arrived; returns whether it is complete.
-    fn step(&mut self) -> bool {
+    fn read_header(&mut self) -> bool {
         let length = self.header.len();
         match self.next {
             NextStructure::Preamble if length < PREAMBLE => return false,
             NextStructure::Preamble if self.header.ends_with(b"DICM") => self.next = NextStructure::Meta,
             NextStructure::Preamble => self.is_undecidable = true,
-            NextStructure::TransferSyntax(of) if length < of => return false,
-            NextStructure::TransferSyntax(_) => self.declare(),
+            NextStructure::TransferSyntax(uid_length) if length < uid_length => return false,
+            NextStructure::TransferSyntax(_) => self.read_transfer_syntax(),
             NextStructure::Meta | NextStructure::Element(_) | NextStructure::Item(_) => {
                 let Some(start) = self.header.first_chunk::<8>().copied() else { return false };
                 return match self.next {
-                    NextStructure::Item(syntax) => self.item(syntax, start),
-                    NextStructure::Element(syntax) => self.element(syntax, start),
-                    _ if start.starts_with(&[2, 0]) => self.meta(start),
-                    _ => match self.declared.filter(|uid| !is_deflated(uid)).and_then(transfer_syntax) {
+                    NextStructure::Item(syntax) => self.read_item(syntax, start),
+                    NextStructure::Element(syntax) => self.read_element(syntax, start),
+                    _ if start.starts_with(&[2, 0]) => self.read_meta_element(start),
+                    _ => match self.declared_uid.filter(|uid| !is_deflated(uid)).and_then(transfer_syntax) {
                         Some(declared) => {
                             let syntax = Syntax::detect(declared, &start);
                             self.next = NextStructure::Element(syntax);
-                            self.element(syntax, start)
+                            self.read_element(syntax, start)
                         }
-                        _ => self.undecidable(),
+                        _ => self.mark_undecidable(),
                     },
                 };
             }
@@ -102,18 +102,18 @@ impl Part10Completeness {
         true
     }
 
-    fn undecidable(&mut self) -> bool {
+    fn mark_undecidable(&mut self) -> bool {
         self.is_undecidable = true;
         true
     }
 
-    fn declare(&mut self) {
+    fn read_transfer_syntax(&mut self) {
         let uid = std::str::from_utf8(&self.header).unwrap_or_default();
-        self.declared = transfer_syntax(uid.trim_end_matches(['\0', ' '])).map(TransferSyntax::uid);
+        self.declared_uid = transfer_syntax(uid.trim_end_matches(['\0', ' '])).map(TransferSyntax::uid);
         self.next = NextStructure::Meta;
     }
 
-    fn meta(&mut self, start: [u8; 8]) -> bool {
+    fn read_meta_element(&mut self, start: [u8; 8]) -> bool {
         if self.header.len() < EXPLICIT.header_length(start) {
             return false;
         }
@@ -121,49 +121,49 @@ impl Part10Completeness {
             Some((Tag(2, 0x10), Some(length))) if length <= MAX_UID_LEN && length > 0 => {
                 self.next = NextStructure::TransferSyntax(length as usize);
             }
-            Some((_, Some(length))) => self.skipped = length.into(),
+            Some((_, Some(length))) => self.remaining_skip = length.into(),
             _ => self.is_undecidable = true,
         }
         true
     }
 
-    fn element(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
+    fn read_element(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
         let (tag, length) = syntax.item_header(start);
         if tag == ITEM_DELIMITATION && length == Some(0) {
-            return self.ends();
+            return self.leave();
         }
         if self.header.len() < syntax.header_length(start) {
             return false;
         }
         match syntax.header(&self.header) {
             Some(header) if header.tag.group() != ITEM.group() => match header.length {
-                Some(length) => self.skipped = length.into(),
+                Some(length) => self.remaining_skip = length.into(),
                 // PS3.5 6.2.2 note 4: the items of UN are in implicit VR.
-                None if header.vr == VR::UN => self.begins(NextStructure::Item(IMPLICIT)),
-                None => self.begins(NextStructure::Item(syntax)),
+                None if header.vr == VR::UN => self.enter(NextStructure::Item(IMPLICIT)),
+                None => self.enter(NextStructure::Item(syntax)),
             },
             _ => self.is_undecidable = true,
         }
         true
     }
 
-    fn item(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
+    fn read_item(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
         match syntax.item_header(start) {
-            (ITEM, Some(length)) => self.skipped = length.into(),
-            (ITEM, None) => self.begins(NextStructure::Element(syntax)),
-            (SEQUENCE_DELIMITATION, _) => return self.ends(),
+            (ITEM, Some(length)) => self.remaining_skip = length.into(),
+            (ITEM, None) => self.enter(NextStructure::Element(syntax)),
+            (SEQUENCE_DELIMITATION, _) => return self.leave(),
             _ => self.is_undecidable = true,
         }
         true
     }
 
-    fn begins(&mut self, inner: NextStructure) {
+    fn enter(&mut self, inner: NextStructure) {
         self.is_undecidable |= self.outer.len() >= MAX_DEPTH;
         self.outer.push(self.next);
         self.next = inner;
     }
 
-    fn ends(&mut self) -> bool {
+    fn leave(&mut self) -> bool {
         match self.outer.pop() {
             Some(outer) => self.next = outer,
             None => self.is_undecidable = true,
@@ -208,7 +208,7 @@ mod tests {
             boundaries.push(object.len());
         }
         for length in 1..=object.len() {
-            // Less than a header of zeros is padding.
+            // Zeros that are shorter than an element header are padding.
             let is_boundary = boundaries.iter().any(|end| {
                 *end <= length
                     && object.get(*end..length).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decided_is_not_called_incomplete() {
+    fn object_that_cannot_be_checked_counts_as_complete() {
         let deflated = [meta("1.2.840.10008.1.2.1.99"), vec![0x4b, 0x4c, 0, 0, 1, 2, 3, 4]].concat();
         let unknown = [meta("1.2.3.4.5\0"), vec![8, 0, 0x18, 0, 0x55, 0x49, 4, 0]].concat();
         for object in [deflated, unknown, vec![1; 200]] {

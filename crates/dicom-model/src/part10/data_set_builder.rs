@@ -39,13 +39,13 @@ impl DataSetBuilder {
     pub(super) fn is_at(&self, tag: Tag, steps: &[Step]) -> bool {
         let mut steps = steps.iter().copied();
         let mut next = |step| steps.next() == Some(step);
-        let is_below = self.containers.iter().all(|container| match container {
+        let matches_containers = self.containers.iter().all(|container| match container {
             UnfinishedContainer::Sequence { tag, items } => {
                 next(Step::Attribute(*tag)) && next(Step::Item(items.len() + 1))
             }
             UnfinishedContainer::Item(_) => true,
         });
-        is_below && next(Step::Attribute(tag)) && steps.next().is_none()
+        matches_containers && next(Step::Attribute(tag)) && steps.next().is_none()
     }
 
     /// Returns the value representation of an element.
@@ -121,6 +121,7 @@ impl DataSetBuilder {
         self.root.data
     }
 
+    /// Returns the innermost item, or the top-level data set.
     fn innermost(&mut self) -> &mut UnfinishedDataSet {
         let Self { root, containers, .. } = self;
         containers

@@ -1,6 +1,6 @@
 //! Reads a data set element by element (PS3.5 7): values, sequences and their items, in every encoding.
 //!
-//! This is the only parser of data sets. Its state is only the open sequences and items. This module does not know about values.
+//! This is the only parser of data sets. It stores only the open sequences and items. This module does not know about values.
 
 use super::ReadError;
 use super::source::Source;
@@ -11,7 +11,7 @@ use dicom_dictionary_std::tags;
 /// Maximum depth of nested sequences. The nesting of standard objects is not as deep, so deeper nesting means an invalid file.
 const MAX_NESTING: usize = 64;
 
-/// What the reader has reached.
+/// The next part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// An element and the length of its value in bytes. The caller reads or skips the value.
@@ -37,18 +37,18 @@ enum OpenContainer {
 pub(super) struct ElementReader<S> {
     source: S,
     syntax: Syntax,
-    open: Vec<OpenContainer>,
+    open_containers: Vec<OpenContainer>,
 }
 
 impl<S: Source> ElementReader<S> {
     /// Creates a reader that begins at the first element.
     pub(super) fn new(source: S, syntax: Syntax) -> Self {
-        Self { source, syntax, open: Vec::new() }
+        Self { source, syntax, open_containers: Vec::new() }
     }
 
     /// Returns the number of open sequences and items.
     pub(super) fn depth(&self) -> usize {
-        self.open.len()
+        self.open_containers.len()
     }
 
     /// Returns the position in the source.
@@ -63,11 +63,11 @@ impl<S: Source> ElementReader<S> {
 
     /// Returns the next event; `None` at the end of the data set.
     pub(super) fn next(&mut self) -> Result<Option<Event>, ReadError> {
-        match self.open.last().copied() {
+        match self.open_containers.last().copied() {
             None => self.next_element(self.syntax, None),
             Some(OpenContainer::Sequence { end, syntax }) => self.next_item(end, syntax).map(Some),
             Some(OpenContainer::Item { end: Some(end), .. }) if self.position() == end => {
-                self.open.pop();
+                self.open_containers.pop();
                 Ok(Some(Event::EndItem(end)))
             }
             Some(OpenContainer::Item { end, syntax }) => self.next_element(syntax, Some(end.is_none())),
@@ -76,7 +76,7 @@ impl<S: Source> ElementReader<S> {
 
     /// Returns the smallest end of the open sequences and items of defined length.
     fn limit(&self) -> u64 {
-        let ends = self.open.iter().rev().filter_map(|open| match open {
+        let ends = self.open_containers.iter().rev().filter_map(|container| match container {
             OpenContainer::Sequence { end, .. } | OpenContainer::Item { end, .. } => *end,
         });
         ends.min().unwrap_or(u64::MAX)
@@ -95,7 +95,7 @@ impl<S: Source> ElementReader<S> {
 
     fn next_item(&mut self, end: Option<u64>, syntax: Syntax) -> Result<Event, ReadError> {
         if end == Some(self.position()) {
-            self.open.pop();
+            self.open_containers.pop();
             return Ok(Event::EndSequence);
         }
         let start = *self.source.peek(8)?.first_chunk().ok_or(ReadError::Truncated)?;
@@ -104,12 +104,12 @@ impl<S: Source> ElementReader<S> {
         self.source.skip(8)?;
         match (tag, length) {
             (SEQUENCE_DELIMITATION, _) if end.is_none() => {
-                self.open.pop();
+                self.open_containers.pop();
                 Ok(Event::EndSequence)
             }
             (ITEM, length) => {
                 let end = length.map(|length| self.end_of(length)).transpose()?;
-                self.open.push(OpenContainer::Item { end, syntax });
+                self.open_containers.push(OpenContainer::Item { end, syntax });
                 Ok(Event::BeginItem)
             }
             _ => Err(ReadError::Malformed("a sequence contains an element that is not an item")),
@@ -141,7 +141,7 @@ impl<S: Source> ElementReader<S> {
             }
             let end = self.position();
             self.source.skip(8)?;
-            self.open.pop();
+            self.open_containers.pop();
             return Ok(Some(Event::EndItem(end)));
         }
         self.end_of(u32::try_from(length).unwrap_or_default())?;
@@ -168,10 +168,10 @@ impl<S: Source> ElementReader<S> {
         end: Option<u64>,
         syntax: Syntax,
     ) -> Result<Option<Event>, ReadError> {
-        if self.open.len() >= 2 * MAX_NESTING {
+        if self.open_containers.len() >= 2 * MAX_NESTING {
             return Err(ReadError::Malformed("sequences are nested too deep"));
         }
-        self.open.push(OpenContainer::Sequence { end, syntax });
+        self.open_containers.push(OpenContainer::Sequence { end, syntax });
         Ok(Some(Event::BeginSequence(tag, syntax)))
     }
 
@@ -214,6 +214,6 @@ impl<S: Source> ElementReader<S> {
 
 /// Whether a value of undefined length consists of fragments and not of items.
 fn is_fragmented(header: ElementHeader) -> bool {
-    let is_other = matches!(header.vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW);
-    header.tag == tags::PIXEL_DATA || header.syntax.explicit && is_other
+    let is_other_vr = matches!(header.vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW);
+    header.tag == tags::PIXEL_DATA || header.syntax.explicit && is_other_vr
 }

@@ -24,7 +24,7 @@ pub struct InPlace {
     /// Pixel data, if the object has any.
     pub pixels: Option<Pixels>,
     /// Size in bytes of the inflated data set, which needs memory in addition to the file; 0 if it is not deflated.
-    pub inflated: usize,
+    pub inflated_size: usize,
 }
 
 /// The complete value of Pixel Data (7FE0,0010).
@@ -54,15 +54,15 @@ impl InPlace {
     pub fn read(file: &Bytes, limit: usize, is_requested: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
         let mut source = InMemory::new(file.clone());
         let declared = meta::read(&mut source)?;
-        let mut inflated = 0;
+        let mut inflated_size = 0;
         if is_deflated(declared.uid()) {
             let inflated_bytes = inflate(&source.rest(), limit)?;
-            inflated = inflated_bytes.len();
+            inflated_size = inflated_bytes.len();
             source = InMemory::new(inflated_bytes);
         }
         let syntax = Syntax::detect(declared, source.peek(8)?);
-        let (elements, pixels) = read_level(source, syntax, is_requested)?;
-        Ok(Self { transfer_syntax: declared.uid(), elements, pixels, inflated })
+        let (elements, pixels) = read_elements(source, syntax, is_requested)?;
+        Ok(Self { transfer_syntax: declared.uid(), elements, pixels, inflated_size })
     }
 }
 
@@ -74,13 +74,13 @@ fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
 }
 
 /// Reads the elements of a data set or an item, up to its pixel data or its end.
-fn read_level(
+fn read_elements(
     source: InMemory,
     syntax: Syntax,
     is_requested: impl Fn(Tag) -> bool,
 ) -> Result<(Elements, Option<Pixels>), ReadError> {
     let bytes = source.rest();
-    let first = source.position();
+    let start = source.position();
     let mut reader = ElementReader::new(source, syntax);
     let mut elements = Elements::default();
     // The current sequence, if it is requested, and the position of its current item.
@@ -104,7 +104,8 @@ fn read_level(
             {
                 let bytes = reader.source().take_bytes(length.into())?;
                 let vr = header.resolve_vr(|| elements.word(tags::PIXEL_REPRESENTATION));
-                let bytes = if header.syntax.big_endian { little_endian(bytes, vr) } else { bytes };
+                let bytes =
+                    if header.syntax.big_endian { convert_to_little_endian(bytes, vr) } else { bytes };
                 elements.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
             }
             Event::Value(_, length) => reader.source().skip(length.into())?,
@@ -116,8 +117,8 @@ fn read_level(
             Event::BeginItem if reader.depth() == 2 => item_start = reader.position(),
             Event::EndItem(end) if reader.depth() == 1 => {
                 if let Some((_, items, _)) = &mut sequence {
-                    let slice = |at: u64| usize::try_from(at - first).unwrap_or(bytes.len());
-                    items.push(bytes.slice(slice(item_start)..slice(end)));
+                    let index = |position: u64| usize::try_from(position - start).unwrap_or(bytes.len());
+                    items.push(bytes.slice(index(item_start)..index(end)));
                 }
             }
             Event::EndSequence if reader.depth() == 0 => {
@@ -132,7 +133,7 @@ fn read_level(
 }
 
 /// Converts a big-endian value (PS3.5 7.3).
-fn little_endian(bytes: Bytes, vr: VR) -> Bytes {
+fn convert_to_little_endian(bytes: Bytes, vr: VR) -> Bytes {
     let size = word_size(vr);
     if size == 1 {
         return bytes;
@@ -145,10 +146,10 @@ fn little_endian(bytes: Bytes, vr: VR) -> Bytes {
 fn read_fragments(reader: &mut ElementReader<InMemory>) -> Result<Pixels, ReadError> {
     let length = reader.next_fragment()?.ok_or(ReadError::Malformed("the pixel data is empty"))?;
     let table = reader.source().take_bytes(length.into())?;
-    let first = reader.position();
+    let start = reader.position();
     let mut fragments = Vec::new();
     loop {
-        let offset = reader.position() - first;
+        let offset = reader.position() - start;
         let Some(length) = reader.next_fragment()? else {
             return Ok(Pixels::Encapsulated { table, fragments });
         };
@@ -239,7 +240,7 @@ impl Elements {
     pub fn item(&self, tag: Tag, index: usize) -> Result<Option<Self>, ReadError> {
         let Some(InPlaceElement::Items { items, syntax }) = self.element(tag) else { return Ok(None) };
         let Some(bytes) = items.get(index) else { return Ok(None) };
-        let level = read_level(InMemory::new(bytes.clone()), *syntax, |tag| !is_pixel_data(tag))?;
-        Ok(Some(level.0))
+        let (elements, _) = read_elements(InMemory::new(bytes.clone()), *syntax, |tag| !is_pixel_data(tag))?;
+        Ok(Some(elements))
     }
 }

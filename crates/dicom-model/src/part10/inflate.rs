@@ -6,12 +6,13 @@ use std::fmt;
 use std::io::{self, Read};
 
 /// The size of the input buffer in bytes.
-const CHUNK: usize = 16 * 1024;
+const BUFFER_SIZE: usize = 16 * 1024;
 
 /// A reader of the inflated bytes of `R`.
 pub(super) struct Inflated<R> {
     deflated: R,
     state: Decompress,
+    /// Deflated bytes, of which `begin..end` are not inflated yet.
     buffer: Box<[u8]>,
     begin: usize,
     end: usize,
@@ -26,7 +27,7 @@ impl<R> fmt::Debug for Inflated<R> {
 
 impl<R: Read> Inflated<R> {
     pub(super) fn new(deflated: R) -> Self {
-        let buffer = vec![0; CHUNK].into_boxed_slice();
+        let buffer = vec![0; BUFFER_SIZE].into_boxed_slice();
         Self { deflated, state: Decompress::new(false), buffer, begin: 0, end: 0, is_done: false }
     }
 }

@@ -91,8 +91,9 @@ impl Source for InMemory {
 #[derive(Debug)]
 pub(super) struct Streamed<R> {
     inner: R,
-    /// Bytes that were peeked and not yet consumed.
-    ahead: [u8; LOOKAHEAD],
+    /// A buffer for bytes that were peeked and not yet consumed.
+    lookahead: [u8; LOOKAHEAD],
+    /// The index of the first byte in `lookahead` that is not consumed; `end` is the index after the last.
     begin: usize,
     end: usize,
     position: u64,
@@ -102,18 +103,18 @@ pub(super) struct Streamed<R> {
 
 impl<R: Read> Streamed<R> {
     pub(super) fn new(inner: R, size: Option<u64>) -> Self {
-        Self { inner, ahead: [0; LOOKAHEAD], begin: 0, end: 0, position: 0, size }
+        Self { inner, lookahead: [0; LOOKAHEAD], begin: 0, end: 0, position: 0, size }
     }
 
     /// Replaces the inner reader by the result of `wrap`.
     pub(super) fn map<T>(self, wrap: impl FnOnce(R) -> T) -> Streamed<T> {
-        let Self { inner, ahead, begin, end, position, size } = self;
-        Streamed { inner: wrap(inner), ahead, begin, end, position, size }
+        let Self { inner, lookahead, begin, end, position, size } = self;
+        Streamed { inner: wrap(inner), lookahead, begin, end, position, size }
     }
 
     /// Returns the bytes that were peeked and not consumed, and the inner reader.
     pub(super) fn into_parts(self) -> (Vec<u8>, R) {
-        (self.ahead[self.begin..self.end].to_vec(), self.inner)
+        (self.lookahead[self.begin..self.end].to_vec(), self.inner)
     }
 
     /// Fails if the total size is known and fewer than `length` bytes remain.
@@ -127,12 +128,12 @@ impl<R: Read> Streamed<R> {
 
 impl<R: Read> Read for Streamed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let ahead = &self.ahead[self.begin..self.end];
-        let length = if ahead.is_empty() {
+        let peeked = &self.lookahead[self.begin..self.end];
+        let length = if peeked.is_empty() {
             self.inner.read(buffer)?
         } else {
-            let length = ahead.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&ahead[..length]);
+            let length = peeked.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&peeked[..length]);
             self.begin += length;
             length
         };
@@ -148,20 +149,20 @@ impl<R: Read> Source for Streamed<R> {
 
     fn peek(&mut self, count: usize) -> Result<&[u8], ReadError> {
         if self.begin > 0 {
-            self.ahead.copy_within(self.begin..self.end, 0);
+            self.lookahead.copy_within(self.begin..self.end, 0);
             self.end -= self.begin;
             self.begin = 0;
         }
         let count = count.min(LOOKAHEAD);
         while self.end < count {
-            match self.inner.read(&mut self.ahead[self.end..count]) {
+            match self.inner.read(&mut self.lookahead[self.end..count]) {
                 Ok(0) => break,
                 Ok(length) => self.end += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(&self.ahead[..self.end.min(count)])
+        Ok(&self.lookahead[..self.end.min(count)])
     }
 
     fn skip(&mut self, length: u64) -> Result<(), ReadError> {

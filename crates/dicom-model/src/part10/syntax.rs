@@ -91,21 +91,21 @@ impl Syntax {
         }
     }
 
-    fn word(self, bytes: [u8; 2]) -> u16 {
+    fn read_u16(self, bytes: [u8; 2]) -> u16 {
         if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
     }
 
-    fn long(self, bytes: [u8; 4]) -> u32 {
+    fn read_u32(self, bytes: [u8; 4]) -> u32 {
         if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
 
-    fn tag(self, [a, b, c, d]: [u8; 4]) -> Tag {
-        Tag(self.word([a, b]), self.word([c, d]))
+    fn read_tag(self, [a, b, c, d]: [u8; 4]) -> Tag {
+        Tag(self.read_u16([a, b]), self.read_u16([c, d]))
     }
 
     /// Returns the tag and the length of an item or a delimiter, which have no value representation.
     pub(super) fn item_header(self, [a, b, c, d, length @ ..]: [u8; 8]) -> (Tag, Option<u32>) {
-        (self.tag([a, b, c, d]), defined_length(self.long(length)))
+        (self.read_tag([a, b, c, d]), defined_length(self.read_u32(length)))
     }
 
     /// Returns the length in bytes of the header that begins with `start`.
@@ -125,16 +125,16 @@ impl Syntax {
     /// Parses the complete header `bytes`: 8 or 12 bytes, as [`Self::header_length`] returns.
     pub(super) fn header(self, bytes: &[u8]) -> Option<ElementHeader> {
         let [a, b, c, d, first, second, third, fourth] = *bytes.first_chunk()?;
-        let tag = self.tag([a, b, c, d]);
+        let tag = self.read_tag([a, b, c, d]);
         if !self.explicit {
             let known = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
-            let length = defined_length(self.long([first, second, third, fourth]));
+            let length = defined_length(self.read_u32([first, second, third, fourth]));
             return Some(ElementHeader { tag, vr: known.unwrap_or(VR::UN), length, syntax: self });
         }
         let vr = VR::from_binary([first, second]).unwrap_or(VR::UN);
         let length = match bytes.get(8..12) {
-            Some(long) => defined_length(self.long(long.try_into().ok()?)),
-            None => Some(self.word([third, fourth]).into()),
+            Some(long) => defined_length(self.read_u32(long.try_into().ok()?)),
+            None => Some(self.read_u16([third, fourth]).into()),
         };
         Some(ElementHeader { tag, vr, length, syntax: self })
     }

@@ -243,7 +243,7 @@ proptest! {
     }
 }
 
-/// A reader that returns at most this number of bytes per read.
+/// A reader that returns at most the given number of bytes per read.
 struct SlowReader<'a>(&'a [u8], usize);
 
 impl Read for SlowReader<'_> {

@@ -19,9 +19,9 @@ pub(super) fn expand(words: &[u16], bytes_per_word: usize, count: usize) -> Resu
             let bits = 8 * bytes_per_word;
             let offset = parts.iter().rev().fold(0_usize, |offset, part| offset << bits | usize::from(*part));
             position += 4 / bytes_per_word;
-            let mut repeated = offset / bytes_per_word;
+            let mut repeated_position = offset / bytes_per_word;
             for _ in 0..length {
-                repeated += expand_segment(words, repeated, count, &mut entries)?;
+                repeated_position += expand_segment(words, repeated_position, count, &mut entries)?;
             }
         } else {
             position += expand_segment(words, position - 2, count, &mut entries)? - 2;
