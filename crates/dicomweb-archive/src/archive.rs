@@ -35,14 +35,14 @@ use tokio::sync::Semaphore;
 pub use index::{Index, IndexReport, Instance, Progress, Series, Study};
 pub use route::ROOT;
 
-/// Maximum number of responses that read files concurrently. It is sufficient to use the disk, and does not occupy all threads of
-/// the blocking thread pool.
+/// Maximum number of responses that read files concurrently. So many readers use the disk fully, and leave threads of the blocking
+/// thread pool for other work.
 const MAX_CONCURRENT_READERS: usize = 16;
 
 /// The number of rows that are serialized at once.
 const ROWS_PER_CHUNK: usize = 64;
 
-/// The archive. Cheap to clone.
+/// The archive. Clones share the index.
 #[derive(Debug, Clone)]
 pub struct Archive {
     index: Arc<Index>,
@@ -139,9 +139,10 @@ impl Archive {
         accepted: &[MediaRange],
         base: String,
     ) -> Result<Response<Body>, InvalidRequest> {
-        let media_type = content_negotiation::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let media_type =
+            content_negotiation::json_media_type(accepted).ok_or(InvalidRequest::NotAcceptable)?;
         let (index, scope, query) = (Arc::clone(&self.index), Arc::new(scope), Arc::new(query));
-        let hits = {
+        let results = {
             let (index, scope, query) = (Arc::clone(&index), Arc::clone(&scope), Arc::clone(&query));
             self.run_blocking(move || search::find(&index, level, &scope, &query)).await?
         };
@@ -156,21 +157,21 @@ impl Archive {
         if query.is_fuzzy {
             warn("The fuzzymatching parameter is not supported. Only literal matching has been performed.");
         }
-        if hits.remaining > 0 {
-            warn(&format!("There are {} additional results that can be requested", hits.remaining));
+        if results.remaining > 0 {
+            warn(&format!("There are {} additional results that can be requested", results.remaining));
         }
-        let mut hits = hits.page.into_iter();
-        let rows = std::iter::from_fn(move || {
-            let chunk: Vec<_> = hits.by_ref().take(ROWS_PER_CHUNK).collect();
+        let mut results = results.page.into_iter();
+        let chunks = std::iter::from_fn(move || {
+            let chunk: Vec<_> = results.by_ref().take(ROWS_PER_CHUNK).collect();
             (!chunk.is_empty()).then_some(chunk)
         });
-        let objects = rows.map(move |rows| {
+        let objects = chunks.map(move |chunk| {
             let mut objects = Vec::new();
-            for (position, hit) in rows.into_iter().enumerate() {
+            for (position, result) in chunk.into_iter().enumerate() {
                 if position > 0 {
                     objects.push(b',');
                 }
-                search::write_row(&mut objects, &index, hit, &scope, &query, &base)?;
+                search::write_row(&mut objects, &index, result, &scope, &query, &base)?;
             }
             Ok(objects)
         });
@@ -183,7 +184,8 @@ impl Archive {
         accepted: &[MediaRange],
         base: &str,
     ) -> Result<Response<Body>, InvalidRequest> {
-        let media_type = content_negotiation::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let media_type =
+            content_negotiation::json_media_type(accepted).ok_or(InvalidRequest::NotAcceptable)?;
         let instances = self.instances(scope, base);
         if instances.is_empty() {
             return Err(InvalidRequest::NotFound);

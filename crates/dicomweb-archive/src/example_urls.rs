@@ -1,4 +1,4 @@
-//! The list of URLs to try, which `demo` prints after the start. This module does not know the responses of the gateway.
+//! The example URLs that `demo` prints when it has started. This module does not know the responses of the gateway.
 
 use super::archive::{Index, Instance, Series, Study};
 use dicom_model::tags;
@@ -37,7 +37,7 @@ impl fmt::Display for ExampleUrls<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fhir = format!("{}/fhir", self.gateway);
         let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);
-        let mut show = |what: &str, url: String| writeln!(formatter, "  {what}\n    {url}");
+        let mut show = |title: &str, url: String| writeln!(formatter, "  {title}\n    {url}");
         show("Capabilities (CapabilityStatement)", format!("{fhir}/metadata"))?;
         show("The newest studies; a browser gets a page of them", format!("{fhir}/ImagingStudy?_count=10"))?;
         show("The patients", format!("{fhir}/Patient?_count=10"))?;

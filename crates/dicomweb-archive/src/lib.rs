@@ -117,9 +117,9 @@ pub async fn start_archive(
         tokio::task::spawn_blocking(move || prepare(content, progress)).await??;
     let (stop, stopped) = oneshot::channel::<()>();
     let limits = ConnectionLimits { drain: DRAIN_TIMEOUT, ..ConnectionLimits::default() };
-    let served = archive.clone();
+    let shared_archive = archive.clone();
     let service = move |request, _| {
-        let archive = served.clone();
+        let archive = shared_archive.clone();
         async move { archive.respond(request).await }
     };
     let task = tokio::spawn(async move {

@@ -9,7 +9,7 @@ use http_messages::media_range::{self, MediaRange, covers};
 /// Media types of rows and metadata, in order of preference.
 const JSON: [&str; 2] = ["application/dicom+json", "application/json"];
 
-/// Parses the query parameter, or else the header field, into media ranges by descending quality. Without both, returns `*/*`.
+/// Parses the query parameter, or else the header field, into media ranges by descending weight. Without both, returns `*/*`.
 pub(super) fn parse_accept(headers: &HeaderMap, parameter: Option<&str>) -> Vec<MediaRange> {
     let fields: Vec<&str> = match parameter {
         Some(parameter) => vec![parameter],
@@ -23,13 +23,13 @@ pub(super) fn parse_accept(headers: &HeaderMap, parameter: Option<&str>) -> Vec<
     ranges
 }
 
-/// Returns the ranges with a quality above 0, in their order.
+/// Returns the ranges with a weight above 0, in their order.
 pub(super) fn acceptable(ranges: &[MediaRange]) -> impl Iterator<Item = &MediaRange> {
     ranges.iter().filter(|range| range.weight > 0.0)
 }
 
 /// Returns the media type of JSON responses; `None` if the client accepts none.
-pub(super) fn json(ranges: &[MediaRange]) -> Option<&'static str> {
+pub(super) fn json_media_type(ranges: &[MediaRange]) -> Option<&'static str> {
     media_range::preferred(ranges, &JSON).map(|index| JSON[index])
 }
 
@@ -46,7 +46,7 @@ pub(super) fn accepts_single_part(range: &MediaRange, ranges: &[MediaRange], med
         && media_range::applicable_range(ranges, media).is_some_and(|(_, range)| range.weight > 0.0)
 }
 
-/// Returns the requested transfer syntax, a separate parameter or, in older viewers, inside the quotes of `type`.
+/// Returns the requested transfer syntax: a separate parameter or, as older viewers send it, a part of the quoted `type`.
 pub(super) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     let quoted_with_type = || {
         let mut parameters = range.parameter("type")?.split(';').skip(1);
@@ -84,18 +84,18 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_sorted_by_quality_and_rejected_ones_are_omitted() {
+    fn ranges_are_sorted_by_weight_and_rejected_ones_are_omitted() {
         let ranges = ranges("application/json;q=0.5, text/html;q=0, application/dicom+json");
         let essences: Vec<&str> = acceptable(&ranges).map(|range| range.essence.as_str()).collect();
         assert_eq!(essences, ["application/dicom+json", "application/json"]);
-        assert_eq!(json(&ranges), Some("application/dicom+json"));
+        assert_eq!(json_media_type(&ranges), Some("application/dicom+json"));
     }
 
     #[test]
     fn rejected_type_is_not_sent_even_if_a_wildcard_matches_it() {
-        assert_eq!(json(&ranges("*/*, application/dicom+json;q=0")), Some("application/json"));
+        assert_eq!(json_media_type(&ranges("*/*, application/dicom+json;q=0")), Some("application/json"));
         assert_eq!(
-            json(&ranges("application/*;q=0.5, application/dicom+json;q=0, application/json;q=0")),
+            json_media_type(&ranges("application/*;q=0.5, application/dicom+json;q=0, application/json;q=0")),
             None
         );
         let rejected = ranges("application/*, application/dicom;q=0");
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn missing_header_field_accepts_every_media_type() {
-        assert_eq!(json(&parse_accept(&HeaderMap::new(), None)), Some("application/dicom+json"));
-        assert_eq!(json(&ranges("application/dicom+xml")), None);
+        assert_eq!(json_media_type(&parse_accept(&HeaderMap::new(), None)), Some("application/dicom+json"));
+        assert_eq!(json_media_type(&ranges("application/dicom+xml")), None);
     }
 }

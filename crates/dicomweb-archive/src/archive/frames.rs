@@ -153,14 +153,14 @@ fn locate_encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<
         .ok_or(FramesError::Inconsistent("the Basic Offset Table item is missing"))?;
     let mut table = Vec::new();
     file.by_ref().take(length.into()).read_to_end(&mut table)?;
-    let first = offset + 8 + u64::from(length);
+    let first_fragment = offset + 8 + u64::from(length);
     let (mut fragments, mut ranges) = (Vec::new(), Vec::new());
-    let mut position = first;
+    let mut position = first_fragment;
     while let Some(length) = read_item_header(&mut file)? {
         let range = ByteRange { offset: position + 8, length: length.into() };
         let mut start = Vec::new();
         file.by_ref().take(u64::from(length).min(MARKER_LENGTH as u64)).read_to_end(&mut start)?;
-        fragments.push(Fragment::new(position - first, length, &start));
+        fragments.push(Fragment::new(position - first_fragment, length, &start));
         position = range.offset + range.length;
         if position > size {
             return Err(ReadError::Truncated.into());

@@ -96,9 +96,9 @@ impl fmt::Display for IndexReport {
             (self.repeated, "duplicate"),
             (self.unreadable, "unreadable"),
         ];
-        for (position, (count, what)) in skipped.iter().filter(|(count, _)| *count > 0).enumerate() {
-            let lead = if position == 0 { "; skipped: " } else { ", " };
-            write!(formatter, "{lead}{count} {what}")?;
+        for (position, (count, reason)) in skipped.iter().filter(|(count, _)| *count > 0).enumerate() {
+            let separator = if position == 0 { "; skipped: " } else { ", " };
+            write!(formatter, "{separator}{count} {reason}")?;
         }
         Ok(())
     }
@@ -158,10 +158,10 @@ impl Index {
                 Outcome::Failed(_) => report.malformed += 1,
             }
         }
-        let candidates = served.len();
+        let file_count = served.len();
         let index = Self::group_by_study(served);
         report.instances = index.instances().count();
-        report.repeated = candidates - report.instances;
+        report.repeated = file_count - report.instances;
         (index, report)
     }
 
@@ -180,10 +180,10 @@ impl Index {
         self.studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.instances)
     }
 
-    fn group_by_study(found: Vec<ServedFile>) -> Self {
+    fn group_by_study(files: Vec<ServedFile>) -> Self {
         let mut uids = HashSet::new();
         let mut studies: BTreeMap<(StudyUid, Vec<String>), StudyParts> = BTreeMap::new();
-        for ServedFile { study, series, instance, study_attributes, series_attributes } in found {
+        for ServedFile { study, series, instance, study_attributes, series_attributes } in files {
             if !uids.insert(instance.uid.clone()) {
                 continue;
             }
@@ -215,18 +215,19 @@ impl Index {
 }
 
 fn sort_series(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
-    let mut series: Vec<Series> = series.into_values().collect();
-    for one in &mut series {
-        one.instances.sort_by_cached_key(|instance| {
+    let mut sorted_series: Vec<Series> = series.into_values().collect();
+    for series in &mut sorted_series {
+        series.instances.sort_by_cached_key(|instance| {
             (number_or_last(&instance.attributes, tags::INSTANCE_NUMBER), instance.uid.clone())
         });
     }
-    series.sort_by_cached_key(|series| {
+    sorted_series.sort_by_cached_key(|series| {
         (number_or_last(&series.attributes, tags::SERIES_NUMBER), series.uid.clone())
     });
-    series
+    sorted_series
 }
 
+/// Returns the number in an attribute, or the maximum if there is none, so that the object is sorted last.
 fn number_or_last(attributes: &DataSet, tag: Tag) -> i64 {
     attributes.text(tag).and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
 }

@@ -160,6 +160,7 @@ fn parse_uids(value: &str) -> Result<Condition, ConditionError> {
     uids.collect::<Result<_, _>>().map(Condition::OneOf).map_err(|_| ConditionError::Uid)
 }
 
+/// The first and the last instant that a date or time denotes at its precision, as digit strings.
 type Interval = (Box<str>, Box<str>);
 
 fn parse_range(
@@ -179,22 +180,22 @@ fn parse_range(
     })
 }
 
-/// Returns a date as eight digits; the ACR-NEMA format with dots is accepted too (PS3.5 6.2 note to DA).
+/// Returns the interval of a date, as eight digits. The ACR-NEMA format with dots is accepted too (PS3.5 6.2 note to DA).
 fn date_interval(text: &str) -> Option<Interval> {
     let digits: String = if text.len() == 10 { text.replace('.', "") } else { text.to_owned() };
     dicom_model::DicomDate::parse(&digits)?;
     Some((digits.as_str().into(), digits.into()))
 }
 
-/// Returns a time as the first and last microsecond of its interval.
+/// Returns the interval of a time, in microseconds.
 fn time_interval(text: &str) -> Option<Interval> {
     let text = text.replace(':', "");
     let (seconds_part, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let has_only_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !matches!(seconds_part.len(), 2 | 4 | 6)
         || fraction.len() > 6
-        || !digits(seconds_part)
-        || !digits(fraction)
+        || !has_only_digits(seconds_part)
+        || !has_only_digits(fraction)
     {
         return None;
     }
@@ -205,7 +206,7 @@ fn time_interval(text: &str) -> Option<Interval> {
     Some((fill("000000000000"), fill("235959999999")))
 }
 
-/// Returns a date-time at any precision; the offset from UTC is ignored.
+/// Returns the interval of a date-time, in microseconds. The offset from UTC is ignored.
 fn date_time_interval(text: &str) -> Option<Interval> {
     let local = text.split(['+', '-']).next()?;
     let digits: String = local.chars().filter(|character| *character != '.').collect();

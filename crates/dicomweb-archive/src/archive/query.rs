@@ -113,10 +113,10 @@ impl Query {
         match (self.matches.iter_mut().find(|existing| existing.path == path), condition) {
             (None, condition) => self.matches.push(Match { path, condition }),
             // A list of UIDs can also be a repeated key.
-            (Some(Match { condition: Condition::OneOf(uids), .. }), Condition::OneOf(more))
+            (Some(Match { condition: Condition::OneOf(uids), .. }), Condition::OneOf(more_uids))
                 if vr == VR::UI =>
             {
-                uids.extend(more);
+                uids.extend(more_uids);
             }
             _ => return Err(QueryError::Repeated(key)),
         }
@@ -134,7 +134,7 @@ impl Query {
             && !is_fuzzy
     }
 
-    /// Returns the attributes of matching keys and `includefield`, which are returned (PS3.18 10.6.3.3).
+    /// Returns the attributes that rows contain because of matching keys or `includefield` (PS3.18 10.6.3.3).
     pub(super) fn attributes(&self) -> impl Iterator<Item = Tag> + '_ {
         self.matches
             .iter()

@@ -42,7 +42,7 @@ impl Archive {
         let Some(first) = files.first() else { return Err(InvalidRequest::NotFound) };
         let is_accepted =
             |range: &MediaRange| files.iter().all(|file| accepts_syntax(range, file.transfer_syntax));
-        match layout(accepted, DICOM, scope.instance.is_some(), is_accepted)
+        match choose_layout(accepted, DICOM, scope.instance.is_some(), is_accepted)
             .ok_or(InvalidRequest::NotAcceptable)?
         {
             PayloadLayout::Single => {
@@ -93,7 +93,7 @@ impl Archive {
     ) -> Result<Response<Body>, InvalidRequest> {
         let instance = self.instance(scope)?;
         let file = instance.path.clone();
-        let stored_value = self.run_blocking(move || value(&file, &path)).await?;
+        let stored_value = self.run_blocking(move || locate_value(&file, &path)).await?;
         match stored_value.map_err(|_| InvalidRequest::Internal)?.ok_or(InvalidRequest::NotFound)? {
             Value::Octets(value) => {
                 let length = value.range.length;
@@ -126,7 +126,7 @@ impl Archive {
         // Native pixel data is sent in little-endian order, even if it is stored in big-endian order.
         let sent_syntax = if compressed { stored_syntax } else { uids::EXPLICIT_VR_LITTLE_ENDIAN };
         let is_accepted = |range: &MediaRange| accepts_syntax(range, sent_syntax);
-        let layout = layout(accepted, media, numbers.len() == 1, is_accepted)
+        let layout = choose_layout(accepted, media, numbers.len() == 1, is_accepted)
             .or_else(|| octet_stream_layout(accepted, sent_syntax).filter(|_| compressed))
             .ok_or(InvalidRequest::NotAcceptable)?;
         let content_type =
@@ -150,7 +150,7 @@ impl Archive {
         accepted: &[MediaRange],
     ) -> Result<Response<Body>, InvalidRequest> {
         let is_accepted = |range: &MediaRange| accepts_syntax(range, uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        match layout(accepted, OCTETS, true, is_accepted).ok_or(InvalidRequest::NotAcceptable)? {
+        match choose_layout(accepted, OCTETS, true, is_accepted).ok_or(InvalidRequest::NotAcceptable)? {
             PayloadLayout::Single => self.single_part_response(OCTETS, Some(length), chunks),
             PayloadLayout::Multipart => self.multipart_response(
                 OCTETS,
@@ -194,7 +194,7 @@ fn invalid_request(error: &FramesError) -> InvalidRequest {
 }
 
 /// Returns the available layout that the client prefers.
-fn layout(
+fn choose_layout(
     accepted: &[MediaRange],
     media: &str,
     can_be_single: bool,
@@ -220,9 +220,9 @@ fn octet_stream_layout(accepted: &[MediaRange], stored_syntax: &str) -> Option<P
         .then_some(PayloadLayout::Multipart)
 }
 
-/// Whether a range accepts a transfer syntax. A range without a transfer syntax accepts every one: the default of the standard is
-/// Explicit VR Little Endian (PS3.18 8.7.3.5.2), but with it an archive that cannot decompress would reject every request for a
-/// compressed image.
+/// Whether a range accepts a transfer syntax. A range without a transfer syntax accepts all of them. The default of the standard,
+/// Explicit VR Little Endian (PS3.18 8.7.3.5.2), is not applied: this archive cannot decompress, so it would reject every request
+/// for a compressed image.
 fn accepts_syntax(range: &MediaRange, sent_syntax: &str) -> bool {
     transfer_syntax(range).is_none_or(|uid| uid == "*" || uid == sent_syntax)
 }
@@ -251,7 +251,7 @@ pub(super) enum Value {
 }
 
 /// Returns the value with the path `steps` in the file at `path`; `None` if the object has no such value.
-pub(super) fn value(path: &Path, steps: &[Step]) -> Result<Option<Value>, ReadError> {
+pub(super) fn locate_value(path: &Path, steps: &[Step]) -> Result<Option<Value>, ReadError> {
     let header = body::open_object(path)?.header_up_to(steps)?;
     Ok(header.requested_value.map(|requested_value| match requested_value.length {
         Some(_) => Value::Octets(FileRange::of(&header, path, requested_value)),

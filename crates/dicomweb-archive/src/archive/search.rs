@@ -53,7 +53,7 @@ pub(super) fn find(index: &Index, level: Level, scope: &Scope, query: &Query) ->
 
 /// Writes the row of a result as a JSON object.
 pub(super) fn write_row(
-    to: &mut Vec<u8>,
+    output: &mut Vec<u8>,
     index: &Index,
     result: SearchResult,
     scope: &Scope,
@@ -61,7 +61,7 @@ pub(super) fn write_row(
     base: &str,
 ) -> io::Result<()> {
     let row = Row::new(index, result, query);
-    writer::write_data_set(to, &row.data_set(scope, query, base), &WithoutBulkData)
+    writer::write_data_set(output, &row.data_set(scope, query, base), &WithoutBulkData)
 }
 
 fn candidates<'a>(
@@ -78,11 +78,11 @@ fn candidates<'a>(
         let series = all_series
             .iter()
             .enumerate()
-            .filter(|(_, one)| scope.series.as_ref().is_none_or(|uid| *uid == one.uid));
+            .filter(|(_, series)| scope.series.as_ref().is_none_or(|uid| *uid == series.uid));
         let series = series.take(if level == Level::Study { 1 } else { usize::MAX });
-        series.flat_map(move |(series, one)| {
-            let instances = if level == Level::Instance { one.instances.len() } else { 1 };
-            (0..instances).map(move |instance| SearchResult { level, study, series, instance })
+        series.flat_map(move |(position, series)| {
+            let instance_count = if level == Level::Instance { series.instances.len() } else { 1 };
+            (0..instance_count).map(move |instance| SearchResult { level, study, series: position, instance })
         })
     })
 }
@@ -94,7 +94,8 @@ struct Row<'a> {
     series: &'a Series,
     instance: &'a Instance,
     query: &'a Query,
-    file: OnceCell<DataSet>,
+    /// The attributes that only the file contains; read on demand.
+    file_attributes: OnceCell<DataSet>,
 }
 
 impl<'a> Row<'a> {
@@ -102,14 +103,14 @@ impl<'a> Row<'a> {
         let study = &index.studies()[result.study];
         let series = &study.series[result.series];
         let instance = &series.instances[result.instance];
-        Self { level: result.level, study, series, instance, query, file: OnceCell::new() }
+        Self { level: result.level, study, series, instance, query, file_attributes: OnceCell::new() }
     }
 
     fn matches(&self, query: &Query) -> bool {
-        query.matches.iter().all(|condition| self.matches_one(condition))
+        query.matches.iter().all(|condition| self.meets(condition))
     }
 
-    fn matches_one(&self, Match { path, condition }: &Match) -> bool {
+    fn meets(&self, Match { path, condition }: &Match) -> bool {
         let Some((first, inner)) = path.split_first() else { return true };
         if *condition == Condition::Universal {
             return true;
@@ -124,7 +125,7 @@ impl<'a> Row<'a> {
                 self.study.series.iter().any(|series| is_met(&series.attributes))
             }
             Some(Level::Series) => is_met(&self.series.attributes),
-            // A key of a lower level matches if any series or instance below matches (PS3.4 C.2.2.2: relational).
+            // A key of a lower level matches if any series or instance of the result matches (relational matching).
             Some(Level::Instance) => match self.level {
                 Level::Study => self
                     .study
@@ -142,11 +143,11 @@ impl<'a> Row<'a> {
     /// Returns the attributes that only the file contains; for a study or series, its first file. Empty if the file was deleted
     /// after indexing.
     fn file_attributes(&self) -> &DataSet {
-        self.file.get_or_init(|| {
-            let page_range =
+        self.file_attributes.get_or_init(|| {
+            let is_requested =
                 |tag| self.query.include_all || (levels::level_of(tag).is_none() && self.query.contains(tag));
             body::read_header(&self.instance.path, |tag| {
-                page_range(tag) || tag == tags::SPECIFIC_CHARACTER_SET
+                is_requested(tag) || tag == tags::SPECIFIC_CHARACTER_SET
             })
             .map(|header| header.data)
             .unwrap_or_default()

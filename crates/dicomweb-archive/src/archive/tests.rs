@@ -24,7 +24,7 @@ struct TestResponse {
 }
 
 impl ServedArchive {
-    fn patients(ids: &[&'static str]) -> Self {
+    fn with_patients(ids: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         samples::write_of(folder.path(), |patient| {
             ids.iter().any(|id| patient.id == AttributeValue::Present(id))
@@ -34,8 +34,8 @@ impl ServedArchive {
         Self { archive: Archive::new(index), folder }
     }
 
-    /// Returns all patients except the one with hundreds of slices.
-    fn most() -> Self {
+    /// Creates an archive with all patients except the one with hundreds of slices.
+    fn with_most_patients() -> Self {
         let folder = tempfile::tempdir().unwrap();
         samples::write_of(folder.path(), |patient| patient.id != AttributeValue::Present("DEMO-0016"))
             .unwrap();
@@ -101,7 +101,7 @@ impl TestResponse {
 
 #[tokio::test]
 async fn methods_other_than_get_and_head_are_rejected() {
-    let archive = ServedArchive::patients(&["P11"]);
+    let archive = ServedArchive::with_patients(&["P11"]);
     let response = archive.request(Method::POST, "/studies", None).await;
     assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.header("allow"), "GET, HEAD");
@@ -109,7 +109,7 @@ async fn methods_other_than_get_and_head_are_rejected() {
 
 #[tokio::test]
 async fn response_to_head_has_no_body() {
-    let archive = ServedArchive::patients(&["P11"]);
+    let archive = ServedArchive::with_patients(&["P11"]);
     let response = archive.request(Method::HEAD, "/studies", None).await;
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(response.header("content-type"), "application/dicom+json");
@@ -118,7 +118,7 @@ async fn response_to_head_has_no_body() {
 
 #[tokio::test]
 async fn unknown_path_invalid_uid_and_unknown_study_have_different_statuses() {
-    let archive = ServedArchive::patients(&["P11"]);
+    let archive = ServedArchive::with_patients(&["P11"]);
     for (path, status) in [
         ("/nothing", StatusCode::NOT_FOUND),
         ("/studies/", StatusCode::BAD_REQUEST),

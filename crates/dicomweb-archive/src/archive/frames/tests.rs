@@ -9,7 +9,7 @@ use dicom_model::json::writer::Step;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use tempfile::NamedTempFile;
 
-/// The UID of the retired transfer syntax, which is deprecated in the dictionary.
+/// The UID of a retired transfer syntax, whose constant in the dictionary is deprecated.
 const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
 fn image(frames: u16, rows: u16, columns: u16, bits: u16) -> InMemDicomObject {
@@ -93,7 +93,7 @@ fn big_endian_samples_of_several_bytes_are_swapped_for_every_vr() {
         object.put(DataElement::new(tags::PIXEL_DATA, vr, value));
         let file = write_file(object, EXPLICIT_VR_BIG_ENDIAN);
         let Ok(Some(Value::Octets(value))) =
-            retrieve::value(file.path(), &[Step::Attribute(tags::PIXEL_DATA)])
+            retrieve::locate_value(file.path(), &[Step::Attribute(tags::PIXEL_DATA)])
         else {
             panic!("no value");
         };

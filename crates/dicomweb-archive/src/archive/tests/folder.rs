@@ -24,10 +24,10 @@ fn every_file_is_counted_and_none_stops_indexing() {
     let uid = samples::study_uid(11, 0);
     let position = memchr::memmem::find(&file, uid.as_bytes()).unwrap();
     // The first occurrence is in the file meta information; the Study Instance UID follows the tag (0020,000D).
-    let study = memchr::memmem::find(&file, &[0x20, 0x00, 0x0D, 0x00]).unwrap() + 8;
+    let study_uid_position = memchr::memmem::find(&file, &[0x20, 0x00, 0x0D, 0x00]).unwrap() + 8;
     let mut missing_uid = file.clone();
-    missing_uid[study] = b'x';
-    assert!(study > position);
+    missing_uid[study_uid_position] = b'x';
+    assert!(study_uid_position > position);
     fs::write(path("missing_uid.dcm"), missing_uid).unwrap();
     let (index, report) = Index::build(folder.path(), Progress::Silent);
     assert_eq!(

@@ -19,7 +19,7 @@ impl ServedArchive {
 
 #[tokio::test]
 async fn study_is_returned_as_its_files_byte_for_byte() {
-    let archive = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0001"]);
     let response =
         archive.get_with_accept(&format!("/studies/{}", samples::study_uid(0, 1)), ANY_DICOM).await;
     assert_eq!(response.status, StatusCode::OK);
@@ -32,7 +32,7 @@ async fn study_is_returned_as_its_files_byte_for_byte() {
 
 #[tokio::test]
 async fn boundaries_differ_between_responses() {
-    let archive = ServedArchive::patients(&["P11"]);
+    let archive = ServedArchive::with_patients(&["P11"]);
     let path = format!("/studies/{}", samples::study_uid(11, 0));
     let (first, second) = (archive.get(&path).await, archive.get(&path).await);
     assert_ne!(first.header("content-type"), second.header("content-type"));
@@ -41,7 +41,7 @@ async fn boundaries_differ_between_responses() {
 
 #[tokio::test]
 async fn instance_can_be_returned_as_a_single_part() {
-    let archive = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0001"]);
     let path = instance(0, 0, 0, 0);
     let file = archive.file("patient-01/study-1/series-1/0001.dcm");
     let response = archive.get_with_accept(&path, "application/dicom").await;
@@ -58,7 +58,7 @@ async fn instance_can_be_returned_as_a_single_part() {
 
 #[tokio::test]
 async fn instances_are_never_transcoded() {
-    let archive = ServedArchive::patients(&["DEMO-0001", "DEMO-0003"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0001", "DEMO-0003"]);
     let implicit = instance(0, 2, 0, 0);
     for (accept, status) in [
         ("*/*", StatusCode::OK),
@@ -79,7 +79,7 @@ async fn instances_are_never_transcoded() {
 
 #[tokio::test]
 async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
-    let archive = ServedArchive::patients(&["DEMO-0002"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0002"]);
     let study = samples::study_uid(1, 0);
     let rows = archive.rows(&format!("/studies/{study}/metadata")).await;
     assert_eq!(rows.len(), 20);
@@ -96,7 +96,7 @@ async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
 
 #[tokio::test]
 async fn frames_of_native_images_are_extracted() {
-    let archive = ServedArchive::patients(&["DEMO-0003"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0003"]);
     let path = instance(2, 0, 0, 0);
     let frame = archive.get_with_accept(&format!("{path}/frames/2"), "application/octet-stream").await;
     assert_eq!(frame.body.len(), 64 * 64);
@@ -114,7 +114,7 @@ async fn frames_of_native_images_are_extracted() {
 
 #[tokio::test]
 async fn frames_of_compressed_images_are_returned_as_stored() {
-    let archive = ServedArchive::patients(&["DEMO-0003"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0003"]);
     let path = format!("{}/frames/3", instance(2, 1, 0, 0));
     for accept in [
         ANY_OCTETS,
@@ -144,7 +144,7 @@ async fn frames_of_compressed_images_are_returned_as_stored() {
 
 #[tokio::test]
 async fn frames_of_a_binary_segmentation_are_extracted() {
-    let archive = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0001"]);
     let response = archive
         .get_with_accept(&format!("{}/frames/6", instance(0, 0, 1, 0)), "application/octet-stream")
         .await;
@@ -154,7 +154,7 @@ async fn frames_of_a_binary_segmentation_are_extracted() {
 
 #[tokio::test]
 async fn instances_without_pixel_data_have_no_frames_and_no_pixel_bulk_data() {
-    let archive = ServedArchive::patients(&["DEMO-0001"]);
+    let archive = ServedArchive::with_patients(&["DEMO-0001"]);
     let report = instance(0, 0, 2, 0);
     for path in ["frames/1", "bulkdata/7FE00010", "bulkdata/00880200/1/7FE00010"] {
         assert_eq!(archive.get(&format!("{report}/{path}")).await.status, StatusCode::NOT_FOUND, "{path}");
@@ -163,7 +163,7 @@ async fn instances_without_pixel_data_have_no_frames_and_no_pixel_bulk_data() {
 
 #[tokio::test]
 async fn deleted_file_aborts_the_transfer() {
-    let archive = ServedArchive::patients(&["P11"]);
+    let archive = ServedArchive::with_patients(&["P11"]);
     fs::remove_file(archive.folder.path().join("patient-12/study-1/series-1/0002.dcm")).unwrap();
     let uri = format!("{ROOT}/studies/{}", samples::study_uid(11, 0));
     let response = archive.archive.respond(Request::get(uri).body(()).unwrap()).await;
