@@ -14,7 +14,7 @@ use crate::studies::StudiesError;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, UnsearchableValue, retry_after};
 use dicom_render::RenderError;
 
-/// What several archives contain a part of.
+/// The level of a resource of which several archives contain a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitLevel {
     /// A study.
@@ -56,7 +56,7 @@ pub enum DicomwebError {
     OtherMediaTypesAvailable {
         /// The part of the request that contains the accepted media types: `Accept` or `the query parameter accept`.
         requested_in: &'static str,
-        /// The archive that rejected the media types, and its status; `None` if none was requested.
+        /// The archive that rejected the media types, and its status; `None` if no request was sent to an archive.
         rejection: Option<(ArchiveId, StatusCode)>,
         /// The available media types.
         available: String,
@@ -123,7 +123,7 @@ pub enum DicomwebError {
     /// A task of the gateway ended without a result.
     #[error("internal error; the gateway's log has details under the request ID of this response")]
     Interrupted,
-    /// The caller may see only some studies.
+    /// The caller may see only some studies, and the request is not for one of them.
     #[error(
         "access to this archive is restricted to some of its studies, which DICOMweb requests cannot be checked for"
     )]
@@ -235,8 +235,8 @@ impl DicomwebError {
         Self::ErrorStatus { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
     }
 
-    /// Returns the same error as for a 404 of the archive. A success without content or with other content means that the archive
-    /// does not have the resource, too.
+    /// Returns the error for a resource that the archive does not have, as for status 404. Some archives respond with a success
+    /// without content, or with other content, instead.
     pub(super) fn not_found_at(archive: &Archive) -> Self {
         Self::from_status(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
     }

@@ -110,7 +110,7 @@ impl Federation {
         resource: &Resource,
     ) -> Result<Response<Body>, DicomwebError> {
         if let Resource::Search(level) = resource
-            && let Some(empty) = SearchRequest::read(request, level)?.without_rows()
+            && let Some(empty) = SearchRequest::read(request, level)?.response_without_rows()
         {
             return Ok(empty);
         }
@@ -123,9 +123,9 @@ impl Federation {
         }
     }
 
-    /// Returns the Capabilities Description of the root with the public URL `public`, without a trailing slash.
-    pub fn describe(&self, public: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
-        capabilities::describe(public, headers)
+    /// Returns the Capabilities Description of the root with the public URL `public_url`, without a trailing slash.
+    pub fn describe(&self, public_url: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
+        capabilities::describe(public_url, headers)
     }
 
     /// Returns the response of one archive, from the cache if possible.
@@ -139,8 +139,8 @@ impl Federation {
         response_cache::respond(&self.context.response_cache, archive, public_url, request, &source).await
     }
 
-    /// Responds to a request for a resource of a study. A response without the resource from an archive that contained the study
-    /// when it was located may be wrong, because the study may have been moved since: then it is located once more.
+    /// Responds to a request for a resource of a study. If an archive that contained the study when it was located does not have the
+    /// resource, the study may have been moved, so it is located again.
     async fn respond_for_study(
         &self,
         public_url: &str,
@@ -152,7 +152,7 @@ impl Federation {
             retrieval_query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
         let Located { location, is_new } = self.locate(request, resource, study).await?;
-        let (first, lacks_resource) =
+        let (first_response, lacks_resource) =
             match self.respond_from(&location, public_url, request, resource, study).await {
                 Ok(response) if matches!(resource, Resource::Search(_)) => {
                     let (response, is_empty) = detect_empty_list(response).await;
@@ -165,11 +165,11 @@ impl Federation {
                 }
             };
         if !lacks_resource || is_new && location.copies().is_empty() {
-            return first;
+            return first_response;
         }
         let new_location = self.locator.locate_again(study, &self.archives, &self.context).await;
         if new_location.is_certain() && new_location.copies() == location.copies() {
-            return first;
+            return first_response;
         }
         self.respond_from(&new_location, public_url, request, resource, study).await
     }
@@ -235,7 +235,7 @@ impl Federation {
         }
     }
 
-    /// Returns the copies of the series, the largest part first, or of the study, with their archives.
+    /// Returns the copies of the study or, with the largest part first, those that contain a part of `series`, with their archives.
     fn copies_of<'a>(
         &'a self,
         location: &'a StudyLocation,
@@ -337,7 +337,7 @@ fn is_json(response: &Response<Body>) -> bool {
 enum Scope<'a> {
     /// The rows of a level, in the whole study or in one series.
     List(&'a SearchLevel, Option<&'a SeriesUid>),
-    /// Something that is made from all of a series or, if it is `None`, of the study.
+    /// A resource that contains a whole series or, if it is `None`, the whole study.
     Whole(Option<&'a SeriesUid>),
     /// An instance of a series.
     Instance(&'a SeriesUid),

@@ -55,8 +55,8 @@ impl SearchRequest {
         Ok(Self { query: search.query, format })
     }
 
-    /// Returns the response if the limit is 0 (PS3.18 8.3.4.4). It needs no request to an archive.
-    pub(super) fn without_rows(&self) -> Option<Response<Body>> {
+    /// Returns the response if the limit is 0 (PS3.18 8.3.4.4). No archive needs to be searched.
+    pub(super) fn response_without_rows(&self) -> Option<Response<Body>> {
         (self.query.window().0 == Some(0)).then(|| assembled::rows("[]", self.format))
     }
 }
@@ -66,15 +66,15 @@ impl SearchRequest {
 struct MergedPage {
     /// The rows as a JSON array.
     text: String,
-    /// What is wrong with the list.
+    /// The warnings about the list.
     warnings: Vec<HeaderValue>,
 }
 
-/// The text of PS3.18 8.3.4.4, if the list continues after the page.
+/// The warning of PS3.18 8.3.4.4, if the list continues after the page.
 const MORE_RESULTS_WARNING: HeaderValue =
     HeaderValue::from_static("299 dicomweb-gateway \"There are additional results that can be requested\"");
 
-/// The text of PS3.18 8.3.4.2, if fuzzy matching was requested, but matching was literal.
+/// The warning of PS3.18 8.3.4.2, if fuzzy matching was requested, but matching was literal.
 const LITERAL_MATCHING_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
 );
@@ -84,7 +84,7 @@ const UNCERTAIN_TOTALS_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The numbers of series and instances of some studies may be too low, because an archive did not return their series\"",
 );
 
-/// Responds to a search in all of `archives`. `public_url` is the public URL of their root. `studies` are `None` for the root of one
+/// Responds to a search in all of `archives`. `public_url` is the public URL of their root. `studies` is `None` for the root of one
 /// archive, whose rows are not compared with those of other archives.
 pub(super) async fn respond(
     archives: &[&Archive],
@@ -139,7 +139,7 @@ async fn merge(
     let has_more = order.len() > end || lists.iter().any(|list| list.has_more);
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
-    let rows = complete(archives, &lists, page, query.level(), limits).await?;
+    let rows = complete_page(archives, &lists, page, query.level(), limits).await?;
     let (rows, has_uncertain_totals) = match studies {
         Some(studies) => {
             let rows = page.iter().map(|position| archives[position.archive]).zip(rows).collect();
@@ -184,8 +184,7 @@ async fn merge(
     Ok(MergedPage { text, warnings: warnings.collect() })
 }
 
-/// Returns the UIDs of studies that several of `lists` contain; `None` if other archives may contain them too, because the lists
-/// are not those of all studies.
+/// Returns the UIDs of studies that several of `lists` contain; `None` if the lists may not contain every copy of their studies.
 fn shared_studies<'a>(query: &QidoQuery, lists: &'a [FirstRows]) -> Option<BTreeSet<&'a str>> {
     let is_whole = |list: &FirstRows| !list.has_more && list.omitted_count == 0;
     let finds_every_copy =
@@ -225,7 +224,7 @@ pub(super) fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText
 }
 
 /// Returns the rows of a page, with the attributes that their archives omit.
-async fn complete(
+async fn complete_page(
     archives: &[&Archive],
     lists: &[FirstRows],
     page: &[MergePosition],
@@ -266,10 +265,10 @@ fn alternate(
         let text = &lists[position.archive].rows[position.row].text;
         comparison.patient(archives[position.archive].id(), text)
     };
-    for turn in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
+    for row_index in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
         for (archive, list) in lists.iter().enumerate() {
-            let Some(row) = list.rows.get(turn) else { continue };
-            let position = MergePosition { archive, row: turn };
+            let Some(row) = list.rows.get(row_index) else { continue };
+            let position = MergePosition { archive, row: row_index };
             let listed = listed_by_uid.entry(&row.uid).or_default();
             let in_other_archives = || listed.iter().filter(|other| other.archive != archive);
             let is_omitted = match patients {

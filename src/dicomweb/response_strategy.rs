@@ -106,7 +106,7 @@ async fn respond(
 ) -> Result<Response<Body>, DicomwebError> {
     let proxy_request = ProxyRequest::read(archive, public_url, request, context.query_seal(archive))?;
     if let Target::Resource(Resource::Search(level)) = request.target
-        && let Some(empty) = SearchRequest::read(request, level)?.without_rows()
+        && let Some(empty) = SearchRequest::read(request, level)?.response_without_rows()
     {
         return Ok(empty);
     }

@@ -35,8 +35,8 @@ use tokio::sync::Semaphore;
 pub use index::{Index, IndexReport, Instance, Progress, Series, Study};
 pub use route::ROOT;
 
-/// Maximum number of responses that read files concurrently. So many readers use the disk fully, and leave threads of the blocking
-/// thread pool for other work.
+/// Maximum number of responses that read files concurrently. This number suffices to use the disk fully, and leaves threads of the
+/// blocking thread pool for other work.
 const MAX_CONCURRENT_READERS: usize = 16;
 
 /// The number of rows that are serialized at once.

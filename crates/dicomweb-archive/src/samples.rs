@@ -53,11 +53,11 @@ pub fn study_uid(patient: usize, study: usize) -> String {
 
 /// Writes all sample files to `folder`, with one directory per patient, study and series.
 pub fn write(folder: &Path) -> io::Result<SampleReport> {
-    write_of(folder, |_| true)
+    write_selected(folder, |_| true)
 }
 
 /// Writes the files of the patients that `is_selected` accepts, with the same bytes as [`write()`].
-pub fn write_of(folder: &Path, is_selected: impl Fn(&Patient) -> bool) -> io::Result<SampleReport> {
+pub fn write_selected(folder: &Path, is_selected: impl Fn(&Patient) -> bool) -> io::Result<SampleReport> {
     let mut report = SampleReport::default();
     let (mut patients, mut studies) = (BTreeSet::new(), BTreeSet::new());
     for location in first_locations().filter(|location| is_selected(location.patient)) {

@@ -1,4 +1,4 @@
-//! Finds the archive that contains the whole of a study or a series of which several archives contain a part.
+//! Finds the archive that contains a whole study or series, if several archives contain a part of it.
 //!
 //! The numbers of instances do not show whether two archives contain the same ones, so the lists of their instances are compared.
 
@@ -40,8 +40,8 @@ pub(super) async fn complete_copy<'a>(
         }
     });
     let lists = try_join_all(lists).await?;
-    let all: HashSet<_> = lists.iter().flatten().collect();
-    match copies.iter().zip(&lists).find(|(_, instances)| instances.len() == all.len()) {
+    let all_instances: HashSet<_> = lists.iter().flatten().collect();
+    match copies.iter().zip(&lists).find(|(_, instances)| instances.len() == all_instances.len()) {
         Some(((_, archive), _)) => Ok(Some(archive)),
         None => Err(DicomwebError::SplitAcrossArchives {
             level: if series.is_some() { SplitLevel::Series } else { SplitLevel::Study },

@@ -1,4 +1,4 @@
-//! Recognizes the response with an empty list of rows, without reading more of the list than its beginning.
+//! Detects whether a response contains an empty list of rows, from the beginning of the list.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, BodyStream, StreamBody};
 use crate::dicomweb::proxy::xml_parts::is_empty_list;
 use http_messages::body::{self, Body, BoxError};
 
-/// Returns `response`, a list of rows, and whether it is empty: a list in XML without rows has no content.
+/// Returns `response`, a list of rows, and whether the list is empty. The response with an empty list in XML has status 204.
 pub(super) async fn detect_empty_list(response: Response<Body>) -> (Response<Body>, bool) {
     if response.status() != StatusCode::OK {
         let is_empty = response.status() == StatusCode::NO_CONTENT;
@@ -30,8 +30,8 @@ pub(super) async fn detect_empty_list(response: Response<Body>) -> (Response<Bod
         frames.push_back(frame);
         is_empty = is_empty.or_else(|| is_empty_list(&start));
     }
-    let whole = stream::iter(frames).chain(BodyStream::new(rest));
-    (Response::from_parts(parts, body::streamed(StreamBody::new(whole))), is_empty == Some(true))
+    let all_frames = stream::iter(frames).chain(BodyStream::new(rest));
+    (Response::from_parts(parts, body::streamed(StreamBody::new(all_frames))), is_empty == Some(true))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What the archives say about one study: which of them contain which series, whether they agree about its patient, and which of them
-//! could not be searched.
+//! The location of one study: which archives contain which series, whether they agree about its patient, and which of them could not
+//! be searched.
 //!
-//! An archive that did not respond to one of the two searches, for the study and for its series, does not contain the study if the
-//! other one found nothing. Otherwise nothing is retrieved, because the archive may contain another part of the study, or the study
-//! of another patient. This module does not send requests; `study_locator` does.
+//! Each archive is searched for the study and for its series. If only one of the two searches fails, and the other finds nothing, the
+//! archive does not contain the study. After any other failure nothing is retrieved, because the archive may contain another part of
+//! the study, or the study of another patient. This module does not send requests; `study_locator` does.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct StudyLocation {
     patients: Vec<(ArchiveId, RowPatient)>,
     /// The error of an archive that may contain the study, but could not be searched for its patient.
     unknown_patient: Option<DicomwebError>,
-    /// The error of an archive that lists series of the study, but not the study, so that their patient is unknown.
+    /// The error of an archive that lists series of the study, but not the study, so their patient is unknown.
     unlisted: Option<DicomwebError>,
     /// The error of an archive that contains the study, but could not list its series.
     unknown_series: Option<DicomwebError>,
@@ -56,7 +56,7 @@ pub(super) struct SeriesLocation {
     pub(super) instance_count: Option<i64>,
 }
 
-/// What one archive says about a study: its series, and the patients of its rows.
+/// The results of searching one archive for a study: its series, and the patients of its rows.
 #[derive(Debug)]
 pub(super) struct ArchiveFindings {
     pub(super) series: Result<Vec<SeriesLocation>, DicomwebError>,
@@ -71,7 +71,7 @@ impl ArchiveCopy {
 
     /// Returns the number of instances of the series with `uid`, or of the whole study, according to the archive.
     pub(super) fn instance_count(&self, series: Option<&SeriesUid>) -> usize {
-        let is_counted = |one: &&SeriesLocation| series.is_none_or(|uid| *one.uid == *uid.as_str());
+        let is_counted = |location: &&SeriesLocation| series.is_none_or(|uid| *location.uid == *uid.as_str());
         let counts = self.series.iter().filter(is_counted).filter_map(|series| series.instance_count);
         counts.filter_map(|count| usize::try_from(count).ok()).sum()
     }
@@ -90,7 +90,7 @@ impl StudyLocation {
         }
     }
 
-    /// Adds what `archive` says.
+    /// Adds the findings of `archive`.
     pub(super) fn add(&mut self, archive: &Archive, findings: ArchiveFindings) {
         match (findings.series, findings.patients) {
             (Ok(series), Ok(patients)) => {

@@ -91,7 +91,7 @@ impl StudyLocator {
         location
     }
 
-    /// Caches `location` if it is certain. Otherwise the cached location is not valid any more, either.
+    /// Caches `location` if it is certain. Otherwise removes the cached location, which is no longer valid.
     fn store(&self, study: &StudyUid, location: &Arc<StudyLocation>) {
         if location.is_certain() && !location.copies().is_empty() {
             self.cache.insert(cache_key(study), Arc::clone(location));
@@ -115,7 +115,7 @@ async fn search(
 ) -> StudyLocation {
     let searches = archives.iter().map(|archive| async move {
         let (series, patients) =
-            join(series_of(study, archive, context), patients_of(study, archive, context)).await;
+            join(search_series(study, archive, context), search_patients(study, archive, context)).await;
         ArchiveFindings { series, patients }
     });
     let mut location = StudyLocation::new(searched_at);
@@ -126,7 +126,7 @@ async fn search(
 }
 
 /// Returns the series of `study` that `archive` lists.
-async fn series_of(
+async fn search_series(
     study: &StudyUid,
     archive: &Archive,
     context: &DicomwebContext,
@@ -147,7 +147,7 @@ async fn series_of(
 }
 
 /// Returns the patients of the rows of `study` that `archive` returns.
-async fn patients_of(
+async fn search_patients(
     study: &StudyUid,
     archive: &Archive,
     context: &DicomwebContext,

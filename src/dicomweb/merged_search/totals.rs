@@ -1,5 +1,5 @@
-//! Compares the patients of the studies on a page, and sets the counts, modalities and accession numbers in rows of studies and
-//! series that several archives contain: those of the union, which FHIR returns, too.
+//! Compares the patients of the studies on a page. Sets the counts, modalities and accession numbers in rows of studies and series
+//! that several archives contain to the values for all archives together, which the FHIR API returns too.
 //!
 //! Rows of studies show the studies of different patients with one UID next to each other, and are unchanged. Rows of series and
 //! instances need not contain the patient, so a conflict is an error.
@@ -49,7 +49,7 @@ pub(super) async fn set_totals(
         |uid: &&StudyUid| page.shared_studies.as_ref().is_none_or(|shared| shared.contains(uid.as_str()));
     let uids: BTreeSet<_> =
         uids_of_rows.iter().filter_map(|uids| uids.study.as_ref()).filter(is_shared).collect();
-    // Each UID is a query of its own at an archive that does not support lists of UIDs.
+    // An archive that does not support lists of UIDs must be sent one query per UID.
     let is_costly = page.archives.iter().any(|archive| !archive.profile().uid_lists);
     if is_costly && uids.len() > limits.max_opened {
         return Err(DicomwebError::TooManyCountQueries { limit: limits.max_opened });
@@ -71,7 +71,7 @@ pub(super) async fn set_totals(
 /// The UIDs of a row.
 #[derive(Debug)]
 struct UidsOfRow {
-    /// The study; `None` if its UID is not valid, so that FHIR has no such study.
+    /// The study; `None` if its UID is not valid, because the FHIR API does not return such a study.
     study: Option<StudyUid>,
     /// The series, of a row of a series.
     series: Option<SeriesUid>,
@@ -105,7 +105,7 @@ impl PageOfRows<'_> {
 }
 
 impl UidsOfRow {
-    /// Returns the elements to set in the row. The accession number is added only: the row may have been found by its own.
+    /// Returns the elements to set in the row. The accession number of the row is not replaced: the search may have matched it.
     fn elements(&self, totals: &StudyTotals) -> Vec<Element> {
         let count = |tag, count: Option<u32>| Some(Element::new(tag, "IS", &[count?.to_string()]));
         let text = |text: &String| serde_json::Value::from(text.as_str()).to_string();

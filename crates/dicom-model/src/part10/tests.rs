@@ -16,8 +16,10 @@ use std::sync::LazyLock;
 /// Two sample files: sequences in Explicit VR, and an image in Implicit VR.
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
-    samples::write_of(folder.path(), |patient| patient.id == samples::AttributeValue::Present("DEMO-0001"))
-        .unwrap();
+    samples::write_selected(folder.path(), |patient| {
+        patient.id == samples::AttributeValue::Present("DEMO-0001")
+    })
+    .unwrap();
     ["patient-01/study-1/series-3/0001.dcm", "patient-01/study-3/series-1/0001.dcm"]
         .map(|name| fs::read(folder.path().join(name)).unwrap())
         .to_vec()

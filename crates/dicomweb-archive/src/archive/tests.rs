@@ -26,7 +26,7 @@ struct TestResponse {
 impl ServedArchive {
     fn with_patients(ids: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        samples::write_of(folder.path(), |patient| {
+        samples::write_selected(folder.path(), |patient| {
             ids.iter().any(|id| patient.id == AttributeValue::Present(id))
         })
         .unwrap();
@@ -37,7 +37,7 @@ impl ServedArchive {
     /// Creates an archive with all patients except the one with hundreds of slices.
     fn with_most_patients() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        samples::write_of(folder.path(), |patient| patient.id != AttributeValue::Present("DEMO-0016"))
+        samples::write_selected(folder.path(), |patient| patient.id != AttributeValue::Present("DEMO-0016"))
             .unwrap();
         let (index, _) = Index::build(folder.path(), Progress::Silent);
         Self { archive: Archive::new(index), folder }

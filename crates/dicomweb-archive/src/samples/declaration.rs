@@ -152,8 +152,8 @@ pub struct SeriesDeclaration {
     pub comments: AttributeValue,
     /// `SpecimenDescriptionSequence`.
     pub specimens: &'static [Specimen],
-    /// Whether Modality is written. Some real series do not have this attribute.
-    pub with_modality: bool,
+    /// Whether the series has Modality. Some real series do not have this attribute.
+    pub has_modality: bool,
     /// Number of instances.
     pub instances: u16,
     /// Number of frames per instance, for multi-frame kinds.
@@ -271,7 +271,7 @@ impl SeriesDeclaration {
         serial_number: AttributeValue::Absent,
         comments: AttributeValue::Absent,
         specimens: &[],
-        with_modality: true,
+        has_modality: true,
         instances: 1,
         frames: 1,
         size: 64,

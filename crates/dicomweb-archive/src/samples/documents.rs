@@ -25,7 +25,7 @@ pub(super) fn report(location: &Location) -> Object {
                 .empty(tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST)
                 .empty(tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST)
                 .text(tags::REQUESTED_PROCEDURE_ID, "RP1")
-                .given(tags::REQUESTED_PROCEDURE_DESCRIPTION, study.description)
+                .attribute(tags::REQUESTED_PROCEDURE_DESCRIPTION, study.description)
                 .codes(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, study.procedures);
             if let Some(issuer) = study.accession_issuer {
                 item.issuer(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, issuer);
@@ -56,7 +56,7 @@ pub(super) fn report(location: &Location) -> Object {
 /// Returns a Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): images of the first series of the study.
 pub(super) fn key_objects(location: &Location) -> Object {
     let mut object = new_document(location, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
-    object.one(tags::CONTENT_TEMPLATE_SEQUENCE, |template| {
+    object.single_item(tags::CONTENT_TEMPLATE_SEQUENCE, |template| {
         template.text(tags::MAPPING_RESOURCE, "DCMR").text(tags::TEMPLATE_IDENTIFIER, "2010");
     });
     let mut items = vec![text_item(&object, codes::KEY_OBJECT_DESCRIPTION, "The slices worth a look.")];
@@ -74,29 +74,29 @@ pub(super) fn presentation_state(location: &Location) -> Object {
     let mut object = location.object();
     object
         .text(tags::CONTENT_LABEL, "MARKED")
-        .given(tags::CONTENT_DESCRIPTION, location.series.description)
-        .given(tags::PRESENTATION_CREATION_DATE, location.study.date)
-        .given(tags::PRESENTATION_CREATION_TIME, location.study.time)
+        .attribute(tags::CONTENT_DESCRIPTION, location.series.description)
+        .attribute(tags::PRESENTATION_CREATION_DATE, location.study.date)
+        .attribute(tags::PRESENTATION_CREATION_TIME, location.study.time)
         .text(tags::CONTENT_CREATOR_NAME, "Sample^Writer")
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
     let images: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
     object
-        .one(tags::REFERENCED_SERIES_SEQUENCE, |series| {
+        .single_item(tags::REFERENCED_SERIES_SEQUENCE, |series| {
             series
                 .text(tags::SERIES_INSTANCE_UID, &source.series_uid())
                 .items(tags::REFERENCED_IMAGE_SEQUENCE, images);
         })
-        .one(tags::SOFTCOPY_VOILUT_SEQUENCE, |window| {
+        .single_item(tags::SOFTCOPY_VOILUT_SEQUENCE, |window| {
             window.text(tags::WINDOW_CENTER, "-600").text(tags::WINDOW_WIDTH, "1500");
         })
-        .one(tags::GRAPHIC_LAYER_SEQUENCE, |layer| {
+        .single_item(tags::GRAPHIC_LAYER_SEQUENCE, |layer| {
             layer.text(tags::GRAPHIC_LAYER, "LAYER1").text(tags::GRAPHIC_LAYER_ORDER, "1");
         })
-        .one(tags::GRAPHIC_ANNOTATION_SEQUENCE, |annotation| {
+        .single_item(tags::GRAPHIC_ANNOTATION_SEQUENCE, |annotation| {
             let (middle, edge) = (f32::from(size) / 2.0, f32::from(size) / 2.0 + 6.0);
             annotation
                 .text(tags::GRAPHIC_LAYER, "LAYER1")
-                .one(tags::GRAPHIC_OBJECT_SEQUENCE, |circle| {
+                .single_item(tags::GRAPHIC_OBJECT_SEQUENCE, |circle| {
                     circle
                         .text(tags::GRAPHIC_ANNOTATION_UNITS, "PIXEL")
                         .word(tags::GRAPHIC_DIMENSIONS, 2)
@@ -105,7 +105,7 @@ pub(super) fn presentation_state(location: &Location) -> Object {
                         .text(tags::GRAPHIC_TYPE, "CIRCLE")
                         .text(tags::GRAPHIC_FILLED, "N");
                 })
-                .one(tags::TEXT_OBJECT_SEQUENCE, |text| {
+                .single_item(tags::TEXT_OBJECT_SEQUENCE, |text| {
                     text.text(tags::ANCHOR_POINT_ANNOTATION_UNITS, "PIXEL")
                         .text(tags::UNFORMATTED_TEXT_VALUE, "Here")
                         .singles(tags::ANCHOR_POINT, &[edge, middle])
@@ -118,7 +118,7 @@ pub(super) fn presentation_state(location: &Location) -> Object {
 
 /// Adds the displayed area: the whole image, scaled to fit (PS3.3 C.10.4). Its corners are signed 32-bit integers.
 fn add_displayed_area(object: &mut Object, size: u16) {
-    object.one(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, |area| {
+    object.single_item(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, |area| {
         area.signed_longs(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, &[1, 1])
             .signed_longs(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, &[i32::from(size), i32::from(size)])
             .text(tags::PRESENTATION_SIZE_MODE, "SCALE TO FIT")
@@ -131,16 +131,16 @@ fn new_document(location: &Location, title: Code, continuity: &str) -> Object {
     let source = location.source();
     let mut object = location.object();
     object
-        .given(tags::CONTENT_DATE, location.study.date)
-        .given(tags::CONTENT_TIME, location.study.time)
+        .attribute(tags::CONTENT_DATE, location.study.date)
+        .attribute(tags::CONTENT_TIME, location.study.time)
         .empty(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE)
         .empty(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE)
         .text(tags::VALUE_TYPE, "CONTAINER")
         .codes(tags::CONCEPT_NAME_CODE_SEQUENCE, &[title])
         .text(tags::CONTINUITY_OF_CONTENT, continuity);
     let images: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
-    object.one(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, |study| {
-        study.text(tags::STUDY_INSTANCE_UID, &location.study_uid()).one(
+    object.single_item(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, |study| {
+        study.text(tags::STUDY_INSTANCE_UID, &location.study_uid()).single_item(
             tags::REFERENCED_SERIES_SEQUENCE,
             |series| {
                 series

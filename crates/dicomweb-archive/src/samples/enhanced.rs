@@ -26,9 +26,9 @@ pub(super) fn add_enhanced_mr(object: &mut Object, location: &Location) {
         .text(tags::MAGNETIC_FIELD_STRENGTH, "3")
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
     add_dimensions(object, location);
-    object.one(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
+    object.single_item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
         add_measures(shared);
-        shared.one(tags::MR_IMAGE_FRAME_TYPE_SEQUENCE, |item| {
+        shared.single_item(tags::MR_IMAGE_FRAME_TYPE_SEQUENCE, |item| {
             item.text(tags::FRAME_TYPE, "ORIGINAL\\PRIMARY\\VOLUME\\NONE")
                 .text(tags::PIXEL_PRESENTATION, "MONOCHROME")
                 .text(tags::VOLUMETRIC_PROPERTIES, "VOLUME")
@@ -55,8 +55,8 @@ pub(super) fn segmentation(location: &Location) -> Object {
     let mut object = location.object();
     object
         .text(tags::IMAGE_TYPE, "DERIVED\\PRIMARY")
-        .given(tags::CONTENT_DATE, location.study.date)
-        .given(tags::CONTENT_TIME, location.study.time)
+        .attribute(tags::CONTENT_DATE, location.study.date)
+        .attribute(tags::CONTENT_TIME, location.study.time)
         .text(tags::FRAME_OF_REFERENCE_UID, &location.frame_of_reference_uid())
         .empty(tags::POSITION_REFERENCE_INDICATOR)
         .text(tags::CONTENT_LABEL, "LUNGS")
@@ -66,7 +66,7 @@ pub(super) fn segmentation(location: &Location) -> Object {
         .text(tags::SOFTWARE_VERSIONS, "1")
         .text(tags::SEGMENTATION_TYPE, "BINARY")
         .text(tags::LOSSY_IMAGE_COMPRESSION, "00")
-        .one(tags::SEGMENT_SEQUENCE, |segment| {
+        .single_item(tags::SEGMENT_SEQUENCE, |segment| {
             segment
                 .word(tags::SEGMENT_NUMBER, 1)
                 .text(tags::SEGMENT_LABEL, "Lungs")
@@ -76,15 +76,15 @@ pub(super) fn segmentation(location: &Location) -> Object {
                 .codes(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, &[codes::LUNG]);
         });
     let references: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
-    object.one(tags::REFERENCED_SERIES_SEQUENCE, |series| {
+    object.single_item(tags::REFERENCED_SERIES_SEQUENCE, |series| {
         series
             .text(tags::SERIES_INSTANCE_UID, &source.series_uid())
             .items(tags::REFERENCED_INSTANCE_SEQUENCE, references);
     });
     add_dimensions(&mut object, location);
-    object.one(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
+    object.single_item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
         add_measures(shared);
-        shared.one(tags::SEGMENT_IDENTIFICATION_SEQUENCE, |item| {
+        shared.single_item(tags::SEGMENT_IDENTIFICATION_SEQUENCE, |item| {
             item.word(tags::REFERENCED_SEGMENT_NUMBER, 1);
         });
     });
@@ -95,7 +95,7 @@ pub(super) fn segmentation(location: &Location) -> Object {
             let mut item = object.item();
             add_frame_content(&mut item, frame);
             add_plane_position(&mut item, frame);
-            item.one(tags::DERIVATION_IMAGE_SEQUENCE, |derivation| {
+            item.single_item(tags::DERIVATION_IMAGE_SEQUENCE, |derivation| {
                 derivation.codes(tags::DERIVATION_CODE_SEQUENCE, &[codes::SEGMENTATION]);
                 let mut image = reference(derivation, &slice);
                 image.codes(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, &[codes::SOURCE_IMAGE]);
@@ -117,7 +117,10 @@ pub(super) fn segmentation(location: &Location) -> Object {
         .word(tags::PIXEL_REPRESENTATION, 0)
         .pixels(
             1,
-            source.instances().flat_map(|slice| phantom::mask(size, slice.relative_position())).collect(),
+            source
+                .instances()
+                .flat_map(|slice| phantom::lung_mask(size, slice.relative_position()))
+                .collect(),
         );
     object
 }
@@ -134,10 +137,10 @@ pub(super) fn reference(parent: &Object, instance: &Location) -> Object {
 fn add_dimensions(object: &mut Object, location: &Location) {
     let organization = format!("{}.1", location.instance_uid());
     object
-        .one(tags::DIMENSION_ORGANIZATION_SEQUENCE, |item| {
+        .single_item(tags::DIMENSION_ORGANIZATION_SEQUENCE, |item| {
             item.text(tags::DIMENSION_ORGANIZATION_UID, &organization);
         })
-        .one(tags::DIMENSION_INDEX_SEQUENCE, |item| {
+        .single_item(tags::DIMENSION_INDEX_SEQUENCE, |item| {
             item.text(tags::DIMENSION_ORGANIZATION_UID, &organization)
                 .tag(tags::DIMENSION_INDEX_POINTER, tags::IN_STACK_POSITION_NUMBER)
                 .tag(tags::FUNCTIONAL_GROUP_POINTER, tags::FRAME_CONTENT_SEQUENCE);
@@ -149,17 +152,17 @@ fn add_dimensions(object: &mut Object, location: &Location) {
 
 fn add_measures(shared: &mut Object) {
     shared
-        .one(tags::PIXEL_MEASURES_SEQUENCE, |item| {
+        .single_item(tags::PIXEL_MEASURES_SEQUENCE, |item| {
             item.texts(tags::PIXEL_SPACING, &["2.5", "2.5"]).text(tags::SLICE_THICKNESS, "5");
         })
-        .one(tags::PLANE_ORIENTATION_SEQUENCE, |item| {
+        .single_item(tags::PLANE_ORIENTATION_SEQUENCE, |item| {
             item.texts(tags::IMAGE_ORIENTATION_PATIENT, &["1", "0", "0", "0", "1", "0"]);
         });
 }
 
 fn add_frame_content(item: &mut Object, frame: usize) {
     let number = u32::try_from(frame + 1).unwrap_or(u32::MAX);
-    item.one(tags::FRAME_CONTENT_SEQUENCE, |content| {
+    item.single_item(tags::FRAME_CONTENT_SEQUENCE, |content| {
         content
             .text(tags::STACK_ID, "1")
             .longs(tags::IN_STACK_POSITION_NUMBER, &[number])
@@ -168,7 +171,7 @@ fn add_frame_content(item: &mut Object, frame: usize) {
 }
 
 fn add_plane_position(item: &mut Object, frame: usize) {
-    item.one(tags::PLANE_POSITION_SEQUENCE, |plane| {
+    item.single_item(tags::PLANE_POSITION_SEQUENCE, |plane| {
         plane.texts(tags::IMAGE_POSITION_PATIENT, &["-120", "-120", &(frame * 5).to_string()]);
     });
 }

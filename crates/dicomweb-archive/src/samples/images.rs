@@ -94,7 +94,7 @@ fn add_pt(object: &mut Object, location: &Location) {
         .text(tags::FRAME_REFERENCE_TIME, "0")
         .number(tags::NUMBER_OF_SLICES, location.series.instances)
         .word(tags::IMAGE_INDEX, u16::try_from(location.positions[3] + 1).unwrap_or(u16::MAX))
-        .one(tags::RADIOPHARMACEUTICAL_INFORMATION_SEQUENCE, |item| {
+        .single_item(tags::RADIOPHARMACEUTICAL_INFORMATION_SEQUENCE, |item| {
             item.text(tags::RADIOPHARMACEUTICAL, "FDG")
                 .text(tags::RADIONUCLIDE_TOTAL_DOSE, "350000000")
                 .codes(tags::RADIONUCLIDE_CODE_SEQUENCE, &[codes::FLUORINE_18])

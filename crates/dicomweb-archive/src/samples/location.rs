@@ -114,14 +114,14 @@ impl Location {
     fn add_patient(&self, object: &mut Object) {
         let patient = self.patient;
         object
-            .given(tags::PATIENT_NAME, patient.name)
-            .given(tags::PATIENT_ID, patient.id)
-            .given(tags::PATIENT_BIRTH_DATE, patient.birth_date)
-            .given(tags::PATIENT_SEX, patient.sex);
+            .attribute(tags::PATIENT_NAME, patient.name)
+            .attribute(tags::PATIENT_ID, patient.id)
+            .attribute(tags::PATIENT_BIRTH_DATE, patient.birth_date)
+            .attribute(tags::PATIENT_SEX, patient.sex);
         let Some(issuer) = patient.issuer else { return };
         object.text(tags::ISSUER_OF_PATIENT_ID, issuer.local);
         if let Some(oid) = issuer.universal {
-            object.one(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, |item| {
+            object.single_item(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, |item| {
                 item.text(tags::UNIVERSAL_ENTITY_ID, oid).text(tags::UNIVERSAL_ENTITY_ID_TYPE, "ISO");
             });
         }
@@ -131,18 +131,18 @@ impl Location {
         let study = self.study;
         object
             .text(tags::STUDY_INSTANCE_UID, &self.study_uid())
-            .given(tags::STUDY_DATE, study.date)
-            .given(tags::STUDY_TIME, study.time)
-            .given(tags::TIMEZONE_OFFSET_FROM_UTC, study.zone)
-            .given(tags::STUDY_ID, study.id)
-            .given(tags::ACCESSION_NUMBER, study.accession)
-            .given(tags::STUDY_DESCRIPTION, study.description)
-            .given(tags::REFERRING_PHYSICIAN_NAME, study.referrer)
+            .attribute(tags::STUDY_DATE, study.date)
+            .attribute(tags::STUDY_TIME, study.time)
+            .attribute(tags::TIMEZONE_OFFSET_FROM_UTC, study.zone)
+            .attribute(tags::STUDY_ID, study.id)
+            .attribute(tags::ACCESSION_NUMBER, study.accession)
+            .attribute(tags::STUDY_DESCRIPTION, study.description)
+            .attribute(tags::REFERRING_PHYSICIAN_NAME, study.referrer)
             .texts(tags::NAME_OF_PHYSICIANS_READING_STUDY, study.readers)
             .codes(tags::PROCEDURE_CODE_SEQUENCE, study.procedures)
-            .given(tags::ADMISSION_ID, study.admission)
-            .given(tags::CURRENT_PATIENT_LOCATION, study.patient_location)
-            .given(STUDY_COMMENTS, study.comments);
+            .attribute(tags::ADMISSION_ID, study.admission)
+            .attribute(tags::CURRENT_PATIENT_LOCATION, study.patient_location)
+            .attribute(STUDY_COMMENTS, study.comments);
         if let Some(issuer) = study.admission_issuer {
             object.issuer(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE, issuer);
         }
@@ -150,8 +150,8 @@ impl Location {
             object.issuer(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, issuer);
         }
         if let Some((number, institution)) = study.referrer_identification {
-            object.one(tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE, |item| {
-                item.one(tags::PERSON_IDENTIFICATION_CODE_SEQUENCE, |code| {
+            object.single_item(tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE, |item| {
+                item.single_item(tags::PERSON_IDENTIFICATION_CODE_SEQUENCE, |code| {
                     code.text(tags::CODE_VALUE, number)
                         .text(tags::CODING_SCHEME_DESIGNATOR, "99DEMO")
                         .text(tags::CODE_MEANING, "Staff number");
@@ -166,25 +166,25 @@ impl Location {
         object
             .text(tags::SERIES_INSTANCE_UID, &self.series_uid())
             .number(tags::SERIES_NUMBER, self.positions[2] + 1)
-            .given(tags::SERIES_DATE, only_if_given(study.date))
-            .given(tags::SERIES_TIME, only_if_given(study.time))
-            .given(tags::SERIES_DESCRIPTION, series.description)
-            .given(tags::BODY_PART_EXAMINED, series.body_part)
-            .given(tags::PROTOCOL_NAME, series.protocol)
+            .attribute(tags::SERIES_DATE, only_if_present(study.date))
+            .attribute(tags::SERIES_TIME, only_if_present(study.time))
+            .attribute(tags::SERIES_DESCRIPTION, series.description)
+            .attribute(tags::BODY_PART_EXAMINED, series.body_part)
+            .attribute(tags::PROTOCOL_NAME, series.protocol)
             .texts(tags::PERFORMING_PHYSICIAN_NAME, series.performers)
             .texts(tags::OPERATORS_NAME, series.operators)
             .text(tags::MANUFACTURER, "dicomweb-gateway samples")
             .text(tags::MANUFACTURER_MODEL_NAME, "Phantom")
             .text(tags::STATION_NAME, "DEMO")
-            .given(tags::DEVICE_SERIAL_NUMBER, series.serial_number)
-            .given(tags::INSTITUTION_NAME, study.institution)
-            .given(tags::INSTITUTIONAL_DEPARTMENT_NAME, study.department)
-            .given(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP, series.comments);
-        if series.with_modality {
+            .attribute(tags::DEVICE_SERIAL_NUMBER, series.serial_number)
+            .attribute(tags::INSTITUTION_NAME, study.institution)
+            .attribute(tags::INSTITUTIONAL_DEPARTMENT_NAME, study.department)
+            .attribute(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP, series.comments);
+        if series.has_modality {
             object.text(tags::MODALITY, series.kind.modality());
         }
         // Laterality is an attribute of the image in mammograms (PS3.3 C.8.11.7.1.1), and of the series for other images.
-        object.given(
+        object.attribute(
             if series.kind == Kind::Mg { tags::IMAGE_LATERALITY } else { tags::LATERALITY },
             series.laterality,
         );
@@ -192,11 +192,11 @@ impl Location {
             object.codes(tags::ANATOMIC_REGION_SEQUENCE, &[region]);
         }
         if !study.reasons.is_empty() || study.reason != AttributeValue::Absent {
-            object.one(tags::REQUEST_ATTRIBUTES_SEQUENCE, |item| {
+            object.single_item(tags::REQUEST_ATTRIBUTES_SEQUENCE, |item| {
                 item.text(tags::REQUESTED_PROCEDURE_ID, "RP1")
                     .text(tags::SCHEDULED_PROCEDURE_STEP_ID, "SPS1")
-                    .given(tags::ACCESSION_NUMBER, study.accession)
-                    .given(tags::REASON_FOR_THE_REQUESTED_PROCEDURE, study.reason)
+                    .attribute(tags::ACCESSION_NUMBER, study.accession)
+                    .attribute(tags::REASON_FOR_THE_REQUESTED_PROCEDURE, study.reason)
                     .codes(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE, study.reasons)
                     .codes(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, study.procedures);
             });
@@ -211,7 +211,7 @@ impl Location {
             return;
         }
         let uid = format!("{}.0.1", self.study_uid());
-        object.given(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, self.study.performed_step).one(
+        object.attribute(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, self.study.performed_step).single_item(
             tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE,
             |step| {
                 step.text(tags::REFERENCED_SOP_CLASS_UID, uids::MODALITY_PERFORMED_PROCEDURE_STEP)
@@ -233,7 +233,7 @@ impl Location {
                 let mut item = object.item();
                 item.text(tags::SPECIMEN_IDENTIFIER, specimen.id)
                     .text(tags::SPECIMEN_UID, &format!("{}.0.{}", self.series_uid(), position + 1))
-                    .given(tags::SPECIMEN_SHORT_DESCRIPTION, specimen.description);
+                    .attribute(tags::SPECIMEN_SHORT_DESCRIPTION, specimen.description);
                 match specimen.issuer {
                     Some(issuer) => item.issuer(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE, issuer),
                     None => item.empty(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE),
@@ -259,6 +259,6 @@ pub(super) fn fraction(position: usize, count: usize) -> f64 {
     if count > 1 { number(position) / number(count - 1) } else { 0.5 }
 }
 
-fn only_if_given(value: AttributeValue) -> AttributeValue {
+fn only_if_present(value: AttributeValue) -> AttributeValue {
     if let AttributeValue::Present(_) = value { value } else { AttributeValue::Absent }
 }

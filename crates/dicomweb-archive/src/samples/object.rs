@@ -80,8 +80,8 @@ impl Object {
         self
     }
 
-    /// Adds an attribute as declared.
-    pub(super) fn given(&mut self, tag: Tag, value: AttributeValue) -> &mut Self {
+    /// Adds an attribute with a declared value, unless it is absent.
+    pub(super) fn attribute(&mut self, tag: Tag, value: AttributeValue) -> &mut Self {
         match value {
             AttributeValue::Absent => self,
             AttributeValue::Empty => self.empty(tag),
@@ -131,7 +131,7 @@ impl Object {
     }
 
     /// Adds a sequence with one item.
-    pub(super) fn one(&mut self, tag: Tag, fill: impl FnOnce(&mut Self)) -> &mut Self {
+    pub(super) fn single_item(&mut self, tag: Tag, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let mut item = self.item();
         fill(&mut item);
         self.items(tag, [item])
@@ -157,7 +157,7 @@ impl Object {
 
     /// Adds an issuer as HL7v2 Hierarchic Designator (PS3.3 10.14): the local name and, if present, the universal identifier.
     pub(super) fn issuer(&mut self, tag: Tag, issuer: Issuer) -> &mut Self {
-        self.one(tag, |item| {
+        self.single_item(tag, |item| {
             item.text(tags::LOCAL_NAMESPACE_ENTITY_ID, issuer.local);
             if let Some(oid) = issuer.universal {
                 item.text(tags::UNIVERSAL_ENTITY_ID, oid).text(tags::UNIVERSAL_ENTITY_ID_TYPE, "ISO");
@@ -196,7 +196,7 @@ impl Object {
     pub(super) fn write(
         self,
         sop_class: &str,
-        instance: &str,
+        instance_uid: &str,
         syntax: Syntax,
         path: &Path,
     ) -> io::Result<()> {
@@ -210,7 +210,7 @@ impl Object {
         };
         let meta = FileMetaTableBuilder::new()
             .media_storage_sop_class_uid(sop_class)
-            .media_storage_sop_instance_uid(instance)
+            .media_storage_sop_instance_uid(instance_uid)
             .transfer_syntax(syntax)
             .implementation_class_uid(format!("{ROOT}.0"))
             .implementation_version_name("DICOMWEB_GATEWAY")

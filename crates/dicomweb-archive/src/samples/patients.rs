@@ -1,9 +1,9 @@
-//! The sample patients and their studies. All are fictional: names mean this in their language, dates are years in the past, and
-//! issuers of identifiers have OIDs under the arc that is reserved for examples (2.999).
+//! The sample patients and their studies. All are fictional: many names mean "fictional" in their language, dates are years in the
+//! past, and issuers of identifiers have OIDs under the arc that is reserved for examples (2.999).
 
+mod character_sets;
 mod everyday;
 mod identifiers;
-mod letters;
 mod sparse;
 
 use super::declaration::{Issuer, Patient};
@@ -20,13 +20,13 @@ const NORTH_PATHOLOGY: Issuer = Issuer { local: "NORTH-PATH", universal: Some("2
 /// All patients, in the order of their UIDs. New patients must be added at the end.
 pub(super) const PATIENTS: &[Patient] = &[
     everyday::ANNA,
-    letters::HANAKO,
-    letters::JIRO,
-    letters::IVAN,
-    letters::ELENI,
-    letters::MINJUN,
-    letters::JUERGEN,
-    letters::SARKA,
+    character_sets::HANAKO,
+    character_sets::JIRO,
+    character_sets::IVAN,
+    character_sets::ELENI,
+    character_sets::MINJUN,
+    character_sets::JUERGEN,
+    character_sets::SARKA,
     identifiers::FRANK,
     identifiers::ISABEL,
     identifiers::ASTRID,

@@ -25,12 +25,13 @@ pub(super) fn render(series: &SeriesDeclaration, relative_position: f64) -> Vec<
 }
 
 fn render_phantom(phantom: Phantom, size: u16, relative_position: f64, is_mirrored: bool) -> Vec<u8> {
-    let at = |index: u16| f64::from(2 * index + 1) / f64::from(size) - 1.0;
+    let coordinate = |index: u16| f64::from(2 * index + 1) / f64::from(size) - 1.0;
     let mut pixels = Vec::with_capacity(usize::from(size) * usize::from(size));
     for y in 0..size {
         for x in 0..size {
-            let horizontal = if is_mirrored { -at(x) } else { at(x) };
-            let brightness = phantom(horizontal, at(y), relative_position) + noise(x, y, relative_position);
+            let horizontal = if is_mirrored { -coordinate(x) } else { coordinate(x) };
+            let brightness =
+                phantom(horizontal, coordinate(y), relative_position) + noise(x, y, relative_position);
             pixels.push(to_byte(brightness));
         }
     }
@@ -38,11 +39,13 @@ fn render_phantom(phantom: Phantom, size: u16, relative_position: f64, is_mirror
 }
 
 /// Computes the mask of the lungs, one bit per pixel, lowest bit first (PS3.5 8.2).
-pub(super) fn mask(size: u16, relative_position: f64) -> Vec<u8> {
+pub(super) fn lung_mask(size: u16, relative_position: f64) -> Vec<u8> {
     let pixels = render_phantom(lungs, size, relative_position, false);
     pixels
         .chunks(8)
-        .map(|eight| eight.iter().rev().fold(0, |bits, pixel| bits << 1 | u8::from(*pixel > 127)))
+        .map(|bits_of_byte| {
+            bits_of_byte.iter().rev().fold(0, |bits, pixel| bits << 1 | u8::from(*pixel > 127))
+        })
         .collect()
 }
 
@@ -71,13 +74,13 @@ fn distance(x: f64, y: f64, cx: f64, cy: f64) -> f64 {
 }
 
 /// Returns the relative width of a slice, which decreases towards both ends of the series.
-fn waist(relative_position: f64) -> f64 {
+fn relative_width(relative_position: f64) -> f64 {
     let from_middle = 2.0 * relative_position - 1.0;
     (1.0 - 0.45 * from_middle * from_middle).max(0.1)
 }
 
 fn thorax(x: f64, y: f64, relative_position: f64) -> f64 {
-    let wide = waist(relative_position);
+    let width = relative_width(relative_position);
     if !is_inside(x, y, (0.0, 0.0), (0.9, 0.65)) {
         return 0.0;
     }
@@ -90,25 +93,25 @@ fn thorax(x: f64, y: f64, relative_position: f64) -> f64 {
     if lungs(x, y, relative_position) > 0.5 {
         return 0.08;
     }
-    if is_inside(x, y, (0.08, -0.05), (0.24 * wide, 0.28 * wide)) { 0.62 } else { 0.5 }
+    if is_inside(x, y, (0.08, -0.05), (0.24 * width, 0.28 * width)) { 0.62 } else { 0.5 }
 }
 
 fn lungs(x: f64, y: f64, relative_position: f64) -> f64 {
-    let wide = waist(relative_position);
-    let lung = |side: f64| is_inside(x, y, (side * 0.47, -0.02), (0.3 * wide, 0.45 * wide));
+    let width = relative_width(relative_position);
+    let lung = |side: f64| is_inside(x, y, (side * 0.47, -0.02), (0.3 * width, 0.45 * width));
     f64::from(u8::from(lung(1.0) || lung(-1.0)))
 }
 
 fn head(x: f64, y: f64, relative_position: f64) -> f64 {
-    let wide = waist(relative_position);
-    if !is_inside(x, y, (0.0, 0.0), (0.72 * wide, 0.88 * wide)) {
+    let width = relative_width(relative_position);
+    if !is_inside(x, y, (0.0, 0.0), (0.72 * width, 0.88 * width)) {
         return 0.0;
     }
-    if !is_inside(x, y, (0.0, 0.0), (0.66 * wide, 0.82 * wide)) {
+    if !is_inside(x, y, (0.0, 0.0), (0.66 * width, 0.82 * width)) {
         return 0.9;
     }
-    if is_inside(x, y, (-0.13, -0.05), (0.09, 0.25 * wide))
-        || is_inside(x, y, (0.13, -0.05), (0.09, 0.25 * wide))
+    if is_inside(x, y, (-0.13, -0.05), (0.09, 0.25 * width))
+        || is_inside(x, y, (0.13, -0.05), (0.09, 0.25 * width))
     {
         return 0.12;
     }
@@ -179,7 +182,7 @@ fn hot_spots(x: f64, y: f64, relative_position: f64) -> f64 {
         1.0 / (1.0 + away * away * away * away)
     };
     let body = if is_inside(x, y, (0.0, 0.0), (0.8, 0.6)) { 0.08 } else { 0.0 };
-    body + 0.9 * spot(-0.3, -0.1, 0.12 * waist(relative_position))
+    body + 0.9 * spot(-0.3, -0.1, 0.12 * relative_width(relative_position))
         + 0.5 * spot(0.35, 0.15, 0.18)
         + 0.3 * spot(0.0, 0.4, 0.1)
 }

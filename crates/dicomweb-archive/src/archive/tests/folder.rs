@@ -5,7 +5,7 @@ use std::fs;
 
 fn sample(name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    samples::write_of(folder.path(), |patient| patient.id == AttributeValue::Present("P11")).unwrap();
+    samples::write_selected(folder.path(), |patient| patient.id == AttributeValue::Present("P11")).unwrap();
     fs::read(folder.path().join("patient-12/study-1/series-1").join(name)).unwrap()
 }
 

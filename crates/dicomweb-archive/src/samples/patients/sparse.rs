@@ -17,7 +17,7 @@ pub(super) const WITHOUT_ATTRIBUTES: Patient = Patient {
             id: Absent,
             series: &[SeriesDeclaration {
                 body_part: Present("EXTREMITY"),
-                with_modality: false,
+                has_modality: false,
                 ..SeriesDeclaration::DEFAULTS
             }],
             ..StudyDeclaration::DEFAULTS
@@ -46,7 +46,6 @@ pub(super) const ROSA: Patient = Patient {
     birth_date: Present("1921.12.24"),
     sex: Present("F"),
     studies: &[StudyDeclaration {
-        // Dates and times in the ACR-NEMA format (PS3.5 6.2, notes to DA and TM).
         date: Present("1994.01.30"),
         time: Present("11:25:01"),
         accession: Present("X94"),
