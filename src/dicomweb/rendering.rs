@@ -9,7 +9,7 @@
 mod images;
 mod instances;
 mod multiple;
-mod params;
+mod parameters;
 mod pool;
 
 use http::{HeaderValue, Response, header};
@@ -22,7 +22,7 @@ use crate::upstream::{Archive, DicomResource};
 use dicom_render::{Format, RenderError};
 use http_messages::body::{self, Body};
 use images::{ImageSequence, OpenObject};
-use params::AcceptedRendering;
+use parameters::AcceptedRendering;
 
 pub use pool::RenderPool;
 

@@ -16,7 +16,7 @@ const MAX_END_LEN: usize = 1024;
 pub(crate) enum ContentCompleteness {
     /// A DICOM object (PS3.10).
     Object(Part10Completeness),
-    /// An image for human viewers.
+    /// A rendered image.
     Image(ImageCompleteness),
     /// An HTML page.
     Page(PageCompleteness),

@@ -59,7 +59,7 @@ pub(crate) async fn read_first_rows(
     });
     let mut first_rows = FirstRows { is_literal_only, ..FirstRows::default() };
     let (mut uids, mut total_len, mut row_count) = (HashSet::new(), 0, 0);
-    // The rows of an archive that returns those of other studies, without their UIDs, are compared when they are completed.
+    // An archive may return rows of other studies without their UIDs. These rows are compared after the UIDs have been added.
     let is_completed = archive.profile().synthesized.contains(Synthesized::Parents);
     let keys = if is_completed { ExactKeys::default() } else { ExactKeys::from_query(&query) };
     let is_filtered = |first_rows: &FirstRows| !filter.is_empty() || first_rows.omitted_count > 0;

@@ -21,7 +21,7 @@ const MAX_PREFETCHED_LEN: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct PrefetchedBody {
     /// The pieces that have been read.
-    read: VecDeque<Bytes>,
+    pieces: VecDeque<Bytes>,
     rest: StreamedBody,
 }
 
@@ -34,9 +34,9 @@ impl PrefetchedBody {
         length: Option<u64>,
     ) -> Result<Self, DicomwebError> {
         let is_short = length.is_some_and(|length| length <= MAX_PREFETCHED_LEN);
-        let (mut read, mut read_len) = (VecDeque::new(), 0);
+        let (mut pieces, mut read_len) = (VecDeque::new(), 0);
         while read_len < MAX_PREFETCHED_LEN {
-            let has_begun = !read.is_empty();
+            let has_begun = !pieces.is_empty();
             let next = poll_fn(|context| match body.poll_next(context) {
                 Poll::Ready(next) => Poll::Ready(next.map(Some)),
                 Poll::Pending if has_begun && !is_short => Poll::Ready(Some(None)),
@@ -45,14 +45,14 @@ impl PrefetchedBody {
             match next.await {
                 Some(Some(Ok(piece))) => {
                     read_len += piece.len() as u64;
-                    read.push_back(piece);
+                    pieces.push_back(piece);
                 }
                 Some(Some(Err(error))) => return Err(error.before_response(archive)),
-                None if read.is_empty() => return Err(archive.unreadable("an empty body").into()),
+                None if pieces.is_empty() => return Err(archive.unreadable("an empty body").into()),
                 Some(None) | None => break,
             }
         }
-        Ok(Self { read, rest: body })
+        Ok(Self { pieces, rest: body })
     }
 
     /// Whether rows that do not match the search have been read and omitted.
@@ -70,7 +70,7 @@ impl Body for PrefetchedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let body = self.get_mut();
-        if let Some(piece) = body.read.pop_front() {
+        if let Some(piece) = body.pieces.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let frame = ready!(Pin::new(&mut body.rest).poll_frame(context));
@@ -78,11 +78,11 @@ impl Body for PrefetchedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_end_stream()
+        self.pieces.is_empty() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read_len: u64 = self.read.iter().map(|piece| piece.len() as u64).sum();
+        let read_len: u64 = self.pieces.iter().map(|piece| piece.len() as u64).sum();
         let rest_len = self.rest.size_hint().exact();
         rest_len.map_or_else(SizeHint::default, |rest_len| SizeHint::with_exact(read_len + rest_len))
     }

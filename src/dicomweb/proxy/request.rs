@@ -54,7 +54,7 @@ pub(crate) struct ProxyRequest {
     /// Whether the client requested more rows than the gateway may request from an archive.
     pub(crate) is_limit_reduced: bool,
     /// The SOP Instance UID of the original, which the requested anonymized object must not have.
-    pub(crate) anonymous: Option<SopInstanceUid>,
+    pub(crate) anonymized_original: Option<SopInstanceUid>,
     upstream: UpstreamRequest,
     /// The request that replaces `upstream` if the archive does not provide thumbnails.
     thumbnail_substitute: Option<UpstreamRequest>,
@@ -89,9 +89,9 @@ impl ProxyRequest {
                 let thumbnail_substitute =
                     rendered_thumbnail(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
-                let open =
+                let unseal =
                     |sealed: String| query_seal.open(&retrieval.path(), &sealed).ok_or(QueryError::Sealed);
-                let archive_query = sealed_query.map(open).transpose()?;
+                let archive_query = sealed_query.map(unseal).transpose()?;
                 let retrieval = retrieval.with_archive_query(archive_query);
                 (UpstreamRequest::retrieve(retrieval), thumbnail_substitute, rendering, common)
             }
@@ -111,7 +111,7 @@ impl ProxyRequest {
             exact_keys,
             limit,
             is_limit_reduced,
-            anonymous: None,
+            anonymized_original: None,
             upstream: upstream.with_forwarded_headers(&headers),
             thumbnail_substitute: thumbnail_substitute
                 .map(|substitute| substitute.with_forwarded_headers(&headers)),
@@ -120,12 +120,12 @@ impl ProxyRequest {
         })
     }
 
-    /// Requests the same rows in JSON. Rows are completed in JSON before they are converted to the format of the response.
+    /// Returns a request for the same rows in JSON. Rows are completed in JSON before they are converted to the format of the response.
     pub(crate) fn in_json(&self) -> Self {
         Self { accepted: Accepted::rows(), ..self.clone() }
     }
 
-    /// Requests the metadata of `objects` in JSON, for a list that the gateway assembles. `url_map` is that of the list.
+    /// Returns a request for the metadata of `objects` in JSON, for a list that the gateway assembles. `url_map` is that of the list.
     pub(crate) fn for_metadata(url_map: &UrlMap, objects: DicomResource) -> Self {
         let retrieval = Retrieval::metadata(objects.clone());
         let url_map = url_map.for_resource(&retrieval.path());
@@ -138,7 +138,7 @@ impl ProxyRequest {
             exact_keys: ExactKeys::default(),
             limit: None,
             is_limit_reduced: false,
-            anonymous: None,
+            anonymized_original: None,
             upstream: UpstreamRequest::retrieve(retrieval),
             thumbnail_substitute: None,
         }
@@ -156,7 +156,7 @@ impl ProxyRequest {
         let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
         let resource = wado_uri::resource_of(&object);
         let accepted = Accepted::in_query(object.requests_media_type("text/html"));
-        let anonymous = object.requests_anonymized().then(|| object.instance().clone());
+        let anonymized_original = object.requests_anonymized().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
         let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {
@@ -165,8 +165,8 @@ impl ProxyRequest {
             accepts_gzip: negotiation::accepts_gzip(request.headers),
             accepted,
             // The beginning of the object, which a range may not contain, is inspected.
-            upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
-            anonymous,
+            upstream: if anonymized_original.is_some() { upstream.without_range() } else { upstream },
+            anonymized_original,
             exact_keys: ExactKeys::default(),
             limit: None,
             is_limit_reduced: false,
@@ -176,14 +176,14 @@ impl ProxyRequest {
         })
     }
 
-    /// Requests a small rendered image instead of a thumbnail, for an archive that does not provide thumbnails (PS3.18 10.4.1.1.5).
-    /// Returns `None` if the request is not for a thumbnail.
+    /// Returns a request for a small rendered image instead of a thumbnail, for an archive that does not provide thumbnails (PS3.18
+    /// 10.4.1.1.5); `None` if the request is not for a thumbnail.
     pub(crate) fn thumbnail_fallback(&self) -> Option<Self> {
         let upstream = self.thumbnail_substitute.clone()?;
         Some(Self { upstream, thumbnail_substitute: None, ..self.clone() })
     }
 
-    /// Requests the whole `instance`, from which the gateway renders the requested image.
+    /// Returns a request for the whole `instance`, from which the gateway renders the requested image.
     pub(crate) fn for_object(&self, instance: DicomResource) -> Self {
         Self {
             upstream: UpstreamRequest::retrieve(Retrieval::whole(instance.clone())),
@@ -216,8 +216,8 @@ impl ProxyRequest {
         })
     }
 
-    /// Whether the client requests specific media types, so that their rejection by the archive means 406. For rows and metadata the
-    /// gateway selects the media types.
+    /// Whether the client requests specific media types. If it does, their rejection by the archive means 406. For rows and metadata
+    /// the gateway selects the media types.
     pub(crate) fn specifies_media_types(&self) -> bool {
         let ranges = &self.accepted.ranges;
         let accepts_anything = ranges.iter().any(|range| range.essence == "*/*" && range.weight > 0.0);

@@ -1,8 +1,8 @@
-//! Compares the rows of a search and the objects of metadata with what was requested, while they stream: some archives ignore a key,
-//! and a viewer would show another patient's study under the requested one.
+//! Compares the rows of a search and the objects of metadata with the request, while they stream: some archives ignore a key, and a
+//! viewer would show another patient's study as the requested one.
 //!
-//! Rows of a search that do not match are omitted; metadata of other objects than the requested ones are an error, because
-//! the rest of the list is doubtful, too. What matches is unchanged, byte for byte.
+//! Rows of a search that do not match are omitted. Metadata of objects that were not requested is an error, because the other objects
+//! of the list may be wrong too. The bytes of matching rows and objects are unchanged.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -20,16 +20,16 @@ pub(crate) struct RequestedRows {
     reader: RowReader<Box<RawValue>>,
     has_row: bool,
     omitted_count: usize,
-    /// The number of omitted rows from which a list without other rows is an error.
-    max_only_omitted: Option<usize>,
+    /// If a list consists of at least this number of omitted rows, it is an error.
+    omission_limit: Option<usize>,
 }
 
 impl RequestedRows {
-    /// Creates a filter of rows by `keys`. With `max_only_omitted`, a list of which every row is omitted is an error if it has at
-    /// least as many rows: 1 if the list is converted to a format that has no empty list, or the limit of the page, because an empty
-    /// page would mean that no page follows.
-    pub(crate) fn new(keys: ExactKeys, max_only_omitted: Option<usize>) -> Self {
-        Self { keys, reader: RowReader::new(), has_row: false, omitted_count: 0, max_only_omitted }
+    /// Creates a filter of rows by `keys`. A list of which every row is omitted is an error if it has at least `omission_limit` rows.
+    /// This limit is 1 if the list is converted to a format that has no empty list. Otherwise it is the limit of the page, because an
+    /// empty page would mean that no page follows.
+    pub(crate) fn new(keys: ExactKeys, omission_limit: Option<usize>) -> Self {
+        Self { keys, reader: RowReader::new(), has_row: false, omitted_count: 0, omission_limit }
     }
 
     /// Returns the number of rows that have been omitted.
@@ -50,7 +50,7 @@ impl RequestedRows {
         let mut text = String::new();
         let reader = std::mem::take(&mut self.reader);
         reader.finish(&mut |row: Box<RawValue>| self.add(&row, &mut text)).map_err(to_stream_error)?;
-        if !self.has_row && self.max_only_omitted.is_some_and(|max| self.omitted_count >= max.max(1)) {
+        if !self.has_row && self.omission_limit.is_some_and(|max| self.omitted_count >= max.max(1)) {
             return Err(StreamError::Unreadable("only rows that do not match the search"));
         }
         text.push_str(if self.has_row { "]" } else { "[]" });
@@ -142,13 +142,13 @@ impl RequestedObjects {
     }
 
     fn includes(&self, object: &ObjectUids) -> bool {
-        let is_own = |uid: Option<&UidValue>, requested: Option<&String>| match (uid, requested) {
+        let matches = |uid: Option<&UidValue>, requested: Option<&String>| match (uid, requested) {
             (Some(uid), Some(requested)) => !uid.differs(requested),
             _ => true,
         };
-        is_own(object.study.as_ref(), Some(&self.study))
-            && is_own(object.series.as_ref(), self.series.as_ref())
-            && is_own(object.instance.as_ref(), self.instance.as_ref())
+        matches(object.study.as_ref(), Some(&self.study))
+            && matches(object.series.as_ref(), self.series.as_ref())
+            && matches(object.instance.as_ref(), self.instance.as_ref())
     }
 
     fn require(is_requested: bool) -> Result<(), StreamError> {
@@ -168,13 +168,9 @@ mod tests {
         filtered_page(text, size, None)
     }
 
-    fn filtered_page(
-        text: &str,
-        size: usize,
-        max_only_omitted: Option<usize>,
-    ) -> Result<String, StreamError> {
+    fn filtered_page(text: &str, size: usize, omission_limit: Option<usize>) -> Result<String, StreamError> {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw("P1"));
-        let mut rows = RequestedRows::new(ExactKeys::from_query(&query), max_only_omitted);
+        let mut rows = RequestedRows::new(ExactKeys::from_query(&query), omission_limit);
         let mut output = Vec::new();
         for chunk in text.as_bytes().chunks(size) {
             output.extend_from_slice(&rows.push(chunk)?);
@@ -184,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_do_not_match_are_omitted_for_every_chunking() {
+    fn rows_that_do_not_match_are_omitted_for_every_chunk_size() {
         let row = |id: &str| format!(r#"{{ "00100020": {{"vr":"LO", "Value":["{id}"]}}, "x":1.50 }}"#);
         let (own, other) = (row("P1"), row("P2"));
         for (text, expected) in [

@@ -31,13 +31,13 @@ use http_messages::body::{self, Body};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
 
-/// The warning of a search of which the archive returned rows that do not match. It is sent if such a row is among those that are
-/// read before the response begins.
+/// The warning of a search for which the archive returned rows that do not match. It is sent if such a row is read before the
+/// response begins.
 pub(crate) const ROWS_OMITTED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The archive returned results that do not match the search. They have been omitted\"",
 );
 
-/// The warning of a page from which rows were omitted. The header is sent before the number of rows is known.
+/// The warning of a page from which rows were omitted. It says "may", because it is sent before the number of rows is known.
 const PAGE_SHORTENED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The page may have fewer results than the limit. There may be additional results that can be requested\"",
 );
@@ -158,7 +158,7 @@ async fn forward_body(
         }
         read_ahead = Some(start);
     }
-    if let Some(instance) = &request.anonymous {
+    if let Some(instance) = &request.anonymized_original {
         read_ahead = Some(read_start_of_anonymized(archive, instance, &mut source).await?);
     }
     let mut filters = filters_for(kind, archive, request, &content_type);
@@ -202,10 +202,10 @@ async fn forward_body(
     }
     let streamed = StreamedBody::new(archive, read_ahead, source, filters, length);
     let prefetched = PrefetchedBody::read(archive, streamed, upstream_length).await?;
-    Ok(response_of(status, response_headers, prefetched, request.limit))
+    Ok(build_response(status, response_headers, prefetched, request.limit))
 }
 
-fn response_of(
+fn build_response(
     status: StatusCode,
     mut headers: HeaderMap,
     body: PrefetchedBody,
@@ -297,16 +297,16 @@ fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
     declared.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
-/// Returns the comparison of rows or metadata in JSON with what was requested. If rows are completed with the UIDs of their parents, others
-/// are omitted there.
+/// Returns the filter that compares rows or metadata in JSON with the request. Rows that are completed with the UIDs of their parents
+/// are compared when they are completed.
 fn comparison(archive: &Archive, request: &ProxyRequest, needs_row: bool) -> Option<Filter> {
     match &request.resource {
         _ if archive.profile().synthesized.contains(Synthesized::Parents) => None,
         Resource::Search(_) if request.exact_keys.is_empty() => None,
         Resource::Search(_) => {
             let limit = request.limit.and_then(|limit| usize::try_from(limit).ok());
-            let max_only_omitted = if needs_row { Some(1) } else { limit };
-            let rows = RequestedRows::new(request.exact_keys.clone(), max_only_omitted);
+            let omission_limit = if needs_row { Some(1) } else { limit };
+            let rows = RequestedRows::new(request.exact_keys.clone(), omission_limit);
             Some(Filter::RequestedRows(Box::new(rows)))
         }
         Resource::Metadata(objects) => {

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::dicomweb::url_rewrite::url_map::{UrlMap, UrlRewrite};
 
-/// Returns the headers of the response to a client. `upstream` are the headers of the archive; `is_changed` is set if the bytes of the
-/// body differ from those of the archive.
+/// Returns the headers of the response to a client. `upstream` contains the headers of the archive. `is_changed` states whether the
+/// bytes of the body differ from those of the archive.
 pub(crate) fn forwarded_headers(upstream: &HeaderMap, urls: &UrlMap, is_changed: bool) -> HeaderMap {
     const FORWARDED: [HeaderName; 1] = [header::LAST_MODIFIED];
     let mut headers = HeaderMap::new();

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use super::instances::InstanceReference;
-use super::params::AcceptedRendering;
+use super::parameters::AcceptedRendering;
 use super::pool::{RenderPermit, RenderPool};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::attempts::fetch;
@@ -132,7 +132,7 @@ impl OpenObject {
         self.image.frame_count()
     }
 
-    /// Fetches the instance `objects`, or the instance of the frames `objects`.
+    /// Fetches the instance that `objects` identifies, or whose frames `objects` identifies.
     pub(super) async fn fetch(
         archive: &Archive,
         pool: &RenderPool,
@@ -162,7 +162,7 @@ impl OpenObject {
         }
     }
 
-    /// Renders a frame, whose number begins with 1.
+    /// Renders `frame`, starting at 1.
     pub(super) async fn render(
         &mut self,
         frame: u32,

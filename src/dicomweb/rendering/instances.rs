@@ -18,7 +18,7 @@ pub(super) struct InstanceReference {
 }
 
 impl InstanceReference {
-    /// Returns the instance `objects`, or the instance of the frames `objects`; `None` for a study or a series.
+    /// Returns the instance that `objects` identifies, or whose frames `objects` identifies; `None` for a study or a series.
     pub(super) fn from_resource(objects: &DicomResource) -> Option<Self> {
         match objects.clone() {
             DicomResource::Instance(study, series, instance)

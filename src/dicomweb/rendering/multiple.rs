@@ -96,7 +96,7 @@ pub(super) fn stream_images(
     let content_type = layout.content_type();
     let (sender, receiver) = mpsc::channel(1);
     // The task ends when the body is dropped, because the receiver is dropped with it.
-    tokio::spawn(feed(sender, first_image, images, layout));
+    tokio::spawn(send_images(sender, first_image, images, layout));
     let pieces = stream::try_unfold(Some(receiver), receive).map_ok(Frame::data);
     let mut response = Response::new(body::streamed(StreamBody::new(pieces)));
     set_common_headers(response.headers_mut());
@@ -121,7 +121,7 @@ async fn receive(
 }
 
 /// Renders the images one after the other, and sends each before the next one is rendered.
-async fn feed(
+async fn send_images(
     sender: Sender<ImageResult>,
     first_image: RenderedImage,
     mut images: ImageSequence,

@@ -10,6 +10,7 @@ use crate::http::negotiation::{MediaRange, preferred};
 use crate::upstream::Rendering;
 use dicom_render::{Annotation, Format, RenderingParameters, Viewport};
 
+/// The rendering parameters of a request, and the formats that the client accepts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct AcceptedRendering {
     pub(super) rendering_parameters: RenderingParameters,
