@@ -3,11 +3,11 @@
 //! Complete responses without a warning are stored in the cache of the gateway, independently of the caller. Their URLs have a
 //! reserved host (RFC 2606 2), which is replaced by the public URL for each caller. A fresh response is served without a request
 //! to the archive. A stale response is revalidated by its validator (RFC 9110 13), or, without a validator, by the fingerprint of
-//! the rows of its objects, for a limited time. The rows are requested before the response, so that no change between the two is missed. A response
-//! that was requested without rows is requested again when it is stale.
+//! the rows of its objects, for a limited time. The rows are requested before the response, so that no change between the two is
+//! missed. A response that was requested without rows is requested again when it is stale.
 
+mod body_collector;
 mod cached_response;
-mod collecting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use url::Url;
 
+use self::body_collector::BodyCollector;
 use self::cached_response::CachedResponse;
-use self::collecting::BodyCollector;
 use super::error::DicomwebError;
 use super::proxy::filtered_body::FilteredBody;
 use super::proxy::response_headers::{rewrite_location, set_common_headers};
@@ -58,15 +58,15 @@ pub struct ResponseCache {
     cache: Cache,
     /// Maximum size of a cached response in bytes.
     max_size: usize,
-    /// How long unchanged rows confirm a response after it was requested, because they do not show every change of the objects.
+    /// Maximum age at which unchanged rows confirm a response. Rows do not show every change of the objects.
     row_lifetime: Duration,
     metrics: Metrics,
 }
 
-/// When a response was requested from the archive: the time of the clock, and the generation of the cache.
+/// The time at which a response was requested from the archive: the time of the clock, and the generation of the cache.
 #[derive(Debug, Clone, Copy)]
-struct Requested {
-    at: Duration,
+struct RequestTime {
+    elapsed: Duration,
     generation: u64,
 }
 
@@ -115,19 +115,20 @@ pub(super) async fn respond(
     let Some(cacheable) = CacheableRequest::read(request) else {
         return source.fetch(public_url, request).await;
     };
-    let requested = Requested { at: responses.cache.elapsed(), generation: responses.cache.generation() };
+    let request_time =
+        RequestTime { elapsed: responses.cache.elapsed(), generation: responses.cache.generation() };
     let cached: Option<Arc<CachedResponse>> = responses
         .cache
         .get(CachedResponse::key(archive.id(), &cacheable.key))
         .filter(|_| !bypasses_cache(request.headers));
     let mut fingerprint = None;
     if let Some(cached) = cached {
-        if responses.cache.is_fresh(cached.checked_at) {
+        if responses.cache.is_fresh(cached.validated_at) {
             return Ok(responses.serve(CacheOutcome::Hit, &cached, archive, public_url, request));
         }
         let is_current = if cached.validators.is_empty() {
             fingerprint = rows_fingerprint(archive, &cacheable.objects).await;
-            let is_confirmable = responses.cache.age(cached.read_at) < responses.row_lifetime;
+            let is_confirmable = responses.cache.age(cached.requested_at) < responses.row_lifetime;
             is_confirmable && fingerprint.is_some() && fingerprint == cached.fingerprint
         } else {
             let headers = cached.with_conditions(request.headers);
@@ -141,15 +142,17 @@ pub(super) async fn respond(
                     public_url,
                     request,
                     response,
-                    (requested, None),
+                    (request_time, None),
                 ));
             }
             true
         };
         if is_current {
-            let cached =
-                Arc::new(CachedResponse { checked_at: requested.at, ..CachedResponse::clone(&cached) });
-            if responses.cache.generation() == requested.generation {
+            let cached = Arc::new(CachedResponse {
+                validated_at: request_time.elapsed,
+                ..CachedResponse::clone(&cached)
+            });
+            if responses.cache.generation() == request_time.generation {
                 let key = CachedResponse::key(archive.id(), &cacheable.key);
                 responses.cache.insert(key, Arc::clone(&cached));
             }
@@ -158,7 +161,7 @@ pub(super) async fn respond(
     }
     responses.metrics.response_cache_looked_up(CacheOutcome::Miss);
     let response = source.fetch(&placeholder_root(archive), request).await?;
-    Ok(responses.store(&cacheable, archive, public_url, request, response, (requested, fingerprint)))
+    Ok(responses.store(&cacheable, archive, public_url, request, response, (request_time, fingerprint)))
 }
 
 impl ResponseCache {
@@ -187,7 +190,7 @@ impl ResponseCache {
         let mut headers = HeaderMap::new();
         set_common_headers(&mut headers);
         headers.extend(cached.validators.clone());
-        headers.insert(header::AGE, self.cache.age(cached.checked_at).as_secs().into());
+        headers.insert(header::AGE, self.cache.age(cached.validated_at).as_secs().into());
         let etag = cached.validators.get(header::ETAG);
         let mut response = if etag.is_some_and(|etag| is_not_modified(request.headers, etag.as_bytes(), None))
         {
@@ -210,7 +213,7 @@ impl ResponseCache {
         public_url: &str,
         request: &DicomwebRequest<'_>,
         response: Response<Body>,
-        (requested, fingerprint): (Requested, Option<Fingerprint>),
+        (request_time, fingerprint): (RequestTime, Option<Fingerprint>),
     ) -> Response<Body> {
         let headers = response.headers();
         let content_type = headers.get(header::CONTENT_TYPE).filter(|_| response.status() == StatusCode::OK);
@@ -230,7 +233,7 @@ impl ResponseCache {
         let (cache, key) = (self.cache.clone(), CachedResponse::key(archive.id(), &cacheable.key));
         let (archive_id, study) = (archive.id().clone(), cacheable.objects.study().clone());
         let insert = move |bytes: Bytes| {
-            if cache.generation() != requested.generation {
+            if cache.generation() != request_time.generation {
                 return;
             }
             let response = CachedResponse {
@@ -240,8 +243,8 @@ impl ResponseCache {
                 validators,
                 bytes,
                 fingerprint,
-                read_at: requested.at,
-                checked_at: requested.at,
+                requested_at: request_time.elapsed,
+                validated_at: request_time.elapsed,
             };
             cache.insert(key, Arc::new(response));
         };
@@ -293,8 +296,8 @@ fn with_public_urls(
     })
 }
 
-/// Requests the fingerprint of the rows of `objects`. `None` without rows, and without counts, because a new instance would not
-/// change the fingerprint.
+/// Requests the fingerprint of the rows of `objects`. Returns `None` if there are no rows, or if a row has no count: a new instance
+/// would not change the fingerprint.
 async fn rows_fingerprint(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint> {
     let (level, tag, uid, count) = match objects {
         DicomResource::Study(study) => {

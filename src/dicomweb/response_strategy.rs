@@ -19,8 +19,8 @@ use crate::http::conditional::bypasses_cache;
 use crate::upstream::{Archive, DicomResource, SearchLevel};
 use http_messages::body::Body;
 
-/// The warning of a list whose limit exceeds the maximum (PS3.18 8.3.4.4). The header is sent before the length of the list is
-/// known.
+/// The warning of a list whose limit exceeds the maximum (PS3.18 8.3.4.4). It says "may", because it is sent before the length of the
+/// list is known.
 const LIMIT_REDUCED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The limit was reduced to the maximum. There may be additional results that can be requested\"",
 );
@@ -38,12 +38,12 @@ enum Strategy {
     Synthesize,
     /// The response of the archive is forwarded, and attributes that its rows lack are added.
     Forward {
-        /// What replaces the response if the archive does not support the service.
+        /// The replacement for the response, if the archive does not support the service.
         fallback: Option<Fallback>,
     },
 }
 
-/// What replaces the response if the archive does not support a service.
+/// The replacement for a response whose service the archive does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fallback {
     Render,
@@ -133,14 +133,14 @@ async fn respond_as(
     (request, proxy_request): (&DicomwebRequest<'_>, &ProxyRequest),
 ) -> Result<Response<Body>, DicomwebError> {
     let limits = context.limits;
-    let frames = (&context.frames, !bypasses_cache(request.headers));
+    let frame_cache = (&context.frames, !bypasses_cache(request.headers));
     match strategy {
         Strategy::ForwardOnly => fetch(archive, proxy_request).await,
         Strategy::CompareRows(level) => {
             merged_search::respond(&[archive], public_url, request, &level, context, None).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public_url, proxy_request).await,
-        Strategy::Synthesize => synthesis::synthesize(archive, limits, frames, proxy_request).await,
+        Strategy::Synthesize => synthesis::synthesize(archive, limits, frame_cache, proxy_request).await,
         Strategy::Forward { fallback } => {
             let rejection = match forward(archive, proxy_request).await {
                 Err(rejection) if is_replaceable(&rejection, &proxy_request.resource) => rejection,
@@ -153,7 +153,7 @@ async fn respond_as(
                     rendering::render(archive, &context.render_pool, public_url, proxy_request).await
                 }
                 Some(Fallback::Synthesize) => {
-                    synthesis::synthesize(archive, limits, frames, proxy_request).await
+                    synthesis::synthesize(archive, limits, frame_cache, proxy_request).await
                 }
                 None => return Err(rejection),
             };

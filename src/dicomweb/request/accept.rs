@@ -11,7 +11,8 @@ use crate::http::negotiation::{self, MediaRange};
 use crate::upstream::DicomResource;
 use dicom_model::Uid;
 
-/// Maximum number of requests to an archive for one resource, which is sufficient for the image types that a browser lists.
+/// Maximum number of requests to an archive for one resource, in addition to that for an only part. It suffices for the image types
+/// that a browser lists.
 const MAX_ATTEMPTS: usize = 6;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
@@ -117,7 +118,7 @@ impl Accepted {
         Some(Self { attempts, formats: Vec::new(), accepts_html, ranges: unsorted_ranges })
     }
 
-    /// Returns DICOM JSON, for rows or metadata that the gateway processes.
+    /// Creates the media types for rows or metadata that the gateway processes: DICOM JSON.
     pub(crate) fn rows() -> Self {
         Self {
             attempts: vec![RequestedTypes::from_media_types(Some(JSON))],
@@ -127,7 +128,7 @@ impl Accepted {
         }
     }
 
-    /// Returns the media types of a whole object in its stored transfer syntax. Every archive supports multipart bodies. Some
+    /// Creates the media types for a whole object in its stored transfer syntax. Every archive supports multipart bodies. Some
     /// archives do not support `transfer-syntax=*`, so the last request has no transfer syntax.
     pub(crate) fn object() -> Self {
         let attempt = |media_types| RequestedTypes {
@@ -147,7 +148,8 @@ impl Accepted {
         }
     }
 
-    /// Returns no media types, for a request whose query contains them. `accepts_html` is whether one of them is HTML.
+    /// Creates the value for a request whose query, not its `Accept` header, contains the media types. `accepts_html` states whether
+    /// one of them is HTML.
     pub(crate) fn in_query(accepts_html: bool) -> Self {
         Self {
             attempts: vec![RequestedTypes::from_media_types(None)],
@@ -179,7 +181,7 @@ impl Accepted {
 }
 
 /// Whether the most specific of `ranges` that matches `content_type` has weight 0 (RFC 9110 12.4.2, 12.5.1). A range with a
-/// `type` or `transfer-syntax` parameter matches only content with the same value, and is more specific than a range without.
+/// `type` or `transfer-syntax` parameter matches only content with the same value, and is more specific than a range without it.
 /// `*/*;q=0` has no effect. A type that no range matches is not excluded, because clients expect DICOM JSON for
 /// `application/json`.
 fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
@@ -260,8 +262,8 @@ fn to_standard_form(range: &MediaRange, resource: &Resource) -> Option<String> {
     Some(text)
 }
 
-/// Returns the media types that request the object of a single part range as the only part of a multipart body, which every
-/// archive supports; `None` for any other range.
+/// Returns the media types that request a single object as the only part of a multipart body, which every archive supports; `None` if
+/// `range` does not request a single object.
 fn request_as_only_part(range: &MediaRange, resource: &Resource) -> Option<RequestedTypes> {
     let media_type = match resource {
         Resource::Whole(DicomResource::Instance(..)) => "application/dicom",

@@ -70,7 +70,7 @@ pub enum Resource {
     Rendered(DicomResource),
     /// Small rendered images.
     Thumbnail(DicomResource),
-    /// Bulk data of objects, and the path of the value below them.
+    /// Bulk data of objects, with the rest of the path after these objects.
     Bulkdata(DicomResource, Vec<PathSegment>),
 }
 
@@ -185,7 +185,7 @@ fn parse_below_study(study: StudyUid, rest: &[&str]) -> Result<Resource, PathErr
             let series = SeriesUid::parse(series).map_err(|_| PathError::InvalidUid("series"))?;
             parse_below_series(study, series, rest)
         }
-        rest => objects_resource(DicomResource::Study(study), rest),
+        rest => parse_objects(DicomResource::Study(study), rest),
     }
 }
 
@@ -196,7 +196,7 @@ fn parse_below_series(study: StudyUid, series: SeriesUid, rest: &[&str]) -> Resu
             let instance = SopInstanceUid::parse(instance).map_err(|_| PathError::InvalidUid("instances"))?;
             parse_below_instance(study, series, instance, rest)
         }
-        rest => objects_resource(DicomResource::Series(study, series), rest),
+        rest => parse_objects(DicomResource::Series(study, series), rest),
     }
 }
 
@@ -211,15 +211,15 @@ fn parse_below_instance(
         ["frames", list, rest @ ..] => {
             let frames = DicomResource::Frames(study, series, instance, parse_frame_list(list)?);
             match rest {
-                [] | ["rendered" | "thumbnail"] => objects_resource(frames, rest),
+                [] | ["rendered" | "thumbnail"] => parse_objects(frames, rest),
                 _ => Err(PathError::Unknown),
             }
         }
-        rest => objects_resource(DicomResource::Instance(study, series, instance), rest),
+        rest => parse_objects(DicomResource::Instance(study, series, instance), rest),
     }
 }
 
-fn objects_resource(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathError> {
+fn parse_objects(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathError> {
     match rest {
         [] => Ok(Resource::Whole(objects)),
         ["metadata"] => Ok(Resource::Metadata(objects)),

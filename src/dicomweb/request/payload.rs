@@ -26,12 +26,12 @@ pub(crate) struct Payload<'a> {
     pub(crate) is_single: bool,
 }
 
-/// Returns the layout of `payload` that the first of `ranges` with a layout accepts; `None` if no range accepts the payload.
-/// `ranges` are sorted by preference.
+/// Returns the layout of `payload` for the first of `ranges` that accepts it; `None` if no range accepts it. `ranges` must be sorted by
+/// preference.
 ///
 /// A range without a transfer syntax accepts the stored transfer syntax, as archives implement it and viewers expect, although
-/// its default is Explicit VR Little Endian (PS3.18 8.7.3.5.2). Octets in any transfer syntax accept compressed frames too,
-/// because viewers request compressed frames that way and read the media type of the part.
+/// its default is Explicit VR Little Endian (PS3.18 8.7.3.5.2). A range of octets with a transfer syntax accepts compressed frames
+/// too, because viewers request compressed frames with it and read the media type of the part.
 pub(crate) fn choose_layout(ranges: &[MediaRange], payload: Payload<'_>) -> Option<PayloadLayout> {
     let layout_of = |range: &MediaRange| {
         let syntax = transfer_syntax(range).filter(|syntax| !syntax.is_empty());

@@ -104,7 +104,7 @@ impl CommonParameters {
                 if value.is_empty() || value.len() > 1024 || !value.bytes().all(is_printable) {
                     return Err(QueryError::invalid_value(key, "a list of media types"));
                 }
-                if self.accept.replace(with_plus_signs(value)).is_some() {
+                if self.accept.replace(restore_plus_signs(value)).is_some() {
                     return Err(QueryError::Repeated(key.to_owned()));
                 }
                 Ok(true)
@@ -118,7 +118,7 @@ impl CommonParameters {
 }
 
 /// Restores `+` in media types. An unescaped `+` is decoded as a space, but the name of a media type contains no space.
-fn with_plus_signs(media_types: &str) -> String {
+fn restore_plus_signs(media_types: &str) -> String {
     let mut text = String::with_capacity(media_types.len());
     let mut rest = media_types.chars().peekable();
     while let Some(character) = rest.next() {
@@ -407,7 +407,7 @@ mod tests {
             ),
             ("image/png , image/svg xml; q=0.5, */*", "image/png , image/svg+xml; q=0.5, */*"),
         ] {
-            assert_eq!(with_plus_signs(text), expected);
+            assert_eq!(restore_plus_signs(text), expected);
         }
     }
 

@@ -10,22 +10,23 @@ use crate::fingerprint::Fingerprint;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 
+/// A cached response.
 #[derive(Debug, Clone)]
 pub(super) struct CachedResponse {
-    /// The archive that sent it.
+    /// The archive that sent the response.
     pub(super) archive: ArchiveId,
-    /// The study of its objects.
+    /// The study of the objects.
     pub(super) study: StudyUid,
     pub(super) content_type: HeaderValue,
     /// The ETag and Last-Modified of the archive.
     pub(super) validators: HeaderMap,
     pub(super) bytes: Bytes,
-    /// The fingerprint of the rows of its objects, if the rows were requested before the response.
+    /// The fingerprint of the rows of the objects, if the rows were requested before the response.
     pub(super) fingerprint: Option<Fingerprint>,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the response was requested.
-    pub(super) read_at: Duration,
+    pub(super) requested_at: Duration,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time of the last validation.
-    pub(super) checked_at: Duration,
+    pub(super) validated_at: Duration,
 }
 
 impl CachedResponse {

@@ -116,13 +116,13 @@ fn add_parents(
     rows: RowStream,
     parents: Parents,
 ) -> BoxStream<'static, Result<(Bytes, Attributes), StreamError>> {
-    let row = move |row: Bytes| {
+    let add_to_row = move |row: Bytes| {
         let attributes: Attributes = serde_json::from_slice(&row)
             .map_err(|_| StreamError::Unreadable("a row that is not a DICOM JSON object"))?;
         let row = parents.matches(&attributes).then(|| parents.add_to(row, &attributes));
         Ok(row.map(|row| (row, attributes)))
     };
-    rows.try_filter_map(move |text| std::future::ready(row(text))).boxed()
+    rows.try_filter_map(move |text| std::future::ready(add_to_row(text))).boxed()
 }
 
 /// Collects all of `rows`; an error if they exceed the limits.

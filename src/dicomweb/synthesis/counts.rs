@@ -29,10 +29,10 @@ pub(super) async fn complete(
     limits: DicomwebLimits,
     level: &SearchLevel,
 ) -> Result<Vec<Bytes>, DicomwebError> {
-    let incomplete = incomplete(&rows, level);
+    let incomplete = find_incomplete(&rows, level);
     let counter = Counter { archive, limits, search_count: AtomicUsize::new(0) };
     if incomplete.len() > limits.max_opened {
-        return Err(counter.too_many());
+        return Err(counter.too_many_queries());
     }
     let elements_by_parent: BTreeMap<Parent, Vec<Element>> = stream::iter(incomplete)
         .map(|parent| async {
@@ -50,7 +50,7 @@ pub(super) async fn complete(
 }
 
 /// Returns the studies or series that must be searched to complete `rows`.
-fn incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSet<Parent> {
+fn find_incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSet<Parent> {
     let mut patients: BTreeMap<Parent, BTreeSet<&str>> = BTreeMap::new();
     for (_, attributes) in rows {
         if let Some(parent) = parent_of(attributes, level) {
@@ -87,15 +87,15 @@ struct Counter<'a> {
 }
 
 impl Counter<'_> {
-    fn too_many(&self) -> DicomwebError {
+    fn too_many_queries(&self) -> DicomwebError {
         DicomwebError::TooManyCountQueries { limit: self.limits.max_opened }
     }
 
     async fn elements(&self, (study, series): &Parent) -> Result<Vec<Element>, DicomwebError> {
         match series {
             Some(series) => {
-                let instances = self.instances(study, series).await?;
-                let element = |count| number(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, count);
+                let instances = self.count_instances(study, series).await?;
+                let element = |count| count_element(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, count);
                 Ok(instances.map(element).into_iter().collect())
             }
             None => self.study_elements(study).await,
@@ -127,16 +127,16 @@ impl Counter<'_> {
             elements.push(Element::new(tags::MODALITIES_IN_STUDY, "CS", &modalities));
         }
         if !instances.is_empty() {
-            elements.push(number(tags::NUMBER_OF_STUDY_RELATED_SERIES, instances.len()));
-            if let Some(total) = self.total(study, &instances).await? {
-                elements.push(number(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, total));
+            elements.push(count_element(tags::NUMBER_OF_STUDY_RELATED_SERIES, instances.len()));
+            if let Some(total) = self.count_study_instances(study, &instances).await? {
+                elements.push(count_element(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, total));
             }
         }
         Ok(elements)
     }
 
     /// Returns the number of instances of all series together; `None` if that of one series cannot be determined.
-    async fn total(
+    async fn count_study_instances(
         &self,
         study: &StudyUid,
         instances: &BTreeMap<SeriesUid, Option<usize>>,
@@ -145,7 +145,7 @@ impl Counter<'_> {
         for (series, count) in instances {
             let count = match count {
                 Some(count) => Some(*count),
-                None => self.instances(study, series).await?,
+                None => self.count_instances(study, series).await?,
             };
             let Some(count) = count else { return Ok(None) };
             total += count;
@@ -154,7 +154,11 @@ impl Counter<'_> {
     }
 
     /// Returns the number of instances of a series; `None` if the archive finds none, because no series is empty.
-    async fn instances(&self, study: &StudyUid, series: &SeriesUid) -> Result<Option<usize>, DicomwebError> {
+    async fn count_instances(
+        &self,
+        study: &StudyUid,
+        series: &SeriesUid,
+    ) -> Result<Option<usize>, DicomwebError> {
         let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
         let rows = self.search(QidoQuery::new(level)).await?;
         let is_of_series = |attributes: &&Attributes| {
@@ -168,7 +172,7 @@ impl Counter<'_> {
     /// Reads all rows of `query`.
     async fn search(&self, query: QidoQuery) -> Result<Vec<Attributes>, DicomwebError> {
         if self.search_count.fetch_add(1, Ordering::Relaxed) >= self.limits.max_opened {
-            return Err(self.too_many());
+            return Err(self.too_many_queries());
         }
         let max_scan = self.limits.max_scan;
         let list = read_first_rows(self.archive, &query, max_scan + 1, max_scan).await?;
@@ -179,6 +183,6 @@ impl Counter<'_> {
     }
 }
 
-fn number(tag: Tag, number: usize) -> Element {
-    Element::new(tag, "IS", &[number.to_string()])
+fn count_element(tag: Tag, count: usize) -> Element {
+    Element::new(tag, "IS", &[count.to_string()])
 }

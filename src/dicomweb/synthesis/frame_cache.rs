@@ -1,8 +1,8 @@
 //! Caches the frames of instances for a short time, for archives from which only whole instances can be retrieved.
 //!
-//! An entry is fresh like every entry of the cache until anything is invalidated, and is not revalidated after that. All frames of
-//! one response are from one pass over the instance, because it may have been replaced between two passes. The frames of one instance that are cached in one
-//! pass are limited, so that a large instance does not replace everything else.
+//! A frame is fresh for as long as every entry of the cache, but not after anything was invalidated, and is never revalidated. All
+//! frames of one response are from one pass over the instance, because the instance may be replaced between two passes. The total
+//! size of the frames that one pass caches is limited, so that a large instance does not replace all other entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,8 +98,8 @@ impl InstanceFrames {
         CacheKey::from_parts([self.archive.as_str(), &self.path, &number.to_string()])
     }
 
-    /// Returns the frames with `numbers`, all from the same pass; `None` if one of them is not in the cache or not fresh, or without
-    /// numbers.
+    /// Returns the frames with `numbers`, all from the same pass; `None` if `numbers` is empty, or if a frame is not in the cache or
+    /// not fresh.
     pub(super) fn get_all(&self, numbers: &[u32]) -> Option<Vec<CachedFrame>> {
         let get = |number: &u32| {
             let entry: Arc<FrameEntry> = self.cache.cache.get(self.key(*number))?;

@@ -1,9 +1,9 @@
 //! Synthesizes frames (PS3.18 10.4.1.1.6) from the instance that contains them, for an archive without `/frames`.
 //!
-//! The instance is retrieved once and read while it streams. Frames are sent in the requested order, in their stored transfer syntax; the
-//! response ends after the whole instance has been read, because only its end shows that its frames could be distinguished. The
-//! requested frames and those after them are cached, so that a viewer that requests frame after frame does not cause a retrieval
-//! for each of them.
+//! The instance is retrieved once and read while it streams. Frames are sent in the requested order, in their stored transfer syntax.
+//! The response ends after the whole instance has been read, because only the end of the instance shows that its frames could be
+//! distinguished. The requested frames and those after them are cached, so that a viewer that requests frame after frame does not
+//! cause a retrieval for each frame.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -53,8 +53,8 @@ const TRUNCATED: StreamError = StreamError::Unreadable("an instance that is trun
 const INDISTINGUISHABLE: StreamError =
     StreamError::Unreadable("an image whose frames cannot be distinguished");
 
-/// Responds with `frames`, in the layout that the first acceptable range of `ranges` requires. With `uses_cache`, they may be from the
-/// cache.
+/// Responds with `frames`, in the layout that the first acceptable range of `ranges` requires. If `uses_cache` is set, the frames may
+/// be from the cache.
 pub(super) async fn respond(
     archive: &Archive,
     cache: &FrameCache,
@@ -271,7 +271,7 @@ impl<'a> FrameOrder<'a> {
         if self.remaining.contains(&number) {
             self.buffered.insert(number, frame);
         }
-        let mut sendable = Vec::new();
+        let mut sendable_frames = Vec::new();
         while let Some((next, rest)) = self.remaining.split_first()
             && let Some(frame) = self.buffered.get(next).cloned()
         {
@@ -279,14 +279,14 @@ impl<'a> FrameOrder<'a> {
             if !rest.contains(next) {
                 self.buffered.remove(next);
             }
-            sendable.push(frame);
+            sendable_frames.push(frame);
         }
         if self.buffered.values().map(Bytes::len).sum::<usize>() > MAX_BUFFERED_FRAMES {
             return Err(StreamError::Unreadable(
                 "frames that are too large to be sent in the requested order",
             ));
         }
-        Ok(sendable)
+        Ok(sendable_frames)
     }
 
     fn is_complete(&self) -> bool {
@@ -301,7 +301,7 @@ enum FrameReader {
 }
 
 impl FrameReader {
-    /// Opens the pixel data with `value`, whose first byte is the next one of `object`.
+    /// Opens the pixel data with `value`. `object` must be at the first byte of the value.
     fn open(
         header: &Header,
         value: StoredValue,
@@ -367,23 +367,24 @@ impl NativeReader {
         if frame.range.length > MAX_BUFFERED_FRAMES as u64 {
             return Err(StreamError::Unreadable("a frame that is too large"));
         }
-        let shared = usize::try_from(self.position.saturating_sub(frame.range.offset)).unwrap_or(usize::MAX);
-        let first_shared = self.last_word.len().saturating_sub(shared);
+        let shared_len =
+            usize::try_from(self.position.saturating_sub(frame.range.offset)).unwrap_or(usize::MAX);
+        let first_shared = self.last_word.len().saturating_sub(shared_len);
         let mut bytes = self.last_word.split_off(first_shared);
         let end = frame.range.offset + frame.range.length;
-        let missing = end.saturating_sub(self.position);
-        let read = object.take(missing).read_to_end(&mut bytes).map_err(|_| TRUNCATED)?;
-        if (read as u64) < missing {
+        let missing_len = end.saturating_sub(self.position);
+        let read_len = object.take(missing_len).read_to_end(&mut bytes).map_err(|_| TRUNCATED)?;
+        if (read_len as u64) < missing_len {
             return Err(TRUNCATED);
         }
-        self.position += missing;
+        self.position += missing_len;
         let word_size = self.value.swapped_word_size.max(1);
         self.last_word = bytes.get(bytes.len().saturating_sub(word_size)..).unwrap_or_default().to_vec();
         swap_words(&mut bytes, self.value.swapped_word_size);
         Ok(Some(frame.extract(bytes).into()))
     }
 
-    /// Reads the padding after the last frame. An instance that ends before the value does is truncated.
+    /// Reads the padding after the last frame. An instance that ends inside the value is truncated.
     fn skip_rest(&mut self, object: &mut impl Read) -> Result<(), StreamError> {
         let rest = self.length.saturating_sub(self.position);
         self.position = self.length;

@@ -2,7 +2,7 @@
 //! because the parser of DICOM objects is not async.
 //!
 //! At most [`MAX_BUFFERED_CHUNKS`] chunks of the response and one chunk of the output are buffered. A slow client therefore slows
-//! down the transfer from the archive, and a client that disconnects cancels the request. There is at most one such thread per
+//! down the transfer from the archive, and a client that disconnects cancels the request. There is at most one blocking thread per
 //! retrieval permit of an archive. An incomplete response is an error, even if the part that arrived is readable.
 
 use std::io::{self, Read};
@@ -24,8 +24,8 @@ use dicom_model::tags;
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 
-/// The values of `Accept`, which are tried in this order until the archive does not reject the request: that of PS3.18 8.7.3.3,
-/// one for archives that do not support `transfer-syntax=*`, and one for a single object.
+/// The values of `Accept`, which are sent in this order until the archive does not reject the request: the value of PS3.18 8.7.3.3, a
+/// value for archives that do not support `transfer-syntax=*`, and a value for a single object.
 const ACCEPTED: [HeaderValue; 3] = [
     HeaderValue::from_static("multipart/related; type=\"application/dicom\"; transfer-syntax=*"),
     HeaderValue::from_static("multipart/related; type=\"application/dicom\""),
@@ -126,7 +126,7 @@ impl InstanceStream {
         tokio::spawn(async move {
             tokio::select! {
                 () = closed_watch.closed() => {}
-                () = self.feed(inputs) => {}
+                () = self.send_inputs(inputs) => {}
             }
         });
         tokio::task::spawn_blocking(move || {
@@ -154,7 +154,7 @@ impl InstanceStream {
     }
 
     /// Sends the response of the archive to `sender` until it ends or the receiver is dropped.
-    async fn feed(mut self, sender: Sender<Result<ReaderInput, StreamError>>) {
+    async fn send_inputs(mut self, sender: Sender<Result<ReaderInput, StreamError>>) {
         loop {
             let chunk = poll_fn(|context| self.source.poll_piece(context)).await;
             let mut inputs = Vec::new();

@@ -8,7 +8,7 @@ use http_body::Body as _;
 use http_messages::body::{Body, BoxError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
-/// The bytes so far, and the function for the complete bytes.
+/// The bytes collected so far, and the function to call with the complete bytes.
 struct Collection<F> {
     bytes: BytesMut,
     on_complete: F,
