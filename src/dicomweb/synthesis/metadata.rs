@@ -74,30 +74,30 @@ impl MetadataSynthesizer {
 
     /// Returns the metadata of each of `instances` that belongs to `objects`.
     fn metadata_of(&self, instances: InstanceStream, objects: DicomResource) -> RowStream {
-        let public_url = self.url_map.public().to_owned();
+        let public_url = self.url_map.public_url().to_owned();
         instances.process(move |reader, output| write_all(reader, output, &public_url, &objects))
     }
 
     /// Requests the metadata of the series of a study, or of the instances of a series, one after the other.
     async fn assemble_from_children(&self, objects: &DicomResource) -> Result<RowStream, DicomwebError> {
-        let mut children = self.children(objects).await?.into_iter();
-        let Some(first) = children.next() else { return Err(self.not_found()) };
+        let mut children = self.search_children(objects).await?.into_iter();
+        let Some(first_child) = children.next() else { return Err(self.not_found()) };
         // Unless the service is always synthesized, the error of the archive for the first child is returned.
-        let first = if self.always_synthesizes() {
-            self.clone().rows_of_child(first).await?
+        let first_rows = if self.always_synthesizes() {
+            self.clone().rows_of_child(first_child).await?
         } else {
-            self.clone().rows_of_resource(first).await?
+            self.clone().rows_of_resource(first_child).await?
         };
         let synthesizer = self.clone();
-        let others = stream::iter(children.map(Ok)).and_then(move |objects| {
+        let other_rows = stream::iter(children.map(Ok)).and_then(move |objects| {
             let rows = synthesizer.clone().rows_of_child(objects);
             async move { rows.await.map_err(|error| StreamError::FurtherRequest(Box::new(error))) }
         });
-        Ok(first.chain(others.try_flatten()).boxed())
+        Ok(first_rows.chain(other_rows.try_flatten()).boxed())
     }
 
     /// Searches for the series of a study, or for the instances of a series.
-    async fn children(&self, objects: &DicomResource) -> Result<Vec<DicomResource>, DicomwebError> {
+    async fn search_children(&self, objects: &DicomResource) -> Result<Vec<DicomResource>, DicomwebError> {
         let (study, level) = match objects {
             DicomResource::Study(study) => (study, SearchLevel::Series { study: study.clone() }),
             DicomResource::Series(study, series)
@@ -128,8 +128,8 @@ impl MetadataSynthesizer {
         Ok(children)
     }
 
-    /// Returns the metadata of a child that a search found. If the archive does not have it, it contradicts itself, so the error
-    /// is not 404.
+    /// Returns the metadata of a child that a search found. If the archive does not have the child, the archive contradicts itself,
+    /// so the error is not 404.
     async fn rows_of_child(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
         let archive = self.archive.clone();
         self.rows_of_resource(objects).await.map_err(|error| match error {
@@ -175,7 +175,7 @@ fn write_all(
             }
             continue;
         };
-        // An instance that is truncated is an error, as in rendering and in the embedded archive, even if its part is complete.
+        // A truncated instance is an error, as in rendering and in the embedded archive, even if its part of the body is complete.
         object.skip_native_pixel_data(&header).map_err(|error| to_stream_error(&error))?;
         let mut row = Vec::new();
         metadata::write(&mut row, header, format!("{public_url}/{path}"))

@@ -1,7 +1,7 @@
 //! The UIDs of the parents of rows, from the URL of the request, because rows of DICOM-RST lack them.
 //!
-//! A UID that the URL does not contain is not added: the rows of instances of a study get no series. DICOM-RST returns the whole
-//! study for a series or an instance, so rows with other UIDs than the URL are omitted.
+//! A UID that the URL does not contain is not added: the rows of a search for the instances of a study get no Series Instance UID.
+//! DICOM-RST returns the whole study for a series or an instance, so rows with other UIDs than the URL are omitted.
 
 use bytes::Bytes;
 
@@ -52,7 +52,7 @@ impl Parents {
         self.study.is_none()
     }
 
-    /// Whether each of these UIDs is equal in the row, or missing from it.
+    /// Whether no UID of the row differs from these UIDs.
     pub(in crate::dicomweb) fn matches(&self, attributes: &Attributes) -> bool {
         self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|row_uid| row_uid == uid))
     }

@@ -1,4 +1,4 @@
-//! Adds elements that a row of an archive lacks, and sets others. The bytes of the other elements do not change.
+//! Adds and replaces elements of a row of an archive. The bytes of the other elements do not change.
 
 use std::borrow::Cow;
 

@@ -108,7 +108,7 @@ impl ValueSearch {
         output: &OutputSender,
         sender: oneshot::Sender<ValueLookup>,
     ) -> Result<(), StreamError> {
-        let Some(StoredValue { length, swapped_word_size: swap, .. }) = header.requested_value else {
+        let Some(StoredValue { length, swapped_word_size, .. }) = header.requested_value else {
             report(sender, ValueLookup::NotFound);
             return Ok(());
         };
@@ -118,13 +118,13 @@ impl ValueSearch {
         match choose_layout(&self.ranges, payload) {
             Some(PayloadLayout::Single) => {
                 report(sender, ValueLookup::Value { content_type: OCTETS.to_owned(), length: Some(length) });
-                copy(object, length, swap, output)
+                send_bytes(object, length, swapped_word_size, output)
             }
             Some(PayloadLayout::Parts) => {
                 let mut parts = PartWriter::new();
                 report(sender, ValueLookup::Value { content_type: parts.content_type(OCTETS), length: None });
                 output.send(parts.begin_part(OCTETS, None).into())?;
-                copy(object, length, swap, output)?;
+                send_bytes(object, length, swapped_word_size, output)?;
                 output.send(parts.end().into())
             }
             None => {
@@ -141,15 +141,15 @@ impl ValueSearch {
         output: &OutputSender,
         sender: oneshot::Sender<ValueLookup>,
     ) -> Result<(), StreamError> {
-        let frames = number_of_frames(header.data.text(tags::NUMBER_OF_FRAMES));
+        let frame_count = number_of_frames(header.data.text(tags::NUMBER_OF_FRAMES));
         let transfer_syntax = header.transfer_syntax;
         let media_type = media_type(transfer_syntax);
         let payload =
-            Payload { media_type, transfer_syntax, is_single: frames == 1 || is_video(transfer_syntax) };
+            Payload { media_type, transfer_syntax, is_single: frame_count == 1 || is_video(transfer_syntax) };
         let part_type = format!("{media_type}; transfer-syntax={transfer_syntax}");
         let extended = header.extended_offsets.as_deref();
-        let mut stream =
-            Stream::open(object, frames, transfer_syntax, extended).map_err(|error| frame_error(&error))?;
+        let mut stream = Stream::open(object, frame_count, transfer_syntax, extended)
+            .map_err(|error| frame_error(&error))?;
         // If the first frame cannot be located, the response is an error.
         let mut next = stream.next(object).map_err(|error| frame_error(&error))?;
         let mut parts = match choose_layout(&self.ranges, payload) {
@@ -187,8 +187,8 @@ fn report(sender: oneshot::Sender<ValueLookup>, lookup: ValueLookup) {
     let _ = sender.send(lookup);
 }
 
-/// Sends the next `length` bytes of `source`, with the bytes of each word of `word_size` reversed.
-fn copy(
+/// Sends the next `length` bytes of `source`, with the bytes of each word of `word_size` bytes reversed.
+fn send_bytes(
     source: &mut impl Read,
     length: u64,
     word_size: usize,
@@ -209,6 +209,7 @@ fn copy(
     Ok(())
 }
 
+/// Converts an error of the frame locator to an error of the response.
 pub(super) fn frame_error(error: &encapsulated_pixel_data::StreamError) -> StreamError {
     StreamError::Unreadable(match error {
         encapsulated_pixel_data::StreamError::Io(_) => "an instance that is truncated",

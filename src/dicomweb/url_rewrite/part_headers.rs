@@ -13,7 +13,7 @@ pub(crate) type PartHeaders = HeaderRewriter<PartUrls>;
 #[derive(Debug)]
 pub(crate) struct PartUrls {
     urls: UrlMap,
-    /// Whether the response has a Content-Length. Then URLs of the archive are replaced by spaces.
+    /// Whether the response has a Content-Length. If it has, URLs of the archive are replaced by spaces.
     preserves_length: bool,
 }
 
@@ -31,7 +31,7 @@ impl PartUrls {
 
 impl RewriteHeaders for PartUrls {
     fn rewrite(&self, headers: &[u8]) -> Option<Vec<u8>> {
-        let mut changed = false;
+        let mut is_changed = false;
         let mut written = Vec::with_capacity(headers.len() + 64);
         for line in headers.split_inclusive(|byte| *byte == b'\n') {
             // A line without a field name continues the previous line, or is invalid. It may contain a URL too.
@@ -67,9 +67,9 @@ impl RewriteHeaders for PartUrls {
                     written.extend_from_slice(b"\r\n");
                 }
             }
-            changed = true;
+            is_changed = true;
         }
-        changed.then_some(written)
+        is_changed.then_some(written)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rewrites URLs in DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) while they stream.
 //!
-//! [`json`] and [`xml`] find the values that are URLs; absolute URLs are found in any text by `http`. All other bytes are
+//! [`json`] and [`xml`] find the values that are URLs, and, by their start `http`, absolute URLs in any text. All other bytes are
 //! unchanged. The result does not depend on the chunks: an incomplete token of at most 8 KiB is retained, and parsed again with
 //! the next chunk.
 

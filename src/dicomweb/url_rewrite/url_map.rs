@@ -26,7 +26,7 @@ pub enum UrlRewrite {
 #[derive(Debug, Clone)]
 pub struct UrlMap {
     /// The public URL of the archive, without a trailing slash: `https://gateway.example/dicom-web/main`.
-    public: String,
+    public_url: String,
     /// The roots at the archive, without a trailing slash: `http://10.0.0.7:8042/dicom-web`.
     roots: Vec<String>,
     /// The authorities of the archive: `10.0.0.7:8042`.
@@ -43,7 +43,7 @@ pub struct UrlMap {
 
 impl UrlMap {
     /// Creates the map for a response to `resource`, a path relative to the root of the archive.
-    pub fn new(public: &str, qido: &Url, wado: &Url, resource: &str) -> Self {
+    pub fn new(public_url: &str, qido: &Url, wado: &Url, resource: &str) -> Self {
         let mut roots = Vec::new();
         let mut authorities = Vec::new();
         for root in [qido, wado] {
@@ -57,8 +57,8 @@ impl UrlMap {
             }
         }
         Self {
-            public: public.trim_end_matches('/').to_owned(),
-            is_public_unescaped: public.bytes().all(is_unescaped),
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            is_public_unescaped: public_url.bytes().all(is_unescaped),
             two_slashes: Finder::new("//"),
             roots,
             authorities,
@@ -80,8 +80,8 @@ impl UrlMap {
     }
 
     /// Returns the public URL of the archive.
-    pub fn public(&self) -> &str {
-        &self.public
+    pub fn public_url(&self) -> &str {
+        &self.public_url
     }
 
     /// Rewrites the value of an element or header that is a URL.
@@ -91,10 +91,10 @@ impl UrlMap {
         };
         let rewritten = match self.rewrite_without_query(without_query) {
             UrlRewrite::Rewritten(rewritten) => rewritten,
-            // The query would be one of the gateway.
+            // The query is meant for the archive, but would be sent to the gateway.
             UrlRewrite::Unchanged | UrlRewrite::Dropped => return UrlRewrite::Dropped,
         };
-        let path = rewritten.strip_prefix(&self.public).unwrap_or_default().trim_start_matches('/');
+        let path = rewritten.strip_prefix(&self.public_url).unwrap_or_default().trim_start_matches('/');
         let query = match &self.query_seal {
             Some(seal) => seal.seal(path, query),
             None => query.starts_with(SEALED_QUERY).then(|| query.to_owned()),
@@ -104,18 +104,18 @@ impl UrlMap {
 
     fn rewrite_without_query(&self, url: &str) -> UrlRewrite {
         if let Some(rest) = self.strip_root(url) {
-            return UrlRewrite::Rewritten(format!("{}{rest}", self.public));
+            return UrlRewrite::Rewritten(format!("{}{rest}", self.public_url));
         }
         if url.is_empty() {
             return UrlRewrite::Unchanged;
         }
         match UrlForm::parse(url) {
             UrlForm::WithHost(path) | UrlForm::AbsolutePath(path) => match served_path(path) {
-                Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public)),
+                Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public_url)),
                 None => UrlRewrite::Dropped,
             },
             UrlForm::Relative => match self.resolve(url) {
-                Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public)),
+                Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public_url)),
                 None if has_parent_segment(url) => UrlRewrite::Dropped,
                 None => UrlRewrite::Unchanged,
             },
@@ -173,7 +173,7 @@ impl UrlMap {
         let path_start = url.len().saturating_sub(path.len());
         let authority = url.get(..path_start).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
-        self.authorities.iter().any(|of_archive| of_archive.eq_ignore_ascii_case(authority))
+        self.authorities.iter().any(|archive_authority| archive_authority.eq_ignore_ascii_case(authority))
     }
 
     /// Resolves a relative reference (RFC 3986 5.2.4); `None` if the gateway does not serve the path.

@@ -53,7 +53,8 @@ impl JsonReader {
         Self { state: JsonState::Scan, finders, previous_byte: 0 }
     }
 
-    /// Executes the next step.
+    /// Executes the next step. `next` contains the next position of each of [`TOKENS`]: 0 before it was searched for, and `None` if
+    /// there is none.
     pub(super) fn step(
         &mut self,
         urls: &mut UrlReplacer,

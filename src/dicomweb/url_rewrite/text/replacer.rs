@@ -28,7 +28,7 @@ pub enum RewriteError {
     UrlTooLong,
 }
 
-/// The surroundings of a URL in a text.
+/// The context of a URL in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UrlContext {
     /// A text.
@@ -69,7 +69,7 @@ impl UrlReplacer {
         // Most URLs have the configured root, or the same other root as the previous URL.
         let root = self.url_map.root_len(text).or_else(|| self.other_root_len(text));
         if let Some(root) = root {
-            output.replace(start, root, self.url_map.public().as_bytes());
+            output.replace(start, root, self.url_map.public_url().as_bytes());
             return;
         }
         match self.url_map.rewrite(&self.syntax.unescape(text)) {
@@ -78,7 +78,7 @@ impl UrlReplacer {
             UrlRewrite::Rewritten(url) => {
                 output.replace(start, text.len(), self.syntax.escape(&url).as_bytes());
                 self.other_root.clear();
-                if let Some(resource) = url.strip_prefix(self.url_map.public())
+                if let Some(resource) = url.strip_prefix(self.url_map.public_url())
                     && let Some(root) = text.strip_suffix(resource.as_bytes())
                     // If a path contains several resources, the root depends on the whole path.
                     && !root.ends_with(b"/studies") && memmem::find(root, b"/studies/").is_none()
@@ -104,7 +104,7 @@ impl UrlReplacer {
         output: &mut Output<'_>,
         start: usize,
         is_end: bool,
-        surroundings: UrlContext,
+        context: UrlContext,
     ) -> RewriteStep {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let after_http = RewriteStep::ContinueAt(start + HTTP.len());
@@ -113,7 +113,7 @@ impl UrlReplacer {
             Scheme::Partial if !is_end => return RewriteStep::RetainFrom(start),
             Scheme::Partial | Scheme::None => return after_http,
         }
-        let closing_quote = if let UrlContext::Value { quote } = surroundings { quote } else { b'"' };
+        let closing_quote = if let UrlContext::Value { quote } = context { quote } else { b'"' };
         let mut length = 0;
         loop {
             if length > MAX_URL_LEN {
@@ -128,17 +128,17 @@ impl UrlReplacer {
                 (Some(_), _) => length += 1,
             }
         }
-        let text = self.trim_end(rest, length, surroundings);
-        let unescaped = match surroundings {
+        let text = self.trim_end(rest, length, context);
+        let unescaped = match context {
             UrlContext::Unparsed { .. } => String::from_utf8_lossy(text),
             UrlContext::Text | UrlContext::Value { .. } => self.syntax.unescape(text),
         };
         let url = match self.url_map.rewrite_in_text(&unescaped) {
             UrlRewrite::Unchanged => return RewriteStep::ContinueAt(start + text.len()),
-            UrlRewrite::Dropped => self.url_map.public().to_owned(),
+            UrlRewrite::Dropped => self.url_map.public_url().to_owned(),
             UrlRewrite::Rewritten(url) => url,
         };
-        match surroundings {
+        match context {
             // A comment must not contain two hyphens (XML 1.0, 2.5).
             UrlContext::Unparsed { end: END_OF_COMMENT } if url.contains("--") || url.ends_with('-') => {
                 output.replace(start, text.len(), b"");
@@ -151,10 +151,10 @@ impl UrlReplacer {
         RewriteStep::ContinueAt(start + text.len())
     }
 
-    /// Returns the first `length` bytes of `rest` without the end that belongs to the surroundings of the URL.
-    fn trim_end<'a>(&self, rest: &'a [u8], length: usize, surroundings: UrlContext) -> &'a [u8] {
+    /// Returns the first `length` bytes of `rest` without the end that belongs to the context of the URL.
+    fn trim_end<'a>(&self, rest: &'a [u8], length: usize, context: UrlContext) -> &'a [u8] {
         let (text, after) = rest.split_at_checked(length).unwrap_or((rest, b""));
-        match surroundings {
+        match context {
             UrlContext::Unparsed { end: [end @ .., last] } if after.first() == Some(last) => {
                 text.strip_suffix(end).unwrap_or(text)
             }

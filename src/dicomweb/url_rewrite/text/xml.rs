@@ -153,7 +153,7 @@ impl XmlReader {
         Self { state: XmlState::Text, depth: 0, tag: Tag::new(TagKind::Start), http: Finder::new(HTTP) }
     }
 
-    /// Executes the next step. `next` is the position of the next `http`.
+    /// Executes the next step. `next` is the position of the next `http`: 0 before it was searched for, and `None` if there is none.
     pub(super) fn step(
         &mut self,
         urls: &mut UrlReplacer,
@@ -426,13 +426,13 @@ fn replace_at_http(
     position: usize,
     http: usize,
     is_end: bool,
-    surroundings: UrlContext,
+    context: UrlContext,
 ) -> RewriteStep {
     let chunk = output.chunk;
     if http < chunk.len() {
-        return urls.replace_in_text(output, http, is_end, surroundings);
+        return urls.replace_in_text(output, http, is_end, context);
     }
-    let end = if let UrlContext::Unparsed { end } = surroundings { end } else { HTTP };
+    let end = if let UrlContext::Unparsed { end } = context { end } else { HTTP };
     let rest = chunk.get(position..).unwrap_or_default();
     if is_end {
         RewriteStep::Done
