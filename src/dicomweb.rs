@@ -2,7 +2,8 @@
 //!
 //! A request is parsed into typed parts, from which the request to an archive is built. The response is streamed to the client
 //! with its status and a few of its headers. Error bodies and URLs of archives never reach the client. This module does not
-//! depend on FHIR, except that `studies` determines the totals of studies in several archives. Its parts, from the request to the response:
+//! depend on FHIR, except that `studies` determines the totals of studies in several archives. The modules, from the request to
+//! the response:
 //!
 //! - [`federation`] is the entry: one archive by its id, or the aggregate root, for which it locates the archives with a study
 //! - [`capabilities`] describes the resources that are served

@@ -1,5 +1,5 @@
 //! The Capabilities Description of a DICOMweb root (PS3.18 8.9 and Annex H), in WADL: the resources that the gateway serves for
-//! every archive, with their parameters and media types. It needs no request to an archive.
+//! every archive, with their parameters and media types. No request to an archive is needed.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 

@@ -81,7 +81,7 @@ pub enum DicomwebError {
         level.parts()
     )]
     SplitAcrossArchives {
-        /// What is split.
+        /// The level of the resource that is split.
         level: SplitLevel,
         /// The archives that contain a part.
         archives: Vec<ArchiveId>,

@@ -53,7 +53,7 @@ pub struct Federation {
 
 impl Federation {
     /// Creates a federation of `archives`, in the order of the configuration. The locations of studies are cached in `cache`.
-    /// `studies` are those of the same archives.
+    /// `studies` contains the studies of the same archives.
     pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache, studies: Studies) -> Self {
         let priority = RequestPriority::of_new_request();
         Self { archives, priority, context, locator: StudyLocator::new(cache), studies }

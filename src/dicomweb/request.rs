@@ -2,7 +2,8 @@
 //! and 10.6).
 //!
 //! [`path`] parses the resource, [`query`] the parameters of searches with the match values that [`match_value_form`] checks,
-//! [`retrieval_query`] those of retrievals, [`wado_uri`] those of the URI service, and [`accept`] the media types. This module sends no requests.
+//! [`retrieval_query`] those of retrievals, [`wado_uri`] those of the URI service, and [`accept`] the media types. This module
+//! sends no requests.
 
 pub(crate) mod accept;
 pub(crate) mod computed_attributes;

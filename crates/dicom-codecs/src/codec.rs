@@ -7,15 +7,15 @@ use crate::{
 /// How a transfer syntax encodes frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// As unencoded numbers (PS3.5 8.1.1).
+    /// Numbers without an encoding (PS3.5 8.1.1).
     Native,
-    /// As RLE Lossless (PS3.5 Annex G).
+    /// RLE Lossless (PS3.5 Annex G).
     Rle,
-    /// As JPEG (ITU-T T.81): Baseline, Extended, Lossless.
+    /// JPEG (ITU-T T.81): Baseline, Extended, Lossless.
     Jpeg,
-    /// As JPEG-LS (ISO/IEC 14495-1).
+    /// JPEG-LS (ISO/IEC 14495-1).
     JpegLs,
-    /// As JPEG 2000 (ITU-T T.800).
+    /// JPEG 2000 (ITU-T T.800).
     Jpeg2000,
 }
 

@@ -11,7 +11,7 @@ use scans::CancelableStream;
 
 const MALFORMED: CodecError = CodecError::Malformed("JPEG");
 
-/// Decodes the frame `stream`.
+/// Decodes the frame in `stream`.
 pub(crate) fn decode(
     stream: &[u8],
     layout: &FrameLayout,

@@ -14,7 +14,7 @@ const MAX_TILES: u64 = 4096;
 /// The markers SOC and SIZ, with which every codestream begins.
 const SOC_AND_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 
-/// Decodes the frame `stream`.
+/// Decodes the frame in `stream`.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
     let start = memchr::memmem::find(stream, &SOC_AND_SIZ).ok_or(MALFORMED)?;
     let stream = &stream[start..];

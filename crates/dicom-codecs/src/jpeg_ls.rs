@@ -20,7 +20,7 @@ pub(crate) fn working_memory(layout: &FrameLayout) -> usize {
     2 * size_of::<i32>() * (layout.columns + 2) * layout.samples_per_pixel + CONTEXTS_BYTES
 }
 
-/// Decodes the frame `stream` and returns its samples, pixel by pixel.
+/// Decodes the frame in `stream` and returns its samples, pixel by pixel.
 pub(crate) fn decode(
     stream: &[u8],
     layout: &FrameLayout,

@@ -9,7 +9,7 @@ const MALFORMED: CodecError = CodecError::Malformed("RLE");
 /// The length of the RLE header in bytes, which is the offset of the first segment (PS3.5 G.5).
 const HEADER_LENGTH: usize = 64;
 
-/// Decodes the frame `stream` and returns its samples.
+/// Decodes the frame in `stream` and returns its samples.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
     match layout.bits_allocated {
         bits @ (8 | 16) => unpack_segments(stream, bits as usize / 8, layout).map(Samples::U16),
@@ -23,19 +23,22 @@ fn unpack_segments<T>(stream: &[u8], sample_size: usize, layout: &FrameLayout) -
 where
     T: Copy + Default + From<u8> + Shl<usize, Output = T> + BitOrAssign,
 {
-    let field = |index: usize| {
+    let header_field = |index: usize| {
         let bytes = stream.get(4 * index..4 * index + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
     };
     let segment_count = layout.samples_per_pixel * sample_size;
-    if field(0) != Some(segment_count) {
+    if header_field(0) != Some(segment_count) {
         return Err(MALFORMED);
     }
     let mut samples = vec![T::default(); layout.sample_count()];
     for segment in 0..segment_count {
-        let start = field(1 + segment).filter(|start| *start >= HEADER_LENGTH).ok_or(MALFORMED)?;
-        let end =
-            if segment + 1 < segment_count { field(2 + segment).ok_or(MALFORMED)? } else { stream.len() };
+        let start = header_field(1 + segment).filter(|start| *start >= HEADER_LENGTH).ok_or(MALFORMED)?;
+        let end = if segment + 1 < segment_count {
+            header_field(2 + segment).ok_or(MALFORMED)?
+        } else {
+            stream.len()
+        };
         let packed = stream.get(start..end).ok_or(MALFORMED)?;
         // The most significant byte comes first.
         let shift = 8 * (sample_size - 1 - segment % sample_size);

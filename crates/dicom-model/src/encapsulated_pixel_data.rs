@@ -124,7 +124,7 @@ impl FrameLocator {
         }
     }
 
-    /// Adds the next fragment; returns `None` if it is empty.
+    /// Adds the next fragment. Returns the rules according to which it begins a frame; `None` if it is empty.
     fn add_fragment(&mut self, fragment: Fragment) -> Option<FrameStart> {
         if let Some(table) = &self.table {
             let next = table.get(self.matched_count);

@@ -78,7 +78,7 @@ pub struct NativeFrame {
 }
 
 impl NativeFrame {
-    /// Returns the frame, which begins with the first bit of the result (PS3.5 8.2). `bytes` are the bytes of the range, after its
+    /// Returns the bytes of the frame, which begins with their first bit (PS3.5 8.2). `bytes` are the bytes of the range, after its
     /// words were converted to little-endian order. Unused bits of the last byte are 0.
     pub fn extract(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         let size = |bits: u64| usize::try_from(bits).unwrap_or(usize::MAX);

@@ -29,7 +29,7 @@ impl<'a> FrameAttributes<'a> {
         })
     }
 
-    /// Returns the item of the functional group `tag`: that of the frame, or else that shared by all frames.
+    /// Returns the item of the functional group `tag`: the item of the frame, or else the item shared by all frames.
     pub(super) fn group(&self, tag: dicom_core::Tag) -> Result<Option<DataSet>, RenderError> {
         for groups in [&self.per_frame, &self.shared].into_iter().flatten() {
             if let Some(item) = groups.item(tag, 0)? {

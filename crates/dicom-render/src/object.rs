@@ -1,5 +1,5 @@
 //! Reads the parts of an object that rendering needs: the attributes that determine the appearance of its pixels, and the pixel
-//! data. This module does not interpret them.
+//! data. This module does not interpret these values.
 
 use bytes::Bytes;
 use dicom_core::Tag;

@@ -109,7 +109,7 @@ pub async fn start_archive(
     listen: SocketAddr,
     progress: Progress,
 ) -> Result<RunningArchive, StartError> {
-    // The address is bound first, so that an address in use is reported before the indexing, which can take long.
+    // The address is bound first, so that an address in use is reported before the indexing, which can take a long time.
     let failed = |error| StartError::Listen { address: listen, error };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;

@@ -68,7 +68,7 @@ impl RequestedRows {
     }
 }
 
-/// Checks that metadata is that of the requested objects. It changes nothing.
+/// Checks that metadata belongs to the requested objects. The bytes are unchanged.
 #[derive(Debug)]
 pub(crate) struct RequestedObjects {
     study: String,

@@ -34,7 +34,7 @@ pub(crate) enum Filter {
     SinglePart(Box<SinglePart>),
     /// Omits rows that were not requested.
     RequestedRows(Box<RequestedRows>),
-    /// Checks that metadata is that of the requested objects.
+    /// Checks that metadata belongs to the requested objects.
     RequestedObjects(Box<RequestedObjects>),
     /// Checks that a JSON text is complete.
     JsonCompleteness(JsonCompleteness),

@@ -1,7 +1,7 @@
 //! The errors of a body after its beginning has been forwarded.
 //!
 //! Sources and filters convert their errors to a [`StreamError`], which aborts the transfer to the client (RFC 9112 8: an incomplete
-//! message). The module does not distinguish sources and filters.
+//! message). This module does not distinguish between sources and filters.
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::url_rewrite::text::RewriteError;

@@ -11,8 +11,8 @@ use crate::http::negotiation::{self, MediaRange};
 use crate::upstream::DicomResource;
 use dicom_model::Uid;
 
-/// Maximum number of requests to an archive for one resource, in addition to that for an only part. It suffices for the image types
-/// that a browser lists.
+/// Maximum number of requests to an archive for one resource, in addition to the request for an only part. It suffices for the
+/// image types that a browser lists.
 const MAX_ATTEMPTS: usize = 6;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");

@@ -1,7 +1,7 @@
 //! Checks the form of the match values of dates, times and UIDs (PS3.18 8.3.4; PS3.4 C.2.2.2.1, C.2.2.2.2 and C.2.2.2.5; PS3.5 6.2),
 //! because archives answer an invalid value with an error that does not name the parameter, or with an empty list.
 //!
-//! This module does not know the names of parameters, nor the values of other VRs, which may contain any text.
+//! The values of other VRs are not checked, because they may contain any text.
 
 use dicom_core::VR;
 

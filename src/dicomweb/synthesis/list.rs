@@ -1,5 +1,5 @@
-//! Lists of DICOM JSON objects as streams: reads the rows of a body, and writes rows as the body of a response. This module does not
-//! know how rows are synthesized.
+//! Lists of DICOM JSON objects as streams: reads the rows of a body, and writes rows as the body of a response. This module does
+//! not synthesize rows.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};

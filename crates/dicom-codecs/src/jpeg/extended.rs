@@ -31,7 +31,7 @@ const ZIG_ZAG_ORDER: [usize; BLOCK_SIZE] = [
     58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Decodes the frame `stream` and returns its samples.
+/// Decodes the frame in `stream` and returns its samples.
 pub(super) fn decode(
     stream: &[u8],
     layout: &FrameLayout,

@@ -29,7 +29,7 @@ pub(super) fn check_scan_count(stream: &[u8]) -> Result<(), CodecError> {
     Ok(())
 }
 
-/// Counts the scans, at most one more than [`MAX_SCANS`]. Segments, which may contain any bytes, are skipped.
+/// Counts the scans, and stops at one more than [`MAX_SCANS`]. Segments, which may contain any bytes, are skipped.
 fn count_scans(stream: &[u8]) -> usize {
     let (mut count, mut position) = (0, 0);
     while count <= MAX_SCANS

@@ -53,12 +53,12 @@ impl Neighbors {
 }
 
 impl LineDecoder {
-    pub(super) fn new(coding: SampleCoding, components: usize) -> Self {
+    pub(super) fn new(coding: SampleCoding, component_count: usize) -> Self {
         Self {
             contexts: vec![Context::new(coding.range); 365],
             unequal_context: RunContext::new(coding.range, false),
             equal_context: RunContext::new(coding.range, true),
-            run_indexes: vec![0; components],
+            run_indexes: vec![0; component_count],
             coding,
         }
     }

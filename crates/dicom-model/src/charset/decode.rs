@@ -58,6 +58,7 @@ impl Decoder {
         sequence.len()
     }
 
+    /// Decodes the character at the start of `bytes`, whose first byte `first` is below 0x80. Returns the number of its bytes.
     fn decode_lower_half(&mut self, first: u8, bytes: &[u8]) -> usize {
         let two_bytes = matches!(self.g0, Repertoire::Kanji | Repertoire::SupplementaryKanji);
         if two_bytes && (0x21..=0x7E).contains(&first) {
@@ -82,6 +83,7 @@ impl Decoder {
         1
     }
 
+    /// Decodes the character at the start of `bytes`, whose first byte `first` is 0x80 or above. Returns the number of its bytes.
     fn decode_upper_half(&mut self, first: u8, bytes: &[u8]) -> usize {
         match self.g1 {
             Some(Repertoire::Latin1) => self.text.push(char::from(first)),

@@ -1,5 +1,5 @@
-//! Encapsulated pixel data as a stream (PS3.5 A.4): reads one fragment after the other and returns pieces, each with the
-//! information whether it begins a frame.
+//! Encapsulated pixel data as a stream (PS3.5 A.4): reads one fragment after the other and returns pieces, each of which
+//! states whether it begins a frame.
 //!
 //! The rules that determine frames can contradict each other until the last fragment. While the two rules of highest
 //! precedence disagree, up to [`MAX_BUFFERED`] bytes of fragments are buffered; with a full buffer the rule of higher

@@ -21,19 +21,19 @@ pub enum RowError {
     /// An entry of the array is not an object.
     #[error("row {row} is not a JSON object")]
     NotAnObject {
-        /// Starts at 1.
+        /// The number of the row, starting at 1.
         row: usize,
     },
     /// A row is invalid JSON.
     #[error("row {row} is not valid JSON")]
     Malformed {
-        /// Starts at 1.
+        /// The number of the row, starting at 1.
         row: usize,
     },
     /// A row exceeds the maximum size.
     #[error("row {row} is longer than {max} bytes")]
     TooLong {
-        /// Starts at 1.
+        /// The number of the row, starting at 1.
         row: usize,
         /// The maximum in bytes.
         max: usize,

@@ -182,7 +182,7 @@ fn write_double(output: &mut Vec<u8>, value: f64) -> io::Result<()> {
     if value.is_finite() { write!(output, "{value}") } else { write_not_finite(output, value) }
 }
 
-/// Writes a number that JSON cannot represent as a string (PS3.18 F.2.3).
+/// Writes, as a string, a number that JSON cannot represent (PS3.18 F.2.3).
 fn write_not_finite(output: &mut Vec<u8>, value: f64) -> io::Result<()> {
     let name = match value {
         _ if value.is_nan() => "NaN",
@@ -201,7 +201,7 @@ fn write_text(output: &mut Vec<u8>, vr: VR, value: &str) -> io::Result<()> {
             Ok(number) => write!(output, "{number}"),
             Err(_) => write_string(output, value),
         },
-        // A number if the text is one (PS3.18 table F.2.3-1) that JSON and an f64 can represent.
+        // Written as a number if JSON and an f64 can represent the text (PS3.18 table F.2.3-1).
         VR::DS => match value.parse::<f64>() {
             Ok(number) if number.is_finite() && value.bytes().any(|byte| byte.is_ascii_digit()) => {
                 write_double(output, number)

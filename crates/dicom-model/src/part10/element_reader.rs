@@ -116,7 +116,7 @@ impl<S: Source> ElementReader<S> {
         }
     }
 
-    /// Reads the header of the next element. `item_has_delimiter` is `None` at the top level; in an item it is whether a delimiter
+    /// Reads the header of the next element. `item_has_delimiter` is `None` at the top level; in an item it states whether a delimiter
     /// ends the item.
     fn next_element(
         &mut self,

@@ -62,7 +62,7 @@ mod tests {
     use std::io::Write as _;
 
     #[test]
-    fn stream_inflates_to_its_end_and_a_truncated_one_is_an_error() {
+    fn a_stream_is_inflated_up_to_its_end_and_a_truncated_stream_is_an_error() {
         let data: Vec<u8> = (0..100_000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(&data).unwrap();

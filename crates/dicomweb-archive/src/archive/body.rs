@@ -56,7 +56,7 @@ pub(super) struct FileRange {
     pub(super) is_inflated: bool,
     /// The byte range.
     pub range: ByteRange,
-    /// The size in bytes of the words to swap, for big-endian files; 1 for no conversion.
+    /// The size in bytes of the words to swap, for big-endian files; 1 if no conversion is needed.
     pub swapped_word_size: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Streams written bit by bit. tests/e2e compares a real stream with the result of another decoder.
+//! Tests with streams that are written bit by bit. tests/e2e compares a real stream with the result of another decoder.
 
 use std::fmt::Write;
 
