@@ -72,14 +72,16 @@ impl Codec {
     ) -> Result<DecodedFrame, CodecError> {
         cancellation.check()?;
         let photometric_interpretation = layout.photometric_interpretation;
-        let unconverted = |samples| DecodedFrame { samples, photometric_interpretation };
+        let without_conversion = |samples| DecodedFrame { samples, photometric_interpretation };
         match (self, *frame) {
             (Self::Native, EncodedFrame::Native { bytes, bit_offset, byte_order }) => {
-                native::decode(bytes, bit_offset, byte_order, layout).map(unconverted)
+                native::decode(bytes, bit_offset, byte_order, layout).map(without_conversion)
             }
-            (Self::Rle, EncodedFrame::BitStream(stream)) => rle::decode(stream, layout).map(unconverted),
+            (Self::Rle, EncodedFrame::BitStream(stream)) => {
+                rle::decode(stream, layout).map(without_conversion)
+            }
             (Self::JpegLs, EncodedFrame::BitStream(stream)) => {
-                jpeg_ls::decode(stream, layout, cancellation).map(unconverted)
+                jpeg_ls::decode(stream, layout, cancellation).map(without_conversion)
             }
             (Self::Jpeg, EncodedFrame::BitStream(stream)) => jpeg::decode(stream, layout, cancellation),
             (Self::Jpeg2000, EncodedFrame::BitStream(stream)) => jpeg_2000::decode(stream, layout),

@@ -24,13 +24,13 @@ pub(crate) fn decode(
     scans::check_scan_count(stream)?;
     let mut decoder = Decoder::new(CancelableStream::new(stream, cancellation));
     decoder.read_info().map_err(|error| codec_error(&error))?;
-    let info = decoder.info().ok_or(MALFORMED)?;
-    let component_count = match info.pixel_format {
+    let image_info = decoder.info().ok_or(MALFORMED)?;
+    let component_count = match image_info.pixel_format {
         PixelFormat::L8 | PixelFormat::L16 => 1,
         PixelFormat::RGB24 => 3,
         PixelFormat::CMYK32 => 4,
     };
-    let size = (usize::from(info.height), usize::from(info.width), component_count);
+    let size = (usize::from(image_info.height), usize::from(image_info.width), component_count);
     if size != (layout.rows, layout.columns, layout.samples_per_pixel) {
         return Err(CodecError::SizeMismatch("JPEG"));
     }
@@ -41,7 +41,7 @@ pub(crate) fn decode(
     }
     decoder.set_max_decoding_buffer_size(layout.sample_count() * 2);
     let bytes = decoder.decode().map_err(|error| codec_error(&error))?;
-    let values: Vec<u16> = if info.pixel_format == PixelFormat::L16 {
+    let values: Vec<u16> = if image_info.pixel_format == PixelFormat::L16 {
         bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()
     } else {
         bytes.into_iter().map(u16::from).collect()
@@ -49,9 +49,12 @@ pub(crate) fn decode(
     if values.len() != layout.sample_count() {
         return Err(MALFORMED);
     }
-    let declared = layout.photometric_interpretation;
-    let photometric_interpretation =
-        if layout.samples_per_pixel == 3 { color_space(stream, declared) } else { declared };
+    let declared_interpretation = layout.photometric_interpretation;
+    let photometric_interpretation = if layout.samples_per_pixel == 3 {
+        color_space(stream, declared_interpretation)
+    } else {
+        declared_interpretation
+    };
     Ok(DecodedFrame { samples: Samples::U16(values), photometric_interpretation })
 }
 

@@ -53,8 +53,11 @@ impl Fragment {
 /// A rule that determines where frames begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
+    /// A frame begins at each offset in the offset table.
     Table,
+    /// A frame begins with each marker.
     Markers,
+    /// Each fragment is a frame.
     Count,
     /// There is only one frame.
     Whole,
@@ -70,7 +73,7 @@ struct FrameStart {
 
 impl FrameStart {
     /// Whether the fragment begins a frame according to `rule`.
-    fn applies(self, rule: Rule) -> bool {
+    fn begins_frame(self, rule: Rule) -> bool {
         self.is_first
             || match rule {
                 Rule::Table => self.is_in_table,
@@ -180,7 +183,7 @@ impl FrameLocator {
         let mut frames: Vec<Vec<usize>> = Vec::new();
         for (index, start) in starts.into_iter().enumerate() {
             let Some(start) = start else { continue };
-            if start.applies(rule) {
+            if start.begins_frame(rule) {
                 frames.push(Vec::new());
             }
             if let Some(frame) = frames.last_mut() {

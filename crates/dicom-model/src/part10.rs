@@ -161,16 +161,16 @@ impl<R: Read> Object<R> {
     /// Reads the preamble and the file meta information from `source`, whose size in bytes is `size`, if known.
     pub fn open(source: R, size: Option<u64>) -> Result<Self, ReadError> {
         let mut source = Streamed::new(source, size);
-        let declared = meta::read(&mut source)?;
-        let mut source = if is_deflated(declared.uid()) {
+        let declared_syntax = meta::read(&mut source)?;
+        let mut source = if is_deflated(declared_syntax.uid()) {
             let (buffered, rest) = source.into_parts();
             let inflated = Inflated::new(Cursor::new(buffered).chain(rest));
             Streamed::new(Data::Deflated(Box::new(inflated)), None)
         } else {
             source.map(Data::Plain)
         };
-        let syntax = Syntax::detect(declared, source.peek(8)?);
-        Ok(Self { source, syntax, transfer_syntax: declared.uid() })
+        let syntax = Syntax::detect(declared_syntax, source.peek(8)?);
+        Ok(Self { source, syntax, transfer_syntax: declared_syntax.uid() })
     }
 
     /// Reads the header, with those top-level elements that `is_requested` accepts. The next read returns the value of the

@@ -23,12 +23,13 @@ impl ImagePixelModule {
         let (Some(rows), Some(columns)) = (word(tags::ROWS), word(tags::COLUMNS)) else {
             return Err(RenderError::NoImage);
         };
-        let missing = RenderError::Malformed("attributes of the Image Pixel Module are missing");
-        let term = attributes.text(tags::PHOTOMETRIC_INTERPRETATION).ok_or_else(|| missing.clone())?;
+        let missing_attribute = RenderError::Malformed("attributes of the Image Pixel Module are missing");
+        let term =
+            attributes.text(tags::PHOTOMETRIC_INTERPRETATION).ok_or_else(|| missing_attribute.clone())?;
         let photometric_interpretation = PhotometricInterpretation::from_term(&term)
             .ok_or(RenderError::Unsupported("the photometric interpretation"))?;
         let samples_per_pixel = word(tags::SAMPLES_PER_PIXEL).unwrap_or(1);
-        let bits_allocated = word(tags::BITS_ALLOCATED).ok_or(missing)?;
+        let bits_allocated = word(tags::BITS_ALLOCATED).ok_or(missing_attribute)?;
         let bits_stored = word(tags::BITS_STORED).unwrap_or(bits_allocated);
         let layout = FrameLayout::new(&ImagePixel {
             rows,
@@ -114,10 +115,10 @@ impl Frames {
 
     /// Returns the bytes of the frame with this index, starting at 0.
     pub(super) fn data(&self, object: &Object, index: u32) -> Result<FrameData, RenderError> {
-        let missing = RenderError::Malformed("it has fewer frames than Number of Frames declares");
+        let missing_frame = RenderError::Malformed("it has fewer frames than Number of Frames declares");
         match (self, &object.pixels) {
             (Self::Native { frames, byte_order }, Some(Pixels::Native { bytes, .. })) => {
-                let frame = frames.frame(index as usize).ok_or(missing)?;
+                let frame = frames.frame(index as usize).ok_or(missing_frame)?;
                 let first = frame.range.offset as usize;
                 let bytes = bytes.slice(first..first + frame.range.length as usize);
                 let bit_offset = frame.bit_offset as u32;
@@ -125,12 +126,12 @@ impl Frames {
             }
             (Self::Encapsulated(frames), Some(Pixels::Encapsulated { fragments, .. })) => {
                 Ok(FrameData::BitStream(match frames.get(index as usize).map_or(&[][..], Vec::as_slice) {
-                    [] => return Err(missing),
+                    [] => return Err(missing_frame),
                     [only] => fragments[*only].1.clone(),
                     several => several.iter().flat_map(|index| fragments[*index].1.iter().copied()).collect(),
                 }))
             }
-            _ => Err(missing),
+            _ => Err(missing_frame),
         }
     }
 }

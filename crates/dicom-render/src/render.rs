@@ -88,10 +88,10 @@ impl Image {
             geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
         let encoding_memory =
             if format == Format::Gif { gif::max_memory(output_width, output_height, channels) } else { 0 };
-        let required = [converted_memory, scaling_memory, encoding_memory]
+        let required_memory = [converted_memory, scaling_memory, encoding_memory]
             .into_iter()
             .fold(self.codec.max_memory(layout), usize::saturating_add);
-        if required > self.memory_limit {
+        if required_memory > self.memory_limit {
             return Err(RenderError::TooLarge);
         }
         let data = self.frames.data(&self.object, index)?;

@@ -39,9 +39,9 @@ pub(super) async fn set_totals(
     let has_totals =
         matches!(page.level, SearchLevel::Studies | SearchLevel::Series { .. } | SearchLevel::AllSeries);
     let is_needed = compares_patients || has_totals && page.archives.len() > 1;
-    let unchanged = |page: PageOfRows<'_>| page.rows.into_iter().map(|(_, row)| row).collect();
+    let unchanged_rows = |page: PageOfRows<'_>| page.rows.into_iter().map(|(_, row)| row).collect();
     if !is_needed || page.rows.is_empty() {
-        return Ok((unchanged(page), false));
+        return Ok((unchanged_rows(page), false));
     }
     let uids_of_rows = page.rows.iter().map(|(archive, row)| page.uids_of(archive, row));
     let uids_of_rows = uids_of_rows.collect::<Result<Vec<_>, _>>()?;

@@ -291,10 +291,10 @@ fn content_type_for(kind: BodyKind, headers: &HeaderMap) -> HeaderValue {
 fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
     let range = negotiation::MediaRange::parse(content_type);
     let declared = range.as_ref().and_then(|range| range.parameter("type"));
-    let declared = declared
+    let matching_type = declared
         .filter(|declared| essence(declared) == requested)
         .and_then(|declared| HeaderValue::from_str(declared).ok());
-    declared.unwrap_or_else(|| HeaderValue::from_static(requested))
+    matching_type.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
 /// Returns the filter that compares rows or metadata in JSON with the request. Rows that are completed with the UIDs of their parents

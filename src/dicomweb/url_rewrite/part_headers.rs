@@ -32,7 +32,7 @@ impl PartUrls {
 impl RewriteHeaders for PartUrls {
     fn rewrite(&self, headers: &[u8]) -> Option<Vec<u8>> {
         let mut is_changed = false;
-        let mut written = Vec::with_capacity(headers.len() + 64);
+        let mut output = Vec::with_capacity(headers.len() + 64);
         for line in headers.split_inclusive(|byte| *byte == b'\n') {
             // A line without a field name continues the previous line, or is invalid. It may contain a URL too.
             let (name, rest) = match memchr::memchr(b':', line) {
@@ -49,27 +49,27 @@ impl RewriteHeaders for PartUrls {
             };
             match rewrite {
                 UrlRewrite::Unchanged => {
-                    written.extend_from_slice(line);
+                    output.extend_from_slice(line);
                     continue;
                 }
                 UrlRewrite::Dropped | UrlRewrite::Rewritten(_) if self.preserves_length => {
                     let name_len = line.len() - rest.len();
                     let end = line.trim_ascii_end().len();
-                    written.extend_from_slice(&line[..name_len]);
-                    written.resize(written.len() + end.saturating_sub(name_len), b' ');
-                    written.extend_from_slice(&line[end.max(name_len)..]);
+                    output.extend_from_slice(&line[..name_len]);
+                    output.resize(output.len() + end.saturating_sub(name_len), b' ');
+                    output.extend_from_slice(&line[end.max(name_len)..]);
                 }
                 UrlRewrite::Dropped => {}
                 UrlRewrite::Rewritten(url) => {
-                    written.extend_from_slice(b"Content-Location: ");
+                    output.extend_from_slice(b"Content-Location: ");
                     // A path of the archive may contain a line break.
-                    written.extend(url.bytes().filter(|byte| matches!(byte, b'!'..=b'~')));
-                    written.extend_from_slice(b"\r\n");
+                    output.extend(url.bytes().filter(|byte| matches!(byte, b'!'..=b'~')));
+                    output.extend_from_slice(b"\r\n");
                 }
             }
             is_changed = true;
         }
-        is_changed.then_some(written)
+        is_changed.then_some(output)
     }
 }
 
@@ -101,12 +101,12 @@ mod tests {
     }
 
     fn rewrite(mut parts: PartHeaders, body: &[u8], size: usize) -> Result<Vec<u8>, MultipartError> {
-        let mut written = Vec::new();
+        let mut output = Vec::new();
         for chunk in body.chunks(size.max(1)) {
-            written.extend_from_slice(&parts.push(Bytes::copy_from_slice(chunk))?);
+            output.extend_from_slice(&parts.push(Bytes::copy_from_slice(chunk))?);
         }
-        written.extend_from_slice(&parts.finish()?);
-        Ok(written)
+        output.extend_from_slice(&parts.finish()?);
+        Ok(output)
     }
 
     const BODY: &[u8] = b"preamble\r\n--B\r\nContent-Type: application/octet-stream; x=a/b\r\nContent-Location: http://pacs:8042/dicom-web/studies/1.2\r\nX-Node: http://inner:1/\r\n\r\n\x00\xFF--B\r\n-\r\n--Bx\r\n--\r\n--B\r\n\r\n\r\n\r\n--B--\r\n";

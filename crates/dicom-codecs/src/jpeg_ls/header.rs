@@ -148,14 +148,14 @@ impl<'a> JpegLsHeader<'a> {
         let thresholds =
             [0, 1, 2].map(|index| if preset[index] > 0 { preset[index] } else { defaults[index] });
         let range = (max_value + 2 * near) / (2 * near + 1) + 1;
-        let bits = bits_for(max_value + 1).max(2);
+        let bits = bit_width(max_value + 1).max(2);
         SampleCoding {
             max_value,
             near,
             thresholds,
             reset: if self.preset.reset > 0 { self.preset.reset } else { 64 },
             range,
-            mapped_error_bits: bits_for(range),
+            mapped_error_bits: bit_width(range),
             limit: 2 * (bits + bits.max(8)),
         }
     }
@@ -237,7 +237,7 @@ fn default_thresholds(max_value: i32, near: i32) -> [i32; 3] {
     [first, second, clamp(third, second)]
 }
 
-/// Returns the number of bits that distinguish `count` values.
-fn bits_for(count: i32) -> u32 {
-    (count - 1).checked_ilog2().map_or(0, |bits| bits + 1)
+/// Returns the number of bits that distinguish `value_count` values.
+fn bit_width(value_count: i32) -> u32 {
+    (value_count - 1).checked_ilog2().map_or(0, |bits| bits + 1)
 }

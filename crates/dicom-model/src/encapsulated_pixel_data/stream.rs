@@ -155,7 +155,7 @@ impl Stream {
                 Some(begins_frame) => {
                     for rule in [Rule::Table, Rule::Markers, Rule::Count] {
                         if let Some(index) = index(rule) {
-                            self.contradicted[index] |= start.applies(rule) != begins_frame;
+                            self.contradicted[index] |= start.begins_frame(rule) != begins_frame;
                         }
                     }
                     begins_frame
@@ -172,13 +172,13 @@ impl Stream {
     /// the buffer is not full, and more fragments may follow.
     fn decide_start(&self, start: FrameStart) -> Result<Option<bool>, Inconsistent> {
         if self.is_at_end {
-            return Ok(Some(start.applies(self.locator.rule()?)));
+            return Ok(Some(start.begins_frame(self.locator.rule()?)));
         }
         // Pieces that were already returned exclude the rules that they contradict.
         let contradicted = |rule: &Rule| index(*rule).is_some_and(|index| self.contradicted[index]);
         let mut rules = self.locator.candidates().filter(|rule| !contradicted(rule));
-        let first = start.applies(rules.next().ok_or(Inconsistent)?);
-        let agrees = rules.next().is_none_or(|second| start.applies(second) == first);
+        let first = start.begins_frame(rules.next().ok_or(Inconsistent)?);
+        let agrees = rules.next().is_none_or(|second| start.begins_frame(second) == first);
         Ok((agrees || self.buffered_bytes > MAX_BUFFERED).then_some(first))
     }
 }

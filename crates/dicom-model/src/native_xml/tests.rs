@@ -139,19 +139,20 @@ fn values_in(parent: Node<'_, '_>) -> Value {
     Value::Object(attributes.collect())
 }
 
-/// Returns the text with characters that XML 1.0 does not allow replaced.
-fn representable(text: &str) -> String {
+/// Replaces the characters that XML 1.0 does not allow.
+fn replace_forbidden_characters(text: &str) -> String {
     let text = text.trim_end_matches('\0');
-    let is_allowed =
-        |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
-    text.chars().map(|c| if is_allowed(&c) { c } else { '\u{fffd}' }).collect()
+    let is_allowed = |character: &char| {
+        matches!(character, '\t' | '\n' | '\r' | ' '..) && !matches!(character, '\u{fffe}' | '\u{ffff}')
+    };
+    text.chars().map(|character| if is_allowed(&character) { character } else { '\u{fffd}' }).collect()
 }
 
 fn data_sets() -> impl Strategy<Value = (Value, Value)> {
     let texts = prop::collection::vec("\\PC{0,8}|[\\x00-\\x20<>&\"']{0,6}", 1..4).prop_map(|texts| {
         (
             json!({"vr": "LT", "Value": texts}),
-            json!(texts.iter().map(|text| representable(text)).collect::<Vec<_>>()),
+            json!(texts.iter().map(|text| replace_forbidden_characters(text)).collect::<Vec<_>>()),
         )
     });
     let elements = texts.prop_recursive(4, 24, 3, |inner| {

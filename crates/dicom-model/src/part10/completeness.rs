@@ -102,6 +102,7 @@ impl Part10Completeness {
         true
     }
 
+    /// Stops checking the object. Returns `true`, because no more bytes of the header are needed.
     fn mark_undecidable(&mut self) -> bool {
         self.is_undecidable = true;
         true
@@ -113,6 +114,7 @@ impl Part10Completeness {
         self.next = NextStructure::Meta;
     }
 
+    /// Reads the header of an element of the file meta information; returns whether it is complete.
     fn read_meta_element(&mut self, start: [u8; 8]) -> bool {
         if self.header.len() < EXPLICIT.header_length(start) {
             return false;
@@ -127,6 +129,7 @@ impl Part10Completeness {
         true
     }
 
+    /// Reads the header of an element, or the end of an item; returns whether it is complete.
     fn read_element(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
         let (tag, length) = syntax.item_header(start);
         if tag == ITEM_DELIMITATION && length == Some(0) {
@@ -147,6 +150,7 @@ impl Part10Completeness {
         true
     }
 
+    /// Reads the header of an item, or the end of a sequence; returns whether it is complete.
     fn read_item(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
         match syntax.item_header(start) {
             (ITEM, Some(length)) => self.remaining_skip = length.into(),
@@ -157,12 +161,14 @@ impl Part10Completeness {
         true
     }
 
+    /// Continues inside a sequence or an item of undefined length.
     fn enter(&mut self, inner: NextStructure) {
         self.is_undecidable |= self.outer.len() >= MAX_DEPTH;
         self.outer.push(self.next);
         self.next = inner;
     }
 
+    /// Continues after the end of a sequence or an item. Returns `true`, because its header is complete.
     fn leave(&mut self) -> bool {
         match self.outer.pop() {
             Some(outer) => self.next = outer,

@@ -53,23 +53,23 @@ impl InPlace {
     /// must not inflate to more than `limit` bytes.
     pub fn read(file: &Bytes, limit: usize, is_requested: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
         let mut source = InMemory::new(file.clone());
-        let declared = meta::read(&mut source)?;
+        let declared_syntax = meta::read(&mut source)?;
         let mut inflated_size = 0;
-        if is_deflated(declared.uid()) {
+        if is_deflated(declared_syntax.uid()) {
             let inflated_bytes = inflate(&source.rest(), limit)?;
             inflated_size = inflated_bytes.len();
             source = InMemory::new(inflated_bytes);
         }
-        let syntax = Syntax::detect(declared, source.peek(8)?);
+        let syntax = Syntax::detect(declared_syntax, source.peek(8)?);
         let (elements, pixels) = read_elements(source, syntax, is_requested)?;
-        Ok(Self { transfer_syntax: declared.uid(), elements, pixels, inflated_size })
+        Ok(Self { transfer_syntax: declared_syntax.uid(), elements, pixels, inflated_size })
     }
 }
 
 fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
     let mut inflated_bytes = Vec::new();
-    let mut bounded = Inflated::new(deflated).take(limit as u64 + 1);
-    bounded.read_to_end(&mut inflated_bytes)?;
+    let mut reader = Inflated::new(deflated).take(limit as u64 + 1);
+    reader.read_to_end(&mut inflated_bytes)?;
     if inflated_bytes.len() > limit { Err(ReadError::TooLarge) } else { Ok(inflated_bytes.into()) }
 }
 

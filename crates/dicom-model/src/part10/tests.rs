@@ -117,9 +117,9 @@ fn deflated_data_set_is_inflated() {
     let meta = meta(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN);
     let mut bytes = vec![0; 128];
     bytes.extend(b"DICM");
-    let mut written = Vec::new();
-    meta.write(&mut written).unwrap();
-    bytes.extend(written.strip_prefix(b"DICM").unwrap_or(&written));
+    let mut meta_bytes = Vec::new();
+    meta.write(&mut meta_bytes).unwrap();
+    bytes.extend(meta_bytes.strip_prefix(b"DICM").unwrap_or(&meta_bytes));
     let mut deflated = flate2::read::DeflateEncoder::new(&data[..], flate2::Compression::default());
     deflated.read_to_end(&mut bytes).unwrap();
     let (header, pixels) = read_pixels(&bytes);
@@ -130,12 +130,15 @@ fn deflated_data_set_is_inflated() {
 #[test]
 fn implicit_vr_file_declared_as_explicit_vr_is_read() {
     let mut bytes = small_file(uids::IMPLICIT_VR_LITTLE_ENDIAN);
-    // Declare Explicit VR in the file meta information, in place: both UIDs fill the same even length with padding.
-    let declared =
+    // Declare Explicit VR in the file meta information: its UID is two bytes longer, and so is the group.
+    let uid_start =
         bytes.windows(17).position(|window| window == uids::IMPLICIT_VR_LITTLE_ENDIAN.as_bytes()).unwrap();
-    assert_eq!(bytes[declared + 17], 0);
-    let length = declared - 2;
-    bytes.splice(length..length + 2 + 18, [&20_u16.to_le_bytes()[..], b"1.2.840.10008.1.2.1\0"].concat());
+    assert_eq!(bytes[uid_start + 17], 0);
+    let length_start = uid_start - 2;
+    bytes.splice(
+        length_start..length_start + 2 + 18,
+        [&20_u16.to_le_bytes()[..], b"1.2.840.10008.1.2.1\0"].concat(),
+    );
     let group_length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) + 2;
     bytes[140..144].copy_from_slice(&group_length.to_le_bytes());
     let header = read_bytes(&bytes).unwrap();

@@ -13,18 +13,18 @@ fn rewriter(syntax: Syntax) -> Rewriter {
 
 fn rewrite(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, RewriteError> {
     let mut rewriter = rewriter(syntax);
-    let mut written = Vec::new();
+    let mut output = Vec::new();
     let mut rest = text;
     for length in chunks.iter().copied().cycle().take_while(|length| *length > 0) {
         if rest.is_empty() {
             break;
         }
         let (chunk, next) = rest.split_at(length.min(rest.len()));
-        written.extend_from_slice(&rewriter.push(&Bytes::copy_from_slice(chunk))?);
+        output.extend_from_slice(&rewriter.push(&Bytes::copy_from_slice(chunk))?);
         rest = next;
     }
-    written.extend_from_slice(&rewriter.finish()?);
-    Ok(written)
+    output.extend_from_slice(&rewriter.finish()?);
+    Ok(output)
 }
 
 fn rewrite_json(text: &str) -> String {
@@ -191,9 +191,9 @@ fn an_apostrophe_in_the_public_url_is_escaped_in_xml_attributes() {
     let url_map = UrlMap::new("https://gw.example/o'brien", &root, &root, "studies/1.2/metadata");
     let mut rewriter = Rewriter::new(url_map, Syntax::Xml);
     let text = "<BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulk/1'/>";
-    let mut written = rewriter.push(&Bytes::from(text)).unwrap().to_vec();
-    written.extend_from_slice(&rewriter.finish().unwrap());
-    let document = String::from_utf8(written).unwrap();
+    let mut output = rewriter.push(&Bytes::from(text)).unwrap().to_vec();
+    output.extend_from_slice(&rewriter.finish().unwrap());
+    let document = String::from_utf8(output).unwrap();
     let document = roxmltree::Document::parse(&document).unwrap();
     let uri = document.root_element().attribute("uri");
     assert_eq!(uri, Some("https://gw.example/o'brien/studies/1.2/bulk/1"));
@@ -203,9 +203,9 @@ fn an_apostrophe_in_the_public_url_is_escaped_in_xml_attributes() {
 fn rewrite_to(public: &str, syntax: Syntax, text: &str) -> String {
     let root = Url::parse("http://pacs:8042/dicom-web/").unwrap();
     let mut rewriter = Rewriter::new(UrlMap::new(public, &root, &root, "studies/1.2/metadata"), syntax);
-    let mut written = rewriter.push(&Bytes::copy_from_slice(text.as_bytes())).unwrap().to_vec();
-    written.extend_from_slice(&rewriter.finish().unwrap());
-    String::from_utf8(written).unwrap()
+    let mut output = rewriter.push(&Bytes::copy_from_slice(text.as_bytes())).unwrap().to_vec();
+    output.extend_from_slice(&rewriter.finish().unwrap());
+    String::from_utf8(output).unwrap()
 }
 
 #[test]
@@ -248,8 +248,8 @@ fn every_form_of_an_attribute_in_xml_is_recognized() {
         ),
     ] {
         for size in [1, 2, 3, 7, before.len()] {
-            let written = rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), after, "{size}");
+            let output = rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap();
+            assert_eq!(String::from_utf8(output).unwrap(), after, "{size}");
         }
     }
 }
@@ -273,8 +273,8 @@ fn a_url_in_xml_ends_before_the_delimiter_of_the_text() {
         roxmltree::Document::parse(before).unwrap();
         roxmltree::Document::parse(after).unwrap();
         for size in [1, 2, 3, 7, before.len()] {
-            let written = rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), after, "{size}");
+            let output = rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap();
+            assert_eq!(String::from_utf8(output).unwrap(), after, "{size}");
         }
     }
 }
