@@ -57,8 +57,8 @@ where
     T: From<u8> + Shl<usize, Output = T> + BitOrAssign + 'a,
 {
     let mut bytes = packed.iter();
-    let mut remaining = plane.len();
-    while remaining > 0 {
+    let mut remaining_count = plane.len();
+    while remaining_count > 0 {
         let count = usize::from(*bytes.next().ok_or(MALFORMED)?);
         match count {
             // A literal run; the other arm is a replicate run. The last run of some writers exceeds the end of the plane.
@@ -69,7 +69,7 @@ where
                         *sample |= T::from(byte) << shift;
                     }
                 }
-                remaining = remaining.saturating_sub(count + 1);
+                remaining_count = remaining_count.saturating_sub(count + 1);
             }
             128 => {}
             _ => {
@@ -77,7 +77,7 @@ where
                 for sample in plane.by_ref().take(257 - count) {
                     *sample |= T::from(byte) << shift;
                 }
-                remaining = remaining.saturating_sub(257 - count);
+                remaining_count = remaining_count.saturating_sub(257 - count);
             }
         }
     }
@@ -127,8 +127,8 @@ mod tests {
     fn segments_are_bytes_of_samples_the_most_significant_first() {
         let [high, low] = [[253, 1], [253, 2]];
         assert_eq!(decode(&stream(&[&high, &low]), &layout(16)), Ok(Samples::U16(vec![0x0102; 4])));
-        let four = stream(&[&high, &low, &[253, 3], &[253, 4]]);
-        assert_eq!(decode(&four, &layout(32)), Ok(Samples::U32(vec![0x0102_0304; 4])));
+        let segments_of_32_bits = stream(&[&high, &low, &[253, 3], &[253, 4]]);
+        assert_eq!(decode(&segments_of_32_bits, &layout(32)), Ok(Samples::U32(vec![0x0102_0304; 4])));
         let colors = stream(&[&[1, 1, 2], &[1, 3, 4], &[1, 5, 6]]);
         assert_eq!(decode(&colors, &rgb()), Ok(Samples::U16(vec![1, 3, 5, 2, 4, 6])));
     }
@@ -156,8 +156,8 @@ mod tests {
         #[test]
         fn no_stream_makes_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut stream = stream(&[&[253, 7], &[3, 1, 2, 3, 4]]);
-            for (place, byte) in stream.iter_mut().skip(1).zip(bytes) {
-                *place = byte;
+            for (replaced, byte) in stream.iter_mut().skip(1).zip(bytes) {
+                *replaced = byte;
             }
             let _ = decode(&stream, &layout(16));
         }

@@ -2,7 +2,7 @@
 //!
 //! The glyphs are those of GNU Unifont, for scripts that are written character by character from left to right. Text in other
 //! scripts (Arabic, Hebrew, Thai, scripts of India) would be displayed wrongly and is rejected. Text that does not fit is rejected
-//! too, because a truncated name could be the name of another patient. This module does not know about text layout.
+//! too, because a truncated name could be the name of another patient. Lines are not wrapped.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -30,7 +30,7 @@ const LINE_HEIGHT: u32 = 16;
 const MARGIN: u32 = 4;
 
 /// The image width in pixels for each unit of the scale factor of glyphs.
-const WIDTH_PER_SIZE: u32 = 1024;
+const WIDTH_PER_SCALE: u32 = 1024;
 
 /// The attributes that the annotation contains.
 pub(super) const ATTRIBUTES: [Tag; 9] = [
@@ -103,8 +103,9 @@ impl Annotation {
 
 /// Formats a name (PS3.5 6.2.1): the components of each group in their order, without delimiters.
 fn format_name(name: &str) -> String {
-    let group = |group: &str| group.split('^').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    let groups: Vec<_> = name.split('=').map(group).filter(|group| !group.is_empty()).collect();
+    let format_group =
+        |group: &str| group.split('^').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let groups: Vec<_> = name.split('=').map(format_group).filter(|group| !group.is_empty()).collect();
     groups.join(" / ")
 }
 
@@ -132,16 +133,16 @@ pub(super) fn write(image: &mut DynamicImage, lines: &Lines) -> Result<(), Rende
         return Ok(());
     }
     let (width, height) = image.dimensions();
-    let size = (width / WIDTH_PER_SIZE).clamp(1, 4);
-    let count = (lines.top.len() + lines.bottom.len()) as u32;
+    let scale = (width / WIDTH_PER_SCALE).clamp(1, 4);
+    let line_count = (lines.top.len() + lines.bottom.len()) as u32;
     let max_width = lines.top.iter().chain(&lines.bottom).map(|line| line_width(line)).max().unwrap_or(0);
-    if max_width * size + 2 * MARGIN > width || count * LINE_HEIGHT * size + 2 * MARGIN > height {
+    if max_width * scale + 2 * MARGIN > width || line_count * LINE_HEIGHT * scale + 2 * MARGIN > height {
         return Err(RenderError::ViewportTooSmall);
     }
-    let bottom = height - MARGIN - lines.bottom.len() as u32 * LINE_HEIGHT * size;
+    let bottom = height - MARGIN - lines.bottom.len() as u32 * LINE_HEIGHT * scale;
     for (lines, top) in [(&lines.top, MARGIN), (&lines.bottom, bottom)] {
-        for (line, number) in lines.iter().zip(0..) {
-            write_line(image, line, top + number * LINE_HEIGHT * size, size);
+        for (line, index) in lines.iter().zip(0..) {
+            write_line(image, line, top + index * LINE_HEIGHT * scale, scale);
         }
     }
     Ok(())
@@ -151,35 +152,35 @@ fn line_width(line: &str) -> u32 {
     line.chars().filter_map(get_glyph).map(|glyph| glyph.get_width() as u32).sum()
 }
 
-fn write_line(image: &mut DynamicImage, line: &str, top: u32, size: u32) {
+fn write_line(image: &mut DynamicImage, line: &str, top: u32, scale: u32) {
     // All outlines are written first, so that they do not cover the neighboring glyph.
-    for (shade, outline) in [(0, 1), (255, 0)] {
+    for (shade, outline_width) in [(0, 1), (255, 0)] {
         let mut left = MARGIN;
         for glyph in line.chars().filter_map(get_glyph) {
-            write_glyph(image, glyph, (left, top), size, shade, outline);
-            left += glyph.get_width() as u32 * size;
+            write_glyph(image, glyph, (left, top), scale, shade, outline_width);
+            left += glyph.get_width() as u32 * scale;
         }
     }
 }
 
-/// Sets the pixels of a glyph and those within a distance of `outline` pixels.
+/// Sets the pixels of a glyph and those within a distance of `outline_width` pixels.
 fn write_glyph(
     image: &mut DynamicImage,
     glyph: &Glyph,
     (left, top): (u32, u32),
-    size: u32,
+    scale: u32,
     shade: u8,
-    outline: u32,
+    outline_width: u32,
 ) {
     for row in 0..LINE_HEIGHT {
         for column in 0..glyph.get_width() as u32 {
             if !glyph.get_pixel(column as usize, row as usize) {
                 continue;
             }
-            let (x, y) = (left + column * size, top + row * size);
+            let (x, y) = (left + column * scale, top + row * scale);
             // Always inside the image: the margin is wider than the outline.
-            for y in y - outline..y + size + outline {
-                for x in x - outline..x + size + outline {
+            for y in y - outline_width..y + scale + outline_width {
+                for x in x - outline_width..x + scale + outline_width {
                     image.put_pixel(x, y, Rgba([shade, shade, shade, 255]));
                 }
             }

@@ -21,22 +21,24 @@ pub(super) fn rgb_values(
         (PhotometricInterpretation::PaletteColor, Samples::U32(_)) => {
             Err(RenderError::Unsupported("the number of bits of its palette indices"))
         }
-        (photometric, Samples::U16(words)) => {
-            Ok(convert_samples(words.iter().copied().map(u32::from), photometric, layout))
+        (interpretation, Samples::U16(words)) => {
+            Ok(convert_samples(words.iter().copied().map(u32::from), interpretation, layout))
         }
-        (photometric, Samples::U32(longs)) => Ok(convert_samples(longs.iter().copied(), photometric, layout)),
+        (interpretation, Samples::U32(longs)) => {
+            Ok(convert_samples(longs.iter().copied(), interpretation, layout))
+        }
     }
 }
 
 fn convert_samples(
     samples: impl Iterator<Item = u32>,
-    photometric: PhotometricInterpretation,
+    interpretation: PhotometricInterpretation,
     layout: &FrameLayout,
 ) -> Vec<u8> {
     let max_value = (1_u64 << layout.bits_stored()) - 1;
     let levels = samples.map(|sample| layout.value(sample) as f64 / max_value as f64 * 255.0);
     let mut rgb_values: Vec<u8> = levels.map(|level| level.round() as u8).collect();
-    if matches!(photometric, PhotometricInterpretation::YbrFull | PhotometricInterpretation::YbrFull422) {
+    if matches!(interpretation, PhotometricInterpretation::YbrFull | PhotometricInterpretation::YbrFull422) {
         for pixel in rgb_values.chunks_exact_mut(3) {
             let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
             pixel.copy_from_slice(&ycbcr_to_rgb(y, cb, cr));
@@ -54,7 +56,7 @@ fn ycbcr_to_rgb(y: f64, cb: f64, cr: f64) -> [u8; 3] {
 
 /// Maps palette indices with the red, green and blue lookup tables (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6).
 fn map_palette_indices(
-    words: &[u16],
+    indices: &[u16],
     layout: &FrameLayout,
     attributes: &DataSet,
 ) -> Result<Vec<u8>, RenderError> {
@@ -83,10 +85,10 @@ fn map_palette_indices(
             LookupTable::read_segments(attributes, descriptor, segments, layout.is_signed())?
         });
     }
-    let rgb_values = words.iter().flat_map(|word| {
-        let number = layout.value(u32::from(*word));
+    let rgb_values = indices.iter().flat_map(|index| {
+        let index = layout.value(u32::from(*index));
         tables.iter().map(move |table| {
-            (f64::from(table.entry(number)) / f64::from(table.max_entry) * 255.0).round() as u8
+            (f64::from(table.entry(index)) / f64::from(table.max_entry) * 255.0).round() as u8
         })
     });
     Ok(rgb_values.collect())

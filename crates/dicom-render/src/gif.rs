@@ -1,5 +1,5 @@
 //! Encodes GIF (GIF89a), the only rendered format other than video that can contain several frames (PS3.18 table 8.7.4-1). Gray
-//! levels are lossless; colors are reduced to a palette of 256. This module does not know about DICOM pixel data.
+//! levels are lossless; images in color are reduced to 256 colors. This module does not know about DICOM pixel data.
 
 use std::borrow::Cow;
 
@@ -42,8 +42,8 @@ pub(super) fn max_memory(width: u32, height: u32, channels: usize) -> usize {
 
 /// Encodes a file with one frame.
 pub(super) fn encode(image: DynamicImage, delay: u16) -> Result<Vec<u8>, RenderError> {
-    let side = |length: u32| u16::try_from(length).map_err(|_| RenderError::TooLarge);
-    let (width, height) = (side(image.width())?, side(image.height())?);
+    let to_u16 = |length: u32| u16::try_from(length).map_err(|_| RenderError::TooLarge);
+    let (width, height) = (to_u16(image.width())?, to_u16(image.height())?);
     let (palette, frame) = match image {
         // A global color table: some readers do not support a local one for gray levels.
         DynamicImage::ImageLuma8(gray) => {
@@ -61,7 +61,7 @@ pub(super) fn encode(image: DynamicImage, delay: u16) -> Result<Vec<u8>, RenderE
     encoder.into_inner().map_err(too_large)
 }
 
-/// Joins files with one frame each, and with the same width and height, to one animated file.
+/// Joins files with one frame each, and with the same width and height, into one animated file.
 #[derive(Debug)]
 pub struct Animation;
 
@@ -96,11 +96,12 @@ mod tests {
     use image::{AnimationDecoder, GrayImage, RgbImage};
     use std::io::Cursor;
 
+    /// Returns the RGBA values of each frame, and its delay in milliseconds.
     fn frames(file: &[u8]) -> Vec<(Vec<u8>, u32)> {
         let frames = GifDecoder::new(Cursor::new(file)).unwrap().into_frames().collect_frames().unwrap();
-        let frame =
+        let values_and_delay =
             |frame: &image::Frame| (frame.buffer().as_raw().clone(), frame.delay().numer_denom_ms().0);
-        frames.iter().map(frame).collect()
+        frames.iter().map(values_and_delay).collect()
     }
 
     fn rgba(levels: &[u8]) -> Vec<u8> {
@@ -121,13 +122,12 @@ mod tests {
         let image = RgbImage::from_raw(2, 2, rgb.clone()).unwrap();
         let file = encode(DynamicImage::ImageRgb8(image), 4).unwrap();
         let decoded = &frames(&file)[0].0;
-        let without_opacity: Vec<u8> =
-            decoded.chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect();
-        assert_eq!(without_opacity, rgb);
+        let decoded_rgb: Vec<u8> = decoded.chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect();
+        assert_eq!(decoded_rgb, rgb);
     }
 
     #[test]
-    fn frames_are_joined_to_one_file() {
+    fn frames_are_joined_into_one_file() {
         let levels = [vec![1_u8; 6], vec![200; 6], vec![0, 50, 100, 150, 200, 250]];
         let encode_one = |levels: &Vec<u8>| {
             encode(DynamicImage::ImageLuma8(GrayImage::from_raw(3, 2, levels.clone()).unwrap()), 7).unwrap()
@@ -137,7 +137,7 @@ mod tests {
             file.extend_from_slice(&Animation::append(&encode_one(levels)));
         }
         file.extend_from_slice(Animation::END);
-        let decoded: Vec<_> = levels.iter().map(|levels| (rgba(levels), 70)).collect();
-        assert_eq!(frames(&file), decoded);
+        let expected: Vec<_> = levels.iter().map(|levels| (rgba(levels), 70)).collect();
+        assert_eq!(frames(&file), expected);
     }
 }

@@ -58,7 +58,7 @@ impl StreamError {
         match self {
             Self::Archive(error) => error.into(),
             Self::FurtherRequest(error) => *error,
-            Self::Unreadable(what) => archive.unreadable(what).into(),
+            Self::Unreadable(description) => archive.unreadable(description).into(),
             Self::Incomplete => archive.error(ArchiveErrorKind::Truncated).into(),
             Self::NotAList(error) => archive.error(error).into(),
             Self::Rewrite(_) => archive.unreadable("a URL that is too long").into(),

@@ -110,10 +110,10 @@ impl<'a> JpegLsHeader<'a> {
             self.read_segment()?;
         }
         let (_, content) = self.take_segment()?;
-        let (count, rest) = content.split_first().ok_or(MALFORMED)?;
-        let count = usize::from(*count);
+        let (component_count, rest) = content.split_first().ok_or(MALFORMED)?;
+        let component_count = usize::from(*component_count);
         let (selectors, [near, interleave_mode, point_transform]) =
-            rest.split_at_checked(2 * count).ok_or(MALFORMED)?
+            rest.split_at_checked(2 * component_count).ok_or(MALFORMED)?
         else {
             return Err(MALFORMED);
         };
@@ -148,7 +148,7 @@ impl<'a> JpegLsHeader<'a> {
         let thresholds =
             [0, 1, 2].map(|index| if preset[index] > 0 { preset[index] } else { defaults[index] });
         let range = (max_value + 2 * near) / (2 * near + 1) + 1;
-        let bits = bit_width(max_value + 1).max(2);
+        let sample_bits = bit_width(max_value + 1).max(2);
         SampleCoding {
             max_value,
             near,
@@ -156,10 +156,11 @@ impl<'a> JpegLsHeader<'a> {
             reset: if self.preset.reset > 0 { self.preset.reset } else { 64 },
             range,
             mapped_error_bits: bit_width(range),
-            limit: 2 * (bits + bits.max(8)),
+            limit: 2 * (sample_bits + sample_bits.max(8)),
         }
     }
 
+    /// Reads a segment other than the header of a scan.
     fn read_segment(&mut self) -> Result<(), CodecError> {
         let (marker, content) = self.take_segment()?;
         let read_u16 = |offset: usize| {
@@ -168,10 +169,11 @@ impl<'a> JpegLsHeader<'a> {
         match marker {
             SOF55 => {
                 let (Some(rows), Some(columns)) = (read_u16(1), read_u16(3)) else { return Err(MALFORMED) };
-                let (precision, count) = (content[0], usize::from(*content.get(5).ok_or(MALFORMED)?));
-                let components = content.get(6..6 + 3 * count).ok_or(MALFORMED)?;
+                let (precision, component_count) =
+                    (content[0], usize::from(*content.get(5).ok_or(MALFORMED)?));
+                let components = content.get(6..6 + 3 * component_count).ok_or(MALFORMED)?;
                 // A frame has at least one component, and a stream has one frame header (T.81 B.2.2, referenced by T.87 C.2.2).
-                if !(2..=16).contains(&precision) || count == 0 || !self.components.is_empty() {
+                if !(2..=16).contains(&precision) || component_count == 0 || !self.components.is_empty() {
                     return Err(MALFORMED);
                 }
                 (self.precision, self.rows, self.columns) = (precision.into(), rows.into(), columns.into());
@@ -202,6 +204,7 @@ impl<'a> JpegLsHeader<'a> {
         Ok(())
     }
 
+    /// Returns the marker at the current position.
     fn peek_marker(&self) -> Result<u8, CodecError> {
         match self.rest() {
             [0xFF, marker @ 0x80..=0xFE, ..] => Ok(*marker),
@@ -209,6 +212,7 @@ impl<'a> JpegLsHeader<'a> {
         }
     }
 
+    /// Returns the marker and the content of the segment at the current position, and advances to its end.
     fn take_segment(&mut self) -> Result<(u8, &'a [u8]), CodecError> {
         let marker = self.peek_marker()?;
         let rest = self.rest();

@@ -70,13 +70,13 @@ proptest! {
     #[test]
     fn no_stream_makes_the_decoder_panic(
         changes in prop::collection::vec((0..EXAMPLE.len(), any::<u8>()), 1..6),
-        more in prop::collection::vec(any::<u8>(), 0..64),
+        inserted_bytes in prop::collection::vec(any::<u8>(), 0..64),
     ) {
         let mut stream = EXAMPLE.to_vec();
         for (index, byte) in changes {
             stream[index] = byte;
         }
-        stream.splice(25..25, more);
+        stream.splice(25..25, inserted_bytes);
         let _ = decode(&stream, &layout(4, 4));
     }
 }

@@ -50,11 +50,7 @@ fn chinese_names_are_decoded_from_gb18030_utf_8_and_escape_sequences() {
 #[test]
 fn single_byte_sets_need_no_escape_sequence() {
     assert_decodes_and_encodes(&["ISO_IR 100"], b"Buc^J\xe9r\xf4me", "Buc^Jérôme");
-    assert_decodes_and_encodes(
-        &["ISO_IR 144"],
-        b"\xbb\xee\xdace\xdc\xd1yp\xd3",
-        "ЛюкceмбypГ".replace('Г', "г").as_str(),
-    );
+    assert_decodes_and_encodes(&["ISO_IR 144"], b"\xbb\xee\xdace\xdc\xd1yp\xd3", "Люкceмбypг");
     assert_decodes_and_encodes(&["ISO_IR 126"], b"\xc4\xe9\xef\xed\xf5\xf3\xe9\xef\xf2", "Διονυσιος");
     assert_decodes_and_encodes(&["ISO_IR 138"], b"\xf9\xf8\xe5\xef^\xe3\xe1\xe5\xf8\xe4", "שרון^דבורה");
     assert_decodes_and_encodes(&["ISO_IR 127"], b"\xe2\xc8\xc7\xe6\xea^\xe4\xe6\xd2\xc7\xd1", "قباني^لنزار");

@@ -38,15 +38,15 @@ impl<R: Read> Read for Inflated<R> {
             if self.begin == self.end {
                 (self.begin, self.end) = (0, self.deflated.read(&mut self.buffer)?);
             }
-            let (read, written) = (self.state.total_in(), self.state.total_out());
+            let (total_in, total_out) = (self.state.total_in(), self.state.total_out());
             let input = &self.buffer[self.begin..self.end];
             let status = self.state.decompress(input, buffer, FlushDecompress::None);
             let status = status.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            self.begin += usize::try_from(self.state.total_in() - read).unwrap_or_default();
+            self.begin += usize::try_from(self.state.total_in() - total_in).unwrap_or_default();
             self.is_done = status == Status::StreamEnd;
-            let written = self.state.total_out() - written;
-            if written > 0 {
-                return Ok(usize::try_from(written).unwrap_or_default());
+            let inflated_length = self.state.total_out() - total_out;
+            if inflated_length > 0 {
+                return Ok(usize::try_from(inflated_length).unwrap_or_default());
             }
             if input.is_empty() && !self.is_done {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -102,7 +102,11 @@ fn values_with_unknown_representation_are_read_by_the_dictionary() {
             assert_eq!(data.word(tags::ROWS), Some(0x0102));
             assert_eq!(data.get(tags::SMALLEST_IMAGE_PIXEL_VALUE).unwrap().vr, VR::SS);
         } else {
-            assert_eq!(data.get(tags::ROWS).unwrap().vr, VR::UN, "UN is little endian, the file is not");
+            assert_eq!(
+                data.get(tags::ROWS).unwrap().vr,
+                VR::UN,
+                "UN values are little endian even in this file"
+            );
         }
     }
 }
@@ -156,22 +160,22 @@ fn files_that_are_not_dicom_or_are_truncated_are_rejected() {
 }
 
 #[test]
-fn object_truncated_at_any_byte_before_its_pixels_is_rejected_or_shorter() {
+fn object_truncated_at_any_byte_before_its_pixels_is_rejected_or_has_fewer_elements() {
     let complete = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-    let pixels = complete.len() - 6;
-    for length in 0..pixels {
+    let pixels_start = complete.len() - 6;
+    for length in 0..pixels_start {
         let header = Object::open(&complete[..length], None).and_then(|mut object| object.header(|_| true));
         let ends_between_elements =
             header.as_ref().is_ok_and(|header| header.pixel_data.is_none() && header.data.iter().count() < 4);
         assert!(header.is_err() || ends_between_elements, "{length}: {header:?}");
     }
-    let without_pixels = &complete[..pixels - 12];
+    let without_pixels = &complete[..pixels_start - 12];
     assert!(Object::open(without_pixels, None).unwrap().header(|_| true).is_ok());
     for missing_length in 1..18 {
         let truncated = &without_pixels[..without_pixels.len() - missing_length];
         let header = Object::open(truncated, None).unwrap().header(|_| true);
-        let is_between = header.as_ref().is_ok_and(|header| header.data.iter().count() == 2);
-        assert!(header.is_err() || is_between, "{header:?}");
+        let ends_between_elements = header.as_ref().is_ok_and(|header| header.data.iter().count() == 2);
+        assert!(header.is_err() || ends_between_elements, "{header:?}");
     }
 }
 
@@ -213,8 +217,12 @@ fn value_is_found_by_its_path() {
 fn unexpected_delimiter_is_an_error() {
     for delimiter in [[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0], [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]] {
         let mut bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        let pixels = bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
-        bytes.splice(pixels..pixels, delimiter.into_iter().chain([0xFE, 0xFF, 0x00, 0xE0, 8, 0, 0, 0]));
+        let pixel_data_start =
+            bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
+        bytes.splice(
+            pixel_data_start..pixel_data_start,
+            delimiter.into_iter().chain([0xFE, 0xFF, 0x00, 0xE0, 8, 0, 0, 0]),
+        );
         assert!(read_bytes(&bytes).is_err());
     }
 }
@@ -241,8 +249,8 @@ proptest! {
     #[test]
     fn arbitrary_bytes_after_a_valid_start_never_make_the_reader_panic(tail in prop::collection::vec(any::<u8>(), 0..400)) {
         let mut bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
-        bytes.truncate(data);
+        let study_uid_start = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
+        bytes.truncate(study_uid_start);
         bytes.extend(tail);
         let _ = read_bytes(&bytes);
     }
@@ -271,8 +279,8 @@ fn unknown_sequence() -> Vec<u8> {
         &unknown,
     ];
     let mut bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-    let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
-    bytes.splice(data..data, sequence.concat());
+    let study_uid_start = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
+    bytes.splice(study_uid_start..study_uid_start, sequence.concat());
     bytes
 }
 
