@@ -7,7 +7,7 @@ use crate::{
 /// How a transfer syntax encodes frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// Numbers without an encoding (PS3.5 8.1.1).
+    /// Uncompressed samples (PS3.5 8.1.1).
     Native,
     /// RLE Lossless (PS3.5 Annex G).
     Rle,

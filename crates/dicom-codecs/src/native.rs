@@ -1,4 +1,4 @@
-//! Decodes native frames: samples as unencoded numbers (PS3.5 8.1.1) of 1, 8, 16 or 32 bits.
+//! Decodes native frames: uncompressed samples (PS3.5 8.1.1) of 1, 8, 16 or 32 bits.
 
 use crate::{ByteOrder, CodecError, FrameLayout, PhotometricInterpretation, Samples};
 

@@ -62,20 +62,21 @@ fn rle(attributes: &ImagePixel) -> Vec<u8> {
 
 /// Returns a JPEG-LS frame that consists of runs only: all its bits are ones.
 fn jpeg_ls(attributes: &ImagePixel) -> Vec<u8> {
-    let components = u8::try_from(attributes.samples_per_pixel).unwrap();
+    let component_count = u8::try_from(attributes.samples_per_pixel).unwrap();
     let bits = u8::try_from(attributes.bits_allocated).unwrap();
     let segment = |marker: u8, content: &[u8]| {
         let length = u16::try_from(content.len() + 2).unwrap().to_be_bytes();
         [&[0xFF, marker][..], &length, content].concat()
     };
     let size = [attributes.rows.to_be_bytes(), attributes.columns.to_be_bytes()].concat();
-    let frame: Vec<u8> = (1..=components).flat_map(|name| [name, 0x11, 0]).collect();
-    let scan: Vec<u8> = (1..=components).flat_map(|name| [name, 0]).collect();
-    let interleave_mode = if components == 1 { 0 } else { 2 };
+    let frame_components: Vec<u8> =
+        (1..=component_count).flat_map(|identifier| [identifier, 0x11, 0]).collect();
+    let scan_components: Vec<u8> = (1..=component_count).flat_map(|identifier| [identifier, 0]).collect();
+    let interleave_mode = if component_count == 1 { 0 } else { 2 };
     [
         vec![0xFF, 0xD8],
-        segment(0xF7, &[&[bits][..], &size, &[components], &frame].concat()),
-        segment(0xDA, &[&[components][..], &scan, &[0, interleave_mode, 0]].concat()),
+        segment(0xF7, &[&[bits][..], &size, &[component_count], &frame_components].concat()),
+        segment(0xDA, &[&[component_count][..], &scan_components, &[0, interleave_mode, 0]].concat()),
         [0xFF, 0x7F].repeat(usize::from(attributes.rows) * usize::from(attributes.columns)),
     ]
     .concat()

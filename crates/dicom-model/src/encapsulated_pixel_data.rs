@@ -113,7 +113,7 @@ impl FrameLocator {
         let is_valid = |offsets: &Vec<u64>| {
             offsets.len() == frame_count
                 && offsets.first() == Some(&0)
-                && offsets.is_sorted_by(|one, next| one < next)
+                && offsets.is_sorted_by(|offset, next| offset < next)
         };
         let table = extended.map(read_extended).filter(is_valid).or(Some(basic_offsets).filter(is_valid));
         Self {
@@ -155,11 +155,14 @@ impl FrameLocator {
 
     /// Returns the rules that no fragment has contradicted yet, in order of precedence.
     fn candidates(&self) -> impl Iterator<Item = Rule> {
-        let by_markers = self.first_has_marker && self.marker_count <= self.frame_count;
-        let by_count = self.fragment_count <= self.frame_count;
+        let may_use_markers = self.first_has_marker && self.marker_count <= self.frame_count;
+        let may_use_count = self.fragment_count <= self.frame_count;
         let single = (self.frame_count == 1).then_some(Rule::Whole);
-        let multi_frame =
-            [(self.table.is_some(), Rule::Table), (by_markers, Rule::Markers), (by_count, Rule::Count)];
+        let multi_frame = [
+            (self.table.is_some(), Rule::Table),
+            (may_use_markers, Rule::Markers),
+            (may_use_count, Rule::Count),
+        ];
         let is_multi_frame = self.frame_count > 1;
         let multi_frame = multi_frame.into_iter().filter(move |(may_apply, _)| *may_apply && is_multi_frame);
         single.into_iter().chain(multi_frame.map(|(_, rule)| rule))
@@ -208,7 +211,7 @@ pub fn number_of_frames(text: Option<&str>) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Whether pixel data in this transfer syntax are one video stream, regardless of the number of frames and fragments
+/// Whether pixel data in this transfer syntax is one video stream, regardless of the number of frames and fragments
 /// (PS3.5 8.2.5 to 8.2.9).
 pub fn is_video(transfer_syntax: &str) -> bool {
     media_type(transfer_syntax).starts_with("video/")

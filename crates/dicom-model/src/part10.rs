@@ -241,8 +241,8 @@ impl<R: Read> Object<R> {
                         header.pixel_data = is_root_pixel_data.then_some(pixel_data);
                         break;
                     }
-                    let is_table = is_root && element.tag == tags::EXTENDED_OFFSET_TABLE;
-                    if is_table && length > MAX_INLINE_BINARY && length <= MAX_OFFSETS {
+                    let is_offset_table = is_root && element.tag == tags::EXTENDED_OFFSET_TABLE;
+                    if is_offset_table && length > MAX_INLINE_BINARY && length <= MAX_OFFSETS {
                         let range = ByteRange { offset: reader.position(), length };
                         header.extended_offsets = Some(reader.source().take_bytes(length)?);
                         header_size += length;
@@ -280,7 +280,7 @@ impl<R: Read> Object<R> {
     }
 }
 
-/// Reads one value into the builder, or skips it; returns the number of bytes in memory.
+/// Reads one value into the builder, or skips it; returns the number of bytes that are stored.
 fn read_value<S: Source>(
     builder: &mut DataSetBuilder,
     reader: &mut ElementReader<S>,

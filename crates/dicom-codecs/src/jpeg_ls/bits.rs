@@ -42,14 +42,14 @@ impl<'a> JpegLsBits<'a> {
 
     /// Reads a unary code: zeros followed by a one. Returns the number of zeros, or an error if there are more than `max`.
     pub(super) fn read_unary(&mut self, max: u32) -> Result<u32, CodecError> {
-        let mut zeros = 0;
+        let mut zero_count = 0;
         while self.read_bit()? == 0 {
-            zeros += 1;
-            if zeros > max {
+            zero_count += 1;
+            if zero_count > max {
                 return Err(MALFORMED);
             }
         }
-        Ok(zeros)
+        Ok(zero_count)
     }
 
     /// Adds the bits of the next byte to the buffer.

@@ -28,9 +28,9 @@ impl Context {
         golomb_parameter(self.n, self.a)
     }
 
-    /// Returns the error that the encoder mapped to `mapped` (T.87 A.5.2).
-    pub(super) fn unmap(&self, mapped: i32, near: i32) -> i32 {
-        let error = if mapped & 1 == 0 { mapped / 2 } else { -(mapped + 1) / 2 };
+    /// Returns the error that the encoder mapped to `mapped_error` (T.87 A.5.2).
+    pub(super) fn unmap(&self, mapped_error: i32, near: i32) -> i32 {
+        let error = if mapped_error & 1 == 0 { mapped_error / 2 } else { -(mapped_error + 1) / 2 };
         if near == 0 && self.golomb_parameter() == 0 && 2 * self.b <= -self.n { -error - 1 } else { error }
     }
 
@@ -77,10 +77,10 @@ impl RunContext {
         golomb_parameter(self.n, if self.is_equal { self.a + (self.n >> 1) } else { self.a })
     }
 
-    /// Returns the error that the encoder mapped to `mapped`, and updates the statistics with it (T.87 A.7.2.2).
-    pub(super) fn unmap(&mut self, mapped: i32, reset: i32) -> i32 {
+    /// Returns the error that the encoder mapped to `mapped_error`, and updates the statistics with it (T.87 A.7.2.2).
+    pub(super) fn unmap(&mut self, mapped_error: i32, reset: i32) -> i32 {
         let k = self.golomb_parameter();
-        let sum = mapped + i32::from(self.is_equal);
+        let sum = mapped_error + i32::from(self.is_equal);
         let map = sum & 1;
         let size = (sum + map) >> 1;
         let is_inverted = k != 0 || 2 * self.negative_count >= self.n;
@@ -88,7 +88,7 @@ impl RunContext {
         if error < 0 {
             self.negative_count += 1;
         }
-        self.a += (mapped + 1 - i32::from(self.is_equal)) >> 1;
+        self.a += (mapped_error + 1 - i32::from(self.is_equal)) >> 1;
         if self.n == reset {
             self.a >>= 1;
             self.n >>= 1;

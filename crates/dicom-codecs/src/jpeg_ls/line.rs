@@ -171,20 +171,21 @@ impl LineDecoder {
         // Three differences with nine values each make 365 contexts without the sign.
         let index = context.unsigned_abs() as usize;
         let statistics = self.contexts[index];
-        let predicted = (neighbors.predict() + sign * statistics.prediction_correction()).clamp(0, max_value);
-        let mapped = self.decode_mapped_error(bits, statistics.golomb_parameter(), limit)?;
-        let error = statistics.unmap(mapped, near);
+        let prediction =
+            (neighbors.predict() + sign * statistics.prediction_correction()).clamp(0, max_value);
+        let mapped_error = self.decode_mapped_error(bits, statistics.golomb_parameter(), limit)?;
+        let error = statistics.unmap(mapped_error, near);
         self.contexts[index].update(error, near, reset);
-        Ok(self.reconstruct(predicted, sign * error))
+        Ok(self.reconstruct(prediction, sign * error))
     }
 
     /// Decodes a limited Golomb code (T.87 A.5.3).
     fn decode_mapped_error(&self, bits: &mut JpegLsBits<'_>, k: u32, limit: u32) -> Result<i32, CodecError> {
         let mapped_error_bits = self.coding.mapped_error_bits;
         let max_zeros = limit.checked_sub(mapped_error_bits + 1).ok_or(MALFORMED)?;
-        let zeros = bits.read_unary(max_zeros)?;
-        let value = if zeros < max_zeros {
-            u64::from(zeros) << k | u64::from(bits.read_bits(k)?)
+        let zero_count = bits.read_unary(max_zeros)?;
+        let value = if zero_count < max_zeros {
+            u64::from(zero_count) << k | u64::from(bits.read_bits(k)?)
         } else {
             u64::from(bits.read_bits(mapped_error_bits)?) + 1
         };
@@ -193,10 +194,10 @@ impl LineDecoder {
     }
 
     /// Returns the sample for a prediction and its error (T.87 A.4.5, A.6.1).
-    fn reconstruct(&self, predicted: i32, error: i32) -> i32 {
+    fn reconstruct(&self, prediction: i32, error: i32) -> i32 {
         let SampleCoding { max_value, near, range, .. } = self.coding;
         let step = 2 * near + 1;
-        let sample = predicted + error * step;
+        let sample = prediction + error * step;
         let sample = if sample < -near {
             sample + range * step
         } else if sample > max_value + near {
@@ -243,9 +244,9 @@ impl LineDecoder {
             self.unequal_context.golomb_parameter()
         };
         let limit = self.coding.limit.saturating_sub(RUN_EXPONENTS[self.run_indexes[component]] + 1);
-        let mapped = self.decode_mapped_error(bits, k, limit)?;
+        let mapped_error = self.decode_mapped_error(bits, k, limit)?;
         let context = if is_equal { &mut self.equal_context } else { &mut self.unequal_context };
-        Ok(context.unmap(mapped, self.coding.reset))
+        Ok(context.unmap(mapped_error, self.coding.reset))
     }
 
     fn decrement_run_index(&mut self, component: usize) {

@@ -60,9 +60,9 @@ fn name_is_read_from_groups_and_from_one_string() {
         let expected = PersonName::parse("Yamada^Tarou=山田^太郎=やまだ^たろう");
         assert_eq!(row.name(tags::PATIENT_NAME), expected.as_ref(), "{value}");
     }
-    for nothing in ["null", "{}", r#"{"Alphabetic":null}"#, r#"{"Alphabetic":"^^"}"#, r#""""#] {
-        let row = read(&format!(r#"{{"00100010":{{"vr":"PN","Value":[{nothing}]}}}}"#));
-        assert_eq!(row.name(tags::PATIENT_NAME), None, "{nothing}");
+    for empty_name in ["null", "{}", r#"{"Alphabetic":null}"#, r#"{"Alphabetic":"^^"}"#, r#""""#] {
+        let row = read(&format!(r#"{{"00100010":{{"vr":"PN","Value":[{empty_name}]}}}}"#));
+        assert_eq!(row.name(tags::PATIENT_NAME), None, "{empty_name}");
     }
 }
 

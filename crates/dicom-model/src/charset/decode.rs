@@ -60,8 +60,8 @@ impl Decoder {
 
     /// Decodes the character at the start of `bytes`, whose first byte `first` is below 0x80. Returns the number of its bytes.
     fn decode_lower_half(&mut self, first: u8, bytes: &[u8]) -> usize {
-        let two_bytes = matches!(self.g0, Repertoire::Kanji | Repertoire::SupplementaryKanji);
-        if two_bytes && (0x21..=0x7E).contains(&first) {
+        let has_two_bytes = matches!(self.g0, Repertoire::Kanji | Repertoire::SupplementaryKanji);
+        if has_two_bytes && (0x21..=0x7E).contains(&first) {
             let Some(&second) = bytes.get(1).filter(|second| (0x21..=0x7E).contains(*second)) else {
                 self.text.push(REPLACEMENT);
                 return 1;

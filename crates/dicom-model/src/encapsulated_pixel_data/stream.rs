@@ -58,7 +58,7 @@ pub struct Stream {
     remaining: u32,
     buffer: VecDeque<Buffered>,
     buffered_bytes: usize,
-    /// Whether the returned pieces contradict each rule; see [`index`].
+    /// Whether the returned pieces contradict each rule; see [`rule_index`].
     contradicted: [bool; 3],
     is_at_end: bool,
 }
@@ -111,9 +111,9 @@ impl Stream {
 
     /// Reads some bytes of the current or the next fragment into the buffer.
     fn read(&mut self, source: &mut impl Read) -> Result<(), StreamError> {
-        let is_new = self.remaining == 0;
+        let begins_fragment = self.remaining == 0;
         let mut length = self.remaining;
-        if is_new {
+        if begins_fragment {
             let Some(next) = read_item_header(source)? else {
                 self.is_at_end = true;
                 return Ok(());
@@ -128,7 +128,7 @@ impl Stream {
         }
         self.remaining = length - read_length;
         let mut start = None;
-        if is_new {
+        if begins_fragment {
             let fragment = Fragment::new(self.offset, length, &bytes[..bytes.len().min(MARKER_LENGTH)]);
             self.offset += 8 + u64::from(length);
             start = self.locator.add_fragment(fragment);
@@ -144,7 +144,7 @@ impl Stream {
     fn release(&mut self) -> Result<Option<FramePart>, StreamError> {
         if self.is_at_end {
             let rule = self.locator.rule()?;
-            if index(rule).is_some_and(|index| self.contradicted[index]) {
+            if rule_index(rule).is_some_and(|index| self.contradicted[index]) {
                 return Err(Inconsistent.into());
             }
         }
@@ -154,7 +154,7 @@ impl Stream {
             Some(start) => match self.decide_start(start)? {
                 Some(begins_frame) => {
                     for rule in [Rule::Table, Rule::Markers, Rule::Count] {
-                        if let Some(index) = index(rule) {
+                        if let Some(index) = rule_index(rule) {
                             self.contradicted[index] |= start.begins_frame(rule) != begins_frame;
                         }
                     }
@@ -175,16 +175,16 @@ impl Stream {
             return Ok(Some(start.begins_frame(self.locator.rule()?)));
         }
         // Pieces that were already returned exclude the rules that they contradict.
-        let contradicted = |rule: &Rule| index(*rule).is_some_and(|index| self.contradicted[index]);
+        let contradicted = |rule: &Rule| rule_index(*rule).is_some_and(|index| self.contradicted[index]);
         let mut rules = self.locator.candidates().filter(|rule| !contradicted(rule));
         let first = start.begins_frame(rules.next().ok_or(Inconsistent)?);
-        let agrees = rules.next().is_none_or(|second| start.begins_frame(second) == first);
-        Ok((agrees || self.buffered_bytes > MAX_BUFFERED).then_some(first))
+        let rules_agree = rules.next().is_none_or(|second| start.begins_frame(second) == first);
+        Ok((rules_agree || self.buffered_bytes > MAX_BUFFERED).then_some(first))
     }
 }
 
 /// Returns the index of a rule in [`Stream::contradicted`].
-fn index(rule: Rule) -> Option<usize> {
+fn rule_index(rule: Rule) -> Option<usize> {
     match rule {
         Rule::Table => Some(0),
         Rule::Markers => Some(1),

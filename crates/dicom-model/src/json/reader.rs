@@ -134,6 +134,7 @@ impl<T: DeserializeOwned> RowReader<T> {
         }
     }
 
+    /// Reads bytes that do not begin inside a character.
     fn push_whole(&mut self, bytes: &[u8], handle: &mut impl FnMut(T)) -> Result<(), RowError> {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return self.push_text(text, handle);
@@ -167,6 +168,7 @@ impl<T: DeserializeOwned> RowReader<T> {
         Ok(())
     }
 
+    /// Reads the complete rows of `pending`, if it has grown enough since the last attempt.
     fn read_pending(&mut self, handle: &mut impl FnMut(T)) -> Result<(), RowError> {
         if self.pending.len() < self.next_attempt_len {
             return Ok(());

@@ -17,7 +17,7 @@ pub(super) struct DataSetBuilder {
     containers: Vec<UnfinishedContainer>,
 }
 
-/// The top-level data set or an item, with its character sets: an item inherits them from the enclosing data set unless it
+/// The top-data_set data set or an item, with its character sets: an item inherits them from the enclosing data set unless it
 /// declares its own (PS3.3 C.12.1.1.2).
 #[derive(Default)]
 struct UnfinishedDataSet {
@@ -68,10 +68,10 @@ impl DataSetBuilder {
 
     /// Inserts an element. If a tag occurs more than once, the first element is used.
     pub(super) fn insert(&mut self, tag: Tag, element: DataElement) {
-        let level = self.innermost();
+        let data_set = self.innermost();
         // Group lengths describe the file, not the object (PS3.5 7.2).
-        if tag.element() != 0 && level.data.get(tag).is_none() {
-            level.data.insert(tag, element);
+        if tag.element() != 0 && data_set.data.get(tag).is_none() {
+            data_set.data.insert(tag, element);
         }
     }
 
@@ -82,10 +82,10 @@ impl DataSetBuilder {
             swap_words(&mut bytes, self.swapped_word_size(header));
             return self.insert(tag, DataElement { vr, value: DataValue::Binary(bytes) });
         }
-        let level = self.innermost();
-        let values = decode_texts(vr, bytes, &level.character_sets);
+        let data_set = self.innermost();
+        let values = decode_texts(vr, bytes, &data_set.character_sets);
         if tag == tags::SPECIFIC_CHARACTER_SET {
-            level.character_sets = Rc::new(CharacterSets::from_terms(values.iter().map(AsRef::as_ref)));
+            data_set.character_sets = Rc::new(CharacterSets::from_terms(values.iter().map(AsRef::as_ref)));
         }
         self.insert(tag, DataElement { vr, value: DataValue::Text(values) });
     }
@@ -101,10 +101,12 @@ impl DataSetBuilder {
     }
 
     pub(super) fn end_item(&mut self) {
-        if let (Some(UnfinishedContainer::Item(level)), Some(UnfinishedContainer::Sequence { items, .. })) =
-            (self.containers.pop(), self.containers.last_mut())
+        if let (
+            Some(UnfinishedContainer::Item(data_set)),
+            Some(UnfinishedContainer::Sequence { items, .. }),
+        ) = (self.containers.pop(), self.containers.last_mut())
         {
-            items.push(level.data);
+            items.push(data_set.data);
         }
     }
 
@@ -116,19 +118,21 @@ impl DataSetBuilder {
         }
     }
 
-    /// Returns the complete top-level elements.
+    /// Returns the complete top-data_set elements.
     pub(super) fn finish(self) -> DataSet {
         self.root.data
     }
 
-    /// Returns the innermost item, or the top-level data set.
+    /// Returns the innermost item, or the top-data_set data set.
     fn innermost(&mut self) -> &mut UnfinishedDataSet {
         let Self { root, containers, .. } = self;
         containers
             .iter_mut()
             .rev()
             .find_map(
-                |container| if let UnfinishedContainer::Item(level) = container { Some(level) } else { None },
+                |container| {
+                    if let UnfinishedContainer::Item(data_set) = container { Some(data_set) } else { None }
+                },
             )
             .unwrap_or(root)
     }

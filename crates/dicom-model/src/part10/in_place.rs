@@ -210,12 +210,12 @@ impl Elements {
     pub fn texts(&self, tag: Tag) -> Vec<String> {
         let Some((vr, bytes)) = self.value(tag).filter(|(vr, _)| is_text(*vr)) else { return Vec::new() };
         let text = String::from_utf8_lossy(bytes);
-        let trimmed = |text: &str| text.trim_matches(['\0', ' ']).to_owned();
+        let trim = |text: &str| text.trim_matches(['\0', ' ']).to_owned();
         // In these representations a backslash does not separate values (PS3.5 6.2).
         if matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR) {
-            vec![trimmed(&text)]
+            vec![trim(&text)]
         } else {
-            text.split('\\').map(trimmed).collect()
+            text.split('\\').map(trim).collect()
         }
     }
 

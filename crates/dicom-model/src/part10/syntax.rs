@@ -40,9 +40,9 @@ impl ElementHeader {
     /// for sequences, because a UN value of defined length is not parsed for items, and except for numbers in big-endian
     /// data sets, because UN values are little endian in every transfer syntax.
     pub(super) fn resolve_vr(&self, pixel_representation: impl FnOnce() -> Option<u16>) -> VR {
-        let known = StandardDataDictionary.by_tag(self.tag).map(DataDictionaryEntry::vr);
+        let dictionary_vr = StandardDataDictionary.by_tag(self.tag).map(DataDictionaryEntry::vr);
         let (explicit, big_endian) = (self.syntax.explicit, self.syntax.big_endian);
-        match (self.vr, known) {
+        match (self.vr, dictionary_vr) {
             (VR::US, Some(VirtualVr::Xs)) if explicit => VR::US,
             (VR::UN, Some(VirtualVr::Xs)) if big_endian => VR::UN,
             (VR::US | VR::UN, Some(VirtualVr::Xs)) => {
@@ -127,9 +127,9 @@ impl Syntax {
         let [a, b, c, d, first, second, third, fourth] = *bytes.first_chunk()?;
         let tag = self.read_tag([a, b, c, d]);
         if !self.explicit {
-            let known = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
+            let dictionary_vr = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
             let length = defined_length(self.read_u32([first, second, third, fourth]));
-            return Some(ElementHeader { tag, vr: known.unwrap_or(VR::UN), length, syntax: self });
+            return Some(ElementHeader { tag, vr: dictionary_vr.unwrap_or(VR::UN), length, syntax: self });
         }
         let vr = VR::from_binary([first, second]).unwrap_or(VR::UN);
         let length = match bytes.get(8..12) {

@@ -27,7 +27,7 @@ fn write_element(tag: Tag, vr: VR, value: DataValue) -> Json {
     write(&data).as_object().unwrap().values().next().unwrap().clone()
 }
 
-fn texts(vr: VR, values: &[&str]) -> Json {
+fn write_texts(vr: VR, values: &[&str]) -> Json {
     write_element(
         Tag(0x0009, 0x1001),
         vr,
@@ -38,19 +38,22 @@ fn texts(vr: VR, values: &[&str]) -> Json {
 #[test]
 fn names_are_split_into_their_groups() {
     assert_eq!(
-        texts(VR::PN, &["Yamada^Tarou=山田^太郎=やまだ^たろう"]),
+        write_texts(VR::PN, &["Yamada^Tarou=山田^太郎=やまだ^たろう"]),
         json!({"vr": "PN", "Value": [
             {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"}
         ]})
     );
-    assert_eq!(texts(VR::PN, &["=山田^太郎"]), json!({"vr": "PN", "Value": [{"Ideographic": "山田^太郎"}]}));
+    assert_eq!(
+        write_texts(VR::PN, &["=山田^太郎"]),
+        json!({"vr": "PN", "Value": [{"Ideographic": "山田^太郎"}]})
+    );
 }
 
 #[test]
 fn empty_values_are_null_and_empty_elements_have_no_value() {
-    assert_eq!(texts(VR::LO, &["S5", "", "7"]), json!({"vr": "LO", "Value": ["S5", null, "7"]}));
-    assert_eq!(texts(VR::PN, &["", "A"]), json!({"vr": "PN", "Value": [null, {"Alphabetic": "A"}]}));
-    assert_eq!(texts(VR::LO, &[]), json!({"vr": "LO"}));
+    assert_eq!(write_texts(VR::LO, &["S5", "", "7"]), json!({"vr": "LO", "Value": ["S5", null, "7"]}));
+    assert_eq!(write_texts(VR::PN, &["", "A"]), json!({"vr": "PN", "Value": [null, {"Alphabetic": "A"}]}));
+    assert_eq!(write_texts(VR::LO, &[]), json!({"vr": "LO"}));
     assert_eq!(write_element(tags::ROWS, VR::US, DataValue::Binary(Box::default())), json!({"vr": "US"}));
     assert_eq!(
         write_element(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ, DataValue::Items(vec![])),
@@ -60,9 +63,12 @@ fn empty_values_are_null_and_empty_elements_have_no_value() {
 
 #[test]
 fn number_strings_are_numbers_if_they_are_valid() {
-    assert_eq!(texts(VR::IS, &["1", "+2", "-03", "1A"]), json!({"vr": "IS", "Value": [1, 2, -3, "1A"]}));
     assert_eq!(
-        texts(VR::DS, &["1.50", "+.5", "1e3", "nan", "1e999", "12,5"]),
+        write_texts(VR::IS, &["1", "+2", "-03", "1A"]),
+        json!({"vr": "IS", "Value": [1, 2, -3, "1A"]})
+    );
+    assert_eq!(
+        write_texts(VR::DS, &["1.50", "+.5", "1e3", "nan", "1e999", "12,5"]),
         json!({"vr": "DS", "Value": [1.5, 0.5, 1000, "nan", "1e999", "12,5"]})
     );
 }
@@ -77,7 +83,7 @@ fn binary_numbers_are_read_in_little_endian_order() {
         json!({"vr": "AT", "Value": ["00181063"]})
     );
     let floats: Vec<u8> =
-        [1.1_f32, f32::NAN, f32::NEG_INFINITY].iter().flat_map(|f| f.to_le_bytes()).collect();
+        [1.1_f32, f32::NAN, f32::NEG_INFINITY].iter().flat_map(|number| number.to_le_bytes()).collect();
     assert_eq!(
         write_element(tags::GRAPHIC_DATA, VR::FL, bytes(&floats)),
         json!({"vr": "FL", "Value": [f64::from(1.1_f32), "NaN", "-inf"]})
@@ -189,7 +195,7 @@ proptest! {
 
     #[test]
     fn plain_text_is_written_unchanged(text in "\\PC{1,40}") {
-        let json = texts(VR::LO, &[&text]);
+        let json = write_texts(VR::LO, &[&text]);
         prop_assert_eq!(json["Value"][0].as_str().unwrap(), text);
     }
 }
