@@ -57,10 +57,10 @@ impl ModalityTransform {
             return LookupTable::from_item(&item, layout.is_signed()).map(Self::Table);
         }
         let group = attributes.group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE)?;
-        let set = group.as_ref().unwrap_or(attributes.object());
+        let data_set = group.as_ref().unwrap_or(attributes.object());
         Ok(Self::Rescale {
-            slope: set.decimal(tags::RESCALE_SLOPE).unwrap_or(1.0),
-            intercept: set.decimal(tags::RESCALE_INTERCEPT).unwrap_or(0.0),
+            slope: data_set.decimal(tags::RESCALE_SLOPE).unwrap_or(1.0),
+            intercept: data_set.decimal(tags::RESCALE_INTERCEPT).unwrap_or(0.0),
         })
     }
 
@@ -89,16 +89,17 @@ enum VoiTransform {
 }
 
 impl VoiTransform {
-    fn read(set: &DataSet, is_signed: bool) -> Result<Option<Self>, RenderError> {
+    fn read(data_set: &DataSet, is_signed: bool) -> Result<Option<Self>, RenderError> {
         // If there are a table and a window, either can be used; the table is more specific.
-        if let Some(item) = set.item(tags::VOILUT_SEQUENCE, 0)? {
+        if let Some(item) = data_set.item(tags::VOILUT_SEQUENCE, 0)? {
             return LookupTable::from_item(&item, is_signed).map(|table| Some(Self::Table(table)));
         }
-        let (Some(center), Some(width)) = (set.decimal(tags::WINDOW_CENTER), set.decimal(tags::WINDOW_WIDTH))
+        let (Some(center), Some(width)) =
+            (data_set.decimal(tags::WINDOW_CENTER), data_set.decimal(tags::WINDOW_WIDTH))
         else {
             return Ok(None);
         };
-        let function = WindowFunction::from_attribute(set.text(tags::VOILUT_FUNCTION).as_deref());
+        let function = WindowFunction::from_attribute(data_set.text(tags::VOILUT_FUNCTION).as_deref());
         let function = function.ok_or(RenderError::Unsupported("the VOI LUT function"))?;
         // A window of width 0, which some devices write, is ignored.
         Ok(Window::new(center, width, function).map(Self::Window))

@@ -14,21 +14,23 @@ const INVALID: RenderError = RenderError::Malformed("a lookup table is invalid")
 /// The descriptor of a table.
 #[derive(Debug, Clone, Copy)]
 struct Descriptor {
-    count: usize,
+    entry_count: usize,
     first_input: i64,
     bits: u16,
 }
 
 impl Descriptor {
-    fn read(set: &DataSet, tag: Tag, is_signed: bool) -> Result<Self, RenderError> {
-        let descriptor_words = set.words(tag).ok_or(INVALID)?;
-        let [count, first_input, bits @ 1..=16] = *descriptor_words.as_slice() else { return Err(INVALID) };
-        let count = if count == 0 { 65_536 } else { usize::from(count) };
+    fn read(data_set: &DataSet, tag: Tag, is_signed: bool) -> Result<Self, RenderError> {
+        let descriptor_words = data_set.words(tag).ok_or(INVALID)?;
+        let [entry_count, first_input, bits @ 1..=16] = *descriptor_words.as_slice() else {
+            return Err(INVALID);
+        };
+        let entry_count = if entry_count == 0 { 65_536 } else { usize::from(entry_count) };
         // Writers often use US for signed values too, so only SS is reliable.
-        let is_signed = is_signed || set.vr(tag) == Some(VR::SS);
+        let is_signed = is_signed || data_set.vr(tag) == Some(VR::SS);
         let first_input =
             if is_signed { i64::from(first_input.cast_signed()) } else { i64::from(first_input) };
-        Ok(Self { count, first_input, bits })
+        Ok(Self { entry_count, first_input, bits })
     }
 }
 
@@ -49,60 +51,67 @@ impl LookupTable {
     }
 
     pub(super) fn read(
-        set: &DataSet,
+        data_set: &DataSet,
         descriptor: Tag,
         data: Tag,
         is_signed: bool,
     ) -> Result<Self, RenderError> {
-        let Descriptor { count, first_input, bits } = Descriptor::read(set, descriptor, is_signed)?;
-        let bytes = set.bytes(data).ok_or(INVALID)?;
+        let Descriptor { entry_count, first_input, bits } =
+            Descriptor::read(data_set, descriptor, is_signed)?;
+        let bytes = data_set.bytes(data).ok_or(INVALID)?;
         // Entries of 8 bits can be packed, two per word (PS3.3 C.11.1.1.1).
-        let entries: Vec<u16> = if bits <= 8 && bytes.len() < 2 * count {
-            bytes.iter().take(count).copied().map(u16::from).collect()
+        let entries: Vec<u16> = if bits <= 8 && bytes.len() < 2 * entry_count {
+            bytes.iter().take(entry_count).copied().map(u16::from).collect()
         } else {
-            set.words(data).unwrap_or_default().into_iter().take(count).collect()
+            data_set.words(data).unwrap_or_default().into_iter().take(entry_count).collect()
         };
-        Self::from_entries(first_input, bits, count, entries)
+        Self::from_entries(first_input, bits, entry_count, entries)
     }
 
     /// Reads a segmented table (PS3.3 C.7.9.2).
     pub(super) fn read_segments(
-        set: &DataSet,
+        data_set: &DataSet,
         descriptor: Tag,
         data: Tag,
         is_signed: bool,
     ) -> Result<Self, RenderError> {
-        let Descriptor { count, first_input, bits } = Descriptor::read(set, descriptor, is_signed)?;
+        let Descriptor { entry_count, first_input, bits } =
+            Descriptor::read(data_set, descriptor, is_signed)?;
         let words = if bits > 8 {
-            set.words(data).ok_or(INVALID)?
+            data_set.words(data).ok_or(INVALID)?
         } else {
-            set.bytes(data).ok_or(INVALID)?.iter().copied().map(u16::from).collect()
+            data_set.bytes(data).ok_or(INVALID)?.iter().copied().map(u16::from).collect()
         };
         let bytes_per_word = if bits > 8 { 2 } else { 1 };
-        Self::from_entries(first_input, bits, count, segments::expand(&words, bytes_per_word, count)?)
+        Self::from_entries(
+            first_input,
+            bits,
+            entry_count,
+            segments::expand(&words, bytes_per_word, entry_count)?,
+        )
     }
 
     fn from_entries(
         first_input: i64,
         bits: u16,
-        count: usize,
+        entry_count: usize,
         entries: Vec<u16>,
     ) -> Result<Self, RenderError> {
         let max_entry = u16::try_from((1_u32 << bits) - 1).unwrap_or(u16::MAX);
-        if entries.len() < count { Err(INVALID) } else { Ok(Self { first_input, entries, max_entry }) }
+        if entries.len() < entry_count { Err(INVALID) } else { Ok(Self { first_input, entries, max_entry }) }
     }
 
     /// Returns the entry for an input value.
     pub(super) fn entry(&self, number: i64) -> u16 {
-        let last = self.entries.len() as i64 - 1;
-        let index = (number - self.first_input).clamp(0, last);
+        let last_index = self.entries.len() as i64 - 1;
+        let index = (number - self.first_input).clamp(0, last_index);
         // Tables are never empty.
         self.entries.get(index as usize).copied().unwrap_or_default()
     }
 
     /// Returns the entry for an input value that is given as a fraction of the full range, from 0 to 1.
     pub(super) fn entry_at_fraction(&self, fraction: f64) -> u16 {
-        let last = self.entries.len() - 1;
-        self.entries.get((fraction * last as f64).round() as usize).copied().unwrap_or_default()
+        let last_index = self.entries.len() - 1;
+        self.entries.get((fraction * last_index as f64).round() as usize).copied().unwrap_or_default()
     }
 }

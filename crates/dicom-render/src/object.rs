@@ -74,7 +74,7 @@ impl From<ReadError> for RenderError {
             ReadError::NotDicom => Self::Malformed("it is not a DICOM file"),
             ReadError::Directory => Self::NoImage,
             ReadError::TransferSyntax(uid) => Self::TransferSyntax(uid),
-            ReadError::Malformed(what) => Self::Malformed(what),
+            ReadError::Malformed(reason) => Self::Malformed(reason),
             ReadError::Truncated | ReadError::Io(_) => Self::Malformed("it is truncated"),
             ReadError::TooLarge => Self::TooLarge,
         }

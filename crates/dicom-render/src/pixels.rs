@@ -86,7 +86,7 @@ impl Frames {
             Some(Pixels::Native { bytes, vr, big_endian }) => {
                 let word = |tag| attributes.word(tag).unwrap_or_default();
                 let byte_order = byte_order(*vr, word(tags::BITS_ALLOCATED), *big_endian);
-                let size = FrameAttributes {
+                let frame_attributes = FrameAttributes {
                     rows: word(tags::ROWS),
                     columns: word(tags::COLUMNS),
                     samples_per_pixel: attributes.word(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
@@ -96,7 +96,7 @@ impl Frames {
                         .unwrap_or_default(),
                 };
                 let word_size = if byte_order == ByteOrder::BigEndianWords { 2 } else { 1 };
-                let frames = NativeFrames::new(&size, count, bytes.len() as u64, word_size);
+                let frames = NativeFrames::new(&frame_attributes, count, bytes.len() as u64, word_size);
                 let frames = frames.map_err(|_| {
                     RenderError::Malformed("the pixel data is shorter than the image size requires")
                 })?;
@@ -119,8 +119,8 @@ impl Frames {
         match (self, &object.pixels) {
             (Self::Native { frames, byte_order }, Some(Pixels::Native { bytes, .. })) => {
                 let frame = frames.frame(index as usize).ok_or(missing_frame)?;
-                let first = frame.range.offset as usize;
-                let bytes = bytes.slice(first..first + frame.range.length as usize);
+                let start = frame.range.offset as usize;
+                let bytes = bytes.slice(start..start + frame.range.length as usize);
                 let bit_offset = frame.bit_offset as u32;
                 Ok(FrameData::Native { bytes, bit_offset, byte_order: *byte_order })
             }

@@ -1,5 +1,5 @@
 //! Renders a frame of an object (PS3.18 10.4.1.1.3): opens the object, and decodes, scales, annotates and encodes the frame.
-//! Rendering never panics or exceeds the memory limit. This module does not know how each step works.
+//! Rendering never panics or exceeds the memory limit. The other modules implement the steps.
 
 use bytes::Bytes;
 use dicom_codecs::{Cancellation, Codec};

@@ -20,11 +20,11 @@ struct File {
 
 impl File {
     /// Creates an image of `rows` and `columns` with samples of `bits` bits.
-    fn new(rows: u16, columns: u16, bits: u16, photometric: &str) -> Self {
-        let samples: u16 = if ["RGB", "YBR_FULL", "YBR_FULL_422"].contains(&photometric) { 3 } else { 1 };
+    fn new(rows: u16, columns: u16, bits: u16, interpretation: &str) -> Self {
+        let samples: u16 = if ["RGB", "YBR_FULL", "YBR_FULL_422"].contains(&interpretation) { 3 } else { 1 };
         let file = Self { transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, elements: Vec::new() };
         file.words(tags::SAMPLES_PER_PIXEL, &[samples])
-            .text(tags::PHOTOMETRIC_INTERPRETATION, "CS", photometric)
+            .text(tags::PHOTOMETRIC_INTERPRETATION, "CS", interpretation)
             .words(tags::ROWS, &[rows])
             .words(tags::COLUMNS, &[columns])
             .words(tags::BITS_ALLOCATED, &[bits.next_multiple_of(8).min(if bits == 1 { 1 } else { 32 })])
@@ -125,8 +125,8 @@ fn render_with_window(file: &File, window: &str) -> Vec<u8> {
 fn image_without_a_window_shows_the_full_range_of_its_values() {
     let file = File::new(1, 4, 16, "MONOCHROME2").pixel_words(&[1000, 1100, 1200, 1255]);
     assert_eq!(file.render_default(), [0, 100, 200, 255]);
-    let flat = File::new(1, 2, 16, "MONOCHROME2").pixel_words(&[7, 7]);
-    assert_eq!(flat.render_default(), [0, 0]);
+    let constant = File::new(1, 2, 16, "MONOCHROME2").pixel_words(&[7, 7]);
+    assert_eq!(constant.render_default(), [0, 0]);
     let padded = file.words(tags::PIXEL_PADDING_VALUE, &[1000]).pixel_words(&[1000, 1100, 1200, 1355]);
     assert_eq!(padded.render_default(), [0, 0, 100, 255], "padding is black like the smallest other value");
 }
@@ -145,9 +145,9 @@ fn window_applies_to_rescaled_values() {
         first_window.clone().text(tags::VOILUT_FUNCTION, "CS", "SIGMOID").render_default(),
         [69, 128, 186]
     );
-    let unknown = first_window.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
+    let unknown_function = first_window.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
     assert_eq!(
-        unknown.render(&RenderingParameters::default()),
+        unknown_function.render(&RenderingParameters::default()),
         Err(RenderError::Unsupported("the VOI LUT function"))
     );
 }
@@ -157,16 +157,20 @@ fn values_are_signed_if_declared_and_overlay_bits_are_ignored() {
     let file = File::new(1, 3, 12, "MONOCHROME2").words(tags::PIXEL_REPRESENTATION, &[1]);
     // The highest four bits are not stored bits: they contain a retired kind of overlay.
     assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).render_default(), [0, 128, 255]);
-    let high = File::new(1, 3, 12, "MONOCHROME2").words(tags::HIGH_BIT, &[15]);
-    assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).render_default(), [0, 128, 255]);
+    let high_bit_15 = File::new(1, 3, 12, "MONOCHROME2").words(tags::HIGH_BIT, &[15]);
+    assert_eq!(high_bit_15.pixel_words(&[0x0010, 0x0020, 0x0030]).render_default(), [0, 128, 255]);
 }
 
 #[test]
 fn monochrome1_is_black_where_monochrome2_is_white() {
     let file = File::new(1, 2, 8, "MONOCHROME1").pixels(&[0, 255]);
     assert_eq!(file.render_default(), [255, 0]);
-    let shaped = File::new(1, 2, 8, "MONOCHROME1").text(tags::PRESENTATION_LUT_SHAPE, "CS", "INVERSE");
-    assert_eq!(shaped.pixels(&[0, 255]).render_default(), [255, 0], "the inversion is not applied twice");
+    let inverse_shape = File::new(1, 2, 8, "MONOCHROME1").text(tags::PRESENTATION_LUT_SHAPE, "CS", "INVERSE");
+    assert_eq!(
+        inverse_shape.pixels(&[0, 255]).render_default(),
+        [255, 0],
+        "the inversion is not applied twice"
+    );
 }
 
 #[test]
@@ -209,8 +213,8 @@ fn colors_are_the_same_in_every_encoding() {
     // PS3.3 C.7.6.3.1.2: red is 76, 85, 255.
     let ybr = File::new(1, 2, 8, "YBR_FULL").pixels(&[76, 85, 255, 128, 128, 128]);
     assert_eq!(ybr.render_default(), [254, 0, 0, 128, 128, 128]);
-    let shared = File::new(1, 2, 8, "YBR_FULL_422").pixels(&[76, 128, 128, 128]);
-    assert_eq!(shared.render_default(), [76, 76, 76, 128, 128, 128]);
+    let subsampled = File::new(1, 2, 8, "YBR_FULL_422").pixels(&[76, 128, 128, 128]);
+    assert_eq!(subsampled.render_default(), [76, 76, 76, 128, 128, 128]);
     let palette = File::new(1, 2, 8, "PALETTE COLOR")
         .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
         .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
@@ -252,8 +256,7 @@ fn rendered_image_is_scaled_by_the_physical_pixel_size() {
 
 #[test]
 fn object_without_complete_pixel_data_is_rejected() {
-    let document = File::empty().text(tags::MODALITY, "CS", "SR");
-    let mut document = document;
+    let mut document = File::empty().text(tags::MODALITY, "CS", "SR");
     document.transfer_syntax = uids::EXPLICIT_VR_LITTLE_ENDIAN;
     assert_eq!(document.render(&RenderingParameters::default()), Err(RenderError::NoImage));
     let video = File::new(2, 2, 8, "MONOCHROME2").encapsulated(uids::MPEG4HP41, b"video ");
@@ -339,8 +342,8 @@ proptest! {
         ] {
             let mut bytes = file.bytes().to_vec();
             for (index, byte) in &changes {
-                if let Some(old) = bytes.get_mut(132 + index) {
-                    *old = *byte;
+                if let Some(replaced) = bytes.get_mut(132 + index) {
+                    *replaced = *byte;
                 }
             }
             bytes.truncate(bytes.len().max(length));

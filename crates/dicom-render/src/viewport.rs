@@ -47,7 +47,7 @@ impl Viewport {
             }
             _ => return None,
         };
-        let side = |text: &str| {
+        let parse_side = |text: &str| {
             let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
             text.parse::<u32>().ok().filter(|side| is_decimal && *side > 0)
         };
@@ -56,8 +56,8 @@ impl Viewport {
             text => parse_decimal(text).filter(|number| number.abs() <= MAX_COORDINATE).map(Some),
         });
         let viewport = Self {
-            width: side(width)?,
-            height: side(height)?,
+            width: parse_side(width)?,
+            height: parse_side(height)?,
             left: left?.unwrap_or(0.0),
             top: top?.unwrap_or(0.0),
             source_width: source_width?,
@@ -86,18 +86,18 @@ impl Viewport {
     pub(super) fn geometry(&self, width: u32, height: u32, aspect: f64) -> Result<Geometry, RenderError> {
         let (left, region_width) = pixel_range(self.left, self.source_width, width)?;
         let (top, region_height) = pixel_range(self.top, self.source_height, height)?;
-        let (true_width, true_height) = (f64::from(region_width), f64::from(region_height) * aspect);
-        let scale = (f64::from(self.width) / true_width).min(f64::from(self.height) / true_height);
-        let side = |length: f64, max: u32| ((length * scale).round() as u32).clamp(1, max);
+        let (physical_width, physical_height) = (f64::from(region_width), f64::from(region_height) * aspect);
+        let scale = (f64::from(self.width) / physical_width).min(f64::from(self.height) / physical_height);
+        let scaled_side = |length: f64, max: u32| ((length * scale).round() as u32).clamp(1, max);
         Ok(Geometry {
             left,
             top,
             region_width,
             region_height,
-            width: side(true_width, self.width),
-            height: side(true_height, self.height),
-            flip_horizontal: self.source_width.is_some_and(f64::is_sign_negative),
-            flip_vertical: self.source_height.is_some_and(f64::is_sign_negative),
+            width: scaled_side(physical_width, self.width),
+            height: scaled_side(physical_height, self.height),
+            flips_horizontally: self.source_width.is_some_and(f64::is_sign_negative),
+            flips_vertically: self.source_height.is_some_and(f64::is_sign_negative),
         })
     }
 }
@@ -122,8 +122,8 @@ pub(super) struct Geometry {
     region_height: u32,
     pub(super) width: u32,
     pub(super) height: u32,
-    flip_horizontal: bool,
-    flip_vertical: bool,
+    flips_horizontally: bool,
+    flips_vertically: bool,
 }
 
 impl Geometry {
@@ -145,7 +145,7 @@ impl Geometry {
         } else {
             region
         };
-        match (self.flip_horizontal, self.flip_vertical) {
+        match (self.flips_horizontally, self.flips_vertically) {
             (true, true) => scaled.rotate180(),
             (true, false) => scaled.fliph(),
             (false, true) => scaled.flipv(),
@@ -181,10 +181,10 @@ mod tests {
     fn region_is_cropped_and_flipped() {
         let viewport = Viewport::parse("10,10,5,6,-20,10.5").unwrap();
         let geometry = viewport.geometry(100, 100, 1.0).unwrap();
-        let Geometry { left, top, region_width, region_height, flip_horizontal, flip_vertical, .. } =
+        let Geometry { left, top, region_width, region_height, flips_horizontally, flips_vertically, .. } =
             geometry;
         assert_eq!((left, top, region_width, region_height), (5, 6, 20, 11));
-        assert!(flip_horizontal && !flip_vertical);
+        assert!(flips_horizontally && !flips_vertically);
         assert_eq!((geometry.width, geometry.height), (10, 6));
         let rest = Viewport::parse("10,10,90,,,").unwrap().geometry(100, 100, 1.0).unwrap();
         assert_eq!((rest.left, rest.region_width, rest.region_height), (90, 10, 100));

@@ -149,16 +149,18 @@ impl Archive {
         let mut response = Response::new(());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        let mut warn = |text: &str| {
+        let mut add_warning = |text: &str| {
             if let Ok(value) = HeaderValue::from_str(&format!("299 {base}: \"{text}\"")) {
                 headers.append(WARNING, value);
             }
         };
         if query.is_fuzzy {
-            warn("The fuzzymatching parameter is not supported. Only literal matching has been performed.");
+            add_warning(
+                "The fuzzymatching parameter is not supported. Only literal matching has been performed.",
+            );
         }
         if results.remaining > 0 {
-            warn(&format!("There are {} additional results that can be requested", results.remaining));
+            add_warning(&format!("There are {} additional results that can be requested", results.remaining));
         }
         let mut results = results.page.into_iter();
         let chunks = std::iter::from_fn(move || {

@@ -17,7 +17,7 @@ pub(super) struct DataSetBuilder {
     containers: Vec<UnfinishedContainer>,
 }
 
-/// The top-data_set data set or an item, with its character sets: an item inherits them from the enclosing data set unless it
+/// The top-level data set or an item, with its character sets: an item inherits them from the enclosing data set unless it
 /// declares its own (PS3.3 C.12.1.1.2).
 #[derive(Default)]
 struct UnfinishedDataSet {
@@ -118,12 +118,12 @@ impl DataSetBuilder {
         }
     }
 
-    /// Returns the complete top-data_set elements.
+    /// Returns the complete top-level elements.
     pub(super) fn finish(self) -> DataSet {
         self.root.data
     }
 
-    /// Returns the innermost item, or the top-data_set data set.
+    /// Returns the innermost item, or the top-level data set.
     fn innermost(&mut self) -> &mut UnfinishedDataSet {
         let Self { root, containers, .. } = self;
         containers

@@ -4,11 +4,15 @@
 use super::INVALID;
 use crate::RenderError;
 
-/// Expands `words` to `count` entries. Offsets are in bytes, with `bytes_per_word` bytes per word.
-pub(super) fn expand(words: &[u16], bytes_per_word: usize, count: usize) -> Result<Vec<u16>, RenderError> {
+/// Expands `words` to `entry_count` entries. Offsets are in bytes, with `bytes_per_word` bytes per word.
+pub(super) fn expand(
+    words: &[u16],
+    bytes_per_word: usize,
+    entry_count: usize,
+) -> Result<Vec<u16>, RenderError> {
     let mut entries = Vec::new();
     let mut position = 0;
-    while entries.len() < count {
+    while entries.len() < entry_count {
         let [operation, length] = *words.get(position..position + 2).ok_or(INVALID)? else {
             return Err(INVALID);
         };
@@ -21,10 +25,10 @@ pub(super) fn expand(words: &[u16], bytes_per_word: usize, count: usize) -> Resu
             position += 4 / bytes_per_word;
             let mut repeated_position = offset / bytes_per_word;
             for _ in 0..length {
-                repeated_position += expand_segment(words, repeated_position, count, &mut entries)?;
+                repeated_position += expand_segment(words, repeated_position, entry_count, &mut entries)?;
             }
         } else {
-            position += expand_segment(words, position - 2, count, &mut entries)? - 2;
+            position += expand_segment(words, position - 2, entry_count, &mut entries)? - 2;
         }
     }
     Ok(entries)
@@ -34,14 +38,14 @@ pub(super) fn expand(words: &[u16], bytes_per_word: usize, count: usize) -> Resu
 fn expand_segment(
     words: &[u16],
     position: usize,
-    count: usize,
+    entry_count: usize,
     entries: &mut Vec<u16>,
 ) -> Result<usize, RenderError> {
     let [operation, length] = *words.get(position..).and_then(|rest| rest.get(..2)).ok_or(INVALID)? else {
         return Err(INVALID);
     };
     let length = usize::from(length);
-    if length == 0 || entries.len() + length > count {
+    if length == 0 || entries.len() + length > entry_count {
         return Err(INVALID);
     }
     match operation {

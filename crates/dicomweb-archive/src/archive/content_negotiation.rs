@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_sorted_by_weight_and_rejected_ones_are_omitted() {
+    fn ranges_are_sorted_by_weight_and_excluded_ranges_are_omitted() {
         let ranges = ranges("application/json;q=0.5, text/html;q=0, application/dicom+json");
         let essences: Vec<&str> = acceptable(&ranges).map(|range| range.essence.as_str()).collect();
         assert_eq!(essences, ["application/dicom+json", "application/json"]);

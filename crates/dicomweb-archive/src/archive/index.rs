@@ -235,11 +235,11 @@ fn number_or_last(attributes: &DataSet, tag: Tag) -> i64 {
 fn read_file(path: PathBuf) -> Outcome {
     let is_requested = |tag| levels::level_of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
     // If a file makes the reader panic, it is counted as invalid and indexing continues. No such file is known.
-    let read = catch_unwind(AssertUnwindSafe(|| read_complete_header(&path, is_requested)))
+    let result = catch_unwind(AssertUnwindSafe(|| read_complete_header(&path, is_requested)))
         .unwrap_or_else(|_| Err(ReadError::Malformed("the reader panicked")));
-    match read {
+    match result {
         Ok(header) => {
-            identify(path, header).map_or(Outcome::Unidentified, |found| Outcome::Indexed(Box::new(found)))
+            identify(path, header).map_or(Outcome::Unidentified, |file| Outcome::Indexed(Box::new(file)))
         }
         Err(error) => Outcome::Failed(error),
     }

@@ -122,15 +122,15 @@ impl Archive {
         stored_syntax: &str,
         accepted: &[MediaRange],
     ) -> Result<Response<Body>, InvalidRequest> {
-        let (media, compressed) = (frames.media, frames.is_compressed);
+        let (media, is_compressed) = (frames.media, frames.is_compressed);
         // Native pixel data is sent in little-endian order, even if it is stored in big-endian order.
-        let sent_syntax = if compressed { stored_syntax } else { uids::EXPLICIT_VR_LITTLE_ENDIAN };
+        let sent_syntax = if is_compressed { stored_syntax } else { uids::EXPLICIT_VR_LITTLE_ENDIAN };
         let is_accepted = |range: &MediaRange| accepts_syntax(range, sent_syntax);
         let layout = choose_layout(accepted, media, numbers.len() == 1, is_accepted)
-            .or_else(|| octet_stream_layout(accepted, sent_syntax).filter(|_| compressed))
+            .or_else(|| octet_stream_layout(accepted, sent_syntax).filter(|_| is_compressed))
             .ok_or(InvalidRequest::NotAcceptable)?;
         let content_type =
-            if compressed { format!("{media}; transfer-syntax={sent_syntax}") } else { media.to_owned() };
+            if is_compressed { format!("{media}; transfer-syntax={sent_syntax}") } else { media.to_owned() };
         let mut parts = numbers.into_iter().filter_map(move |number| {
             Some(Part { content_type: content_type.clone(), chunks: frames.frame(number)? })
         });
@@ -188,7 +188,7 @@ impl Archive {
 fn invalid_request(error: &FramesError) -> InvalidRequest {
     match error {
         FramesError::NoPixelData => InvalidRequest::NotFound,
-        FramesError::Inconsistent(what) => InvalidRequest::Inconsistent(what),
+        FramesError::Inconsistent(reason) => InvalidRequest::Inconsistent(reason),
         FramesError::Read(_) => InvalidRequest::Internal,
     }
 }

@@ -99,7 +99,7 @@ fn big_endian_samples_of_several_bytes_are_swapped_for_every_vr() {
         };
         let value = value.read().unwrap();
         let frames = frames_of(&file);
-        assert_eq!(frames, [value], "the frame and the value");
+        assert_eq!(frames, [value], "the frame is the value of Pixel Data");
         frames.concat()
     };
     assert_eq!(frame(VR::OB, 16, PrimitiveValue::U8([1, 2].as_slice().into())), [2, 1]);

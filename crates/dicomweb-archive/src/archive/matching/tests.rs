@@ -79,7 +79,7 @@ fn dates_match_as_single_values_and_in_ranges() {
 #[test]
 fn times_match_at_their_precision() {
     for key in ["10", "1015", "101500", "1000-1030", "-1015", "10-"] {
-        assert!(matches_any(VR::TM, key, &["101500.250"]) || key == "101500" || key == "-1015", "{key}");
+        assert!(matches_any(VR::TM, key, &["101500.250"]), "{key}");
     }
     assert!(matches_any(VR::TM, "1015", &["101500"]));
     assert!(matches_any(VR::TM, "112501", &["11:25:01"]));
