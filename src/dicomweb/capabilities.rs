@@ -13,8 +13,8 @@ use xml_escape::push_escaped;
 
 const MEDIA_TYPE: &str = "application/vnd.sun.wadl+xml";
 
-/// The media types that the client may accept.
-const ACCEPTABLE: [&str; 3] = [MEDIA_TYPE, "application/xml", "text/xml"];
+/// The media types in which the description is available.
+const AVAILABLE_TYPES: [&str; 3] = [MEDIA_TYPE, "application/xml", "text/xml"];
 
 /// The kind of a resource, which determines its parameters and media types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +110,9 @@ pub(super) fn media_types_of(resource: &Resource) -> &'static [&'static str] {
 
 /// Returns the description of the root with the public URL `root`, in the media type that `headers` accept.
 pub(super) fn describe(root: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
-    let index = preferred(&ranges(headers), &ACCEPTABLE)
-        .ok_or_else(|| DicomwebError::NotAcceptable.with_available_types("Accept", &ACCEPTABLE))?;
-    let media_type = ACCEPTABLE.get(index).copied().unwrap_or(MEDIA_TYPE);
+    let index = preferred(&ranges(headers), &AVAILABLE_TYPES)
+        .ok_or_else(|| DicomwebError::NotAcceptable.with_available_types("Accept", &AVAILABLE_TYPES))?;
+    let media_type = AVAILABLE_TYPES.get(index).copied().unwrap_or(MEDIA_TYPE);
     let mut response = with_type(HeaderValue::from_static(media_type), body::full(to_wadl(root)));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     Ok(response)

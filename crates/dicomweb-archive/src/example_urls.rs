@@ -28,8 +28,8 @@ impl ExampleUrls<'_> {
         });
         let is_image =
             |(.., instance): &(&Study, &Series, &Instance)| instance.attributes.get(tags::ROWS).is_some();
-        let any = instances.clone().next();
-        instances.find(is_image).or(any)
+        let first_instance = instances.clone().next();
+        instances.find(is_image).or(first_instance)
     }
 }
 
@@ -37,23 +37,29 @@ impl fmt::Display for ExampleUrls<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fhir = format!("{}/fhir", self.gateway);
         let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);
-        let mut show = |title: &str, url: String| writeln!(formatter, "  {title}\n    {url}");
-        show("Capabilities (CapabilityStatement)", format!("{fhir}/metadata"))?;
-        show("The newest studies; a browser gets a page of them", format!("{fhir}/ImagingStudy?_count=10"))?;
-        show("The patients", format!("{fhir}/Patient?_count=10"))?;
-        show("The archive as an Endpoint", format!("{fhir}/Endpoint/{}", self.archive))?;
-        show("The same studies by DICOMweb", format!("{dicomweb}/studies"))?;
+        let mut write_entry = |title: &str, url: String| writeln!(formatter, "  {title}\n    {url}");
+        write_entry("Capabilities (CapabilityStatement)", format!("{fhir}/metadata"))?;
+        write_entry(
+            "The newest studies; a browser gets a page of them",
+            format!("{fhir}/ImagingStudy?_count=10"),
+        )?;
+        write_entry("The patients", format!("{fhir}/Patient?_count=10"))?;
+        write_entry("The archive as an Endpoint", format!("{fhir}/Endpoint/{}", self.archive))?;
+        write_entry("The same studies by DICOMweb", format!("{dicomweb}/studies"))?;
         let Some((study, series, instance)) = self.example() else { return Ok(()) };
         let path = format!("studies/{}/series/{}/instances/{}", study.uid, series.uid, instance.uid);
-        show("One study with its series and instances", format!("{fhir}/ImagingStudy/{}", study.uid))?;
-        show("Studies found by their UID", format!("{fhir}/ImagingStudy?identifier=urn:oid:{}", study.uid))?;
-        show("The metadata of an instance", format!("{dicomweb}/{path}/metadata"))?;
-        show("The instance itself", format!("{dicomweb}/{path}"))?;
+        write_entry("One study with its series and instances", format!("{fhir}/ImagingStudy/{}", study.uid))?;
+        write_entry(
+            "Studies found by their UID",
+            format!("{fhir}/ImagingStudy?identifier=urn:oid:{}", study.uid),
+        )?;
+        write_entry("The metadata of an instance", format!("{dicomweb}/{path}/metadata"))?;
+        write_entry("The instance itself", format!("{dicomweb}/{path}"))?;
         if instance.attributes.get(tags::ROWS).is_none() {
             return Ok(());
         }
-        show("The instance as a rendered image", format!("{dicomweb}/{path}/rendered"))?;
-        show(
+        write_entry("The instance as a rendered image", format!("{dicomweb}/{path}/rendered"))?;
+        write_entry(
             "Thumbnail of its series",
             format!("{dicomweb}/studies/{}/series/{}/thumbnail", study.uid, series.uid),
         )

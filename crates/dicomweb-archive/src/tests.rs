@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Returns an address with the port 0, which selects a free port.
 fn free_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
@@ -34,15 +35,17 @@ async fn samples_are_served_until_the_archive_stops() {
 
 #[tokio::test]
 async fn missing_directory_is_reported() {
-    let missing = PathBuf::from("/nowhere/at/all");
-    let error = start_archive(Content::Folder(missing), free_port(), Progress::Silent).await.unwrap_err();
+    let missing_folder = PathBuf::from("/nowhere/at/all");
+    let error =
+        start_archive(Content::Folder(missing_folder), free_port(), Progress::Silent).await.unwrap_err();
     assert!(error.to_string().starts_with("/nowhere/at/all is not a readable directory"), "{error}");
 }
 
 #[tokio::test]
 async fn port_in_use_is_reported_before_files_are_read() {
-    let occupied = TcpListener::bind(free_port()).await.unwrap();
-    let error =
-        start_archive(Content::Samples, occupied.local_addr().unwrap(), Progress::Silent).await.unwrap_err();
+    let other_listener = TcpListener::bind(free_port()).await.unwrap();
+    let error = start_archive(Content::Samples, other_listener.local_addr().unwrap(), Progress::Silent)
+        .await
+        .unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
 }

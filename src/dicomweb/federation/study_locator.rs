@@ -134,16 +134,16 @@ async fn search_series(
     let level = SearchLevel::Series { study: study.clone() };
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
     let list = read_list(archive, &query, context.limits.max_scan).await?;
-    let series = |row: &RowText| {
+    let to_location = |row: &RowText| {
         let attributes: Attributes = serde_json::from_str(&row.text).ok()?;
         // Some archives return rows of other studies.
-        let other = attributes.text(tags::STUDY_INSTANCE_UID);
-        other.is_none_or(|other| other == study.as_str()).then(|| SeriesLocation {
+        let row_study = attributes.text(tags::STUDY_INSTANCE_UID);
+        row_study.is_none_or(|row_study| row_study == study.as_str()).then(|| SeriesLocation {
             uid: row.uid.clone(),
             instance_count: attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
         })
     };
-    Ok(list.rows.iter().filter_map(series).collect())
+    Ok(list.rows.iter().filter_map(to_location).collect())
 }
 
 /// Returns the patients of the rows of `study` that `archive` returns.

@@ -40,9 +40,9 @@ impl RequestedRows {
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, StreamError> {
         let mut reader = std::mem::take(&mut self.reader);
         let mut text = String::new();
-        let read = reader.push(chunk, &mut |row: Box<RawValue>| self.add(&row, &mut text));
+        let result = reader.push(chunk, &mut |row: Box<RawValue>| self.add(&row, &mut text));
         self.reader = reader;
-        read.map_err(to_stream_error)?;
+        result.map_err(to_stream_error)?;
         Ok(text.into())
     }
 
@@ -127,9 +127,9 @@ impl RequestedObjects {
     pub(crate) fn read(&mut self, chunk: &[u8]) -> Result<(), StreamError> {
         let mut reader = std::mem::take(&mut self.reader);
         let mut is_requested = true;
-        let read = reader.push(chunk, &mut |object| is_requested &= self.includes(&object));
+        let result = reader.push(chunk, &mut |object| is_requested &= self.includes(&object));
         self.reader = reader;
-        read.map_err(to_stream_error)?;
+        result.map_err(to_stream_error)?;
         Self::require(is_requested)
     }
 
@@ -152,8 +152,8 @@ impl RequestedObjects {
     }
 
     fn require(is_requested: bool) -> Result<(), StreamError> {
-        let foreign = StreamError::Unreadable("metadata of objects that were not requested");
-        if is_requested { Ok(()) } else { Err(foreign) }
+        let not_requested = StreamError::Unreadable("metadata of objects that were not requested");
+        if is_requested { Ok(()) } else { Err(not_requested) }
     }
 }
 
@@ -200,10 +200,14 @@ mod tests {
     fn a_full_page_of_which_every_row_is_omitted_is_an_error() {
         let row = |id: &str| format!(r#"{{"00100020":{{"vr":"LO","Value":["{id}"]}}}}"#);
         let (own, other) = (row("P1"), row("P2"));
-        let two = format!("[{other},{other}]");
-        assert_eq!(filtered_page(&two, 7, Some(3)).unwrap(), "[]", "no page follows a page that is not full");
-        assert!(filtered_page(&two, 7, Some(2)).is_err());
-        assert!(filtered_page(&two, 7, Some(1)).is_err());
+        let two_other_rows = format!("[{other},{other}]");
+        assert_eq!(
+            filtered_page(&two_other_rows, 7, Some(3)).unwrap(),
+            "[]",
+            "no page follows a page that is not full"
+        );
+        assert!(filtered_page(&two_other_rows, 7, Some(2)).is_err());
+        assert!(filtered_page(&two_other_rows, 7, Some(1)).is_err());
         assert_eq!(filtered_page(&format!("[{other},{own}]"), 7, Some(2)).unwrap(), format!("[{own}]"));
         assert_eq!(filtered_page("[]", 7, Some(1)).unwrap(), "[]");
     }

@@ -34,12 +34,12 @@ impl RenderPool {
     /// Creates a pool of `parallelism` permits, at least one, for `memory` bytes. Rendering one image takes at most `timeout`.
     pub fn new(memory: u64, parallelism: usize, timeout: Duration) -> Self {
         let permits = parallelism.clamp(1, Semaphore::MAX_PERMITS);
-        let half = usize::try_from(memory / 2).unwrap_or(usize::MAX);
+        let half_size = usize::try_from(memory / 2).unwrap_or(usize::MAX);
         Self {
             permits: Arc::new(Semaphore::new(permits)),
             extra_permit: Arc::new(Semaphore::new(1)),
-            share_size: half / permits,
-            extra_size: half,
+            share_size: half_size / permits,
+            extra_size: half_size,
             max_wait: MAX_WAIT,
             timeout,
         }
@@ -93,12 +93,12 @@ impl RenderPermit {
     ) -> Result<T, DicomwebError> {
         let (permit, timeout) = (self.clone(), self.pool.timeout);
         let caller = Caller::default();
-        let has_left = Arc::clone(&caller.has_left);
+        let is_canceled = Arc::clone(&caller.is_canceled);
         let task = tokio::task::spawn_blocking(move || {
             // The wait for a thread does not count.
             let started = Instant::now();
             let is_too_late = || started.elapsed() >= timeout;
-            let result = work(Cancellation::new(&|| has_left.load(Ordering::Relaxed) || is_too_late()));
+            let result = work(Cancellation::new(&|| is_canceled.load(Ordering::Relaxed) || is_too_late()));
             drop(permit);
             result.map_err(|error| match error {
                 RenderError::Codec(CodecError::Canceled) => DicomwebError::RenderTimeout(timeout),
@@ -119,12 +119,12 @@ impl RenderPermit {
 /// The caller that waits for the result, until this value is dropped.
 #[derive(Debug, Default)]
 struct Caller {
-    has_left: Arc<AtomicBool>,
+    is_canceled: Arc<AtomicBool>,
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.has_left.store(true, Ordering::Relaxed);
+        self.is_canceled.store(true, Ordering::Relaxed);
     }
 }
 

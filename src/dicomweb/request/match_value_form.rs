@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_are_invalid() {
+    fn values_of_other_forms_are_invalid() {
         for (vr, values) in [
             (
                 VR::DA,

@@ -30,8 +30,8 @@ pub(crate) struct Payload<'a> {
 /// preference.
 ///
 /// A range without a transfer syntax accepts the stored transfer syntax, as archives implement it and viewers expect, although
-/// its default is Explicit VR Little Endian (PS3.18 8.7.3.5.2). A range of octets with a transfer syntax accepts compressed frames
-/// too, because viewers request compressed frames with it and read the media type of the part.
+/// its default is Explicit VR Little Endian (PS3.18 8.7.3.5.2). A range `application/octet-stream` with a transfer syntax accepts
+/// compressed frames too, because viewers request compressed frames with it and read the media type of the part.
 pub(crate) fn choose_layout(ranges: &[MediaRange], payload: Payload<'_>) -> Option<PayloadLayout> {
     let layout_of = |range: &MediaRange| {
         let syntax = transfer_syntax(range).filter(|syntax| !syntax.is_empty());

@@ -10,7 +10,7 @@ use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 
 /// Parses the decoded query.
 pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
-    let required = |name: &'static str| {
+    let required_value = |name: &'static str| {
         let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),
@@ -19,13 +19,13 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
         }
     };
     let not_a_uid = |name| move |_| QueryError::invalid_value(name, "a UID (PS3.5 9.1)");
-    if required("requestType")? != "WADO" {
+    if required_value("requestType")? != "WADO" {
         return Err(QueryError::invalid_value("requestType", "\"WADO\""));
     }
     let object = WadoUri::new(
-        StudyUid::parse(required("studyUID")?).map_err(not_a_uid("studyUID"))?,
-        SeriesUid::parse(required("seriesUID")?).map_err(not_a_uid("seriesUID"))?,
-        SopInstanceUid::parse(required("objectUID")?).map_err(not_a_uid("objectUID"))?,
+        StudyUid::parse(required_value("studyUID")?).map_err(not_a_uid("studyUID"))?,
+        SeriesUid::parse(required_value("seriesUID")?).map_err(not_a_uid("seriesUID"))?,
+        SopInstanceUid::parse(required_value("objectUID")?).map_err(not_a_uid("objectUID"))?,
     );
     let mut optional_pairs = pairs
         .iter()

@@ -1,7 +1,7 @@
 //! Completes the rows of an archive: adds the UIDs of their parents from the URL, and counts from further searches (PS3.18
 //! tables 10.6.3-3 to 10.6.3-5).
 //!
-//! Rows with other parents than the URL are omitted. Values of the archive are never replaced.
+//! Rows whose parents differ from the URL are omitted. Values of the archive are never replaced.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};

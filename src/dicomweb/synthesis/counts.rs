@@ -57,9 +57,9 @@ fn find_incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSe
             patients.entry(parent).or_default().insert(attributes.text(tags::PATIENT_ID).unwrap_or_default());
         }
     }
-    let lacks =
+    let is_incomplete =
         |attributes: &Attributes| computed_attributes(level).iter().any(|tag| !has_value(attributes, *tag));
-    let parents = rows.iter().filter(|(_, attributes)| lacks(attributes));
+    let parents = rows.iter().filter(|(_, attributes)| is_incomplete(attributes));
     let parents = parents.filter_map(|(_, attributes)| parent_of(attributes, level));
     parents.filter(|parent| patients.get(parent).is_some_and(|patients| patients.len() == 1)).collect()
 }

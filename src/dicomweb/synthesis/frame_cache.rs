@@ -12,8 +12,8 @@ use bytes::Bytes;
 use crate::cache::{Cache, CacheEntry, CacheKey};
 use crate::upstream::{ArchiveId, DicomResource};
 
-/// The part of the cache that the frames of one instance may occupy.
-const SHARE_OF_CACHE: u64 = 8;
+/// The size of the cache divided by the maximum size of the frames of one instance.
+const CACHE_DIVISOR: u64 = 8;
 
 /// The cache of frames.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl CacheEntry for FrameEntry {
 impl FrameCache {
     /// Creates the cache of frames in `cache`, whose size is `memory` bytes.
     pub fn new(cache: Cache, memory: u64) -> Self {
-        Self { cache, max_size: usize::try_from(memory / SHARE_OF_CACHE).unwrap_or(usize::MAX) }
+        Self { cache, max_size: usize::try_from(memory / CACHE_DIVISOR).unwrap_or(usize::MAX) }
     }
 
     /// Returns the frames of `instance` of `archive`.

@@ -33,7 +33,7 @@ use http_messages::body::{self, Body};
 use http_messages::multipart::writer::PartWriter;
 
 /// Maximum size of a frame in bytes, and of the frames that are buffered because they were requested in another order.
-const MAX_BUFFERED_FRAMES: usize = 64 * 1024 * 1024;
+const MAX_BUFFERED_SIZE: usize = 64 * 1024 * 1024;
 
 /// The attributes that determine where frames are.
 const FRAME_TAGS: [Tag; 10] = [
@@ -281,7 +281,7 @@ impl<'a> FrameOrder<'a> {
             }
             sendable_frames.push(frame);
         }
-        if self.buffered.values().map(Bytes::len).sum::<usize>() > MAX_BUFFERED_FRAMES {
+        if self.buffered.values().map(Bytes::len).sum::<usize>() > MAX_BUFFERED_SIZE {
             return Err(StreamError::Unreadable(
                 "frames that are too large to be sent in the requested order",
             ));
@@ -336,7 +336,7 @@ impl FrameReader {
                             return Ok(Some(frame.into()));
                         }
                     }
-                    if frame.len() > MAX_BUFFERED_FRAMES {
+                    if frame.len() > MAX_BUFFERED_SIZE {
                         return Err(StreamError::Unreadable("a frame that is too large"));
                     }
                 }
@@ -364,7 +364,7 @@ impl NativeReader {
             return Ok(None);
         };
         self.index += 1;
-        if frame.range.length > MAX_BUFFERED_FRAMES as u64 {
+        if frame.range.length > MAX_BUFFERED_SIZE as u64 {
             return Err(StreamError::Unreadable("a frame that is too large"));
         }
         let shared_len =

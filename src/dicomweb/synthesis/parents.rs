@@ -1,7 +1,7 @@
 //! The UIDs of the parents of rows, from the URL of the request, because rows of DICOM-RST lack them.
 //!
 //! A UID that the URL does not contain is not added: the rows of a search for the instances of a study get no Series Instance UID.
-//! DICOM-RST returns the whole study for a series or an instance, so rows with other UIDs than the URL are omitted.
+//! DICOM-RST returns the whole study for a series or an instance, so rows whose UIDs differ from the URL are omitted.
 
 use bytes::Bytes;
 

@@ -198,8 +198,8 @@ fn send_bytes(
     while remaining > 0 {
         let chunk_size = remaining.min(CHUNK_SIZE);
         let mut bytes = Vec::with_capacity(usize::try_from(chunk_size).unwrap_or_default());
-        let read = source.take(chunk_size).read_to_end(&mut bytes);
-        if read.map_or(true, |read| (read as u64) < chunk_size) {
+        let read_length = source.take(chunk_size).read_to_end(&mut bytes);
+        if read_length.map_or(true, |read_length| (read_length as u64) < chunk_size) {
             return Err(StreamError::Unreadable("an instance that is truncated"));
         }
         swap_words(&mut bytes, word_size);

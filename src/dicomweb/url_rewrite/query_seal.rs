@@ -1,7 +1,7 @@
 //! Seals the queries of an archive's URLs, such as signatures, for the URLs of the gateway.
 //!
-//! An archive may write URLs with a query into its metadata (BulkDataURI, PS3.18 F.2.6). The query is meant for the archive alone: the
-//! URL of the gateway contains it sealed, as the parameter [`SEALED_QUERY`], and any replica with the same key opens it.
+//! An archive may write URLs with a query into its metadata (BulkDataURI, PS3.18 F.2.6). The query is meant for the archive alone, so
+//! the URL of the gateway contains the sealed query, as the parameter [`SEALED_QUERY`], and any replica with the same key opens it.
 
 use std::sync::Arc;
 

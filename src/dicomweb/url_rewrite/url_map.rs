@@ -280,14 +280,9 @@ mod tests {
                 "/studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010",
             ),
             ("./frames", "/studies/1.2/series/1.3/instances/1.4/frames"),
-            ("../../instances/1.5/bulkdata/1", ""),
+            ("../../instances/1.5/bulkdata/1", "/studies/1.2/series/1.3/instances/1.5/bulkdata/1"),
         ] {
-            let expected = if url.starts_with("../..") {
-                gateway_url("/studies/1.2/series/1.3/instances/1.5/bulkdata/1")
-            } else {
-                gateway_url(path)
-            };
-            assert_eq!(url_map().rewrite(url), expected, "{url}");
+            assert_eq!(url_map().rewrite(url), gateway_url(path), "{url}");
         }
     }
 

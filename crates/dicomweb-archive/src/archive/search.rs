@@ -186,11 +186,16 @@ impl<'a> Row<'a> {
 
     /// Returns the level of the search, and the higher levels that the path does not specify (PS3.18 10.6.3.3).
     fn returned_levels(&self, scope: &Scope) -> impl Iterator<Item = Level> {
-        let study = self.level == Level::Study || scope.study.is_none();
-        let series = self.level == Level::Series || (self.level == Level::Instance && scope.series.is_none());
-        [(study, Level::Study), (series, Level::Series), (self.level == Level::Instance, Level::Instance)]
-            .into_iter()
-            .filter_map(|(is_returned, level)| is_returned.then_some(level))
+        let returns_study = self.level == Level::Study || scope.study.is_none();
+        let returns_series =
+            self.level == Level::Series || (self.level == Level::Instance && scope.series.is_none());
+        [
+            (returns_study, Level::Study),
+            (returns_series, Level::Series),
+            (self.level == Level::Instance, Level::Instance),
+        ]
+        .into_iter()
+        .filter_map(|(is_returned, level)| is_returned.then_some(level))
     }
 
     fn element(&self, tag: Tag, base: &str) -> Option<DataElement> {

@@ -85,15 +85,15 @@ impl TestResponse {
     fn parts(&self) -> Vec<(String, Vec<u8>)> {
         let boundary = self.header("content-type").split("boundary=").nth(1).unwrap();
         let delimiter = format!("--{boundary}\r\n");
-        let closing = format!("--{boundary}--\r\n");
-        let body = self.body.strip_suffix(closing.as_bytes()).expect("the closing delimiter");
+        let closing_delimiter = format!("--{boundary}--\r\n");
+        let body = self.body.strip_suffix(closing_delimiter.as_bytes()).expect("the closing delimiter");
         let starts: Vec<usize> = memchr::memmem::find_iter(body, &delimiter).collect();
         let ends = starts.iter().copied().skip(1).chain([body.len()]);
         let part = |(start, end): (&usize, usize)| {
             let part = &body[start + delimiter.len()..end];
-            let split = memchr::memmem::find(part, b"\r\n\r\n").unwrap();
-            let header = String::from_utf8(part[..split].to_vec()).unwrap();
-            (header, part[split + 4..].strip_suffix(b"\r\n").unwrap().to_vec())
+            let header_end = memchr::memmem::find(part, b"\r\n\r\n").unwrap();
+            let header = String::from_utf8(part[..header_end].to_vec()).unwrap();
+            (header, part[header_end + 4..].strip_suffix(b"\r\n").unwrap().to_vec())
         };
         starts.iter().zip(ends).map(part).collect()
     }

@@ -13,8 +13,9 @@ pub(super) fn report(location: &Location) -> Object {
     let mut object = new_document(location, codes::REPORT, "SEPARATE");
     object.text(tags::COMPLETION_FLAG, "COMPLETE").text(tags::VERIFICATION_FLAG, "UNVERIFIED");
     let study = location.study;
-    let first = if let AttributeValue::Present(accession) = study.accession { Some(accession) } else { None };
-    let requests: Vec<Object> = first
+    let study_accession =
+        if let AttributeValue::Present(accession) = study.accession { Some(accession) } else { None };
+    let requests: Vec<Object> = study_accession
         .iter()
         .chain(study.further_accessions)
         .map(|accession| {

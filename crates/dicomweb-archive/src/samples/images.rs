@@ -13,7 +13,7 @@ use dicom_dictionary_std::tags;
 pub(super) fn image(location: &Location) -> (Object, Syntax) {
     let kind = location.series.kind;
     let mut object = location.object();
-    add_general(&mut object, location);
+    add_general_attributes(&mut object, location);
     match kind {
         Kind::Ct => add_ct(&mut object),
         Kind::Mr => add_mr(&mut object),
@@ -33,7 +33,7 @@ pub(super) fn image(location: &Location) -> (Object, Syntax) {
     (object, syntax)
 }
 
-fn add_general(object: &mut Object, location: &Location) {
+fn add_general_attributes(object: &mut Object, location: &Location) {
     let (study, kind) = (location.study, location.series.kind);
     let image_type = match kind {
         Kind::Ct | Kind::Mr => "ORIGINAL\\PRIMARY\\AXIAL",
@@ -142,7 +142,8 @@ fn add_pixels(object: &mut Object, location: &Location) -> Syntax {
             if frames > 1 { fraction(frame, frames) } else { location.relative_position() };
         phantom::render(series, relative_position)
     });
-    let bits = if matches!(series.kind, Kind::Ct | Kind::Mr | Kind::EnhancedMr | Kind::Pt) { 16 } else { 8 };
+    let bits_allocated =
+        if matches!(series.kind, Kind::Ct | Kind::Mr | Kind::EnhancedMr | Kind::Pt) { 16 } else { 8 };
     if is_multi_frame(series.kind) {
         object.number(tags::NUMBER_OF_FRAMES, frames);
         if matches!(series.kind, Kind::Xa | Kind::UsMultiFrame) {
@@ -154,22 +155,22 @@ fn add_pixels(object: &mut Object, location: &Location) -> Syntax {
         .text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2")
         .word(tags::ROWS, series.size)
         .word(tags::COLUMNS, series.size)
-        .word(tags::BITS_ALLOCATED, bits)
-        .word(tags::BITS_STORED, if bits == 16 { 12 } else { 8 })
-        .word(tags::HIGH_BIT, if bits == 16 { 11 } else { 7 })
+        .word(tags::BITS_ALLOCATED, bits_allocated)
+        .word(tags::BITS_STORED, if bits_allocated == 16 { 12 } else { 8 })
+        .word(tags::HIGH_BIT, if bits_allocated == 16 { 11 } else { 7 })
         .word(tags::PIXEL_REPRESENTATION, 0);
-    if location.study.syntax == Syntax::Rle && bits == 8 {
+    if location.study.syntax == Syntax::Rle && bits_allocated == 8 {
         object
             .compressed(frame_pixels.map(|frame| rle::compress(&frame, usize::from(series.size))).collect());
         return Syntax::Rle;
     }
-    let bytes: Vec<u8> = if bits == 16 {
+    let bytes: Vec<u8> = if bits_allocated == 16 {
         // 12 bits: in CT air is 0, bone is 2040.
         frame_pixels.flatten().flat_map(|pixel| (u16::from(pixel) * 8).to_le_bytes()).collect()
     } else {
         frame_pixels.flatten().collect()
     };
-    object.pixels(bits, bytes);
+    object.pixels(bits_allocated, bytes);
     if location.study.syntax == Syntax::Implicit { Syntax::Implicit } else { Syntax::Explicit }
 }
 

@@ -259,6 +259,7 @@ pub(super) fn fraction(position: usize, count: usize) -> f64 {
     if count > 1 { number(position) / number(count - 1) } else { 0.5 }
 }
 
+/// Returns `Absent` instead of an empty value, for an optional attribute.
 fn only_if_present(value: AttributeValue) -> AttributeValue {
     if let AttributeValue::Present(_) = value { value } else { AttributeValue::Absent }
 }

@@ -17,19 +17,19 @@ use std::rc::Rc;
 /// A data set under construction. If a text cannot be encoded, writing fails.
 pub(super) struct Object {
     data: InMemDicomObject,
-    sets: Rc<CharacterSets>,
+    character_sets: Rc<CharacterSets>,
     failure: Option<EncodeError>,
 }
 
 impl Object {
     /// Creates an empty data set with these character sets.
-    pub(super) fn new(sets: &Rc<CharacterSets>) -> Self {
-        Self { data: InMemDicomObject::new_empty(), sets: Rc::clone(sets), failure: None }
+    pub(super) fn new(character_sets: &Rc<CharacterSets>) -> Self {
+        Self { data: InMemDicomObject::new_empty(), character_sets: Rc::clone(character_sets), failure: None }
     }
 
     /// Returns an empty item for a sequence of this data set.
     pub(super) fn item(&self) -> Self {
-        Self::new(&self.sets)
+        Self::new(&self.character_sets)
     }
 
     /// Adds an attribute with one text value.
@@ -45,7 +45,7 @@ impl Object {
             VR::LT | VR::ST | VR::UT => Delimiters::Text,
             _ => Delimiters::Values,
         };
-        let mut bytes = match self.sets.encode(value, delimiters) {
+        let mut bytes = match self.character_sets.encode(value, delimiters) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.failure.get_or_insert(error);

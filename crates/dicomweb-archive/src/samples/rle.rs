@@ -19,18 +19,18 @@ pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {
 /// Appends a row as `PackBits` (PS3.5 G.3.1): replicate runs and literal runs of at most 128 bytes each.
 fn pack(mut row: &[u8], output: &mut Vec<u8>) {
     while let Some(first) = row.first() {
-        let run = row.iter().take(128).take_while(|byte| *byte == first).count();
-        if run > 2 {
-            output.extend([length_byte(257 - run), *first]);
-            row = &row[run..];
+        let run_length = row.iter().take(128).take_while(|byte| *byte == first).count();
+        if run_length > 2 {
+            output.extend([length_byte(257 - run_length), *first]);
+            row = &row[run_length..];
             continue;
         }
         let are_equal = |three: &[u8]| three[0] == three[1] && three[1] == three[2];
         let limit = row.len().min(128);
-        let literal = row[..limit].windows(3).position(are_equal).unwrap_or(limit).max(1);
-        output.push(length_byte(literal - 1));
-        output.extend_from_slice(&row[..literal]);
-        row = &row[literal..];
+        let literal_length = row[..limit].windows(3).position(are_equal).unwrap_or(limit).max(1);
+        output.push(length_byte(literal_length - 1));
+        output.extend_from_slice(&row[..literal_length]);
+        row = &row[literal_length..];
     }
 }
 

@@ -67,9 +67,9 @@ impl UrlReplacer {
     /// Replaces a value that is a URL.
     pub(super) fn replace(&mut self, output: &mut Output<'_>, start: usize, text: &[u8]) {
         // Most URLs have the configured root, or the same other root as the previous URL.
-        let root = self.url_map.root_len(text).or_else(|| self.other_root_len(text));
-        if let Some(root) = root {
-            output.replace(start, root, self.url_map.public_url().as_bytes());
+        let root_len = self.url_map.root_len(text).or_else(|| self.other_root_len(text));
+        if let Some(root_len) = root_len {
+            output.replace(start, root_len, self.url_map.public_url().as_bytes());
             return;
         }
         match self.url_map.rewrite(&self.syntax.unescape(text)) {

@@ -92,8 +92,8 @@ async fn keys_of_lower_levels_match_if_any_series_or_instance_matches() {
         [first.as_str()]
     );
     assert_eq!(archive.column("/studies?NumberOfStudyRelatedSeries=5", STUDY).await, [first.as_str()]);
-    let nested = "/studies?ReferencedRequestSequence.AccessionNumber=A10003";
-    assert_eq!(archive.column(nested, STUDY).await, [first.as_str()]);
+    let path = "/studies?ReferencedRequestSequence.AccessionNumber=A10003";
+    assert_eq!(archive.column(path, STUDY).await, [first.as_str()]);
     assert!(archive.rows("/studies?ReferencedRequestSequence.AccessionNumber=A1").await.is_empty());
 }
 
