@@ -54,7 +54,8 @@ pub struct App {
     studies: Studies,
     /// The archives with a change feed.
     change_feeds: Vec<Archive>,
-    followed_feeds: Mutex<Vec<AbortHandle>>,
+    /// The tasks that follow the change feeds.
+    feed_tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl App {
@@ -79,9 +80,9 @@ impl App {
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
-        let rules_seen_at = endpoints_since(config, &change_log);
-        let source = |(archive, rules_seen_at): (&config::ArchiveConfig, Timestamp)| {
-            let context = context(config, archive);
+        let rules_seen_at = observe_endpoints(config, &change_log);
+        let create_source = |(archive, rules_seen_at): (&config::ArchiveConfig, Timestamp)| {
+            let context = mapping_context(config, archive);
             Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
                 rules: context.rules(),
@@ -93,7 +94,7 @@ impl App {
             .archives
             .iter()
             .zip(rules_seen_at)
-            .map(source)
+            .map(create_source)
             .collect::<Result<Vec<_>, SettingsError>>()?;
         let archives = sources.iter().map(|source| source.archive.clone()).collect();
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
@@ -135,7 +136,10 @@ impl App {
                 config.render.timeout,
             ),
             patients: PatientComparison::new(
-                config.archives.iter().map(|archive| (archive.settings.id.clone(), context(config, archive))),
+                config
+                    .archives
+                    .iter()
+                    .map(|archive| (archive.settings.id.clone(), mapping_context(config, archive))),
             ),
             url_key: link_key,
         };
@@ -157,15 +161,7 @@ impl App {
         let federation = Federation::new(archives, dicomweb, cache.clone(), studies.clone());
         let service = Service::new(context, fhir, federation);
         let change_feeds = change_feeds(config, &metrics)?;
-        Ok(Self {
-            service,
-            metrics,
-            cache,
-            change_log,
-            studies,
-            change_feeds,
-            followed_feeds: Mutex::default(),
-        })
+        Ok(Self { service, metrics, cache, change_log, studies, change_feeds, feed_tasks: Mutex::default() })
     }
 
     /// Returns the service of the public listener.
@@ -173,11 +169,11 @@ impl App {
         self.service.clone()
     }
 
-    /// Starts the work that no request causes: following the change feeds of archives. It must be called in a runtime.
+    /// Starts the background tasks, which follow the change feeds of archives. It must be called in a Tokio runtime.
     pub fn start_background_work(&self) {
         let follow = |archive: &Archive| self.studies.follow_changes(archive.clone());
         let feeds = self.change_feeds.iter().map(follow);
-        self.followed_feeds.lock().unwrap_or_else(PoisonError::into_inner).extend(feeds);
+        self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(feeds);
     }
 
     /// Returns the metrics as OpenMetrics text.
@@ -189,7 +185,7 @@ impl App {
 
     /// Makes the state in the store durable. It must be called after the last request.
     pub async fn close(&self) {
-        let feeds = std::mem::take(&mut *self.followed_feeds.lock().unwrap_or_else(PoisonError::into_inner));
+        let feeds = std::mem::take(&mut *self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner));
         feeds.iter().for_each(AbortHandle::abort);
         self.change_log.close().await;
     }
@@ -222,12 +218,13 @@ fn change_feeds(config: &Config, metrics: &Metrics) -> Result<Vec<Archive>, Sett
     with_feed.map(|archive| Archive::new(archive.settings.clone(), metrics.clone())).collect()
 }
 
-/// Returns the time at which the current content of the Endpoint of each archive was first seen. The content does not include
-/// the address, which depends on the public base URL of the request.
-fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
+/// Records the current content of the Endpoint of each archive in the change log, and returns the times at which it was first
+/// seen. The content does not include the address, which depends on the public base URL of the request.
+fn observe_endpoints(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
-        let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
+        let endpoint =
+            mapping::endpoint(&mapping_context(config, archive), &settings.name, String::new(), false);
         // An Endpoint that cannot be serialized is never returned.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
         let fingerprint = Fingerprint::from_rows([]).with_rules(&json);
@@ -237,7 +234,7 @@ fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     change_log.observe_at_start(&observations).into_iter().map(|version| version.last_updated).collect()
 }
 
-fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
+fn mapping_context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),
@@ -250,7 +247,7 @@ fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
     }
 }
 
-/// Converts the configured guides to the type of `mapping`.
+/// Converts the configured implementation guides to the type of `mapping`.
 fn guides(config: &Config) -> BTreeSet<Guide> {
     let guide = |guide: &ImplementationGuide| match guide {
         ImplementationGuide::SmartImagingAccess => Guide::SmartImagingAccess,

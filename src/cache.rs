@@ -106,13 +106,13 @@ impl Cache {
         of_type.filter_map(|(key, value)| Some((key.1.clone(), value.entry.downcast().ok()?))).collect()
     }
 
-    /// Returns the generation of the entries. What was requested from an archive in an earlier generation may be from before an
-    /// invalidation: it must neither be stored as current nor be returned to a later request.
+    /// Returns the current generation. A response that was requested in an earlier generation may be older than an invalidation:
+    /// it must neither be stored as current nor be returned to a later request.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Starts the next generation. An invalidation calls this before it looks at entries.
+    /// Starts the next generation. Every invalidation calls this method before it examines entries.
     pub fn start_generation(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

@@ -90,20 +90,20 @@ pub struct Observation {
 pub struct ChangeLog(Arc<Log>);
 
 impl ChangeLog {
-    /// Opens the log in `store`, with at most `entries` records. The oldest records are evicted first, and their resources count
+    /// Opens the log in `store`, with at most `max_records`. The oldest records are evicted first, and their resources count
     /// as new when they are seen again.
     pub fn open(
         store: Arc<dyn Store>,
-        entries: u64,
+        max_records: u64,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Log::new(Records::open(store, entries)?, entries, clock, metrics)?)))
+        Ok(Self(Arc::new(Log::new(Records::open(store, max_records)?, max_records, clock, metrics)?)))
     }
 
     /// Records observations and returns the version of each: the known version, with the time at which it was first seen, or a
-    /// new version. New versions have the time `requested_at`, a time of [`now`](Self::now) before the archives were queried, if
-    /// no other caller has received this time and no later time was assigned. Then a client that next requests changes since
+    /// new version. `requested_at` is a time that [`now`](Self::now) returned before the archives were queried. New versions have
+    /// this time if no other caller received it and no later time was assigned; then a client that next requests changes since
     /// `requested_at` does not receive them again.
     pub async fn observe(
         &self,
@@ -124,16 +124,16 @@ impl ChangeLog {
 
     /// Records the complete list that a search by `_lastUpdated` found. A study that was in the previous list of the same search
     /// and is missing now counts as deleted. If it is seen again, this is a change for the clients of the list, as is a study that
-    /// the previous list did not contain. `changed_since` is the time in the search of the client, if there is one; it decides
-    /// which studies may be new to the client if there is no previous list.
+    /// the previous list did not contain. `changed_since` is the time in the client's search, if there is one; without a
+    /// previous list, it determines which studies may be new to the client.
     pub async fn observe_listing(
         &self,
         listing: ListingKey,
         changed_since: Option<Timestamp>,
         studies: impl Iterator<Item = ResourceKey>,
     ) {
-        let present: BTreeSet<_> = studies.map(|study| study.0).collect();
-        self.run_blocking(move |log| log.observe_listing(listing, changed_since, &present)).await;
+        let studies: BTreeSet<_> = studies.map(|study| study.0).collect();
+        self.run_blocking(move |log| log.observe_listing(listing, changed_since, &studies)).await;
         self.schedule_flush();
     }
 
@@ -150,7 +150,7 @@ impl ChangeLog {
         was_seen.unwrap_or(false)
     }
 
-    /// Counts the next observation of the resource as a change, because a search for changes did not return the whole resource.
+    /// Makes the next observation of the resource count as a change, because a search for changes did not return the whole resource.
     pub async fn report_again(&self, resource: ResourceKey) {
         self.run_blocking(move |log| log.mark_deleted(resource)).await;
         self.schedule_flush();
@@ -217,7 +217,7 @@ impl Times {
 struct Log {
     records: RwLock<Arc<Records>>,
     times: Mutex<Times>,
-    entries: u64,
+    max_records: u64,
     is_dirty: AtomicBool,
     is_flush_due: AtomicBool,
     clock: SharedClock,
@@ -227,7 +227,7 @@ struct Log {
 impl Log {
     fn new(
         mut records: Records,
-        entries: u64,
+        max_records: u64,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
@@ -237,7 +237,7 @@ impl Log {
         Ok(Self {
             records: RwLock::new(Arc::new(records)),
             times,
-            entries,
+            max_records,
             is_dirty,
             is_flush_due,
             clock,
@@ -263,12 +263,12 @@ impl Log {
         &self,
         listing: ListingKey,
         changed_since: Option<Timestamp>,
-        present: &BTreeSet<[u8; 16]>,
+        studies: &BTreeSet<[u8; 16]>,
     ) {
         let changed_since = changed_since.map(Timestamp::as_millisecond);
         self.attempt(|records| {
             self.write(|times, now| {
-                records.replace_listing(listing, present, changed_since, now.max(times.latest))
+                records.replace_listing(listing, studies, changed_since, now.max(times.latest))
             })
         });
     }
@@ -335,7 +335,7 @@ impl Log {
         let mut current = self.records.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, &records) {
             let empty = store::open(None).ok()?;
-            *current = Arc::new(Records::open(empty, self.entries).ok()?);
+            *current = Arc::new(Records::open(empty, self.max_records).ok()?);
         }
         let records = Arc::clone(&current);
         drop(current);

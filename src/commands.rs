@@ -100,7 +100,7 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, ConfigErrors> {
-        // No variable of the gateway contains invalid Unicode.
+        // Variables with invalid Unicode are skipped: no setting of the gateway contains any.
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Config::load(&self.config, variables)
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_printed_with_each_cause_once() {
+    fn a_printed_error_contains_each_cause_once() {
         let store = StoreError::malformed("the record is short");
         assert_printed_once("the record is short", &AppError::ChangeLog(store).into());
         let threads = io::Error::other("too many threads");

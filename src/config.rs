@@ -108,7 +108,7 @@ impl Config {
         // The errors about missing keys are not used.
         let mut report = Report::new(Path::new(""));
         Self::read(table, &mut report);
-        report.known
+        report.known_keys
     }
 
     fn read(table: Table, report: &mut Report) -> Option<Self> {

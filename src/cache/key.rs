@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The key of an entry among those of its type. Different lists of parts have different keys: with an ambiguous key, the cache
-/// would return the data of another patient.
+/// The key of an entry, unique among the entries of its type. Different lists of parts have different keys; otherwise the cache
+/// could return the data of another patient.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CacheKey(Box<[u8]>);
 

@@ -16,7 +16,7 @@ use crate::request_priority::{RequestPriority, SharedWorkWaiter};
 pub struct Interrupted;
 
 /// Loads in flight, by key. A load runs in a separate task, so that it continues when the request that started it is canceled.
-/// Every request that waits receives the result, which is not stored. The priority of a load is that of the requests that wait.
+/// Every request that waits receives the result, which is not stored. Its priority is that of the oldest of them.
 pub struct SingleFlight<K, V> {
     flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
 }
@@ -80,7 +80,7 @@ where
             }
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
-                let landing = KeyRemoval { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
+                let key_removal = KeyRemoval { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
                 let priority = RequestPriority::of_shared_work();
                 let waiter = priority.wait_as(request);
                 entry.insert(Flight { receiver: receiver.clone(), priority: priority.clone() });
@@ -88,7 +88,7 @@ where
                 tokio::spawn(async move {
                     let outcome = load.await;
                     // The key is removed first, so that later requests start a new load.
-                    drop(landing);
+                    drop(key_removal);
                     sender.send_replace(Some(outcome));
                 });
                 (receiver, waiter)
@@ -97,7 +97,7 @@ where
     }
 }
 
-/// Removes the key when the task ends, even if it panics.
+/// A guard that removes the key of a load when the task of the load ends, even if it panics.
 struct KeyRemoval<K: Eq + Hash, V> {
     key: K,
     flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
@@ -198,6 +198,6 @@ mod tests {
         drop(second);
         assert_eq!(load.arrival(), newer.arrival());
         drop(first);
-        assert_eq!(load.arrival(), None, "every request has left");
+        assert_eq!(load.arrival(), None, "no request waits");
     }
 }

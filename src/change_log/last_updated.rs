@@ -7,6 +7,7 @@ use crate::fingerprint::Fingerprint;
 /// The length of a record in bytes.
 pub(super) const LENGTH: usize = 41;
 
+// The flags of a record.
 const IS_DELETED: u8 = 1;
 const HAS_CONTENT: u8 = 2;
 const SHARES_SECOND: u8 = 4;
@@ -17,8 +18,9 @@ pub(super) struct Record {
     fingerprint: Fingerprint,
     content: Option<ContentDigest>,
     /// The time at which the current content was first seen, in milliseconds.
-    pub(super) since: i64,
+    pub(super) first_seen_at: i64,
     pub(super) is_deleted: bool,
+    /// Whether the previous content was first seen in the same second.
     shares_second: bool,
 }
 
@@ -28,14 +30,14 @@ impl Record {
         Self {
             fingerprint: observation.fingerprint,
             content: observation.content,
-            since: now,
+            first_seen_at: now,
             is_deleted: false,
             shares_second: false,
         }
     }
 
-    /// Updates the `known` record by `observation` at `now`, which is later than every time so far. For records up to the time
-    /// `doubtful_until` it is unknown whether other content was seen since.
+    /// Updates the `known` record by `observation` at `now`, which is later than every time so far. For a record whose time is
+    /// not later than `doubtful_until`, it is unknown whether other content was seen after that time.
     pub(super) fn update(
         known: Option<Self>,
         observation: &Observation,
@@ -43,9 +45,12 @@ impl Record {
         doubtful_until: i64,
     ) -> Self {
         let Some(known) = known else { return Self::new(observation, now) };
-        let shares_second = second(now) == second(known.since);
+        let shares_second = second(now) == second(known.first_seen_at);
         let changed = Self { shares_second, ..Self::new(observation, now) };
-        if known.is_deleted || known.since <= doubtful_until || known.fingerprint != observation.fingerprint {
+        if known.is_deleted
+            || known.first_seen_at <= doubtful_until
+            || known.fingerprint != observation.fingerprint
+        {
             return changed;
         }
         match (known.content, observation.content) {
@@ -62,7 +67,7 @@ impl Record {
     pub(super) fn version(&self) -> Version {
         Version {
             id: VersionId::from_content(self.fingerprint, self.content),
-            last_updated: timestamp(self.since),
+            last_updated: timestamp(self.first_seen_at),
             shares_second: self.shares_second,
         }
     }
@@ -74,20 +79,20 @@ impl Record {
         let flags = flag(self.is_deleted, IS_DELETED)
             | flag(self.content.is_some(), HAS_CONTENT)
             | flag(self.shares_second, SHARES_SECOND);
-        let fields = self.since.to_be_bytes().into_iter().chain([flags]);
+        let fields = self.first_seen_at.to_be_bytes().into_iter().chain([flags]);
         let fields = fields.chain(self.fingerprint.bytes()).chain(content);
         bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
         bytes
     }
 
-    pub(super) fn of_bytes(bytes: &[u8; LENGTH]) -> Self {
-        let [since @ .., _] = bytes.first_chunk::<9>().copied().unwrap_or_default();
+    pub(super) fn from_bytes(bytes: &[u8; LENGTH]) -> Self {
+        let [first_seen_at @ .., _] = bytes.first_chunk::<9>().copied().unwrap_or_default();
         let flags = bytes[8];
         let hash = |offset: usize| bytes[offset..].first_chunk::<16>().copied().unwrap_or_default();
         Self {
             fingerprint: Fingerprint::from_bytes(hash(9)),
             content: (flags & HAS_CONTENT != 0).then(|| ContentDigest(hash(25))),
-            since: i64::from_be_bytes(since),
+            first_seen_at: i64::from_be_bytes(first_seen_at),
             is_deleted: flags & IS_DELETED != 0,
             shares_second: flags & SHARES_SECOND != 0,
         }
@@ -117,7 +122,7 @@ mod tests {
     fn fetching_the_content_of_known_rows_is_not_a_change() {
         let first = Record::new(&observation(1, None), 10);
         let with_content = Record::update(Some(first), &observation(1, Some(7)), 5_000, 0);
-        assert_eq!(with_content.since, 10);
+        assert_eq!(with_content.first_seen_at, 10);
         assert_ne!(with_content.version().id, first.version().id);
         assert_eq!(Record::update(Some(with_content), &observation(1, None), 5_000, 0), with_content);
         assert_eq!(Record::update(Some(with_content), &observation(1, Some(7)), 5_000, 0), with_content);
@@ -128,7 +133,7 @@ mod tests {
         let known = Record::new(&observation(1, Some(7)), 10);
         assert_eq!(
             Record::update(Some(known), &observation(1, Some(7)), 5_000, 10),
-            Record { since: 5_000, ..known }
+            Record { first_seen_at: 5_000, ..known }
         );
         assert_eq!(Record::update(Some(known), &observation(1, Some(7)), 5_000, 9), known);
     }
@@ -143,7 +148,7 @@ mod tests {
         let deleted = known.into_deleted();
         assert_eq!(
             Record::update(Some(deleted), &observation(1, Some(7)), 5_000, 0),
-            Record { since: 5_000, ..known }
+            Record { first_seen_at: 5_000, ..known }
         );
     }
 
@@ -165,12 +170,12 @@ mod tests {
         fn a_record_equals_itself_after_writing_and_reading(
             rows: u8,
             content: Option<u8>,
-            since: i64,
+            first_seen_at: i64,
             is_deleted: bool,
             shares_second: bool,
         ) {
-            let record = Record { is_deleted, shares_second, ..Record::new(&observation(rows, content), since) };
-            prop_assert_eq!(Record::of_bytes(&record.to_bytes()), record);
+            let record = Record { is_deleted, shares_second, ..Record::new(&observation(rows, content), first_seen_at) };
+            prop_assert_eq!(Record::from_bytes(&record.to_bytes()), record);
         }
     }
 }

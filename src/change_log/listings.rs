@@ -37,14 +37,14 @@ impl ListingKey {
 }
 
 impl Records {
-    /// Replaces the list of `listing` by `present` at `now`, and marks the studies that are missing from it as deleted. Studies
+    /// Replaces the list of `listing` by `studies` at `now`, and marks the studies that are missing from it as deleted. Studies
     /// that the previous list did not contain are marked, too, unless they were first seen after it: their next observation is a
     /// change. Without a previous list, the same applies to all studies that were first seen until `changed_since`, the time of the
     /// client.
     pub(super) fn replace_listing(
         &self,
         listing: ListingKey,
-        present: &BTreeSet<[u8; 16]>,
+        studies: &BTreeSet<[u8; 16]>,
         changed_since: Option<i64>,
         now: i64,
     ) -> Result<(), StoreError> {
@@ -53,19 +53,22 @@ impl Records {
             bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes))
         };
         let read = self.store().read()?;
-        let known = read.table(LISTINGS)?.get(&listing.0)?;
-        let seen_until = match &known {
+        let previous = read.table(LISTINGS)?.get(&listing.0)?;
+        let seen_until = match &previous {
             Some(_) => Some(to_number(read.table(LISTING_FACTS)?.get(&listing.0)?)),
             None => changed_since,
         };
         drop(read);
-        let bytes: Vec<u8> = present.iter().flatten().copied().collect();
-        let known = known.unwrap_or_default();
-        let (earlier, _) = known.as_chunks::<16>();
-        let absent: Vec<_> =
-            earlier.iter().filter(|key| !present.contains(*key)).map(|key| ResourceKey(*key)).collect();
-        let earlier_keys: BTreeSet<_> = earlier.iter().collect();
-        let entered = present.iter().filter(|key| !earlier_keys.contains(key)).map(|key| ResourceKey(*key));
+        let bytes: Vec<u8> = studies.iter().flatten().copied().collect();
+        let previous = previous.unwrap_or_default();
+        let (previous_studies, _) = previous.as_chunks::<16>();
+        let absent: Vec<_> = previous_studies
+            .iter()
+            .filter(|key| !studies.contains(*key))
+            .map(|key| ResourceKey(*key))
+            .collect();
+        let previous_keys: BTreeSet<_> = previous_studies.iter().collect();
+        let added = studies.iter().filter(|key| !previous_keys.contains(key)).map(|key| ResourceKey(*key));
         // The return of a study must be reported to a client that has received the shorter list, even after a crash.
         let durability = if absent.is_empty() { Durability::Eventual } else { Durability::Immediate };
         let write = self.store().write(durability)?;
@@ -75,7 +78,7 @@ impl Records {
                 Self::write_deleted(&mut *records, resource, i64::MAX)?;
             }
             if let Some(seen_until) = seen_until {
-                for resource in entered {
+                for resource in added {
                     Self::write_deleted(&mut *records, resource, seen_until)?;
                 }
             }
@@ -83,7 +86,7 @@ impl Records {
             let mut by_time = write.table(LISTINGS_BY_TIME)?;
             let mut facts = write.table(LISTING_FACTS)?;
             let mut count =
-                to_number(facts.get(STUDY_COUNT)?) + to_i64(present.len()) - to_i64(earlier.len());
+                to_number(facts.get(STUDY_COUNT)?) + to_i64(studies.len()) - to_i64(previous_studies.len());
             by_time.remove(&time_key(to_number(facts.get(&listing.0)?), ResourceKey(listing.0)))?;
             by_time.put(&time_key(now, ResourceKey(listing.0)), &[])?;
             facts.put(&listing.0, &now.to_be_bytes())?;

@@ -23,15 +23,15 @@ const DOUBTFUL_UNTIL: &[u8] = b"doubtful";
 #[derive(Debug)]
 pub(super) struct Records {
     store: Arc<dyn Store>,
-    entries: u64,
+    max_records: u64,
     /// The latest time before the last crash. For records up to this time, later observations may have been lost.
     doubtful_until: i64,
 }
 
 impl Records {
-    /// Opens the records in `store`, at most `entries`.
-    pub(super) fn open(store: Arc<dyn Store>, entries: u64) -> Result<Self, StoreError> {
-        let mut records = Self { store, entries, doubtful_until: i64::MIN };
+    /// Opens the records in `store`, which contains at most `max_records`.
+    pub(super) fn open(store: Arc<dyn Store>, max_records: u64) -> Result<Self, StoreError> {
+        let mut records = Self { store, max_records, doubtful_until: i64::MIN };
         records.doubtful_until = records.time(DOUBTFUL_UNTIL)?.unwrap_or(i64::MIN);
         Ok(records)
     }
@@ -87,7 +87,7 @@ impl Records {
         exclusive: Option<i64>,
     ) -> Result<Vec<Record>, StoreError> {
         let write = self.store.write(Durability::Eventual)?;
-        let later = now.max(latest.saturating_add(1));
+        let next_time = now.max(latest.saturating_add(1));
         let mut updated = Vec::with_capacity(observations.len());
         {
             let mut records = write.table(RECORDS)?;
@@ -95,20 +95,20 @@ impl Records {
             for observation in observations {
                 let resource = observation.resource;
                 let known = find(&*records, resource)?;
-                let is_later = |time: &i64| known.is_none_or(|known| known.since < *time);
-                let now = exclusive.filter(is_later).unwrap_or(later);
+                let is_later = |time: &i64| known.is_none_or(|known| known.first_seen_at < *time);
+                let now = exclusive.filter(is_later).unwrap_or(next_time);
                 let record = Record::update(known, observation, now, self.doubtful_until);
                 if known != Some(record) {
                     if let Some(known) = known {
-                        by_time.remove(&time_key(known.since, resource))?;
+                        by_time.remove(&time_key(known.first_seen_at, resource))?;
                     }
                     records.put(&resource.0, &record.to_bytes())?;
-                    by_time.put(&time_key(record.since, resource), &[])?;
-                    *latest = record.since.max(*latest);
+                    by_time.put(&time_key(record.first_seen_at, resource), &[])?;
+                    *latest = record.first_seen_at.max(*latest);
                 }
                 updated.push(record);
             }
-            while records.count()? > self.entries {
+            while records.count()? > self.max_records {
                 let mut oldest = None;
                 by_time.scan(&[], &mut |key, _| {
                     oldest = Some(key.to_vec());
@@ -143,7 +143,7 @@ impl Records {
         seen_until: i64,
     ) -> Result<(), StoreError> {
         match find(records, resource)? {
-            Some(known) if !known.is_deleted && known.since <= seen_until => {
+            Some(known) if !known.is_deleted && known.first_seen_at <= seen_until => {
                 records.put(&resource.0, &known.into_deleted().to_bytes())
             }
             _ => Ok(()),
@@ -186,7 +186,7 @@ fn find(records: &(impl ReadTable + ?Sized), resource: ResourceKey) -> Result<Op
     let Some(bytes) = records.get(&resource.0)? else { return Ok(None) };
     let bytes: &[u8; LENGTH] =
         bytes.as_slice().try_into().map_err(|_| StoreError::malformed("a malformed record"))?;
-    Ok(Some(Record::of_bytes(bytes)))
+    Ok(Some(Record::from_bytes(bytes)))
 }
 
 /// The length of the time in a key of [`time_key`], in bytes.

@@ -9,14 +9,14 @@ use redb::{BackendError, StorageBackend};
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 
-const MANY: u64 = 1000;
+const RECORD_LIMIT: u64 = 1000;
 
-fn in_memory(entries: u64) -> Result<Records, StoreError> {
-    Records::open(store::open(None).unwrap(), entries)
+fn open_in_memory(max_records: u64) -> Result<Records, StoreError> {
+    Records::open(store::open(None).unwrap(), max_records)
 }
 
-fn in_directory(directory: &Path, entries: u64) -> Result<Records, OpenError> {
-    store::open(Some(directory)).map(|store| Records::open(store, entries).unwrap())
+fn open_in_directory(directory: &Path, max_records: u64) -> Result<Records, OpenError> {
+    store::open(Some(directory)).map(|store| Records::open(store, max_records).unwrap())
 }
 
 /// A clock that can be set to any time.
@@ -52,7 +52,7 @@ fn observation(study: u8, rows: u8, content: Option<u8>) -> Observation {
 }
 
 fn log(records: Records, clock: &Arc<WallClock>) -> Log {
-    Log::new(records, MANY, Arc::clone(clock) as SharedClock, Metrics::default()).unwrap()
+    Log::new(records, RECORD_LIMIT, Arc::clone(clock) as SharedClock, Metrics::default()).unwrap()
 }
 
 fn observe(log: &Log, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
@@ -68,7 +68,7 @@ fn observe_since(log: &Log, search_time: Timestamp, study: u8, rows: u8) -> i64 
 #[test]
 fn a_study_that_is_first_observed_by_the_only_caller_with_a_time_has_this_time() {
     let clock = Arc::new(WallClock::default());
-    let log = log(in_memory(MANY).unwrap(), &clock);
+    let log = log(open_in_memory(RECORD_LIMIT).unwrap(), &clock);
     clock.set(1_000);
     let search_time = log.now();
     clock.set(2_000);
@@ -94,7 +94,7 @@ fn a_study_that_is_first_observed_by_the_only_caller_with_a_time_has_this_time()
 #[test]
 fn a_time_that_is_past_or_that_another_caller_received_is_not_assigned() {
     let clock = Arc::new(WallClock::default());
-    let log = log(in_memory(MANY).unwrap(), &clock);
+    let log = log(open_in_memory(RECORD_LIMIT).unwrap(), &clock);
     clock.set(1_000);
     let (first, second) = (log.now(), log.now());
     assert_eq!(first, second, "in the same millisecond");
@@ -117,7 +117,7 @@ fn a_time_that_is_past_or_that_another_caller_received_is_not_assigned() {
 #[test]
 fn a_version_keeps_its_time_until_its_content_changes() {
     let clock = Arc::new(WallClock::default());
-    let log = log(in_memory(MANY).unwrap(), &clock);
+    let log = log(open_in_memory(RECORD_LIMIT).unwrap(), &clock);
     clock.set(10_000);
     let (first, since) = observe(&log, 1, 1, None);
     assert_eq!(since, 10_000, "the time of the clock");
@@ -137,7 +137,7 @@ fn times_increase_even_if_the_clock_is_set_back() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000_000);
     let before = {
-        let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+        let log = log(open_in_directory(folder.path(), RECORD_LIMIT).unwrap(), &clock);
         observe(&log, 1, 1, None);
         let now = log.now().as_millisecond();
         clock.set(5_000);
@@ -145,7 +145,7 @@ fn times_increase_even_if_the_clock_is_set_back() {
         assert!(since > now, "{since} {now}");
         since
     };
-    let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+    let log = log(open_in_directory(folder.path(), RECORD_LIMIT).unwrap(), &clock);
     assert!(log.now().as_millisecond() >= before);
     assert!(observe(&log, 3, 1, None).1 > before);
 }
@@ -156,17 +156,20 @@ fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
     let first = {
-        let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+        let log = log(open_in_directory(folder.path(), RECORD_LIMIT).unwrap(), &clock);
         assert!(!log.mark_deleted(ResourceKey([1; 16])));
         let first = observe(&log, 1, 1, Some(1));
         observe(&log, 2, 1, None);
         assert!(log.mark_deleted(ResourceKey([2; 16])));
-        assert!(in_directory(folder.path(), MANY).is_err(), "two gateways cannot share a directory");
+        assert!(
+            open_in_directory(folder.path(), RECORD_LIMIT).is_err(),
+            "two gateways cannot share a directory"
+        );
         log.close();
         first
     };
     clock.set(9_000);
-    let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+    let log = log(open_in_directory(folder.path(), RECORD_LIMIT).unwrap(), &clock);
     assert_eq!(observe(&log, 1, 1, None), first);
     assert!(log.mark_deleted(ResourceKey([2; 16])));
     assert_eq!(observe(&log, 2, 1, None).1, 9_001, "the return of a deleted study is reported");
@@ -182,7 +185,7 @@ fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
 fn the_oldest_records_are_evicted_first_and_then_count_as_new() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
-    let log = log(in_memory(3).unwrap(), &clock);
+    let log = log(open_in_memory(3).unwrap(), &clock);
     for study in 1..=3 {
         observe(&log, study, 1, None);
     }
@@ -200,9 +203,9 @@ fn a_file_that_is_not_a_store_is_an_error_that_contains_its_name() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("store.redb"), "not a store, but long enough to be read as one\n")
         .unwrap();
-    let error = in_directory(folder.path(), MANY).unwrap_err().to_string();
+    let error = open_in_directory(folder.path(), RECORD_LIMIT).unwrap_err().to_string();
     assert!(error.contains("store.redb") && error.contains("Remove the file"), "{error}");
-    let error = in_directory(&folder.path().join("missing"), MANY).unwrap_err().to_string();
+    let error = open_in_directory(&folder.path().join("missing"), RECORD_LIMIT).unwrap_err().to_string();
     assert!(error.contains("missing"), "{error}");
 }
 
@@ -252,28 +255,30 @@ fn a_failed_log_continues_in_memory_and_every_study_counts_as_new() {
     let (clock, has_failed) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
     clock.set(10_000);
     let disk = FailingDisk(InMemoryBackend::new(), Arc::clone(&has_failed));
-    let log =
-        log(Records::open(Arc::new(RedbStore::with_backend(disk, true).unwrap()), MANY).unwrap(), &clock);
+    let log = log(
+        Records::open(Arc::new(RedbStore::with_backend(disk, true).unwrap()), RECORD_LIMIT).unwrap(),
+        &clock,
+    );
     let first = observe(&log, 1, 1, None);
     has_failed.store(true, Ordering::SeqCst);
     log.close();
     clock.set(5_000);
-    let restarted = observe(&log, 1, 1, None);
-    assert_eq!(restarted.0.id, first.0.id);
-    assert!(restarted.1 > first.1, "the time increases although the clock was set back");
-    assert_eq!(observe(&log, 1, 1, None), restarted, "the version is recorded in memory");
+    let after_failure = observe(&log, 1, 1, None);
+    assert_eq!(after_failure.0.id, first.0.id);
+    assert!(after_failure.1 > first.1, "the time increases although the clock was set back");
+    assert_eq!(observe(&log, 1, 1, None), after_failure, "the version is recorded in memory");
     assert!(log.metrics.to_text().contains("gateway_change_log_failures_total 1"));
 }
 
 #[tokio::test]
-async fn observations_become_durable_without_a_call() {
+async fn observations_become_durable_in_the_background() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::default());
     clock.advance(Duration::from_mins(1));
     let open = |path: &Path| {
         ChangeLog::open(
             store::open(Some(path)).unwrap(),
-            MANY,
+            RECORD_LIMIT,
             Arc::clone(&clock) as SharedClock,
             Metrics::default(),
         )
@@ -285,7 +290,7 @@ async fn observations_become_durable_without_a_call() {
         tokio::task::yield_now().await;
     }
     change_log.close().await;
-    // A copy of the open file is equal to the file after a crash.
+    // The store still has the file open, so the test opens a copy.
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
     clock.advance(Duration::from_mins(1));
@@ -354,7 +359,7 @@ impl Simulation {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(WallClock::default());
         clock.set(1_000_000);
-        let log = Some(log(in_directory(folder.path(), MANY).unwrap(), &clock));
+        let log = Some(log(open_in_directory(folder.path(), RECORD_LIMIT).unwrap(), &clock));
         let studies = usize::from(STUDIES);
         let (archive, client) = (vec![[(0, 0); 2]; studies], vec![None; studies]);
         Self { folder, clock, log, archive, client, changes_since: -1, latest_reported: 0, next_content: 1 }
@@ -366,13 +371,14 @@ impl Simulation {
         (version, since)
     }
 
-    /// Sets the clock later than all reported times, because no change is missed after a lost file only if the clock is correct.
+    /// Sets the clock later than all reported times: a client misses no change after the loss of the file only if the clock was
+    /// not set back.
     fn correct_clock(&self) {
         self.clock.set(self.clock.get().max(self.latest_reported) + 1);
     }
 
     fn reopen(&mut self, folder: tempfile::TempDir) {
-        self.log = Some(log(in_directory(folder.path(), MANY).unwrap(), &self.clock));
+        self.log = Some(log(open_in_directory(folder.path(), RECORD_LIMIT).unwrap(), &self.clock));
         self.folder = folder;
     }
 
@@ -444,7 +450,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_client_that_requests_changes_misses_none(events in prop::collection::vec(event(), 1..40)) {
+    fn a_client_that_requests_changes_misses_no_change(events in prop::collection::vec(event(), 1..40)) {
         let mut simulation = Simulation::new();
         for event in &events {
             simulation.apply(event);

@@ -21,7 +21,8 @@ impl VersionId {
     }
 
     /// Computes the id of a resource from the fingerprint of its rows and the digest of its content. If the content has not been
-    /// fetched yet, only the rows determine the id, so the id changes when the content is fetched first.
+    /// fetched yet, only the rows determine the id, so the id changes when the content is
+    /// fetched for the first time.
     pub(super) fn from_content(fingerprint: Fingerprint, content: Option<ContentDigest>) -> Self {
         let content = content.as_ref().map_or(&[][..], |content| &content.0);
         Self(short_hash([&fingerprint.bytes()[..], content]))
@@ -50,8 +51,8 @@ impl Version {
     pub const UNKNOWN: Self =
         Self { id: VersionId([0; 12]), last_updated: Timestamp::UNIX_EPOCH, shares_second: false };
 
-    /// Whether a resource that was made when its version was `earlier` still has the content of this version. If the content was
-    /// first fetched in between, the id differs, but not the time.
+    /// Whether a resource made at version `earlier` still has the content of this version. If the content was first fetched in
+    /// between, the ids differ, but not the times.
     pub fn has_content_of(&self, earlier: &Self) -> bool {
         self.id == earlier.id || self.last_updated == earlier.last_updated
     }

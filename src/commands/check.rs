@@ -50,7 +50,7 @@ pub struct Checks(Vec<ArchiveCheck>);
 impl Checks {
     /// Whether the gateway can work with every archive.
     pub fn is_success(&self) -> bool {
-        self.0.iter().all(ArchiveCheck::works)
+        self.0.iter().all(ArchiveCheck::is_usable)
     }
 }
 

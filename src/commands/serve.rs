@@ -52,8 +52,8 @@ pub(super) struct BoundGateway {
 }
 
 impl BoundGateway {
-    /// Builds the gateway and binds its listeners, without calling an archive. `listen_remedy` is what the user
-    /// can do if the address of the public listener cannot be used.
+    /// Builds the gateway and binds its listeners, without calling an archive. `listen_remedy` is the advice for
+    /// the user if the address of the public listener cannot be used.
     pub(super) async fn start(config: &Config, listen_remedy: &str) -> anyhow::Result<Self> {
         let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
         let public = bind(config.server.listen, listen_remedy).await?;
@@ -81,8 +81,8 @@ impl BoundGateway {
             drain: config.server.drain_timeout,
             ..ConnectionLimits::default()
         };
-        let draining = Arc::new(AtomicBool::new(false));
-        let admin = Admin(Readiness { app: Arc::clone(&self.app), draining: Arc::clone(&draining) });
+        let is_draining = Arc::new(AtomicBool::new(false));
+        let admin = Admin(Readiness { app: Arc::clone(&self.app), is_draining: Arc::clone(&is_draining) });
         let (stop_admin, admin_stop) = oneshot::channel::<()>();
         let admin_limits = ConnectionLimits { drain: ADMIN_DRAIN_TIMEOUT, ..ConnectionLimits::default() };
         let admin = http_server::serve(self.admin, admin_limits, admin, async { drop(admin_stop.await) });
@@ -91,7 +91,7 @@ impl BoundGateway {
         let drain_timeout = config.server.drain_timeout;
         let stop = async {
             self.stop.await;
-            draining.store(true, Ordering::Relaxed);
+            is_draining.store(true, Ordering::Relaxed);
             tracing::info!(
                 "shutting down: waiting up to {drain_timeout:?} for in-flight requests (a second signal exits immediately)"
             );
@@ -119,13 +119,13 @@ async fn bind(address: SocketAddr, remedy: &str) -> anyhow::Result<TcpListener> 
 /// The state that the admin listener reports.
 struct Readiness {
     app: Arc<App>,
-    draining: Arc<AtomicBool>,
+    is_draining: Arc<AtomicBool>,
 }
 
 impl AdminState for Readiness {
     // The state of archives is not part of readiness: an archive that is down affects all replicas equally.
     fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::Relaxed) { Err("stopping".to_owned()) } else { Ok(()) }
+        if self.is_draining.load(Ordering::Relaxed) { Err("stopping".to_owned()) } else { Ok(()) }
     }
 
     async fn metrics(&self) -> String {

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// other work.
 const MAX_CONCURRENCY: usize = 8;
 
-/// The default of `min_rate`. The slowest usable archives send some kilobytes per second.
+/// The default of `min_rate`, in bytes per second. The slowest usable archives send a few kilobytes per second.
 const MIN_RATE: usize = 256;
 
 /// The default of `max_queue`: a few seconds of work for an archive that processes eight searches at once.
@@ -35,7 +35,7 @@ const MAX_QUEUE: usize = 64;
 /// The default of `queue_timeout`. Most users repeat a request that takes longer, which would add to the load.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The default of `stream_buffer`. A larger buffer is not faster; half of it is 20 % slower.
+/// The default of `stream_buffer`, in bytes. A larger buffer does not make retrieval faster; half the size makes it 20 % slower.
 const STREAM_BUFFER: usize = 400 * 1024;
 
 /// The default of `profile`, which relies only on the standard.
@@ -79,10 +79,12 @@ impl ArchiveConfig {
         let wado_uri_url = section.take("wado_uri_url", |value| archive_url(value, allow_link_local));
         let profile = read_profile(section);
         let rest_url = read_rest_url(section, &profile, allow_link_local);
-        let time_zone = section.take("time_zone", time_zone).map(|set| set.value);
-        let patient_id_system = section.take("patient_id_system", identifier_system).map(|set| set.value);
+        let time_zone = section.take("time_zone", time_zone).map(|setting| setting.value);
+        let patient_id_system =
+            section.take("patient_id_system", identifier_system).map(|setting| setting.value);
         let issuers = section.take_entries("issuers", identifier_system).into_iter().collect();
-        let accession_system = section.take("accession_system", identifier_system).map(|set| set.value);
+        let accession_system =
+            section.take("accession_system", identifier_system).map(|setting| setting.value);
         let timeout = section.take_or("timeout", duration, TIMEOUT);
         let max_concurrency = section.take_or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
         let min_rate = section.take_or("min_rate", count(0, 1024 * 1024), MIN_RATE);
@@ -94,11 +96,11 @@ impl ArchiveConfig {
         let (id, (qido_url, wado_url)) = (id?.value, urls?);
         Some(Self {
             settings: Settings {
-                name: name.map_or_else(|| id.to_string(), |set| set.value),
+                name: name.map_or_else(|| id.to_string(), |setting| setting.value),
                 id,
                 qido_url,
                 wado_url,
-                wado_uri_url: wado_uri_url.map(|set| set.value),
+                wado_uri_url: wado_uri_url.map(|setting| setting.value),
                 rest_url,
                 profile,
                 credentials: credentials?,

@@ -34,9 +34,9 @@ pub struct CacheConfig {
     pub memory: u64,
     /// The duration for which a cached response is served without revalidating it with the archive.
     pub fresh_for: Duration,
-    /// The age up to which a cached study is served and revalidated in the background; zero if it never is.
+    /// The age up to which a cached study is served while it is revalidated in the background; zero disables this.
     pub stale_for: Duration,
-    /// The age up to which a cached study is served if the archives fail; zero if it never is.
+    /// The age up to which a cached study is served if the archives fail; zero disables this.
     pub stale_if_error: Duration,
     /// The duration for which an unchanged row confirms a study of the last week.
     pub deep_check: Duration,

@@ -1,6 +1,6 @@
 //! Environment variables, which override single keys of the file: `GATEWAY_SERVER__LISTEN` sets `server.listen`, and
 //! `GATEWAY_ARCHIVE__0__URL` sets the `url` of the first `[[archive]]`. Two underscores separate levels. `ignored` reports variables
-//! without two underscores. An empty variable is ignored.
+//! without a double underscore. An empty variable is ignored.
 
 mod ignored;
 mod names;

@@ -108,27 +108,28 @@ fn insert(table: &mut Table, path: &[&str], node: Node) -> bool {
 pub(super) fn rename_levels(renamed: &[RenamedKey], levels: &[String]) -> Option<Vec<String>> {
     renamed.iter().find_map(|key| {
         let (old, new): (Vec<_>, Vec<_>) = (key.old.split('.').collect(), key.new.split('.').collect());
-        let shared = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+        let shared_count = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
         let mut renamed_levels = Vec::new();
-        let mut matched = 0;
+        let mut matched_count = 0;
         for level in levels {
-            match old.get(matched) {
+            match old.get(matched_count) {
                 // A level below the renamed key, or an index of a list.
                 None => renamed_levels.push(level.clone()),
                 Some(_) if level.parse::<usize>().is_ok() => renamed_levels.push(level.clone()),
                 Some(key) if key.eq_ignore_ascii_case(level) => {
-                    matched += 1;
-                    if matched <= shared {
+                    matched_count += 1;
+                    if matched_count <= shared_count {
                         renamed_levels.push(level.clone());
                     }
-                    if matched == old.len() {
-                        renamed_levels.extend(new[shared..].iter().map(|level| level.to_ascii_uppercase()));
+                    if matched_count == old.len() {
+                        renamed_levels
+                            .extend(new[shared_count..].iter().map(|level| level.to_ascii_uppercase()));
                     }
                 }
                 Some(_) => return None,
             }
         }
-        (matched == old.len()).then_some(renamed_levels)
+        (matched_count == old.len()).then_some(renamed_levels)
     })
 }
 

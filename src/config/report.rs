@@ -14,7 +14,7 @@ pub(super) struct Report {
     /// Whether a part of the file could not be read. Then missing keys are not reported, because they may be in that part.
     is_incomplete: bool,
     /// Every key that the configuration may have, as paths without indexes.
-    pub(super) known: BTreeSet<String>,
+    pub(super) known_keys: BTreeSet<String>,
 }
 
 impl Report {
@@ -24,7 +24,7 @@ impl Report {
             errors: Vec::new(),
             warnings: Vec::new(),
             is_incomplete: false,
-            known: BTreeSet::new(),
+            known_keys: BTreeSet::new(),
         }
     }
 
@@ -55,7 +55,7 @@ impl Report {
 
     /// Records that `key`, a path from the root, is a key of the configuration.
     pub(super) fn add_known(&mut self, key: &str) {
-        self.known.insert(without_indexes(key));
+        self.known_keys.insert(without_indexes(key));
     }
 
     /// Returns `value` with the warnings, or the errors.

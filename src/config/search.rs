@@ -42,7 +42,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_mins(5);
 /// The default of `max_included`: a few megabytes in addition to the matches.
 const MAX_INCLUDED: usize = 1000;
 
-/// The default of `max_batch`: more than one screen of a client needs.
+/// The default of `max_batch`: more entries than one screen of a client needs.
 const MAX_BATCH: usize = 100;
 
 /// Minimum length of a secret that is not easy to guess, in bytes.
@@ -94,8 +94,8 @@ impl SearchConfig {
         let max_count = section.take("max_count", count(1, 10_000));
         let default_count = section.take("default_count", count(1, 10_000));
         let search = Self {
-            default_count: default_count.as_ref().map_or(DEFAULT_COUNT, |set| set.value),
-            max_count: max_count.as_ref().map_or(MAX_COUNT, |set| set.value),
+            default_count: default_count.as_ref().map_or(DEFAULT_COUNT, |setting| setting.value),
+            max_count: max_count.as_ref().map_or(MAX_COUNT, |setting| setting.value),
             max_scan: section.take_or("max_scan", count(1, 1_000_000), MAX_SCAN),
             sort_window: section.take_or("sort_window", count(1, 1_000_000), SORT_WINDOW),
             max_opened: section.take_or("max_opened", count(1, 100_000), MAX_OPENED),
@@ -115,13 +115,13 @@ impl SearchConfig {
         let are_valid = has_max_count == max_count.is_some() && has_default_count == default_count.is_some();
         if are_valid
             && search.default_count > search.max_count
-            && let Some(set) = default_count.or(max_count)
+            && let Some(setting) = default_count.or(max_count)
         {
             let message = format!(
                 "default_count ({}) must not exceed max_count ({}); change one of them",
                 search.default_count, search.max_count
             );
-            section.error(set.location, "default_count", message);
+            section.error(setting.location, "default_count", message);
         }
         search
     }

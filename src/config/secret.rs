@@ -64,21 +64,21 @@ impl Secret {
     /// Returns the secret, if it is set and valid.
     pub(super) fn optional(self) -> Option<SecretString> {
         match self {
-            Self::Found(set) => Some(set.value),
+            Self::Found(setting) => Some(setting.value),
             Self::Missing | Self::Invalid => None,
         }
     }
 
     pub(super) fn location(&self) -> Option<&ConfigLocation> {
         match self {
-            Self::Found(set) => Some(&set.location),
+            Self::Found(setting) => Some(&setting.location),
             Self::Missing | Self::Invalid => None,
         }
     }
 
     pub(super) fn required(self, section: &mut Section<'_>, key: &str) -> Option<SecretString> {
         match self {
-            Self::Found(set) => Some(set.value),
+            Self::Found(setting) => Some(setting.value),
             Self::Invalid => None,
             Self::Missing => {
                 section.missing(key, &format!("set it, or set {key}_file to a file that contains it"));

@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
         parse: impl FnOnce(&Value) -> Result<T, String>,
         default: T,
     ) -> T {
-        self.take(key, parse).map_or(default, |set| set.value)
+        self.take(key, parse).map_or(default, |setting| setting.value)
     }
 
     /// Takes the value of `key`, which must be set. `expected` describes the value that must be set.
@@ -226,7 +226,7 @@ pub(super) fn is_misspelling(key: &str, known: &str) -> bool {
     distance(key, known) <= known.len().div_ceil(4)
 }
 
-/// Returns the Levenshtein distance: how many characters have to be inserted, deleted or replaced.
+/// Returns the Levenshtein distance: the number of characters to insert, delete or replace.
 pub(super) fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (index, left_character) in left.chars().enumerate() {

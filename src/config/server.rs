@@ -16,7 +16,8 @@ use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
-/// The default of `listen`, a loopback address, so that other machines can reach the gateway only if it is configured.
+/// The default of `listen`, a loopback address, so that other machines can reach the gateway only if another
+/// address is configured.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// The default of `admin_listen`, a loopback address, because metrics and readiness are for the local machine unless an
@@ -31,8 +32,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 /// reverse proxies.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The default of `max_connections_per_peer`: half of the connections, so that one client cannot keep the others out, and more than a
-/// reverse proxy needs that is not configured as trusted.
+/// The default of `max_connections_per_peer`: half of all connections, so that one client cannot exclude the others. A reverse
+/// proxy that is not configured as trusted needs fewer.
 const MAX_CONNECTIONS_PER_PEER: usize = 512;
 
 /// The default of `max_connections`. Each connection uses a file descriptor, and during a retrieval another one for the connection
@@ -49,11 +50,11 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The address of the listener for health checks and metrics.
     pub admin_listen: SocketAddr,
-    /// The token of requests to the admin listener that change something; without it, there are none.
+    /// The token of requests to the admin listener that change the state of the gateway; without it, the listener has no such requests.
     pub admin_token: Option<SecretString>,
     /// The base URL of links in responses; if it is not set, it is determined from each request.
     pub public_url: Option<PublicBase>,
-    /// The names under which the gateway responds, besides the host of `public_url`, `localhost` and IP addresses.
+    /// The host names that the gateway accepts, in addition to the host of `public_url`, `localhost` and IP addresses.
     pub hosts: Vec<HostName>,
     /// The proxies whose `Forwarded` and `X-Forwarded-…` headers are trusted.
     pub trusted_proxies: Vec<IpNetwork>,
@@ -78,18 +79,18 @@ impl ServerConfig {
         let listen = section.take("listen", socket_address);
         let admin_listen = section.take("admin_listen", socket_address);
         let addresses = (
-            listen.as_ref().map_or(LISTEN, |set| set.value),
-            admin_listen.as_ref().map_or(ADMIN_LISTEN, |set| set.value),
+            listen.as_ref().map_or(LISTEN, |setting| setting.value),
+            admin_listen.as_ref().map_or(ADMIN_LISTEN, |setting| setting.value),
         );
         // An invalid value is reported; the default that replaces it is not compared.
         if has_listen == listen.is_some() && has_admin_listen == admin_listen.is_some() {
-            check_listeners(section, addresses, admin_listen.or(listen).map(|set| set.location));
+            check_listeners(section, addresses, admin_listen.or(listen).map(|setting| setting.location));
         }
         Self {
             listen: addresses.0,
             admin_listen: addresses.1,
             admin_token: read_admin_token(section),
-            public_url: section.take("public_url", public_url).map(|set| set.value),
+            public_url: section.take("public_url", public_url).map(|setting| setting.value),
             hosts: section.take_or("hosts", host_names, Vec::new()),
             trusted_proxies: section.take_or("trusted_proxies", networks, Vec::new()),
             drain_timeout: section.take_or("drain_timeout", duration, DRAIN_TIMEOUT),
@@ -138,8 +139,8 @@ fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
     );
     let key =
         section.take_required("key", text, "set the PEM file with the private key that belongs to cert");
-    let certificates = certificates.and_then(|set| PemFile::read(section, "cert", set));
-    let key = key.and_then(|set| PemFile::read(section, "key", set));
+    let certificates = certificates.and_then(|setting| PemFile::read(section, "cert", setting));
+    let key = key.and_then(|setting| PemFile::read(section, "key", setting));
     let (certificates, key) = (certificates?, key?);
     match Tls::from_pem(&certificates.content, &key.content) {
         Ok(tls) => Some(tls),

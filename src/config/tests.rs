@@ -68,7 +68,7 @@ fn the_shipped_file_contains_every_key_and_no_other() {
     let mut report = Report::new(path);
     let table = document::read(EXAMPLE_CONFIG, &mut report);
     Config::read(table, &mut report);
-    assert_eq!(keys, report.known);
+    assert_eq!(keys, report.known_keys);
     assert_eq!(keys, Config::known_keys());
 }
 
@@ -332,8 +332,8 @@ fn detail_overrides_the_profile() {
 fn the_synthesized_services_are_added_to_those_of_the_profile() {
     let synthesize = "profile = \"dicom-rst\"\nsynthesize = [\"rendered\", \"counts\"]\n";
     let config = load_with(&format!("{MINIMAL}{synthesize}"), &[]).unwrap();
-    let of_profile = SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames);
-    let synthesized = of_profile.with(Synthesized::Rendered).with(Synthesized::Counts);
+    let profile_services = SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames);
+    let synthesized = profile_services.with(Synthesized::Rendered).with(Synthesized::Counts);
     assert_eq!(config.archives[0].settings.profile.synthesized, synthesized);
 }
 

@@ -1,5 +1,5 @@
-//! Parses single values. The error of each parser describes the expected value. It contains the actual value only if that cannot
-//! be a secret.
+//! Parses single values. The error of each parser describes the expected value, and contains the actual value only if it cannot be
+//! a secret.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

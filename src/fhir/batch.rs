@@ -28,7 +28,7 @@ struct BatchRequest {
     entry: Vec<RequestedEntry>,
 }
 
-/// Bundle.entry. It is parsed when it is performed, so an invalid entry does not affect the other entries.
+/// Bundle.entry. Each entry is parsed only when it is performed, so an invalid entry does not affect the other entries.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct RequestedEntry(serde_json::Value);

@@ -26,7 +26,7 @@ pub struct FhirContext {
     pub link_key: Arc<SealingKey>,
     /// Maximum time from a request to its response.
     pub request_timeout: Duration,
-    /// The clock that responses are dated by.
+    /// The clock for the dates of responses.
     pub clock: SharedClock,
 }
 

@@ -1,6 +1,6 @@
 //! Parses the parameters of an operation that is invoked by POST: a Parameters resource in JSON (R4 operations#request).
-//! The result is the pairs that the query has if the same operation is invoked by GET. The module does not know which
-//! operations exist.
+//! The result has the same pairs as the query of the operation invoked by GET. The module does not know which operations
+//! exist.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

@@ -83,7 +83,7 @@ fn read_endpoint(
     encode(&build_endpoint(source, request), &representation)
 }
 
-/// Returns the representation that the parameters of a read request.
+/// Returns the representation that the parameters of a read select.
 fn parse_representation(request: &FhirRequest<'_>) -> Result<Representation, Failure> {
     let result = request.parse_read_parameters()?;
     if result.summary == Summary::Count {

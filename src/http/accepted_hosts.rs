@@ -1,6 +1,6 @@
 //! The hosts under which the gateway responds. A web page of another site can make its own name resolve to the address of the
 //! gateway (DNS rebinding) and would then read responses as its own; such requests have an unknown host and get 421 (RFC 9110
-//! 15.5.20). Does not validate the syntax of hosts.
+//! 15.5.20). This module does not validate the syntax of hosts.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use http::{HeaderMap, Uri, header};
 
 use super::forwarded::PublicUrl;
 
-/// The names under which the gateway responds, besides `localhost` and IP addresses: a page of another site cannot have these.
+/// The host names that the gateway accepts in addition to `localhost` and IP addresses, which a page of another site cannot have
+/// as its host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcceptedHosts {
     names: Vec<HostName>,
@@ -36,16 +37,17 @@ impl std::str::FromStr for HostName {
 impl AcceptedHosts {
     /// Accepts the configured `names` and the host of the configured public URL.
     pub fn new(names: &[HostName], public_url: &PublicUrl) -> Self {
-        let public = public_url.fixed.as_ref().and_then(|base| name_of(base.host_and_port()).parse().ok());
+        let public =
+            public_url.fixed.as_ref().and_then(|base| without_port(base.host_and_port()).parse().ok());
         Self { names: names.iter().cloned().chain(public).collect() }
     }
 
-    /// Whether the gateway responds to a request of `peer`. Trusted proxies check the host themselves.
+    /// Whether the gateway accepts the host of a request from `peer`. Trusted proxies check the host themselves.
     pub fn accept(&self, public_url: &PublicUrl, uri: &Uri, headers: &HeaderMap, peer: IpAddr) -> bool {
         let host = uri.authority().map(http::uri::Authority::as_str);
         // HTTP/1.0 permits requests without a host, which browsers do not send.
         let Some(host) = host.or_else(|| headers.get(header::HOST)?.to_str().ok()) else { return true };
-        self.contains(name_of(host)) || public_url.is_trusted(peer)
+        self.contains(without_port(host)) || public_url.is_trusted(peer)
     }
 
     /// Does the same for the head of a request.
@@ -63,7 +65,7 @@ impl AcceptedHosts {
 }
 
 /// Returns the host of `host[:port]`.
-fn name_of(host_and_port: &str) -> &str {
+fn without_port(host_and_port: &str) -> &str {
     let colon = host_and_port.rfind(':').filter(|colon| !host_and_port[*colon..].contains(']'));
     colon.map_or(host_and_port, |colon| &host_and_port[..colon])
 }

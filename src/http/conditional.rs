@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, header};
 
-/// Whether the client has the current representation. `etag` is the entity tag of the representation as sent, `last_modified`
-/// the time of its last change in seconds. If the request has both conditions, only the entity tag is compared, because it is
+/// Whether the client has the current representation. `etag` is the entity tag of the representation as sent, and
+/// `last_modified` is the time of its last change, in whole seconds. If the request has both conditions, only the entity tag is compared, because it is
 /// exact (RFC 9110 13.1.3).
 pub fn is_not_modified(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
@@ -24,11 +24,11 @@ pub fn is_not_modified(headers: &HeaderMap, etag: &[u8], last_modified: Option<S
 fn if_none_match_contains(headers: &HeaderMap, etag: &[u8]) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter().map(http::HeaderValue::as_bytes);
     let candidates = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    candidates.into_iter().any(|candidate| candidate == b"*" || opaque(candidate) == opaque(etag))
+    candidates.into_iter().any(|candidate| candidate == b"*" || opaque_tag(candidate) == opaque_tag(etag))
 }
 
 /// Returns the opaque tag, which the weak comparison compares (RFC 9110 8.8.3.2).
-fn opaque(etag: &[u8]) -> &[u8] {
+fn opaque_tag(etag: &[u8]) -> &[u8] {
     etag.strip_prefix(b"W/").unwrap_or(etag)
 }
 
@@ -37,8 +37,8 @@ fn opaque(etag: &[u8]) -> &[u8] {
 pub fn bypasses_cache(headers: &HeaderMap) -> bool {
     let contains_any = |name, directives: &[&str]| {
         let lines = headers.get_all(name).iter().filter_map(|line: &http::HeaderValue| line.to_str().ok());
-        let mut sent = lines.flat_map(|line| line.split(',')).map(str::trim);
-        sent.any(|sent| directives.iter().any(|directive| sent.eq_ignore_ascii_case(directive)))
+        let mut values = lines.flat_map(|line| line.split(',')).map(str::trim);
+        values.any(|value| directives.iter().any(|directive| value.eq_ignore_ascii_case(directive)))
     };
     if headers.contains_key(header::CACHE_CONTROL) {
         contains_any(header::CACHE_CONTROL, &["no-cache", "no-store", "max-age=0"])

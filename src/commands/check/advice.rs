@@ -47,7 +47,7 @@ impl ArchiveCheck {
                  see them",
             ];
         }
-        let source = match (&self.metadata, &self.instances, self.first_source) {
+        let source = match (&self.metadata, &self.instances, self.preferred_source) {
             (ProbeResult::Rows(..), ProbeResult::Rows(..), _) | (ProbeResult::NotTried, ..) => None,
             (ProbeResult::Rows(..), _, DetailSource::Qido) => Some(
                 "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",

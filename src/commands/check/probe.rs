@@ -17,7 +17,7 @@ use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
 /// The length of the preamble and the prefix of a DICOM file, in bytes (PS3.10 7.1).
 const PREAMBLE_LEN: usize = 132;
 
-/// An archive to check, and whether its configuration has values that the archive may omit.
+/// An archive to check, and whether settings replace values that its rows may lack.
 #[derive(Debug, Clone)]
 pub struct ArchiveToCheck {
     /// The archive.
@@ -99,7 +99,7 @@ pub(super) struct ArchiveCheck {
     /// Whether credentials are configured.
     pub(super) has_credentials: bool,
     /// The preferred source of instances.
-    pub(super) first_source: DetailSource,
+    pub(super) preferred_source: DetailSource,
     pub(super) studies: ProbeResult,
     pub(super) series: ProbeResult,
     pub(super) metadata: ProbeResult,
@@ -117,7 +117,7 @@ impl ArchiveCheck {
             archive: archive.id().clone(),
             addresses: ServiceAddresses::from_settings(archive.settings()),
             has_credentials: !matches!(archive.settings().credentials, Credentials::None),
-            first_source: archive.profile().detail,
+            preferred_source: archive.profile().detail,
             studies: ProbeResult::NotTried,
             series: ProbeResult::NotTried,
             metadata: ProbeResult::NotTried,
@@ -135,7 +135,8 @@ impl ArchiveCheck {
             && (self.metadata.is_success() || self.instances.is_success())
     }
 
-    pub(super) fn works(&self) -> bool {
+    /// Whether the gateway can read studies from the archive and use its WADO-URI service, if one is configured.
+    pub(super) fn is_usable(&self) -> bool {
         self.can_read_studies() && self.uri_service.is_success()
     }
 
@@ -236,13 +237,14 @@ impl ArchiveToCheck {
     fn find_missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {
         let has = |tag| study.text(tag).is_some();
         let has_qualifiers = study.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next().is_some();
-        let time_zone = !self.has_time_zone && has(tags::STUDY_TIME) && !has(tags::TIMEZONE_OFFSET_FROM_UTC);
-        let system = !self.has_patient_id_system
+        let needs_time_zone =
+            !self.has_time_zone && has(tags::STUDY_TIME) && !has(tags::TIMEZONE_OFFSET_FROM_UTC);
+        let needs_system = !self.has_patient_id_system
             && has(tags::PATIENT_ID)
             && !has(tags::ISSUER_OF_PATIENT_ID)
             && !has_qualifiers;
-        let time_zone = time_zone.then_some(MissingSetting::TimeZone);
-        time_zone.into_iter().chain(system.then_some(MissingSetting::PatientIdSystem)).collect()
+        let time_zone = needs_time_zone.then_some(MissingSetting::TimeZone);
+        time_zone.into_iter().chain(needs_system.then_some(MissingSetting::PatientIdSystem)).collect()
     }
 }
 
@@ -263,15 +265,15 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> ProbeResult {
             "it rejected the request for an object that the archive has; check wado_uri_url",
         );
     }
-    let mut start = Vec::new();
-    while start.len() < PREAMBLE_LEN {
+    let mut prefix = Vec::new();
+    while prefix.len() < PREAMBLE_LEN {
         match response.body.frame().await {
-            Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
+            Some(Ok(frame)) => prefix.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
             Some(Err(error)) => return ProbeResult::Failed(error),
             None => break,
         }
     }
-    if start.get(..PREAMBLE_LEN).is_some_and(|preamble| preamble.ends_with(b"DICM")) {
+    if prefix.get(..PREAMBLE_LEN).is_some_and(|preamble| preamble.ends_with(b"DICM")) {
         ProbeResult::Rows(1, started.elapsed())
     } else {
         ProbeResult::Unexpected("it returned something other than a DICOM object; check wado_uri_url")
@@ -310,16 +312,16 @@ async fn returns_other_type(
     })
 }
 
-/// Counts the rows of a search, and returns the first row.
+/// Returns the number of rows of a search, and the first row.
 async fn first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult, Option<Attributes>) {
     let started = Instant::now();
     let mut first = None;
-    let end = archive
+    let result = archive
         .rows(request, |row: Attributes| {
             first.get_or_insert(row);
         })
         .await;
-    (probe_result(end.map(|outcome| outcome.row_count), started), first)
+    (probe_result(result.map(|outcome| outcome.row_count), started), first)
 }
 
 /// Counts the rows of a series, and calls `inspect` for each row. No rows are an error.
@@ -329,8 +331,8 @@ async fn count_rows(
     mut inspect: impl FnMut(&Attributes) + Send,
 ) -> ProbeResult {
     let started = Instant::now();
-    let end = archive.rows(request, |row: Attributes| inspect(&row)).await;
-    match probe_result(end.map(|outcome| outcome.row_count), started) {
+    let result = archive.rows(request, |row: Attributes| inspect(&row)).await;
+    match probe_result(result.map(|outcome| outcome.row_count), started) {
         ProbeResult::Rows(0, _) => ProbeResult::Unexpected("a series that it found has no instances"),
         probe_result => probe_result,
     }

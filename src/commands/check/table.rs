@@ -20,7 +20,7 @@ impl fmt::Display for ProbeResult {
 }
 
 fn verdict(check: &ArchiveCheck) -> &'static str {
-    match (check.works(), check.can_read_studies()) {
+    match (check.is_usable(), check.can_read_studies()) {
         (true, _) if check.is_empty() => "empty",
         (true, _) => "works",
         (false, true) => "works, WADO-URI DOES NOT",
@@ -108,7 +108,7 @@ impl Checks {
         }
         let count =
             |predicate: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| predicate(check)).count();
-        let (empty_count, working_count) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::works));
+        let (empty_count, working_count) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::is_usable));
         write!(formatter, "\n{} archives: {} work", self.0.len(), working_count - empty_count)?;
         if empty_count > 0 {
             write!(formatter, ", {empty_count} empty")?;
@@ -143,7 +143,7 @@ mod tests {
             archive: ArchiveId::parse(id).unwrap(),
             addresses: ServiceAddresses { qido: qido.clone(), wado: qido.clone(), wado_uri: qido },
             has_credentials: false,
-            first_source: DetailSource::Metadata,
+            preferred_source: DetailSource::Metadata,
             studies,
             series,
             metadata,

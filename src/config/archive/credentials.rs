@@ -37,20 +37,21 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         None if has_kind => return None,
         None => CredentialKind::None,
     };
-    let owners = [
-        ("username", username.as_ref().map(|set| &set.location), CredentialKind::Basic),
+    let keys = [
+        ("username", username.as_ref().map(|setting| &setting.location), CredentialKind::Basic),
         ("password", password.location(), CredentialKind::Basic),
         ("token", token.location(), CredentialKind::Bearer),
-        ("name", name.as_ref().map(|set| &set.location), CredentialKind::Header),
+        ("name", name.as_ref().map(|setting| &setting.location), CredentialKind::Header),
         ("value", value.location(), CredentialKind::Header),
     ];
-    for (key, location, owner) in owners {
-        if let Some(location) = location.filter(|_| owner != kind) {
-            let owner = CREDENTIAL_KINDS.iter().find(|(_, kind)| *kind == owner).map_or("", |(name, _)| name);
+    for (key, location, required_kind) in keys {
+        if let Some(location) = location.filter(|_| required_kind != kind) {
+            let required_kind =
+                CREDENTIAL_KINDS.iter().find(|(_, kind)| *kind == required_kind).map_or("", |(name, _)| name);
             section.error(
                 location.clone(),
                 key,
-                format!("is used only with kind = {owner:?}; remove it, or change kind"),
+                format!("is used only with kind = {required_kind:?}; remove it, or change kind"),
             );
         }
     }

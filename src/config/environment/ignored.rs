@@ -1,6 +1,6 @@
-//! Variables that begin with `GATEWAY_` and have no two underscores. They set nothing. A variable whose name is that of a key
-//! except for the number of underscores is an error; any other is a warning, because other programs may use the name. Variables
-//! that an orchestrator sets for a service whose name begins with `gateway` are not reported.
+//! Variables that begin with `GATEWAY_` but contain no double underscore. They set nothing. A variable whose name differs from
+//! that of a key only in the number of underscores causes an error; any other causes a warning, because other programs may use
+//! the name. Variables that an orchestrator sets for a service whose name begins with `gateway` are not reported.
 
 use std::collections::BTreeSet;
 

@@ -25,8 +25,8 @@ fn the_table_renames_keys_to_keys_of_this_release() {
     let table = document::read("[[archive]]\n", &mut report);
     Config::read(table, &mut report);
     for key in RENAMED_KEYS {
-        assert!(report.known.contains(key.new), "{}", key.new);
-        assert!(!report.known.contains(key.old), "{}", key.old);
+        assert!(report.known_keys.contains(key.new), "{}", key.new);
+        assert!(!report.known_keys.contains(key.old), "{}", key.old);
     }
 }
 

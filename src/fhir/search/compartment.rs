@@ -12,7 +12,8 @@ pub(super) fn search_path(patient: Option<&str>, target: &str) -> String {
     patient.map_or_else(|| target.to_owned(), |id| format!("Patient/{id}/{target}"))
 }
 
-/// Finds the Patient whose compartment is searched. The search fails if the Patient is unknown; its result is not empty.
+/// Finds the Patient whose compartment is searched. If the Patient is unknown, the search fails instead of
+/// returning no matches.
 pub(super) async fn find_patient(
     context: &FhirContext,
     request: &FhirRequest<'_>,

@@ -25,7 +25,7 @@ pub(in crate::fhir) struct Pages<'a> {
     /// The parameters that select a format, which the links to other pages contain too.
     format: String,
     cursor: Option<&'a str>,
-    is_only_count: bool,
+    is_count_only: bool,
     has_total: bool,
     issues: Vec<OutcomeIssue>,
 }
@@ -104,7 +104,7 @@ impl<'a> Pages<'a> {
             query: query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str()))),
             format: query::encode(format),
             cursor: search.result.cursor.as_deref(),
-            is_only_count: search.result.is_count_only(),
+            is_count_only: search.result.is_count_only(),
             has_total: search.result.total != Some(Total::None),
             issues: ignored.chain(warnings).collect(),
         }
@@ -130,7 +130,7 @@ impl<'a> Pages<'a> {
     /// Returns a page as a Bundle.
     pub(in crate::fhir) fn into_searchset<P: Serialize>(self, page: SearchPage<P>) -> Searchset {
         let mut links = vec![("self", self.page_url(self.cursor))];
-        if !self.is_only_count {
+        if !self.is_count_only {
             links.push(("first", self.page_url(None)));
             let seal = |cursor: &P| self.key.seal(&self.sealing_context(), cursor);
             links.extend(
@@ -138,7 +138,7 @@ impl<'a> Pages<'a> {
             );
             links.extend(page.next.as_ref().map(|cursor| ("next", self.page_url(Some(&seal(cursor))))));
         }
-        let mut entries = if self.is_only_count { Vec::new() } else { page.entries };
+        let mut entries = if self.is_count_only { Vec::new() } else { page.entries };
         if !self.issues.is_empty()
             && let Ok(outcome) = serde_json::to_vec(&OperationOutcome { issue: self.issues })
         {

@@ -77,7 +77,7 @@ impl SearchMatch {
 }
 
 /// Warns that another patient has a study with the same UID.
-fn warn_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
+fn warn_about_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
     if !study.other_patients().is_empty() {
         let archives = comma_separated(&study.other_patients().iter().cloned().collect());
         pages.warn(
@@ -130,12 +130,12 @@ pub(super) async fn write_entries(
         let resource = match search_match {
             SearchMatch::Study(_) => match assembled.next() {
                 Some((study, Ok(entry))) => {
-                    warn_other_patients(pages, study);
+                    warn_about_other_patients(pages, study);
                     warn_about_omitted_rows(pages, study, entry.omitted);
                     Some(entry.encoded.json.clone())
                 }
                 Some((study, Err(error))) => {
-                    warn_other_patients(pages, study);
+                    warn_about_other_patients(pages, study);
                     context.studies.report_again(study).await;
                     let (uid, reason) = (study.uid().as_str(), to_sentence(&error.to_string()));
                     pages.warn(

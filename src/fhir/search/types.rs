@@ -66,9 +66,9 @@ impl TypeSearches {
     fn parse(
         context: &FhirContext,
         request: &FhirRequest<'_>,
-        in_compartment: bool,
+        is_compartment_search: bool,
     ) -> Result<Self, Failure> {
-        let types = SearchedTypes::from_request(request, in_compartment)?;
+        let types = SearchedTypes::from_request(request, is_compartment_search)?;
         let is_common = |name: &str| types.supported.iter().all(|kind| has_parameter(*kind, name));
         let common_request = request.with_parameters(|name| name != "_type" && is_common(name));
         let mut ignored = types.unsupported;
@@ -243,8 +243,8 @@ struct SearchedTypes {
 
 impl SearchedTypes {
     /// Parses `_type`. A search in a compartment can have only the types that belong to the compartment of a Patient.
-    fn from_request(request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
-        let available = if in_compartment {
+    fn from_request(request: &FhirRequest<'_>, is_compartment_search: bool) -> Result<Self, Failure> {
+        let available = if is_compartment_search {
             vec![ResourceType::ImagingStudy, ResourceType::Patient]
         } else {
             ResourceType::ALL.to_vec()
