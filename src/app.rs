@@ -80,20 +80,20 @@ impl App {
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
-        let rules_seen_at = observe_endpoints(config, &change_log);
-        let create_source = |(archive, rules_seen_at): (&config::ArchiveConfig, Timestamp)| {
+        let endpoint_last_updated = observe_endpoints(config, &change_log);
+        let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
             let context = mapping_context(config, archive);
             Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
                 rules: context.rules(),
                 context,
-                rules_seen_at,
+                endpoint_last_updated,
             })
         };
         let sources = config
             .archives
             .iter()
-            .zip(rules_seen_at)
+            .zip(endpoint_last_updated)
             .map(create_source)
             .collect::<Result<Vec<_>, SettingsError>>()?;
         let archives = sources.iter().map(|source| source.archive.clone()).collect();

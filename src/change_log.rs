@@ -150,7 +150,8 @@ impl ChangeLog {
         was_seen.unwrap_or(false)
     }
 
-    /// Makes the next observation of the resource count as a change, because a search for changes did not return the whole resource.
+    /// Makes the next observation of the resource count as a change, because a search for changes did not return the whole
+    /// resource.
     pub async fn report_again(&self, resource: ResourceKey) {
         self.run_blocking(move |log| log.mark_deleted(resource)).await;
         self.schedule_flush();

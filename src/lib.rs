@@ -16,8 +16,8 @@
 //!    correctly, compares every row with every criterion, and fetches the levels below a study only to the requested depth.
 //! 6. [`cache`] contains assembled studies as [`encoded_resource`]s, and shares the result of identical loads in flight.
 //!    [`change_log`] records in the durable [`store`] when the current content of each study was first seen.
-//! 7. [`upstream`] sends all requests to a PACS: typed requests, each with a permit, a deadline and a circuit breaker. The quirks
-//!    of archive products are data. [`dicom_model`] parses the responses tolerantly.
+//! 7. [`upstream`] sends all requests to a PACS: typed requests, each with a permit, a deadline and a circuit breaker. The
+//!    profile of an archive product describes its quirks. [`dicom_model`] parses the responses tolerantly.
 //! 8. [`mapping`] converts DICOM attributes to [`fhir_r4::types`], and invents nothing.
 //! 9. A failure in any layer is converted to an [`error::Failure`] according to one table of statuses. [`telemetry`] counts the
 //!    request and writes one log line without PHI.

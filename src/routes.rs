@@ -14,7 +14,7 @@ use fhir_r4::search::ResourceType;
 /// Maximum length of a path: archive, study, series, instance and a frame list fit in 8 KiB.
 const MAX_PATH_LEN: usize = 8 * 1024;
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
     /// An interaction of the FHIR API.
@@ -25,13 +25,14 @@ pub enum Route<'a> {
     Dicomweb {
         /// The archive; `None` for the aggregate root.
         archive: Option<ArchiveId>,
-        /// What the path after the root names; the error of an invalid path, because an archive that does not exist is reported
-        /// first.
+        /// The resource that the path after the root identifies. The error of an invalid path is returned later, because an
+        /// archive that does not exist is reported first.
         target: Result<Target, PathError>,
         /// The path after the root, without a leading slash.
         path: &'a str,
     },
-    /// `GET` and `OPTIONS` of `/dicom-web`, `/dicom-web/{archive}`, also with a trailing slash: what is served below.
+    /// `GET` and `OPTIONS` of `/dicom-web`, `/dicom-web/{archive}`, also with a trailing slash: a description of
+    /// the services below the path.
     DicomwebCapabilities {
         /// The archive; `None` for the aggregate root.
         archive: Option<ArchiveId>,
@@ -51,16 +52,16 @@ pub enum Interaction<'a> {
     History(ResourceType, &'a str),
     /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
     Search(ResourceType),
-    /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
+    /// `GET /fhir`, `GET` and `POST /fhir/_search`: a search of all types.
     SearchAll,
-    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for
-    /// `*`.
+    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: a search in the Patient's compartment, of all types if
+    /// the type is `*`.
     SearchCompartment(&'a str, Option<ResourceType>),
     /// `GET` and `POST /fhir/Patient/{id}/$everything`.
     Everything(&'a str),
 }
 
-/// Why a request has no route.
+/// The reason why a request has no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoute {
     /// Two programs could read the path differently.
@@ -109,7 +110,9 @@ impl<'a> Route<'a> {
         };
         let route = Self::parse_exact(method, path);
         match path.strip_suffix('/') {
-            Some(shorter) if !is_served(&route) && is_served(&Self::parse_exact(method, shorter)) => {
+            Some(path_without_slash)
+                if !is_served(&route) && is_served(&Self::parse_exact(method, path_without_slash)) =>
+            {
                 Err(NoRoute::TrailingSlash)
             }
             _ => route,
@@ -288,8 +291,8 @@ impl<'a> Interaction<'a> {
 /// Returns the text before the first slash, and the text after it.
 fn split_at_slash(path: &str) -> (&str, Option<&str>) {
     match path.bytes().position(|byte| byte == b'/') {
-        // ASCII bytes are characters.
-        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        // A slash is one byte, so the indexes are character boundaries.
+        Some(index) => (&path[..index], Some(&path[index + 1..])),
         None => (path, None),
     }
 }
@@ -309,25 +312,26 @@ fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
     }
 }
 
+/// Whether a program may decode, drop or replace a part of `path`.
 fn is_ambiguous(path: &str) -> bool {
     let bytes = path.as_bytes();
-    let begins_strangely = |segment: &[u8]| {
+    let begins_ambiguously = |segment: &[u8]| {
         matches!(segment, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
     };
     !bytes.iter().all(|byte| IS_UNAMBIGUOUS[usize::from(*byte)])
-        || memchr::memchr_iter(b'/', bytes).any(|slash| begins_strangely(&bytes[slash + 1..]))
+        || memchr::memchr_iter(b'/', bytes).any(|slash| begins_ambiguously(&bytes[slash + 1..]))
 }
 
-/// Whether a program may decode, drop or replace a part of `path`. Unambiguous paths consist of printable characters, none of
-/// which is an escape or may be read as a slash.
+/// Whether each byte may be in an unambiguous path: it is printable, does not begin an escape, and no program reads it as a
+/// slash or as the start of parameters.
 const IS_UNAMBIGUOUS: [bool; 256] = {
-    let mut plain = [false; 256];
+    let mut is_unambiguous = [false; 256];
     let mut byte = b'!';
     while byte <= b'~' {
-        plain[byte as usize] = !matches!(byte, b'%' | b'\\' | b';');
+        is_unambiguous[byte as usize] = !matches!(byte, b'%' | b'\\' | b';');
         byte += 1;
     }
-    plain
+    is_unambiguous
 };
 
 #[cfg(test)]

@@ -48,13 +48,13 @@ pub struct ServiceContext {
     pub authenticator: Arc<dyn Authenticator>,
     /// The public URL of the gateway.
     pub public_url: PublicUrl,
-    /// The hosts under which the gateway responds.
+    /// The hosts that the gateway accepts.
     pub hosts: AcceptedHosts,
     /// The origins whose pages may read responses.
     pub cors: Cors,
     /// The cached responses of the DICOMweb services.
     pub response_cache: ResponseCache,
-    /// The token of requests to the admin listener that change something; `None` if there are none.
+    /// The token of requests to the admin listener that change the state of the gateway; `None` if there are no such requests.
     pub admin_token: Option<SecretString>,
     /// The metrics, which count the requests.
     pub metrics: Metrics,
@@ -90,7 +90,7 @@ impl http_server::Service for Service {
         let route = Route::parse(request.method(), path).ok()?;
         let study = route.study_read()?;
         let ServiceContext { authenticator, hosts, public_url, .. } = &*self.context;
-        if !hosts.accept(public_url, request.uri(), request.headers(), peer.ip()) {
+        if !hosts.is_accepted(public_url, request.uri(), request.headers(), peer.ip()) {
             // `respond` creates the error response.
             return None;
         }
@@ -122,7 +122,8 @@ impl http_server::Service for Service {
         let path = decode_safe_escapes(parts.uri.path());
         let path = self.without_prefix(&path);
         let error_format = ErrorFormat::from_path(path);
-        let is_host_accepted = self.context.hosts.accept_head(&self.context.public_url, &parts, peer.ip());
+        let is_host_accepted =
+            self.context.hosts.is_head_accepted(&self.context.public_url, &parts, peer.ip());
         let (label, response) = match Route::parse(&parts.method, path) {
             _ if !is_host_accepted => ("refused", Err(Failure::misdirected())),
             Ok(route) => {
@@ -145,8 +146,8 @@ impl http_server::Service for Service {
         };
         let mut response = response.unwrap_or_else(|failure| match error_format {
             ErrorFormat::Fhir => {
-                let public = self.context.public_url.base_of(&parts, peer.ip());
-                fhir::error_response(&failure, &parts.headers, parts.uri.query(), public.as_ref())
+                let public_base = self.context.public_url.base_of(&parts, peer.ip());
+                fhir::error_response(&failure, &parts.headers, parts.uri.query(), public_base.as_ref())
             }
             ErrorFormat::Dicomweb => error::error_response(&failure),
         });
@@ -187,25 +188,27 @@ impl Service {
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
         let access = self.access(&route, parts).await?;
-        let public = self.context.public_url.base_of(parts, peer).ok_or_else(|| {
+        let public_base = self.context.public_url.base_of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request has no Host from which links could be made.")
         })?;
         match route {
-            Route::Fhir(interaction) => self.handle_fhir(interaction, &access, public, parts, body).await,
-            Route::Batch => self.handle_batch(&access, public, parts, body).await,
+            Route::Fhir(interaction) => {
+                self.handle_fhir(interaction, &access, public_base, parts, body).await
+            }
+            Route::Batch => self.handle_batch(&access, public_base, parts, body).await,
             Route::Dicomweb { archive, target, path } => {
-                self.handle_dicomweb(archive, target, path, &access, public, parts).await
+                self.handle_dicomweb(archive, target, path, &access, public_base, parts).await
             }
             Route::DicomwebCapabilities { archive } => {
                 let root = match &archive {
                     Some(id) if self.federation.archive(id).is_none() => {
                         return Err(Failure::unknown_archive());
                     }
-                    Some(id) => format!("{public}/dicom-web/{id}"),
-                    None => format!("{public}/dicom-web"),
+                    Some(id) => format!("{public_base}/dicom-web/{id}"),
+                    None => format!("{public_base}/dicom-web"),
                 };
-                let described = self.federation.describe(&root, &parts.headers);
-                described.map_err(|error| Failure::from(&error))
+                let description = self.federation.describe(&root, &parts.headers);
+                description.map_err(|error| Failure::from(&error))
             }
         }
     }

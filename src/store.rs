@@ -46,7 +46,7 @@ impl StoreError {
     }
 }
 
-/// The reason why the store cannot be opened. The messages contain the cause, which is not a `source` in addition.
+/// The reason why the store cannot be opened. The messages contain the cause, which is therefore not a `source`.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be opened, created or read.
@@ -105,7 +105,7 @@ pub trait Snapshot {
     fn table(&self, table: StoreTable) -> Result<Box<dyn ReadTable + '_>, StoreError>;
 }
 
-/// A batch of writes, all of which take effect or none.
+/// A batch of writes, of which either all or none take effect.
 pub trait Transaction {
     /// Opens the table, and creates it if it does not exist. A table can be open only once at a time.
     fn table(&self, table: StoreTable) -> Result<Box<dyn WriteTable + '_>, StoreError>;
@@ -122,7 +122,7 @@ pub trait ReadTable {
     /// Returns the value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Passes the entries from the key `from` on to `visit` in key order, until it breaks.
+    /// Passes the entries from the key `from` on to `visit` in key order, until `visit` breaks.
     fn scan(&self, from: &[u8], visit: &mut EntryVisitor<'_>) -> Result<(), StoreError>;
 
     /// Returns the number of entries.

@@ -2,10 +2,11 @@
 //!
 //! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each query, and [`candidates`] groups the rows
 //! by study. [`filter`] decides which studies match, and [`sort`] sorts them and selects the page. [`fetch`] reads the series and
-//! instances of a study, [`assembly`] makes resources and caches them, [`deep_check`] and
-//! [`invalidation`] cause cached studies to be read again, and [`study_versions`] looks up their versions. The entry points are [`search`], [`unsorted_page`] and [`patients`].
+//! instances of a study, [`assembly`] makes resources and caches them, [`deep_check`] and [`invalidation`] cause cached studies
+//! to be read again, and [`study_versions`] looks up their versions. The entry points are [`search`], [`unsorted_page`] and
+//! [`patients`].
 //!
-//! The filtering of an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
+//! The filtering by an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
 
 mod archive_changes;
@@ -85,8 +86,8 @@ pub struct ArchiveSource {
     pub context: MappingContext,
     /// The [`rules`](MappingContext::rules) of the context.
     pub rules: String,
-    /// The time at which these mapping rules were first seen.
-    pub rules_seen_at: Timestamp,
+    /// The time at which the current content of the archive's Endpoint was first seen.
+    pub endpoint_last_updated: Timestamp,
 }
 
 impl ArchiveSource {
@@ -109,7 +110,7 @@ pub struct SearchLimits {
     pub detail: DetailLimits,
     /// How long unchanged rows confirm a study.
     pub deep_checks: DeepCheckLifetimes,
-    /// The ages up to which studies are served that the archives have not just confirmed.
+    /// Maximum ages of studies that are served although the archives have not just confirmed them.
     pub staleness: StalenessLimits,
     /// Maximum duration of a scan or load, which several requests may share and which continues if they disconnect.
     pub load_timeout: Duration,
@@ -121,7 +122,8 @@ type ScanResult = Result<Arc<SearchRows>, StudiesError>;
 /// The result of assembling one study.
 type LoadResult = Result<Arc<AssembledStudy>, StudiesError>;
 
-/// The [`generation`](Cache::generation) of the cache in which a request began. A later request does not share its result.
+/// The [`generation`](Cache::generation) of the cache in which a request began. Requests of a later generation do not share its
+/// result.
 type Generation = u64;
 
 /// The studies of all archives. Clones share the same state.

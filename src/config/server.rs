@@ -50,7 +50,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The address of the listener for health checks and metrics.
     pub admin_listen: SocketAddr,
-    /// The token of requests to the admin listener that change the state of the gateway; without it, the listener has no such requests.
+    /// The token of requests to the admin listener that change the state of the gateway; without it, the listener has no such
+    /// requests.
     pub admin_token: Option<SecretString>,
     /// The base URL of links in responses; if it is not set, it is determined from each request.
     pub public_url: Option<PublicBase>,

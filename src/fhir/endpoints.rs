@@ -14,6 +14,6 @@ pub(super) fn build_endpoint(source: &ArchiveSource, request: &FhirRequest<'_>) 
     let address = format!("{}/dicom-web/{id}", request.public_base);
     let mut endpoint =
         mapping::endpoint(&source.context, &source.archive.settings().name, address, REQUIRES_ACCESS_TOKEN);
-    endpoint.meta.last_updated = Some(format!("{:.3}", source.rules_seen_at));
+    endpoint.meta.last_updated = Some(format!("{:.3}", source.endpoint_last_updated));
     endpoint
 }

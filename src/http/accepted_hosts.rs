@@ -43,7 +43,7 @@ impl AcceptedHosts {
     }
 
     /// Whether the gateway accepts the host of a request from `peer`. Trusted proxies check the host themselves.
-    pub fn accept(&self, public_url: &PublicUrl, uri: &Uri, headers: &HeaderMap, peer: IpAddr) -> bool {
+    pub fn is_accepted(&self, public_url: &PublicUrl, uri: &Uri, headers: &HeaderMap, peer: IpAddr) -> bool {
         let host = uri.authority().map(http::uri::Authority::as_str);
         // HTTP/1.0 permits requests without a host, which browsers do not send.
         let Some(host) = host.or_else(|| headers.get(header::HOST)?.to_str().ok()) else { return true };
@@ -51,8 +51,8 @@ impl AcceptedHosts {
     }
 
     /// Does the same for the head of a request.
-    pub fn accept_head(&self, public_url: &PublicUrl, head: &Parts, peer: IpAddr) -> bool {
-        self.accept(public_url, &head.uri, &head.headers, peer)
+    pub fn is_head_accepted(&self, public_url: &PublicUrl, head: &Parts, peer: IpAddr) -> bool {
+        self.is_accepted(public_url, &head.uri, &head.headers, peer)
     }
 
     fn contains(&self, name: &str) -> bool {
@@ -88,7 +88,7 @@ mod tests {
         };
         let hosts = AcceptedHosts::new(&["gateway.internal".parse().unwrap()], &public_url);
         let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-        hosts.accept(&public_url, &Uri::from_static("/fhir/metadata"), &headers, peer.parse().unwrap())
+        hosts.is_accepted(&public_url, &Uri::from_static("/fhir/metadata"), &headers, peer.parse().unwrap())
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use http::{HeaderMap, header};
 
 /// Whether the client has the current representation. `etag` is the entity tag of the representation as sent, and
-/// `last_modified` is the time of its last change, in whole seconds. If the request has both conditions, only the entity tag is compared, because it is
-/// exact (RFC 9110 13.1.3).
+/// `last_modified` is the time of its last change, in whole seconds. If the request has both conditions, only the entity tag is
+/// compared, because it is exact (RFC 9110 13.1.3).
 pub fn is_not_modified(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
         return if_none_match_contains(headers, etag);

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_excludes_credentials_and_a_request_without_an_origin_has_no_headers() {
+    fn a_wildcard_excludes_credentials_and_without_an_origin_no_header_is_added() {
         let mut response = HeaderMap::new();
         Cors::Any.allow(&headers_of("https://any.example"), &mut response);
         assert_eq!(response[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");

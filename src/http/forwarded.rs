@@ -1,8 +1,8 @@
 //! Determines the public base URL of the gateway: the configured URL, else the URL that the proxies in front of the gateway
 //! report (RFC 7239, or the older `X-Forwarded-…` fields), else the URL of the request.
 //!
-//! Any client can send these fields. They are used only if the connection comes from a trusted proxy. Of a list only the entry
-//! of the find_client_entry trusted proxy is used: the right-most entry whose sender is not trusted. Each part must match a strict
+//! Any client can send these fields. They are used only if the connection comes from a trusted proxy. Of a list, only the
+//! entry of the outermost trusted proxy is used: the right-most entry whose sender is not trusted. Each part must match a strict
 //! grammar, because it becomes part of links; other parts are ignored.
 
 use std::fmt;
@@ -25,7 +25,7 @@ const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix
 /// Maximum number of proxies in a chain. Only the last entries of a list are read.
 const MAX_PROXIES: usize = 16;
 
-/// Maximum length of a path prefix in bytes. No configured path is longer.
+/// Maximum length of a path prefix in bytes. Prefixes in use are shorter.
 const MAX_PREFIX_LEN: usize = 256;
 
 /// The URL `scheme://host[:port][/prefix]`, without a trailing slash, that every link begins with.
@@ -131,10 +131,10 @@ impl PublicUrl {
     }
 
     fn reported_url(&self, headers: &HeaderMap) -> ReportedUrl {
-        let trusted = |sender| self.is_trusted(sender);
+        let is_trusted_sender = |sender| self.is_trusted(sender);
         if headers.contains_key(FORWARDED) {
             let elements = forwarded_elements(headers);
-            let element = find_client_entry(&elements, |element| element.sender, trusted);
+            let element = find_client_entry(&elements, |element| element.sender, is_trusted_sender);
             return ReportedUrl {
                 scheme: element.and_then(|element| element.scheme),
                 host: element.and_then(|element| element.host.clone()),
@@ -142,10 +142,13 @@ impl PublicUrl {
                 prefix: reported_prefix(headers),
             };
         }
-        // The entry of the find_client_entry trusted proxy, starting from the right. Proxies that replace the list write one entry.
+        // The entry of the outermost trusted proxy, counted from the right. Proxies that replace the list write one entry.
         let senders = list_entries(headers, &FORWARDED_FOR);
-        let depth =
-            1 + senders.iter().rev().take_while(|sender| node_address(sender).is_some_and(trusted)).count();
+        let depth = 1 + senders
+            .iter()
+            .rev()
+            .take_while(|sender| node_address(sender).is_some_and(is_trusted_sender))
+            .count();
         let entry = |name: &HeaderName| {
             let entries = list_entries(headers, name);
             let index = entries.len().saturating_sub(depth.min(senders.len().max(1)));
@@ -182,9 +185,13 @@ struct ForwardedElement {
 fn find_client_entry<T>(
     entries: &[T],
     sender: impl Fn(&T) -> Option<IpAddr>,
-    trusted: impl Fn(IpAddr) -> bool,
+    is_trusted_sender: impl Fn(IpAddr) -> bool,
 ) -> Option<&T> {
-    entries.iter().rev().find(|entry| !sender(entry).is_some_and(&trusted)).or_else(|| entries.first())
+    entries
+        .iter()
+        .rev()
+        .find(|entry| !sender(entry).is_some_and(&is_trusted_sender))
+        .or_else(|| entries.first())
 }
 
 /// Parses the elements of `Forwarded` (RFC 7239 4). An element that violates the grammar is empty.

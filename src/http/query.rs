@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// Maximum number of parameters.
 const MAX_PARAMETERS: usize = 1000;
 
-/// The reason why a query string cannot be decoded. The texts contain the name of the parameter, never its value.
+/// The reason why a query string cannot be decoded. The messages contain the name of the parameter, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryStringError {
     /// A percent sign is not followed by two hexadecimal digits.
@@ -57,17 +57,18 @@ pub fn decode(raw: &str) -> Result<Vec<(String, String)>, QueryStringError> {
 }
 
 fn decode_part(name: &str, text: &str) -> Result<String, QueryStringError> {
-    let shown = || name.chars().filter(char::is_ascii_graphic).take(64).collect();
+    let printable_name = || name.chars().filter(char::is_ascii_graphic).take(64).collect();
     let escapes = text.split('%').skip(1);
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if !escapes.into_iter().all(is_escape) {
-        return Err(QueryStringError::Escape(shown()));
+        return Err(QueryStringError::Escape(printable_name()));
     }
-    let spaced = text.replace('+', " ");
-    let decoded =
-        percent_decode_str(&spaced).decode_utf8().map_err(|_| QueryStringError::NotUtf8(shown()))?;
+    let with_spaces = text.replace('+', " ");
+    let decoded = percent_decode_str(&with_spaces)
+        .decode_utf8()
+        .map_err(|_| QueryStringError::NotUtf8(printable_name()))?;
     if decoded.chars().any(char::is_control) {
-        return Err(QueryStringError::Control(shown()));
+        return Err(QueryStringError::Control(printable_name()));
     }
     Ok(decoded.into_owned())
 }

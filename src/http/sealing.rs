@@ -58,7 +58,7 @@ impl SealingKey {
         let mut text = serde_json::to_vec(&Sealed(VERSION, value)).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         if self.0.seal_in_place_append_tag(nonce, Aad::from(context.as_bytes()), &mut text).is_err() {
-            // Only texts of gigabytes cannot be sealed. An empty text is returned instead of an unsealed one.
+            // Only texts of gigabytes cannot be sealed. The result is then empty, never the unsealed text.
             text.clear();
         }
         let sealed = URL_SAFE_NO_PAD.encode(text);

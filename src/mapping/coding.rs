@@ -11,7 +11,7 @@ pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";
 
 /// Returns the URI of a coding scheme (PS3.16 table 8-1).
 ///
-/// SRT, SNM3 and 99SDM have none, because their codes (`T-D3000`) are not SNOMED CT ids.
+/// SRT, SNM3 and 99SDM have no URI, because their codes (`T-D3000`) are not SNOMED CT ids.
 fn system_uri(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
     let known = match designator {
         "DCM" => DCM,

@@ -7,7 +7,7 @@ use super::{MappingContext, coding};
 use dicom_model::{Attributes, Tag, Uid, tags};
 use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, to_fhir_string};
 
-/// R4 identifier-type.
+/// The code system of R4 identifier-type.
 const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
 /// A type of identifier as coded by DICOM (PS3.16 annex D). IHE RAD MADO requires it in addition to the code of HL7, or instead
@@ -191,11 +191,11 @@ const FILLER: OrderKind = ("FILL", "Filler Identifier", tags::ORDER_FILLER_IDENT
 fn order_number(
     context: &MappingContext,
     request: &Attributes,
-    number: Tag,
-    (code, display, issuer): OrderKind,
+    number_tag: Tag,
+    (code, display, issuer_tag): OrderKind,
 ) -> Option<Identifier> {
-    let value = request.text(number).and_then(to_fhir_string)?;
-    let issuer = Issuer::resolve(context, request.items(issuer).next(), None, None);
+    let value = request.text(number_tag).and_then(to_fhir_string)?;
+    let issuer = Issuer::resolve(context, request.items(issuer_tag).next(), None, None);
     Some(issuer.identifier(value, Some((code, display))))
 }
 

@@ -148,8 +148,8 @@ fn first_uid<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, 
     Ok(match first {
         FirstValue::Text(text) => {
             let trimmed = text.trim_matches([' ', '\0']);
-            let unpadded = trimmed.len() == text.len();
-            match (Uid::is_legal(trimmed), unpadded) {
+            let is_unpadded = trimmed.len() == text.len();
+            match (Uid::is_legal(trimmed), is_unpadded) {
                 (true, true) => Some(text),
                 (true, false) => Some(Cow::Owned(trimmed.to_owned())),
                 (false, _) => None,
@@ -184,7 +184,7 @@ impl<'de> Deserialize<'de> for Member {
     }
 }
 
-/// The name of a member of an element: whether it is `Value`.
+/// Whether the name of a member of an element is `Value`.
 struct IsValue(bool);
 
 impl<'de> Deserialize<'de> for IsValue {

@@ -1,9 +1,9 @@
 //! Merges the resources of one study from several archives into one ImagingStudy: the union of its series and instances by UID.
 //!
-//! The archives may contain the same objects, or different parts of the study. Identifiers and codes of all of them are kept; other
-//! elements are those of the first archive that has them. An Endpoint of the study serves all of it; if no archive contains all of
-//! the study, each series has the Endpoints that serve it (R4 imagingstudy-definitions.html#ImagingStudy.series.endpoint). Does not
-//! know which archives are queried, nor how deep.
+//! The archives may contain the same objects, or different parts of the study. The result has the identifiers and codes of all
+//! archives; other elements are those of the first archive that has them. An Endpoint of the study serves the whole study; if no
+//! archive contains the whole study, each series has the Endpoints that serve it (R4
+//! imagingstudy-definitions.html#ImagingStudy.series.endpoint). This module does not know which archives are queried.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,8 @@ use super::{MappingContext, study};
 use fhir_r4::types::{ImagingStudy, Reference, Series};
 
 /// Merges `studies`, the resources of one study from several archives in the order of the configuration, each with the Endpoint of
-/// its archive. They must have the same depth. `context` is that of the first archive. `None` if there are none.
+/// its archive. They must have the same depth. `context` is that of the first archive. Returns `None` if `studies` is
+/// empty.
 pub fn merge_studies(context: &MappingContext, studies: Vec<ImagingStudy>) -> Option<ImagingStudy> {
     let parts: Vec<StudyPart> = studies.iter().map(StudyPart::new).collect();
     let mut studies = studies.into_iter();
@@ -57,7 +58,8 @@ impl StudyPart {
         }
     }
 
-    /// Returns the reported number of instances of a series, and the number in the resource; `None` without the series.
+    /// Returns the reported number of instances of a series, and the number in the resource; `None` if the part does not
+    /// contain the series.
     fn series_counts(&self, uid: &str) -> Option<(Option<u32>, usize)> {
         self.series
             .iter()
@@ -66,23 +68,25 @@ impl StudyPart {
     }
 
     /// Whether the archive contains all instances of the series.
-    fn contains(&self, series: &Series) -> bool {
+    fn contains_series(&self, series: &Series) -> bool {
         self.series_counts(&series.uid).is_some_and(|(reported, listed)| {
             reported == series.number_of_instances && listed == series.instance.len()
         })
     }
 
-    /// Whether the archive contains all of the study.
+    /// Whether the archive contains the whole study.
     fn contains_all(&self, study: &ImagingStudy) -> bool {
-        let is_equal = |own: Option<u32>, merged: Option<u32>| own.is_none() || own == merged;
+        let is_equal =
+            |part_count: Option<u32>, merged: Option<u32>| part_count.is_none() || part_count == merged;
         is_equal(self.series_count, study.number_of_series)
             && is_equal(self.instance_count, study.number_of_instances)
-            && study.series.iter().all(|series| self.contains(series))
+            && study.series.iter().all(|series| self.contains_series(series))
     }
 }
 
-/// Returns the number of items of which archives report `counts` and list as many as the second number: the `listed` items of the
-/// union, and those that an archive reports but a resource cannot contain.
+/// Returns the number of items in the union. `counts` has, for each archive, the number of items that it reports and the number in
+/// its resource; `listed` is the number in the merged resource. Items that an archive reports but its resource cannot contain are
+/// added.
 fn merged_count(counts: &[(Option<u32>, usize)], listed: usize) -> Option<u32> {
     let to_count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let unlisted = counts
@@ -92,6 +96,7 @@ fn merged_count(counts: &[(Option<u32>, usize)], listed: usize) -> Option<u32> {
     Some(to_count(listed).saturating_add(unlisted))
 }
 
+/// Returns the number of instances of the merged study; `None` if it is unknown.
 fn study_instance_count(parts: &[StudyPart], merged: &ImagingStudy) -> Option<u32> {
     if merged.series.is_empty() {
         return parts.iter().filter_map(|part| part.instance_count).max();
@@ -110,26 +115,26 @@ fn study_instance_count(parts: &[StudyPart], merged: &ImagingStudy) -> Option<u3
     Some(merged_total + unlisted.max().unwrap_or(0))
 }
 
-/// Sets the Endpoints of the study, or of its series if no archive contains all of it. A series of which no archive contains all
-/// instances has the Endpoints of all archives that contain some.
+/// Sets the Endpoints of the study, or of its series if no archive contains the whole study. If no archive contains all instances
+/// of a series, the series has the Endpoints of all archives that contain some of them.
 fn set_endpoints(merged: &mut ImagingStudy, parts: &[StudyPart]) {
-    let complete = parts.iter().filter(|part| part.contains_all(merged));
-    merged.endpoint = complete.flat_map(|part| part.endpoint.iter().cloned()).collect();
+    let whole_parts = parts.iter().filter(|part| part.contains_all(merged));
+    merged.endpoint = whole_parts.flat_map(|part| part.endpoint.iter().cloned()).collect();
     if !merged.endpoint.is_empty() {
         return;
     }
     for series in &mut merged.series {
-        let some = || parts.iter().filter(|part| part.series_counts(&series.uid).is_some());
-        let mut serving: Vec<_> = some().filter(|part| part.contains(series)).collect();
+        let parts_with_series = || parts.iter().filter(|part| part.series_counts(&series.uid).is_some());
+        let mut serving: Vec<_> = parts_with_series().filter(|part| part.contains_series(series)).collect();
         if serving.is_empty() {
-            serving = some().collect();
+            serving = parts_with_series().collect();
         }
         let endpoints = serving.iter().flat_map(|part| part.endpoint.iter().cloned()).collect();
         series.endpoint = endpoints;
     }
 }
 
-/// Adds what `other` has and `merged` lacks, except counts and Endpoints.
+/// Adds the elements of `other` that `merged` lacks, except counts and Endpoints.
 fn merge_elements(merged: &mut ImagingStudy, other: ImagingStudy) {
     if merged.status != other.status {
         // One of the archives can provide the study.

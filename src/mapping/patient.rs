@@ -65,7 +65,7 @@ impl PatientKey {
     /// Whether the patient has the identifier `value`, of `system` if it is set. A patient without a PatientID has no identifier.
     pub fn has_identifier(&self, system: Option<&str>, value: &str) -> bool {
         let has_system = match &self.scope {
-            PatientScope::System(own) => system.is_none_or(|system| system == own),
+            PatientScope::System(own_system) => system.is_none_or(|system| system == own_system),
             PatientScope::Archive { .. } => system.is_none(),
             PatientScope::Study { .. } => false,
         };
@@ -82,8 +82,8 @@ impl PatientKey {
         !matches!(self.scope, PatientScope::Study { .. })
     }
 
-    /// Whether the keys, both with an identifier, of rows of one study are of different patients. Equal identifiers without a system
-    /// belong to the same patient, because the Study Instance UID is the same.
+    /// Whether the keys of two rows of one study belong to different patients. Both keys have a PatientID. Equal identifiers without
+    /// a system belong to the same patient, because the Study Instance UID is the same.
     pub(super) fn contradicts(&self, other: &Self) -> bool {
         use PatientScope as Scope;
         match (&self.scope, &other.scope) {

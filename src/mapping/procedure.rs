@@ -5,8 +5,8 @@ use super::{SeriesRecord, identifiers};
 use dicom_model::tags;
 use fhir_r4::types::{Reference, to_fhir_string};
 
-/// Returns the performed procedure step. The series may refer only to one step, because R4 allows only one reference; otherwise
-/// `None`.
+/// Returns the performed procedure step that the series refer to; `None` if they refer to several, because R4 allows only one
+/// reference.
 pub(super) fn procedure_reference(series: &[SeriesRecord]) -> Option<Reference> {
     let steps = || {
         series.iter().flat_map(|series| {

@@ -1,5 +1,5 @@
-//! The series of a study as an archive describes them, before the mapping: how metadata of objects complete rows, and how
-//! numbers are read.
+//! The series of a study as an archive describes them, before the mapping: how the metadata of objects completes rows, and
+//! how numbers are read.
 
 use super::MappedInstance;
 use dicom_model::{Attributes, SeriesUid, Tag};

@@ -1,7 +1,7 @@
 //! The patient of a row, compared with those of other rows with the same Study Instance UID.
 //!
-//! Rows with a Patient ID are compared by it ([`PatientKey`]). Without one the name and the birth date remain, as far as both rows
-//! have them: the family name and the given name, without case and accents. This module does not select the rows to compare.
+//! Rows with a Patient ID are compared by it ([`PatientKey`]). Other rows are compared by family name, given name and birth
+//! date, as far as both rows have them, without case and accents. This module does not select the rows to compare.
 
 use super::PatientKey;
 use dicom_model::{Attributes, ComponentGroup, DicomDate, PersonName, tags};

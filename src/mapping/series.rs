@@ -40,7 +40,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
     }
 }
 
-/// Maps the coded region, else the defined term. A term that is not in PS3.16 Annex L becomes text.
+/// Maps the coded body region, else the defined term. A term that is not in PS3.16 Annex L becomes text.
 fn body_site(attributes: &Attributes) -> Option<Coding> {
     let region = attributes.items(tags::ANATOMIC_REGION_SEQUENCE).find_map(coding::coding_or_meaning);
     region.or_else(|| {

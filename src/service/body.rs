@@ -175,10 +175,10 @@ mod tests {
             "dicomweb",
             200,
         );
-        let mut meter = RequestMeasurement { log_entry: Some(log_entry), _in_flight: None };
+        let mut measurement = RequestMeasurement { log_entry: Some(log_entry), _in_flight: None };
         let body = body::empty();
         assert!(body.is_end_stream());
-        meter.observe(&Poll::Ready(Some(Err("truncated".into()))), &body);
-        assert!(meter.log_entry.is_none(), "the entry must be written when the body fails");
+        measurement.observe(&Poll::Ready(Some(Err("truncated".into()))), &body);
+        assert!(measurement.log_entry.is_none(), "the entry must be written when the body fails");
     }
 }

@@ -1,7 +1,8 @@
-//! `POST /invalidate` of the admin listener: what the gateway has cached of a study, a patient or an archive is not used before it
-//! has been read again. The caller sends the admin token (RFC 6750 2.1); without a configured token there is no such route.
+//! `POST /invalidate` of the admin listener: invalidates the cached data of a study, a patient or an archive, so that it is not
+//! used before it has been read again. The caller sends the admin token (RFC 6750 2.1); without a configured token there is no
+//! such route.
 //!
-//! What to invalidate is in the body, not in the URL, because a URL with the identifier of a patient would be in the logs of proxies.
+//! The body names the data to invalidate. The URL does not, because a URL with the identifier of a patient would be in the logs of proxies.
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -40,22 +41,24 @@ impl Service {
 
     async fn invalidate(&self, headers: &HeaderMap, body: RequestBody) -> Result<Response<Body>, Failure> {
         let pairs = body::read_form(headers, body).await?;
-        let selections =
-            pairs.iter().map(|(name, value)| self.selection(name, value)).collect::<Result<Vec<_>, _>>()?;
+        let selections = pairs
+            .iter()
+            .map(|(name, value)| self.parse_selection(name, value))
+            .collect::<Result<Vec<_>, _>>()?;
         if selections.is_empty() {
             return Err(Failure::bad_request(
                 "required",
                 "Name a study, a patient or an archive in the body.",
             ));
         }
-        let mut sum = Invalidated::default();
+        let mut total = Invalidated::default();
         for selection in &selections {
             let invalidated = self.invalidate_selection(selection).await;
-            sum.studies += invalidated.studies;
-            sum.responses += invalidated.responses;
+            total.studies += invalidated.studies;
+            total.responses += invalidated.responses;
         }
-        tracing::info!(studies = sum.studies, responses = sum.responses, "cached data was invalidated");
-        let json = format!("{{\"studies\":{},\"responses\":{}}}\n", sum.studies, sum.responses);
+        tracing::info!(studies = total.studies, responses = total.responses, "cached data was invalidated");
+        let json = format!("{{\"studies\":{},\"responses\":{}}}\n", total.studies, total.responses);
         let mut response = Response::new(full(json));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -63,7 +66,7 @@ impl Service {
         Ok(response)
     }
 
-    fn selection(&self, name: &str, value: &str) -> Result<Selection, Failure> {
+    fn parse_selection(&self, name: &str, value: &str) -> Result<Selection, Failure> {
         match name {
             "study" => StudyUid::parse(value).map(Selection::Study).map_err(|_| {
                 Failure::bad_request("value", "Parameter study: expected a Study Instance UID.")
@@ -97,7 +100,7 @@ impl Service {
         let responses = self.context.response_cache.invalidate(|archive, study| match selection {
             Selection::Study(uid) => uid == study,
             Selection::Archive(id) => id == archive,
-            // A response does not name its patient. That of a study which is not in the cache may be of any patient.
+            // The cache does not know the patient of a response. If the study is not in the cache, it may belong to any patient.
             Selection::Patient { .. } => !found.others.contains(study) || found.selected.contains(study),
         });
         Invalidated { studies: found.selected.len(), responses }
@@ -108,11 +111,11 @@ impl Service {
 fn is_authorized(headers: &HeaderMap, token: &SecretString) -> bool {
     let line = headers.get(header::AUTHORIZATION).and_then(|line| line.to_str().ok());
     let credentials = line.and_then(|line| line.split_once(' '));
-    let sent = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer_token = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let hash = |token: &str| short_hash::<32>([token.as_bytes()]);
-    sent.is_some_and(|(_, sent)| {
-        let (sent, expected) = (hash(sent.trim()), hash(token.expose_secret()));
-        aws_lc_rs::constant_time::verify_slices_are_equal(&sent, &expected).is_ok()
+    bearer_token.is_some_and(|(_, bearer_token)| {
+        let (bearer_token, expected) = (hash(bearer_token.trim()), hash(token.expose_secret()));
+        aws_lc_rs::constant_time::verify_slices_are_equal(&bearer_token, &expected).is_ok()
     })
 }
 

@@ -56,11 +56,11 @@ impl RedbStore {
             Err(error) => return Err(OpenError::File { file: path, error }),
         };
         let database =
-            FileBackend::new(file).and_then(create).map_err(|error| open_error(directory, error))?;
+            FileBackend::new(file).and_then(create_database).map_err(|error| open_error(directory, error))?;
         Ok(Self { database, is_durable: true })
     }
 
-    /// Does what [`verify`](super::verify) describes.
+    /// Implements [`verify`](super::verify).
     pub fn verify(directory: &Path) -> Result<(), OpenError> {
         let path = directory.join(FILE);
         // A new store begins as an empty file.
@@ -69,10 +69,11 @@ impl RedbStore {
         }
         match Builder::new().set_cache_size(PAGE_CACHE_SIZE).open_read_only(&path) {
             Ok(_) | Err(DatabaseError::DatabaseAlreadyOpen) => Ok(()),
-            // The gateway was not stopped properly. Whether the file can be repaired is tried with a copy.
+            // The gateway was not stopped properly. A copy of the file shows whether it can be repaired.
             Err(DatabaseError::RepairAborted) => {
                 let content = fs::read(&path).map_err(|error| OpenError::File { file: path, error })?;
-                let repaired = copy_to_memory(&content).map_err(DatabaseError::from).and_then(create);
+                let repaired =
+                    copy_to_memory(&content).map_err(DatabaseError::from).and_then(create_database);
                 repaired.map(drop).map_err(|error| open_error(directory, error))
             }
             Err(DatabaseError::Storage(StorageError::Io(error)))
@@ -86,7 +87,7 @@ impl RedbStore {
 
     /// Creates a store with a backend of redb.
     pub fn with_backend(backend: impl StorageBackend, is_durable: bool) -> Result<Self, StoreError> {
-        Ok(Self { database: create(backend)?, is_durable })
+        Ok(Self { database: create_database(backend)?, is_durable })
     }
 }
 
@@ -97,7 +98,7 @@ fn copy_to_memory(content: &[u8]) -> Result<InMemoryBackend, StorageError> {
     Ok(backend)
 }
 
-fn create(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
+fn create_database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
     Builder::new().set_cache_size(PAGE_CACHE_SIZE).create_with_backend(backend)
 }
 

@@ -17,46 +17,51 @@ use dicom_model::StudyUid;
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Studies {
-    /// Starts to follow the change feed of `archive`, a client with limits of its own, so that a feed that fails does not affect searches.
+    /// Starts to follow the change feed of `archive`, a client with separate limits, so that a feed that fails does not affect
+    /// searches.
     pub fn follow_changes(&self, archive: Archive) -> AbortHandle {
         let studies = self.clone();
-        let following = async move {
-            let mut last = None;
+        let polling = async move {
+            let mut last_change = None;
             loop {
                 tokio::time::sleep(POLL_INTERVAL).await;
-                match studies.process_changes(&archive, &mut last).await {
+                match studies.process_changes(&archive, &mut last_change).await {
                     Ok(()) => {}
                     Err(error) => tracing::debug!(%error, "the change feed of an archive could not be read"),
                 }
             }
         };
-        tokio::spawn(following).abort_handle()
+        tokio::spawn(polling).abort_handle()
     }
 
-    /// Processes the changes after the number `last`, and advances it. Without a number, only the last change is determined: what was
-    /// stored before it was read by the gateway afterwards.
-    async fn process_changes(&self, archive: &Archive, last: &mut Option<u64>) -> Result<(), ArchiveError> {
-        let Some(mut since) = *last else {
-            *last = Some(archive.last_change().await?);
+    /// Processes the changes after the number `last_change`, and advances it. Without a number, only determines the number of the
+    /// last change; older changes need no processing, because the gateway reads their studies later.
+    async fn process_changes(
+        &self,
+        archive: &Archive,
+        last_change: &mut Option<u64>,
+    ) -> Result<(), ArchiveError> {
+        let Some(mut processed_change) = *last_change else {
+            *last_change = Some(archive.last_change().await?);
             return Ok(());
         };
         loop {
-            let changes = archive.changes_since(since).await?;
+            let changes = archive.changes_since(processed_change).await?;
             for study in &changes.studies {
                 self.report_changed(study).await;
             }
-            // The numbers begin again if the database of the archive was replaced.
-            let is_reset = changes.last < since;
-            *last = if is_reset { None } else { Some(changes.last) };
-            if is_reset || !changes.has_more || changes.last == since {
+            // The numbers start again if the database of the archive was replaced.
+            let is_reset = changes.last < processed_change;
+            *last_change = if is_reset { None } else { Some(changes.last) };
+            if is_reset || !changes.has_more || changes.last == processed_change {
                 return Ok(());
             }
-            since = changes.last;
+            processed_change = changes.last;
         }
     }
 
-    /// Reads the study again in the background if it is cached with its instances; the next read waits for it. Otherwise it
-    /// counts as changed for searches by `_lastUpdated`.
+    /// Reads the study again in the background if it is cached with its instances; the next read waits for this. Otherwise
+    /// the study counts as changed for searches by `_lastUpdated`.
     async fn report_changed(&self, uid: &StudyUid) {
         let mut is_cached = false;
         for representation in CHECKED_REPRESENTATIONS {

@@ -58,7 +58,7 @@ impl AssembledStudy {
         CacheKey::from_parts(std::iter::once(study.as_str()).chain(representation.key_parts()))
     }
 
-    /// Returns the study with the same content, which nothing confirms any more.
+    /// Returns the same study, marked as invalidated: unchanged rows do not confirm its content any more.
     pub(super) fn invalidated(&self, now: Duration) -> Self {
         Self { content_age: self.content_age.invalidated(now), ..self.clone() }
     }
@@ -95,8 +95,8 @@ pub enum ReadOutcome {
 }
 
 impl Studies {
-    /// Returns the study `uid` in this representation if it is cached and fresh, or stale and revalidated in the background. Then the
-    /// client does not wait for an archive.
+    /// Returns the study `uid` in this representation if it is cached and fresh, or stale and revalidated in the background. The
+    /// client then does not wait for an archive.
     pub fn cached_study(
         &self,
         uid: &StudyUid,
@@ -201,8 +201,8 @@ impl Studies {
         representation.project(&resource).map_err(|_| StudiesError::Unwritable)
     }
 
-    /// Looks up the versions of the studies whose rows were read since the last lookup. A fresh study is missing from the result,
-    /// because its version is known.
+    /// Looks up the versions of the studies that are not fresh in the cache. A fresh study is missing from the result, because its
+    /// version is known.
     async fn look_up_versions(
         &self,
         studies: &[FoundStudy],
@@ -225,7 +225,7 @@ impl Studies {
         known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
-    /// Fetches the series of all studies that are not cached together, if the archive supports lists of UIDs: a page then needs
+    /// Fetches together the series of all studies that are not cached, if the archive supports lists of UIDs: a page then needs
     /// fewer requests than one per study. The series of a study that is missing from the result are fetched separately.
     async fn fetch_series_together(
         &self,
@@ -270,9 +270,9 @@ impl Studies {
         self.cache.get(AssembledStudy::cache_key(uid, representation))
     }
 
-    /// Returns the cached study if the rows are those from which it was made, and confirm its content: they show whether the study
-    /// has grown, and the content was read within its lifetime. Without counts they do not show this, so the study is current only
-    /// while it is fresh.
+    /// Returns the cached study if it was made from the same rows, and the rows confirm its content: their counts show whether the
+    /// study has grown, and the content was read within its lifetime. If the rows have no counts, the study is current only while
+    /// it is fresh.
     fn cached_if_current(
         &self,
         study: &FoundStudy,
@@ -306,7 +306,7 @@ impl Studies {
                 Some(version) => {
                     let confirmed_at =
                         if study.has_counts() { self.cache.elapsed() } else { entry.confirmed_at };
-                    (with_version(&entry, version).await?, version, confirmed_at)
+                    (replace_version(&entry, version).await?, version, confirmed_at)
                 }
                 None if entry.has_every_row == has_every_row => return Ok(entry),
                 None => (entry.encoded.clone(), entry.version, entry.confirmed_at),
@@ -323,13 +323,13 @@ impl Studies {
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Miss);
         let (study, representation) = (study.clone(), representation.clone());
-        let flight = (study.uid().clone(), representation.clone(), fingerprint, generation);
+        let load_key = (study.uid().clone(), representation.clone(), fingerprint, generation);
         let studies = self.clone();
         let load = |priority: RequestPriority| async move {
             let copies = copies.into_iter().map(|copy| copy.with_priority(&priority)).collect();
             studies.load(study, representation, version, copies).await
         };
-        self.loads.run(flight, &self.priority, load).await?
+        self.loads.run(load_key, &self.priority, load).await?
     }
 
     /// Fetches the study, and stores it in the cache.
@@ -360,7 +360,7 @@ impl Studies {
         };
         let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
         let has_every_row = study.has_every_row;
-        let content_age = self.superseded(&study, &representation, content_age, generation);
+        let content_age = self.mark_if_superseded(&study, &representation, content_age, generation);
         let patient = |row: &StudyRow| (row.archive.clone(), row.patient.clone());
         let entry = Arc::new(AssembledStudy {
             encoded,
@@ -382,9 +382,8 @@ impl Studies {
         Ok(entry)
     }
 
-    /// Returns the age of content that has been read since `content_age`: it is invalidated if an invalidation of the study has begun
-    /// meanwhile.
-    fn superseded(
+    /// Returns `content_age`, marked as invalidated if an invalidation of the study has started since the content was requested.
+    fn mark_if_superseded(
         &self,
         study: &FoundStudy,
         representation: &Representation,
@@ -426,7 +425,7 @@ impl Studies {
 }
 
 /// Returns the resource of `study` with `version`, which is usually the version that it already has.
-async fn with_version(study: &AssembledStudy, version: Version) -> Result<EncodedResource, StudiesError> {
+async fn replace_version(study: &AssembledStudy, version: Version) -> Result<EncodedResource, StudiesError> {
     if study.version == version {
         return Ok(study.encoded.clone());
     }

@@ -1,4 +1,5 @@
-//! Work in the background on cached studies: bounded, each study once, a few at a time.
+//! A bounded queue of cached studies for work in the background. It contains each study once, and a few studies are processed at
+//! the same time.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ pub(super) struct BackgroundQueue {
 }
 
 impl BackgroundQueue {
-    /// Creates a queue from which `concurrency` studies are taken at the same time.
+    /// Creates a queue of which `concurrency` studies are processed at the same time.
     pub(super) fn new(concurrency: usize) -> Self {
         Self { queued: Mutex::default(), permits: Semaphore::new(concurrency) }
     }
@@ -37,7 +38,7 @@ impl BackgroundQueue {
     }
 }
 
-/// A place in the queue, which is free again when the value is dropped.
+/// A place in the queue, which becomes free when the value is dropped.
 #[derive(Debug)]
 pub(super) struct BackgroundWork {
     queue: Arc<BackgroundQueue>,
@@ -50,7 +51,7 @@ impl BackgroundWork {
         &self.study
     }
 
-    /// Waits until the work may begin; it ends when the permit is dropped.
+    /// Waits until the work may begin. The work ends when the permit is dropped.
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         self.queue.permits.acquire().await.ok()
     }

@@ -23,8 +23,8 @@ use dicom_model::{Attributes, DicomDate, StudyUid, tags};
 use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam as Param, ResourceType};
 use fhir_r4::types::ImagingStudy;
 
-/// Maximum number of rows of series or instances from which studies are determined. If a search finds more, the queries for
-/// studies cost an archive less.
+/// Maximum number of rows of series or instances from which studies are determined. If a search finds more, queries for studies
+/// are cheaper for the archive.
 const MAX_CHILD_ROWS: usize = 1000;
 
 /// Maximum number of queries with a part of the date range, if an archive rejects the query for the whole range.

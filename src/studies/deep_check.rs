@@ -1,8 +1,8 @@
 //! Deep checks: a cached study whose rows are unchanged is read again, because rows do not show every change below them, such as a
 //! replaced instance or a corrected attribute.
 //!
-//! Unchanged rows confirm a study only for its lifetime, which begins when the content was read. After it, the next request reads
-//! the study again. Studies in use do not wait for this: in the last part of the lifetime, a request that is served from the cache
+//! Unchanged rows confirm a study only for its lifetime, which begins when the content was read. After the lifetime, the next
+//! request reads the study again. Studies in use do not wait for this: in the last part of the lifetime, a request that is served from the cache
 //! also puts the study into a queue, from which one study at a time is read in the background, one series at a time. The queue is
 //! bounded; a study that does not fit is read by a later request. Studies that nobody requests are not read.
 
@@ -56,7 +56,7 @@ impl ContentAge {
         self.invalidated_at.is_none() && self.lifetime.is_none_or(|lifetime| self.age(now) < lifetime)
     }
 
-    /// Returns the age of the same content after an invalidation at `now`: nothing confirms it.
+    /// Returns the age of the same content after an invalidation at `now`. Unchanged rows do not confirm this content.
     pub(super) fn invalidated(self, now: Duration) -> Self {
         Self { invalidated_at: Some(now), ..self }
     }
@@ -66,7 +66,7 @@ impl ContentAge {
         self.invalidated_at.is_some()
     }
 
-    /// Returns the time of the invalidation of `previous` content if this content was requested before it.
+    /// Returns the time of the invalidation of the `previous` content if this content was requested before that time.
     pub(super) fn superseded_at(&self, previous: &Self) -> Option<Duration> {
         previous.invalidated_at.filter(|at| *at > self.read_at)
     }
@@ -95,8 +95,8 @@ impl Default for DeepChecks {
 }
 
 impl Studies {
-    /// Returns the age of the content of `study`, which is being read since `read_at`. `is_row_only` says whether the rows are
-    /// the whole content.
+    /// Returns the age of content of `study` that is requested at `read_at`. `is_row_only` is true if the rows are the whole
+    /// content.
     pub(super) fn content_age(&self, study: &FoundStudy, read_at: Duration, is_row_only: bool) -> ContentAge {
         let lifetimes = self.limits.deep_checks;
         let lifetime = if self.is_old(study) { lifetimes.old } else { lifetimes.recent };
@@ -133,7 +133,7 @@ impl Studies {
     }
 
     /// Returns the studies with the limits and the priority of work in the background: no client waits for it, so every other call
-    /// to an archive goes first.
+    /// to an archive takes precedence.
     pub(super) fn with_background_limits(&self) -> Self {
         let detail = DetailLimits { max_parallel_series: 1, ..self.limits.detail };
         let studies = self.with_priority(&RequestPriority::of_shared_work());
@@ -142,7 +142,7 @@ impl Studies {
 
     /// Schedules a deep check of the study because an archive has not found its series or instance with the UID `child`, if the cached
     /// study lists it. The next read waits for the check. Content that is not older than the freshness lifetime is not checked
-    /// again, because an archive may list what it cannot return.
+    /// again, because an archive may list objects that it cannot return.
     pub fn report_missing(&self, uid: &StudyUid, child: &str, archive: Option<&ArchiveId>) {
         let Some(entry) = self.cached(uid, &Representation::Full) else { return };
         let is_of_archive = archive.is_none_or(|archive| entry.patients.iter().any(|(id, _)| id == archive));
@@ -184,14 +184,14 @@ impl Studies {
             }
         }
         overdue.sort_by_key(|(read_at, ..)| *read_at);
-        let later = overdue.split_off(overdue.len().min(self.limits.max_opened));
-        for (_, study, representation) in &later {
+        let postponed = overdue.split_off(overdue.len().min(self.limits.max_opened));
+        for (_, study, representation) in &postponed {
             self.check_in_background(study.uid(), representation);
         }
         for representation in CHECKED_REPRESENTATIONS {
-            let of_representation = overdue.iter().filter(|(_, _, other)| *other == representation);
-            let studies: Vec<_> = of_representation.map(|(_, study, _)| study.clone()).collect();
-            // What cannot be read of one study is reported when the study is returned.
+            let studies_to_read = overdue.iter().filter(|(_, _, other)| *other == representation);
+            let studies: Vec<_> = studies_to_read.map(|(_, study, _)| study.clone()).collect();
+            // An error that concerns one study is reported when the study is returned.
             self.assemble(&studies, &representation, Freshness::Cached).await?;
         }
         Ok(())

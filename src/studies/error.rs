@@ -8,7 +8,7 @@ use crate::cache::Interrupted;
 use crate::upstream::{ArchiveError, ArchiveId};
 use dicom_model::StudyUid;
 
-/// Why a search or a read failed. Requests that share a scan or a load receive the same error.
+/// The reason why a search or a read failed. Requests that share a scan or a load receive the same error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StudiesError {
     /// A request to an archive failed.

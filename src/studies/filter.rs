@@ -78,25 +78,26 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
         let mut matching = Vec::with_capacity(studies.len());
-        let (mut need_series, mut need_instances) = (Vec::new(), Vec::new());
+        let (mut studies_at_series_depth, mut studies_at_instance_depth) = (Vec::new(), Vec::new());
         while !studies.is_empty() {
             for study in studies.drain(..studies.len().min(ROWS_PER_YIELD)) {
                 match self.compare_row(&study, criteria) {
                     Some(Depth::Study) => matching.push(study),
-                    Some(Depth::Series) => need_series.push(study),
-                    Some(Depth::Instances) => need_instances.push(study),
+                    Some(Depth::Series) => studies_at_series_depth.push(study),
+                    Some(Depth::Instances) => studies_at_instance_depth.push(study),
                     None => {}
                 }
             }
             tokio::task::yield_now().await;
         }
-        if need_instances.len() > self.limits.max_opened {
+        if studies_at_instance_depth.len() > self.limits.max_opened {
             return Err(StudiesError::TooManyToOpen { limit: self.limits.max_opened });
         }
         let mut found = FoundStudies { studies: matching, ..FoundStudies::default() };
-        for (studies, representation) in
-            [(need_series, Representation::Summary), (need_instances, Representation::Full)]
-        {
+        for (studies, representation) in [
+            (studies_at_series_depth, Representation::Summary),
+            (studies_at_instance_depth, Representation::Full),
+        ] {
             let mut compared = self.compare_resources(studies, &representation, criteria, freshness).await?;
             found.studies.append(&mut compared.studies);
             found.unreadable.append(&mut compared.unreadable);
@@ -188,7 +189,7 @@ impl Studies {
                 let resource: Option<ImagingStudy> = parsing.await.ok().and_then(Result::ok);
                 let mut resource = resource.ok_or(StudiesError::Unwritable)?;
                 if is_whole {
-                    // The study itself does not have this tag; the summary does.
+                    // The summary of a complete study has this tag, but the study does not.
                     resource.meta.tag.retain(|tag| *tag != Coding::subsetted());
                 }
                 let Some(source) = self.source(&study.first_row().archive) else { continue };
@@ -241,7 +242,7 @@ impl Studies {
         let endpoint_of = |source: &ArchiveSource| {
             let mut endpoint =
                 mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false);
-            endpoint.meta.last_updated = Some(format!("{:.3}", source.rules_seen_at));
+            endpoint.meta.last_updated = Some(format!("{:.3}", source.endpoint_last_updated));
             endpoint
         };
         let endpoints = sources.map(endpoint_of).collect();

@@ -1,7 +1,7 @@
-//! Invalidation: an administrator, or the archive itself, reports that studies have changed, so that nothing cached of them is used
-//! before it has been read again.
+//! Invalidation: an administrator, or the archive itself, reports that studies have changed. Their cached data is not used before it
+//! has been read again.
 //!
-//! Entries are kept, but not confirmed by unchanged rows any more: a search by `_lastUpdated` reads the studies again and compares
+//! Cached studies stay in the cache, but unchanged rows do not confirm them any more: a search by `_lastUpdated` reads the studies again and compares
 //! the content with the previous one.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::change_log::ResourceKey;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 
-/// The studies that have changed.
+/// The studies to invalidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// The study with this UID.

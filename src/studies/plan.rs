@@ -61,8 +61,9 @@ impl PlannedQuery {
     pub(super) fn for_days(&self, first: DicomDate, last: DicomDate) -> Option<Self> {
         // The archive sorts the dotted dates of a year before its first day, so the part that begins with this day contains them.
         let range = DateRange { first: Some(first), last: Some(last) };
-        let sent = if first.civil().day_of_year() == 1 { range.extended_to_dotted_dates() } else { range };
-        let value = sent.match_value()?;
+        let sent_range =
+            if first.civil().day_of_year() == 1 { range.extended_to_dotted_dates() } else { range };
+        let value = sent_range.match_value()?;
         let restrict = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
         Some(Self {
             query: restrict(&self.query),

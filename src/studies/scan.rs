@@ -57,7 +57,7 @@ impl Studies {
             return Ok(rows);
         }
         let generation = self.cache.generation();
-        let flight = (archive.id().clone(), canonical.clone(), generation);
+        let scan_key = (archive.id().clone(), canonical.clone(), generation);
         let (cache, archive) = (self.cache.clone(), archive.clone());
         let limits = ListLimits { max_rows: self.limits.max_scan, max_bytes: self.limits.detail.max_bytes };
         let timeout = self.limits.load_timeout;
@@ -81,7 +81,7 @@ impl Studies {
             Ok(rows)
         };
         match freshness {
-            Freshness::Cached | Freshness::Reload => self.scans.run(flight, &self.priority, load).await?,
+            Freshness::Cached | Freshness::Reload => self.scans.run(scan_key, &self.priority, load).await?,
             Freshness::Bypass => load(self.priority.clone()).await,
         }
     }
@@ -143,7 +143,7 @@ pub(super) async fn read_list_of<T: DeserializeOwned>(
     let mut pager = Pager::new(archive, query, identity);
     let (mut rows, mut without_uid, mut total_size) = (Vec::new(), Vec::new(), 0);
     loop {
-        let end = pager
+        let page_end = pager
             .next_page(page_size, |row, identity| {
                 total_size += size(&row);
                 match identity {
@@ -154,7 +154,7 @@ pub(super) async fn read_list_of<T: DeserializeOwned>(
                 if exceeds_limits { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
             .await?;
-        match end {
+        match page_end {
             PageEnd::More => {}
             PageEnd::Last => break,
             PageEnd::Stopped => limits.check(archive, rows.len() + without_uid.len(), total_size)?,
