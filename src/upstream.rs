@@ -1,10 +1,9 @@
 //! One upstream PACS: the only module that uses an HTTP client.
 //!
 //! Every call is an [`UpstreamRequest`], built from typed parts, and every call has a permit, a deadline and a circuit breaker. Calls
-//! wait for permits in a bounded queue, in the order of the priorities of their client requests.
-//! The quirks of a product are data in a [`Profile`]. Redirects are never followed, proxies named in the environment are never
-//! used, and of the headers of a caller only [`FORWARDED_HEADERS`] are sent to the archive. The module depends on DICOM JSON,
-//! but neither on FHIR nor on the caller.
+//! wait for permits in a bounded queue, in the order of the priorities of their client requests. A [`Profile`] describes the quirks
+//! of a product. Redirects are never followed, proxies named in the environment are never used, and of the headers of a caller only
+//! [`FORWARDED_HEADERS`] are sent to the archive. The module depends on DICOM JSON, but neither on FHIR nor on the caller.
 
 mod call_queue;
 mod change_feed;

@@ -76,13 +76,13 @@ where
         match flights.entry(key) {
             Entry::Occupied(flight) => {
                 let Flight { receiver, priority } = flight.get();
-                (receiver.clone(), priority.wait_as(request))
+                (receiver.clone(), priority.add_waiter(request))
             }
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
                 let key_removal = KeyRemoval { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
                 let priority = RequestPriority::of_shared_work();
-                let waiter = priority.wait_as(request);
+                let waiter = priority.add_waiter(request);
                 entry.insert(Flight { receiver: receiver.clone(), priority: priority.clone() });
                 let load = load(priority);
                 tokio::spawn(async move {

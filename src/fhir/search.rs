@@ -71,7 +71,7 @@ pub(super) async fn search_studies(
         &study_page.matches_without_uid,
         &study_page.unreadable,
     );
-    if study_page.has_drifted {
+    if study_page.has_list_changed {
         let diagnostics = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", diagnostics.to_owned());
     }

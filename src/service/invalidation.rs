@@ -2,7 +2,8 @@
 //! used before it has been read again. The caller sends the admin token (RFC 6750 2.1); without a configured token there is no
 //! such route.
 //!
-//! The body names the data to invalidate. The URL does not, because a URL with the identifier of a patient would be in the logs of proxies.
+//! The body names the data to invalidate. The URL does not, because a URL with the identifier of a patient would be in the logs
+//! of proxies.
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use secrecy::{ExposeSecret, SecretString};

@@ -51,12 +51,12 @@ impl Studies {
                 self.report_changed(study).await;
             }
             // The numbers start again if the database of the archive was replaced.
-            let is_reset = changes.last < processed_change;
-            *last_change = if is_reset { None } else { Some(changes.last) };
-            if is_reset || !changes.has_more || changes.last == processed_change {
+            let is_reset = changes.last_change < processed_change;
+            *last_change = if is_reset { None } else { Some(changes.last_change) };
+            if is_reset || !changes.has_more || changes.last_change == processed_change {
                 return Ok(());
             }
-            processed_change = changes.last;
+            processed_change = changes.last_change;
         }
     }
 

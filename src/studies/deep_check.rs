@@ -2,9 +2,9 @@
 //! replaced instance or a corrected attribute.
 //!
 //! Unchanged rows confirm a study only for its lifetime, which begins when the content was read. After the lifetime, the next
-//! request reads the study again. Studies in use do not wait for this: in the last part of the lifetime, a request that is served from the cache
-//! also puts the study into a queue, from which one study at a time is read in the background, one series at a time. The queue is
-//! bounded; a study that does not fit is read by a later request. Studies that nobody requests are not read.
+//! request reads the study again. Studies in use do not wait for this: in the last part of the lifetime, a request that is served
+//! from the cache also puts the study into a queue, from which one study at a time is read in the background, one series at a
+//! time. The queue is bounded; a study that does not fit is read by a later request. Studies that nobody requests are not read.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Invalidation: an administrator, or the archive itself, reports that studies have changed. Their cached data is not used before it
 //! has been read again.
 //!
-//! Cached studies stay in the cache, but unchanged rows do not confirm them any more: a search by `_lastUpdated` reads the studies again and compares
-//! the content with the previous one.
+//! Cached studies stay in the cache, but unchanged rows do not confirm them any more: a search by `_lastUpdated` reads the studies
+//! again and compares the content with the previous one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

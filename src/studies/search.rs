@@ -174,7 +174,7 @@ pub struct StudyPage {
     /// Studies that could not be compared, of the whole search or of the rows that were read for this page.
     pub unreadable: Vec<UnreadableStudy>,
     /// Whether the list of an archive changed between two pages. Then studies may have been skipped.
-    pub has_drifted: bool,
+    pub has_list_changed: bool,
     /// For the first page of a search by `_lastUpdated`: the time just before the archives were queried. A client that next
     /// requests changes since this time misses no change, and does not receive again the changes that this search detected.
     pub requested_at: Option<Timestamp>,
@@ -191,9 +191,12 @@ impl Studies {
         if let Some(Cursor::At(position)) = search.cursor {
             return self.read_unsorted_page(search, position.clone(), access, freshness).await;
         }
-        let is_by_time = needs_versions(search.criteria, search.sort);
-        let requested_at =
-            if is_by_time && search.cursor.is_none() { Some(self.change_log.now().await) } else { None };
+        let uses_last_updated = needs_versions(search.criteria, search.sort);
+        let requested_at = if uses_last_updated && search.cursor.is_none() {
+            Some(self.change_log.now().await)
+        } else {
+            None
+        };
         let page = match self
             .search_requested_at(search.criteria, search.sort, access, freshness, requested_at)
             .await
@@ -240,11 +243,11 @@ impl Studies {
         freshness: Freshness,
         requested_at: Option<Timestamp>,
     ) -> Result<FoundStudies, StudiesError> {
-        let is_by_time = needs_versions(criteria, sort);
-        let scan_freshness = if is_by_time { Freshness::Bypass } else { freshness };
+        let uses_last_updated = needs_versions(criteria, sort);
+        let scan_freshness = if uses_last_updated { Freshness::Bypass } else { freshness };
         let (mut candidates, rows_without_uid) =
             self.find_candidates(criteria, access, scan_freshness).await?;
-        if is_by_time {
+        if uses_last_updated {
             let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
             self.check_candidates(candidates.studies.iter().filter(may_match)).await?;
             self.record_listing(&candidates, criteria, access).await;
@@ -295,7 +298,7 @@ impl Studies {
             patient_conflicts: found.patient_conflicts.iter().map(PatientConflict::from).collect(),
             matches_without_uid: found.matches_without_uid,
             unreadable: found.unreadable,
-            has_drifted: false,
+            has_list_changed: false,
             requested_at: None,
         })
     }

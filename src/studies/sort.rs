@@ -135,11 +135,11 @@ mod tests {
     use fhir_r4::search::{Handling, ParseContext, Search};
     use fhir_r4::types::{HumanName, Patient};
 
-    fn patient(id: &str, born: Option<&str>, families: &[&str]) -> Patient {
+    fn patient(id: &str, birth_date: Option<&str>, families: &[&str]) -> Patient {
         let name = |family: &&str| HumanName { family: Some((*family).to_owned()), ..HumanName::default() };
         Patient {
             id: id.to_owned(),
-            birth_date: born.map(str::to_owned),
+            birth_date: birth_date.map(str::to_owned),
             name: families.iter().map(name).collect(),
             ..Patient::default()
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_match_without_a_value_comes_last_and_equal_ones_are_sorted_by_id() {
+    fn a_match_without_a_value_comes_last_and_matches_with_equal_values_are_sorted_by_id() {
         let patients = [
             patient("d", None, &[]),
             patient("c", Some("1970"), &[]),
@@ -188,16 +188,16 @@ mod tests {
             (0..count).map(|n| (SortPosition::default().with_id(format!("{n:03}")), n)).collect::<Vec<_>>()
         };
         for (total, count) in [(0, 3), (1, 3), (3, 3), (7, 3), (9, 1)] {
-            let (mut cursor, mut seen, mut pages) = (None, Vec::new(), Vec::new());
+            let (mut cursor, mut collected, mut pages) = (None, Vec::new(), Vec::new());
             loop {
                 let page = paginate(items(total), &[], cursor.as_ref(), count);
                 assert_eq!(page.total, total);
-                seen.extend(page.items.clone());
+                collected.extend(page.items.clone());
                 pages.push(page.items);
                 let Some(next) = page.next else { break };
                 cursor = Some(next);
             }
-            assert_eq!(seen, (0..total).collect::<Vec<_>>());
+            assert_eq!(collected, (0..total).collect::<Vec<_>>());
             for expected in pages.iter().rev().skip(1) {
                 let page = paginate(items(total), &[], cursor.as_ref(), count);
                 cursor = page.previous;

@@ -1,7 +1,8 @@
-//! Reads of cached studies that the archives have not confirmed for longer than `cache.fresh_for`: while they are revalidated in the
-//! background (`cache.stale_for`, RFC 5861 3), and if the archives fail (`cache.stale_if_error`, RFC 5861 4). Both are off by default.
+//! Serves cached studies that the archives have not confirmed for longer than `cache.fresh_for`: while the studies are revalidated
+//! in the background (`cache.stale_for`, RFC 5861 3), and if the archives fail (`cache.stale_if_error`, RFC 5861 4). Both are off
+//! by default.
 //!
-//! Neither extends the lifetime of the content below the rows, and nothing that was invalidated is served.
+//! Neither extends the lifetime of the content below the rows, and invalidated content is never served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use dicom_model::StudyUid;
 /// The number of revalidations in the background at the same time. Each takes one search.
 const REVALIDATION_CONCURRENCY: usize = 4;
 
-/// The ages up to which studies are served that the archives have not just confirmed. An age that is not above the freshness
-/// lifetime has no effect.
+/// Maximum ages of studies that are served although the archives have not just confirmed them. An age that is not above the
+/// freshness lifetime has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StalenessLimits {
     /// The age up to which a study is served and revalidated in the background.

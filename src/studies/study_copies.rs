@@ -2,7 +2,7 @@
 //!
 //! Rows of several archives do not show whether the archives contain the same series. So the series are always read; and if a
 //! series is in several archives that do not report the same number of instances, its instances are read too. Series with
-//! the same UID and number of instances are the same, unless their instances are read anyway.
+//! the same UID and number of instances count as the same, unless their instances are read anyway.
 
 use std::collections::HashMap;
 
@@ -80,7 +80,7 @@ fn has_different_counts(records: &[(MappingContext, StudyRecord)]) -> bool {
     false
 }
 
-/// Maps the records of all copies, and merges them; `None` without a record.
+/// Maps the records of all copies, and merges them; `None` if there is no record.
 pub(super) fn merge(records: Vec<(MappingContext, StudyRecord)>) -> Option<ImagingStudy> {
     let context = records.first()?.0.clone();
     let map = |(context, record): (MappingContext, StudyRecord)| {

@@ -1,5 +1,5 @@
-//! The totals of studies that several archives contain: counts and modalities of the union of their parts, as its ImagingStudy has
-//! them. Lists that are not FHIR use them, so that both agree.
+//! The totals of studies that several archives contain: counts and modalities of the union of their parts, equal to those of
+//! the ImagingStudy. DICOMweb lists use them, so that they agree with the FHIR API.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,13 +44,13 @@ impl Studies {
         let found = self.find_by_uids(uids, &Access::all(), Freshness::Reload).await?;
         let patient_conflicts = found.patient_conflicts.iter().map(PatientConflict::from).collect();
         let is_shared = |study: &FoundStudy| study.rows_of_archives().nth(1).is_some();
-        let shared: Vec<_> = found.studies.into_iter().filter(is_shared).collect();
-        if shared.len() > self.limits.max_opened {
+        let shared_studies: Vec<_> = found.studies.into_iter().filter(is_shared).collect();
+        if shared_studies.len() > self.limits.max_opened {
             return Err(StudiesError::TooManyToOpen { limit: self.limits.max_opened });
         }
-        let assembled = self.assemble(&shared, &Representation::Summary, Freshness::Cached).await?;
+        let assembled = self.assemble(&shared_studies, &Representation::Summary, Freshness::Cached).await?;
         let mut totals = BTreeMap::new();
-        for (study, assembled) in shared.iter().zip(assembled) {
+        for (study, assembled) in shared_studies.iter().zip(assembled) {
             let mut study_totals = if let Ok(assembled) = assembled {
                 read_totals(&assembled.encoded.json)?
             } else {

@@ -40,8 +40,8 @@ fn listing_key(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
     (!time_criteria.is_empty()).then(|| ListingKey::from_criteria(others.into_iter().map(to_text).collect()))
 }
 
-/// Returns a time that is not earlier than the one since which a search by `_lastUpdated` requests changes; `None` if it requests
-/// none since a time.
+/// Returns the time since which a search by `_lastUpdated` requests changes, or a later time; `None` if the search has no such
+/// time.
 fn changed_since(criteria: &[Criterion<ImagingStudy>]) -> Option<Timestamp> {
     let last_instant = |date: &FhirDate| {
         let offset = if date.has_zone() { SignedDuration::ZERO } else { MAX_UTC_OFFSET };
@@ -69,8 +69,8 @@ impl Studies {
         let Some(listing) = listing_key(criteria).filter(|_| access.may_see_all()) else { return };
         let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
         let studies = found.studies.iter().chain(&found.patient_conflicts).filter(may_match);
-        let present: Vec<_> = studies.map(|study| ResourceKey::study(study.uid())).collect();
-        self.change_log.observe_listing(listing, changed_since(criteria), present.into_iter()).await;
+        let resources: Vec<_> = studies.map(|study| ResourceKey::study(study.uid())).collect();
+        self.change_log.observe_listing(listing, changed_since(criteria), resources.into_iter()).await;
     }
 
     /// Records the studies in the change log, and stores the version of each in `found`. `requested_at` is the time that the
@@ -85,7 +85,7 @@ impl Studies {
         }
     }
 
-    /// Counts the next observation of a study as a change, if the study was found by a search by `_lastUpdated`: the response
+    /// Makes the next observation of a study count as a change, if the study was found by a search by `_lastUpdated`: the response
     /// contains only a part of the study.
     pub async fn report_again(&self, study: &FoundStudy) {
         if study.version.is_some() {
@@ -93,7 +93,7 @@ impl Studies {
         }
     }
 
-    /// Counts the next observation of the studies as a change, because a search by `_lastUpdated` could not compare them.
+    /// Makes the next observation of the studies count as a change, because a search by `_lastUpdated` could not compare them.
     pub(super) async fn report_unreadable_again(&self, unreadable: &[UnreadableStudy]) {
         for study in unreadable {
             self.change_log.report_again(ResourceKey::study(&study.uid)).await;

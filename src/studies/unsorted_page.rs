@@ -1,7 +1,7 @@
 //! Reads one page of a search that finds more rows than may be read. The lists of the archives are read one after the other, in
 //! the order of the archive, from the end of the previous page until the page is full.
 //!
-//! Each request begins with the last row of the previous one. If this row is at another position, the list has changed, and the
+//! Each request begins with the last row of the previous request. If this row is at another position, the list has changed, and the
 //! response reports it. This is an error if the archive ignores the offset and always returns its first rows. A study that
 //! several archives contain is on a page of the first of these archives, and is omitted from the pages of the others.
 //!
@@ -57,11 +57,13 @@ pub struct UpstreamPosition {
     /// The identity of the last of these rows, which shows whether the list has changed.
     last: Option<String>,
     /// The positions at which the previous pages began, the latest one last.
-    trail: Vec<(ArchiveIndex, usize, Option<String>)>,
+    #[serde(rename = "trail")]
+    previous_starts: Vec<(ArchiveIndex, usize, Option<String>)>,
 }
 
 impl UpstreamPosition {
-    fn trail_entry(&self) -> (ArchiveIndex, usize, Option<String>) {
+    /// Returns this position without those of the previous pages.
+    fn to_start(&self) -> (ArchiveIndex, usize, Option<String>) {
         (self.archive, self.received, self.last.clone())
     }
 
@@ -71,17 +73,17 @@ impl UpstreamPosition {
 
     /// Returns the position at which the previous page began.
     fn previous(&self) -> Option<Self> {
-        let mut trail = self.trail.clone();
-        let (archive, received, last) = trail.pop()?;
-        Some(Self { archive, received, last, trail })
+        let mut previous_starts = self.previous_starts.clone();
+        let (archive, received, last) = previous_starts.pop()?;
+        Some(Self { archive, received, last, previous_starts })
     }
 
     /// Returns this position as the start of a page that follows the page that began at `page_start`.
     fn after_page(mut self, page_start: &Self) -> Self {
-        self.trail.clone_from(&page_start.trail);
-        self.trail.push(page_start.trail_entry());
-        let surplus = self.trail.len().saturating_sub(MAX_PREVIOUS_POSITIONS);
-        self.trail.drain(..surplus);
+        self.previous_starts.clone_from(&page_start.previous_starts);
+        self.previous_starts.push(page_start.to_start());
+        let surplus = self.previous_starts.len().saturating_sub(MAX_PREVIOUS_POSITIONS);
+        self.previous_starts.drain(..surplus);
         self
     }
 }
@@ -91,9 +93,9 @@ struct RowBatch {
     /// The new rows. The number of a row is the number of rows of the list up to and including it.
     rows: Vec<(usize, Attributes)>,
     /// The number and the identity of the last row, which may be a duplicate.
-    end: Option<(usize, String)>,
+    last_row: Option<(usize, String)>,
     /// Whether the list has changed since the previous request.
-    has_drifted: bool,
+    has_list_changed: bool,
     /// Whether the list ends with these rows.
     is_last: bool,
 }
@@ -118,7 +120,7 @@ impl Studies {
             // An archive that ignores the limit returns its whole list.
             let limits = ListLimits { max_rows: usize::MAX, max_bytes: self.limits.detail.max_bytes };
             let batch = read_batch(&source.archive, &query, &position, limits).await?;
-            page.has_drifted |= batch.has_drifted;
+            page.has_list_changed |= batch.has_list_changed;
             scanned_count += batch.rows.len();
             let mut rows = batch.rows.as_slice();
             while !rows.is_empty() {
@@ -131,14 +133,15 @@ impl Studies {
                     }
                     break;
                 }
-                let (fitting, rest) = rows.split_at(self.count_fitting(source, rows, free_count, search));
-                self.add_matches(&mut page, source, fitting, search, access, freshness).await?;
-                if let Some((number, row)) = fitting.last() {
+                let (fitting_rows, remaining_rows) =
+                    rows.split_at(self.count_fitting(source, rows, free_count, search));
+                self.add_matches(&mut page, source, fitting_rows, search, access, freshness).await?;
+                if let Some((number, row)) = fitting_rows.last() {
                     (position.received, position.last) = (*number, Some(identity_of(row)));
                 }
-                rows = rest;
+                rows = remaining_rows;
             }
-            if let Some((number, identity)) = batch.end {
+            if let Some((number, identity)) = batch.last_row {
                 (position.received, position.last) = (number, Some(identity));
             }
             if batch.is_last {
@@ -230,10 +233,10 @@ impl Studies {
                 || page.patient_conflicts.iter().any(|conflict| conflict.uid == *uid)
         };
         uids.retain(|uid| !is_on_page(uid));
-        let is_by_time = needs_versions(search.criteria, search.sort);
-        let scan_freshness = if is_by_time { Freshness::Bypass } else { freshness };
+        let uses_last_updated = needs_versions(search.criteria, search.sort);
+        let scan_freshness = if uses_last_updated { Freshness::Bypass } else { freshness };
         let mut found = self.find_by_uids(&uids.iter().collect::<Vec<_>>(), access, scan_freshness).await?;
-        if is_by_time {
+        if uses_last_updated {
             self.check_candidates(found.studies.iter()).await?;
             self.add_versions(&mut found, None).await;
         }
@@ -278,8 +281,8 @@ async fn read_batch(
     let page_end = archive.read_rows_until(request, add_row).await?;
     limits.check(archive, rows.len(), total_size)?;
     let first_identity = rows.first().map(identity_of);
-    let has_drifted = overlap_count > 0 && first_identity != position.last;
-    if has_drifted
+    let has_list_changed = overlap_count > 0 && first_identity != position.last;
+    if has_list_changed
         && offset > 0
         && first_identity.is_some()
         && first_identity == first_identity_of_list(archive, query).await?
@@ -287,7 +290,7 @@ async fn read_batch(
         return Err(ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into());
     }
     let last_identity = rows.last().map(identity_of);
-    let end = last_identity.map(|identity| (offset as usize + rows.len(), identity));
+    let last_row = last_identity.map(|identity| (offset as usize + rows.len(), identity));
     // If rows were added at the beginning of the list, the last row of the previous request has a higher index, and the rows
     // before it were already returned.
     let last_index = rows.iter().position(|row| Some(identity_of(row)) == position.last);
@@ -302,7 +305,12 @@ async fn read_batch(
     let rows = new_rows.map(|(index, row)| (offset as usize + index + 1, row)).collect();
     let is_short =
         page_end.row_count < limit as usize && !page_end.has_more && archive.profile().paging_is_reliable;
-    Ok(RowBatch { is_last: page_end.row_count <= overlap_count || is_short, rows, end, has_drifted })
+    Ok(RowBatch {
+        is_last: page_end.row_count <= overlap_count || is_short,
+        rows,
+        last_row,
+        has_list_changed,
+    })
 }
 
 /// Requests the first row of the list of `query`, and returns its identity.

@@ -15,7 +15,7 @@ pub struct AccessLogEntry {
     route: &'static str,
     status: u16,
     bytes: u64,
-    is_whole: bool,
+    is_complete: bool,
     archive: Option<String>,
     error: Option<Cow<'static, str>>,
 }
@@ -37,7 +37,7 @@ impl AccessLogEntry {
             route,
             status,
             bytes: 0,
-            is_whole: false,
+            is_complete: false,
             archive: None,
             error: None,
         }
@@ -56,14 +56,14 @@ impl AccessLogEntry {
 
     /// Records that the whole body was sent.
     pub fn set_complete(&mut self) {
-        self.is_whole = true;
+        self.is_complete = true;
     }
 }
 
 impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let outcome = if self.is_whole { "sent" } else { "aborted" };
+        let outcome = if self.is_complete { "sent" } else { "aborted" };
         // The level of a `tracing` macro is a constant.
         macro_rules! write_entry {
             ($level:expr) => {

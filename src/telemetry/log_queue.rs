@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Maximum number of lines in the queue: those of a busy gateway in a few seconds, in a few megabytes.
+/// Maximum number of lines in the queue: those of a busy gateway in a few seconds, which take a few megabytes.
 const MAX_QUEUE_LEN: usize = 8192;
 
 /// Size of a batch in bytes.

@@ -65,12 +65,13 @@ pub enum CacheOutcome {
     Miss,
 }
 
-/// The metrics of one route, looked up once instead of for each request. Most requests are a successful GET.
+/// The metrics of one route, looked up once instead of for each request. Successful GETs have a separate field, because
+/// most requests are of this kind.
 #[derive(Debug)]
 pub struct RouteMetrics {
     route: &'static str,
     seconds: Histogram,
-    succeeded: Counter,
+    successful_gets: Counter,
 }
 
 impl RouteMetrics {
@@ -200,7 +201,7 @@ impl Metrics {
         RouteMetrics {
             route,
             seconds: self.0.request_seconds.get_or_create_owned(&RouteLabels { route }),
-            succeeded: self.0.requests.get_or_create_owned(&RequestLabels {
+            successful_gets: self.0.requests.get_or_create_owned(&RequestLabels {
                 route,
                 method: "GET",
                 status: 200,
@@ -218,7 +219,7 @@ impl Metrics {
     ) {
         route.seconds.observe(duration.as_secs_f64());
         if (method, status) == ("GET", 200) {
-            route.succeeded.inc();
+            route.successful_gets.inc();
         } else {
             self.0.requests.get_or_create(&RequestLabels { route: route.route, method, status }).inc();
         }

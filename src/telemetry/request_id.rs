@@ -37,9 +37,9 @@ enum IdOrigin {
 impl RequestId {
     /// Returns the id of the caller if it is valid, else generates an id.
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        let sent = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
+        let caller_id = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
         let generate = || IdOrigin::Generated(COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(sent.cloned().map_or_else(generate, IdOrigin::Caller))
+        Self(caller_id.cloned().map_or_else(generate, IdOrigin::Caller))
     }
 
     /// Returns the id as a field value.

@@ -1,10 +1,11 @@
-//! The queue of the calls to one archive: admission control for requests, and the order in which calls get a permit.
+//! The queue of the calls to one archive: admission control for client requests, and the order in which calls get a permit.
 //!
-//! A request is admitted when its first call gets a permit. Then its further calls go before those of requests that have not
-//! begun, because otherwise every call would wait behind all new requests, and under overload most requests would be given up
-//! half-done. A bounded number of requests may wait for their first call; further ones are rejected at once. A request that has
-//! a quarter of the permits of a class goes after the others, so that one large request leaves permits to small ones. Calls of
-//! work that no client waits for are made only while no other call waits; those in flight are ended for it.
+//! A request starts when its first call gets a permit. Its further calls take precedence over those of requests that have not
+//! started; otherwise every call would wait behind all new requests, and under overload most requests would be aborted half-done.
+//! A bounded number of requests may wait for their first call; further requests are rejected at once. While a request has a
+//! quarter of the permits of a class, the other requests take precedence, so that one large request leaves permits to small ones.
+//! Calls of abandoned work, which no client waits for, get a permit only while no other call waits; those in flight are aborted
+//! when another call needs the permit.
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
@@ -17,8 +18,8 @@ use super::ArchiveId;
 use super::request::RequestClass;
 use crate::request_priority::{RequestPriority, WorkObserver};
 
-/// The divisor of the permits of a class that one request may use while other requests wait.
-const REQUESTS_PER_CLASS: usize = 4;
+/// While other requests wait, one request may use the number of permits of a class divided by this number.
+const SHARE_DIVISOR: usize = 4;
 
 /// The limits of one class of calls.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ pub(super) struct ClassLimits {
 /// The reason why a call gets no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoPermit {
-    /// As many requests wait as may wait.
+    /// The maximum number of requests already waits.
     QueueFull,
     /// No request waits for the result of the call, but other calls wait for a permit.
     Abandoned,
@@ -51,14 +52,14 @@ struct QueueShared {
 #[derive(Debug)]
 struct QueueState {
     next_call: u64,
-    searches: Lane,
-    metadata: Lane,
-    retrievals: Lane,
+    searches: ClassQueue,
+    metadata: ClassQueue,
+    retrievals: ClassQueue,
 }
 
 /// The calls of one class.
 #[derive(Debug)]
-struct Lane {
+struct ClassQueue {
     limits: ClassLimits,
     in_flight: Vec<CallInFlight>,
     waiting: Vec<WaitingCall>,
@@ -111,12 +112,12 @@ impl CallQueue {
         metadata: ClassLimits,
         retrievals: ClassLimits,
     ) -> Self {
-        let lane = |limits| Lane { limits, in_flight: Vec::new(), waiting: Vec::new() };
+        let class_queue = |limits| ClassQueue { limits, in_flight: Vec::new(), waiting: Vec::new() };
         let state = QueueState {
             next_call: 0,
-            searches: lane(searches),
-            metadata: lane(metadata),
-            retrievals: lane(retrievals),
+            searches: class_queue(searches),
+            metadata: class_queue(metadata),
+            retrievals: class_queue(retrievals),
         };
         Self(Arc::new(QueueShared { archive, state: Mutex::new(state) }))
     }
@@ -133,15 +134,15 @@ impl CallQueue {
         let mut state = self.0.lock_state();
         let id = state.next_call;
         state.next_call += 1;
-        state.lane(class).waiting.push(WaitingCall { id, priority: priority.clone(), sender });
+        state.class_queue(class).waiting.push(WaitingCall { id, priority: priority.clone(), sender });
         let grants = self.0.grant(&mut state);
-        let lane = state.lane(class);
-        let is_waiting = lane.waiting.iter().any(|call| call.id == id);
+        let class_queue = state.class_queue(class);
+        let is_waiting = class_queue.waiting.iter().any(|call| call.id == id);
         let is_full = is_waiting
-            && !priority.has_begun(&self.0.archive)
-            && lane.new_requests(&self.0.archive).len() > lane.limits.max_waiting;
+            && !priority.has_called(&self.0.archive)
+            && class_queue.new_requests(&self.0.archive).len() > class_queue.limits.max_waiting;
         if is_full {
-            lane.waiting.retain(|call| call.id != id);
+            class_queue.waiting.retain(|call| call.id != id);
         }
         drop(state);
         send(grants);
@@ -163,10 +164,10 @@ impl QueuedCall {
 impl Drop for QueuedCall {
     fn drop(&mut self) {
         let mut state = self.queue.lock_state();
-        let waiting = &mut state.lane(self.class).waiting;
+        let waiting = &mut state.class_queue(self.class).waiting;
         let Some(index) = waiting.iter().position(|call| call.id == self.id) else { return };
         waiting.remove(index);
-        // The call may have held back new requests of another class.
+        // The call may have prevented new requests of another class from starting.
         let grants = self.queue.grant(&mut state);
         drop(state);
         send(grants);
@@ -174,7 +175,7 @@ impl Drop for QueuedCall {
 }
 
 impl CallPermit {
-    /// Is ready when the call must end, because no client waits for its result and other calls wait for the permit.
+    /// Is ready when the call must be aborted, because no client waits for its result and other calls wait for the permit.
     pub(super) fn poll_revoked(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.revocation.is_terminated() {
             return Poll::Ready(());
@@ -184,7 +185,7 @@ impl CallPermit {
 }
 
 impl WorkObserver for QueueShared {
-    fn work_abandoned(self: Arc<Self>) {
+    fn handle_abandoned_work(self: Arc<Self>) {
         let mut state = self.lock_state();
         let grants = self.grant(&mut state);
         drop(state);
@@ -195,7 +196,7 @@ impl WorkObserver for QueueShared {
 impl Drop for CallPermit {
     fn drop(&mut self) {
         let mut state = self.queue.lock_state();
-        state.lane(self.class).in_flight.retain(|call| call.id != self.id);
+        state.class_queue(self.class).in_flight.retain(|call| call.id != self.id);
         let grants = self.queue.grant(&mut state);
         drop(state);
         send(grants);
@@ -204,7 +205,7 @@ impl Drop for CallPermit {
 
 fn send(grants: Grants) {
     for (sender, permit) in grants {
-        // The permit of a call that was canceled meanwhile is dropped, and goes to the next call.
+        // If the call was canceled meanwhile, its permit is dropped, and the next call gets it.
         drop(sender.send(permit));
     }
 }
@@ -222,21 +223,21 @@ impl QueueShared {
             let count = grants.len();
             for class in [RequestClass::Search, RequestClass::Metadata, RequestClass::Retrieve] {
                 let admits_new_requests = state.admits_new_requests(class, &self.archive);
-                let lane = state.lane(class);
-                while lane.in_flight.len() < lane.limits.max_calls
-                    && let Some(index) = lane.next(admits_new_requests, &self.archive)
+                let class_queue = state.class_queue(class);
+                while class_queue.in_flight.len() < class_queue.limits.max_calls
+                    && let Some(index) = class_queue.next(admits_new_requests, &self.archive)
                 {
-                    let WaitingCall { id, priority, sender } = lane.waiting.remove(index);
+                    let WaitingCall { id, priority, sender } = class_queue.waiting.remove(index);
                     let (revocation, revoked) = oneshot::channel();
-                    priority.begin(&self.archive);
-                    lane.in_flight.push(CallInFlight { id, priority, revocation: Some(revocation) });
+                    priority.record_call(&self.archive);
+                    class_queue.in_flight.push(CallInFlight { id, priority, revocation: Some(revocation) });
                     let permit = CallPermit { queue: Arc::clone(self), class, id, revocation: revoked };
                     grants.push((sender, permit));
                 }
-                lane.waiting.retain(|call| call.priority.arrival().is_some());
-                lane.revoke_abandoned(admits_new_requests, &self.archive);
+                class_queue.waiting.retain(|call| call.priority.arrival().is_some());
+                class_queue.revoke_abandoned(admits_new_requests, &self.archive);
             }
-            // A call that has begun in one class may admit new requests to the other.
+            // A call that has started in one class may admit new requests to the other.
             if grants.len() == count {
                 return grants;
             }
@@ -245,7 +246,7 @@ impl QueueShared {
 }
 
 impl QueueState {
-    fn lane(&mut self, class: RequestClass) -> &mut Lane {
+    fn class_queue(&mut self, class: RequestClass) -> &mut ClassQueue {
         match class {
             RequestClass::Search => &mut self.searches,
             RequestClass::Metadata => &mut self.metadata,
@@ -253,8 +254,8 @@ impl QueueState {
         }
     }
 
-    /// Whether requests whose first call is of `class` may begin. Most requests need searches and then metadata, so if as many
-    /// requests under way wait in one of the two classes as it has permits, it is the bottleneck, and a new request would only
+    /// Whether requests whose first call is of `class` may start. Most requests need searches and then metadata. If as many started
+    /// requests wait in one of the two classes as the class has permits, the class is the bottleneck, and a new request would only
     /// wait there.
     fn admits_new_requests(&self, class: RequestClass, archive: &ArchiveId) -> bool {
         let other = match class {
@@ -262,26 +263,26 @@ impl QueueState {
             RequestClass::Metadata => &self.searches,
             RequestClass::Retrieve => return true,
         };
-        other.requests_under_way(archive).len() < other.limits.max_calls
+        other.started_requests(archive).len() < other.limits.max_calls
     }
 }
 
-impl Lane {
-    /// Returns the index of the next call; `None` if no call may begin.
+impl ClassQueue {
+    /// Returns the index of the next call; `None` if no call may start.
     fn next(&self, admits_new_requests: bool, archive: &ArchiveId) -> Option<usize> {
-        let share = (self.limits.max_calls / REQUESTS_PER_CLASS).max(1);
+        let max_calls_per_request = (self.limits.max_calls / SHARE_DIVISOR).max(1);
         let mut calls_by_request: HashMap<u64, usize> = HashMap::new();
         for arrival in self.in_flight.iter().filter_map(|call| call.priority.arrival()) {
             *calls_by_request.entry(arrival).or_default() += 1;
         }
         let rank = |call: &WaitingCall| {
             let arrival = call.priority.arrival();
-            let is_new = !call.priority.has_begun(archive);
+            let is_new = !call.priority.has_called(archive);
             let calls = arrival.and_then(|arrival| calls_by_request.get(&arrival));
-            let has_share = calls.is_some_and(|calls| *calls >= share);
+            let has_full_share = calls.is_some_and(|calls| *calls >= max_calls_per_request);
             (admits_new_requests || !is_new).then_some((
                 arrival.is_none(),
-                has_share,
+                has_full_share,
                 is_new,
                 arrival,
                 call.id,
@@ -291,29 +292,29 @@ impl Lane {
         ranks.min().map(|(_, index)| index)
     }
 
-    /// Revokes the permits of as many abandoned calls as other calls need. All waiting calls have clients.
+    /// Revokes the permits of as many abandoned calls as other calls need. No waiting call is abandoned.
     fn revoke_abandoned(&mut self, admits_new_requests: bool, archive: &ArchiveId) {
-        let may_begin = |call: &&WaitingCall| admits_new_requests || call.priority.has_begun(archive);
-        let needed_count = self.waiting.iter().filter(may_begin).count();
+        let may_start = |call: &&WaitingCall| admits_new_requests || call.priority.has_called(archive);
+        let needed_count = self.waiting.iter().filter(may_start).count();
         let revoked_count = self.in_flight.iter().filter(|call| call.revocation.is_none()).count();
         let abandoned = self.in_flight.iter_mut().filter(|call| call.priority.arrival().is_none());
         let revocations = abandoned.filter_map(|call| call.revocation.take());
         for revocation in revocations.take(needed_count.saturating_sub(revoked_count)) {
-            // A call that ends at this moment does not need to be ended.
+            // A call that ends at this moment does not need to be aborted.
             let _ = revocation.send(());
         }
     }
 
     /// Returns the requests that wait for their first call.
     fn new_requests(&self, archive: &ArchiveId) -> BTreeSet<u64> {
-        let new = self.waiting.iter().filter(|call| !call.priority.has_begun(archive));
+        let new = self.waiting.iter().filter(|call| !call.priority.has_called(archive));
         new.filter_map(|call| call.priority.arrival()).collect()
     }
 
-    /// Returns the requests under way that wait for a further call.
-    fn requests_under_way(&self, archive: &ArchiveId) -> BTreeSet<u64> {
-        let begun = self.waiting.iter().filter(|call| call.priority.has_begun(archive));
-        begun.filter_map(|call| call.priority.arrival()).collect()
+    /// Returns the started requests that wait for a further call.
+    fn started_requests(&self, archive: &ArchiveId) -> BTreeSet<u64> {
+        let started = self.waiting.iter().filter(|call| call.priority.has_called(archive));
+        started.filter_map(|call| call.priority.arrival()).collect()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The change feed of Orthanc, outside DICOMweb: `GET /changes` of its REST API lists what was stored, by ids of its own, and
-//! `GET /studies/{id}` and `GET /instances/{id}/study` return the Study Instance UID. It does not list what was deleted.
+//! The change feed of Orthanc, outside DICOMweb: `GET /changes` of its REST API lists stored resources by ids that Orthanc
+//! assigns, and `GET /studies/{id}` and `GET /instances/{id}/study` return the Study Instance UID. It does not list deletions.
 
 use std::collections::BTreeSet;
 
@@ -70,7 +70,7 @@ pub struct ArchiveChanges {
     /// The studies in which something was stored. If there are many, some are missing.
     pub studies: BTreeSet<StudyUid>,
     /// The number of the last change in the response.
-    pub last: u64,
+    pub last_change: u64,
     /// Whether there are later changes.
     pub has_more: bool,
 }
@@ -118,8 +118,8 @@ impl Archive {
             let changes = response.changes.iter().filter(move |change| change.resource_type == resource_type);
             changes.filter_map(|change| ResourceId::parse(&change.id)).collect::<BTreeSet<_>>()
         };
-        let of_studies = ids_of("Study").into_iter().map(FeedRequest::Study);
-        let lookups = of_studies.chain(ids_of("Instance").into_iter().map(FeedRequest::StudyOfInstance));
+        let study_lookups = ids_of("Study").into_iter().map(FeedRequest::Study);
+        let lookups = study_lookups.chain(ids_of("Instance").into_iter().map(FeedRequest::StudyOfInstance));
         let mut studies = BTreeSet::new();
         for lookup in lookups.take(MAX_LOOKUPS) {
             match self.feed_response::<StudyResponse>(lookup).await {
@@ -129,7 +129,7 @@ impl Archive {
                 Err(error) => return Err(error),
             }
         }
-        Ok(ArchiveChanges { studies, last: response.last, has_more: !response.done })
+        Ok(ArchiveChanges { studies, last_change: response.last, has_more: !response.done })
     }
 
     async fn feed_response<T: DeserializeOwned>(&self, request: FeedRequest) -> Result<T, ArchiveError> {

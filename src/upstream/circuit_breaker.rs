@@ -1,5 +1,5 @@
 //! A circuit breaker for each class of calls. After several failures in a row the archive is not called for a while, so that
-//! requests do not wait for the deadline in vain and the archive can recover.
+//! requests do not wait for the deadline unnecessarily and the archive can recover.
 //!
 //! Only evidence that the archive itself is unhealthy counts as a failure: no connection, no response in time, 502, 503 or 504.
 //! A call that the client canceled does not count, nor does an error that the request may have caused.
@@ -25,8 +25,8 @@ pub(super) struct CircuitBreaker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CircuitState {
-    /// Calls are allowed. `failures` is the number of failures in a row.
-    Closed { failures: u32 },
+    /// Calls are allowed. `failure_count` is the number of failures in a row.
+    Closed { failure_count: u32 },
     /// No calls are allowed until the time `until` of the clock.
     Open { until: Duration },
     /// Half-open: one call is in flight, which shows whether the archive has recovered.
@@ -51,7 +51,7 @@ pub(super) struct Permit<'a> {
 
 impl CircuitBreaker {
     pub(super) fn new(clock: SharedClock) -> Self {
-        Self { clock, state: Mutex::new(CircuitState::Closed { failures: 0 }) }
+        Self { clock, state: Mutex::new(CircuitState::Closed { failure_count: 0 }) }
     }
 
     /// Allows a call, or returns how long the circuit stays open.
@@ -77,14 +77,14 @@ impl CircuitBreaker {
 impl Permit<'_> {
     /// Records that the archive is healthy. Returns the change of the circuit.
     pub(super) fn record_success(self) -> Option<CircuitChange> {
-        self.record(|_, _| CircuitState::Closed { failures: 0 })
+        self.record(|_, _| CircuitState::Closed { failure_count: 0 })
     }
 
     /// Records that the archive is unhealthy. Returns the change of the circuit; a circuit that stays open does not change.
     pub(super) fn record_failure(self) -> Option<CircuitChange> {
         self.record(|state, now| match state {
-            CircuitState::Closed { failures } if failures + 1 < FAILURE_THRESHOLD => {
-                CircuitState::Closed { failures: failures + 1 }
+            CircuitState::Closed { failure_count } if failure_count + 1 < FAILURE_THRESHOLD => {
+                CircuitState::Closed { failure_count: failure_count + 1 }
             }
             // The call began before the circuit opened, so its result is stale.
             CircuitState::Open { until } => CircuitState::Open { until },
@@ -115,7 +115,7 @@ impl Drop for Permit<'_> {
         }
         let now = self.breaker.clock.elapsed();
         let mut state = self.breaker.lock_state();
-        // The call was canceled, so the next one probes.
+        // The call was canceled, so the next call probes the archive.
         if *state == CircuitState::Probing {
             *state = CircuitState::Open { until: now };
         }

@@ -179,7 +179,7 @@ impl Archive {
             Err(error) if error.is_archive_failure() => {
                 (error.kind.to_string(), breaker_permit.record_failure())
             }
-            // The call was ended by the gateway, which says nothing about the archive.
+            // The gateway aborted the call, which does not show whether the archive is healthy.
             Err(ArchiveError { kind: ArchiveErrorKind::Abandoned, .. }) => (String::new(), None),
             _ => (String::new(), breaker_permit.record_success()),
         };
@@ -187,16 +187,19 @@ impl Archive {
         response
     }
 
-    /// Waits for the permit of a call. A call of a request under way may wait as long as the archive may take to respond, so that
-    /// its earlier calls were not in vain.
+    /// Waits for the permit of a call. A call of a started request may wait as long as the archive may take to respond, because
+    /// its earlier calls would otherwise be useless.
     async fn wait_for_permit(&self, class: RequestClass) -> Result<CallPermit, NoPermit> {
         let Settings { id, timeout, queue_timeout, .. } = &self.inner.settings;
         let mut call = self.inner.queue.join(class, &self.priority)?;
         if let Ok(permit) = tokio::time::timeout(*queue_timeout, call.permit()).await {
             return permit;
         }
-        let remaining =
-            if self.priority.has_begun(id) { timeout.saturating_sub(*queue_timeout) } else { Duration::ZERO };
+        let remaining = if self.priority.has_called(id) {
+            timeout.saturating_sub(*queue_timeout)
+        } else {
+            Duration::ZERO
+        };
         tokio::time::timeout(remaining, call.permit()).await.unwrap_or(Err(NoPermit::QueueFull))
     }
 

@@ -16,8 +16,8 @@ pub enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// Reads `Content-Encoding`, whose codings are case-insensitive (RFC 9110 8.4.1). Any other coding, and several codings,
-    /// are an error, which is a noun phrase for [`super::Archive::unreadable`].
+    /// Reads `Content-Encoding`, whose codings are case-insensitive (RFC 9110 8.4.1). The error, for any other coding or
+    /// several codings, is a noun phrase for [`super::Archive::unreadable`].
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, &'static str> {
         let mut coding = Self::Identity;
         let lines = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -33,11 +33,11 @@ impl ContentCoding {
         Ok(coding)
     }
 
-    /// Returns the coding of a text body that is declared as `self` and begins with `start`. If the archive does not declare
+    /// Returns the coding of a text body that is declared as `self` and begins with `first_bytes`. If the archive does not declare
     /// gzip, the first bytes show it, because no text begins with the bytes of gzip.
     #[must_use]
-    pub fn of_text(self, start: &[u8]) -> Self {
-        if is_gzip(start) { Self::Gzip } else { self }
+    pub fn of_text(self, first_bytes: &[u8]) -> Self {
+        if is_gzip(first_bytes) { Self::Gzip } else { self }
     }
 }
 

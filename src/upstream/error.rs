@@ -44,10 +44,10 @@ pub enum ArchiveErrorKind {
     /// The body arrives too slowly.
     #[error("sent less than {0} bytes per second")]
     TooSlow(usize),
-    /// As many requests as may wait already wait for this archive, or the request has waited as long as it may.
+    /// The maximum number of requests already waits for this archive, or the request has waited for the maximum time.
     #[error("already has as many requests in flight as it may have; try again later")]
     Busy,
-    /// Every client that waited for the result has left, and other requests wait for this archive.
+    /// No client waits for the result any more, and other requests wait for this archive.
     #[error("was not called, because no client waits for the result any more")]
     Abandoned,
     /// The circuit breaker is open: the archive failed several times in a row and is not called for this duration.
@@ -128,10 +128,10 @@ pub enum ConnectFailure {
     Other,
 }
 
-/// The class of an error, by what it means for the caller.
+/// The class of an error, by its meaning for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// The archive cannot answer now; the same request may succeed later.
+    /// The archive cannot respond now; the same request may succeed later.
     Unavailable,
     /// The archive did not respond in time.
     TimedOut,
