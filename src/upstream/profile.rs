@@ -2,7 +2,7 @@
 
 use super::qido::IncludeStyle;
 
-/// Where the instances of a series are read from.
+/// The source from which the instances of a series are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DetailSource {
     /// WADO-RS `/metadata` of the series.
@@ -37,7 +37,7 @@ impl Synthesized {
     ];
 }
 
-/// A set of [`Synthesized`].
+/// A set of services that the gateway synthesizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct SynthesizedSet(u8);
 
@@ -110,7 +110,7 @@ pub const PROFILES: &[Profile] = &[
     // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last page,
     // unless the server limits its results; then paging does not return the rest either. The versions in long-term
     // distributions (1.10 to 1.12) do not decode percent-escapes; newer versions do. Rendered images are stretched to the viewport, and
-    // are wrong for linear-exact windows and for some windows of the image itself.
+    // are wrong for linear-exact windows and for some windows that the image contains.
     Profile {
         name: "orthanc",
         paging_is_reliable: true,

@@ -1,5 +1,5 @@
-//! A request to an archive, built from typed parts. No other request is sent to an archive. It cannot contain a raw path or query
-//! of a caller, and of the caller's headers only [`FORWARDED_HEADERS`].
+//! A request to an archive, built from typed parts. No other request is sent to an archive. A request contains no raw path or
+//! query of a caller, and of the caller's headers only [`FORWARDED_HEADERS`].
 
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;

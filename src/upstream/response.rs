@@ -30,7 +30,7 @@ pub struct UpstreamResponse {
 pub(super) type CallPermits = (CallPermit, InFlight);
 
 /// A body that releases the permit of the call when it is dropped. It ends with an error if it is too slow, or if other calls need
-/// the permit and no client waits for it.
+/// the permit and no client waits for the body.
 #[derive(Debug)]
 pub struct UpstreamBody {
     archive: ArchiveId,
@@ -105,11 +105,11 @@ impl Body for UpstreamBody {
                 ArchiveErrorKind::Abandoned
             }
             Poll::Pending => {
-                this.rate.wait(Instant::now());
+                this.rate.record_wait(Instant::now());
                 return Poll::Pending;
             }
             Poll::Ready(Some(Ok(frame))) => {
-                match this.rate.receive(Instant::now(), frame.data_ref().map_or(0, Bytes::len)) {
+                match this.rate.record_bytes(Instant::now(), frame.data_ref().map_or(0, Bytes::len)) {
                     Ok(()) => return Poll::Ready(Some(Ok(frame))),
                     Err(TooSlow { min_rate }) => ArchiveErrorKind::TooSlow(min_rate),
                 }

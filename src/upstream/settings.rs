@@ -29,7 +29,7 @@ pub struct Settings {
     pub credentials: Credentials,
     /// The timeout of the response headers, and of each further chunk of the body.
     pub timeout: Duration,
-    /// Minimum rate of a body in bytes per second, over `timeout` of waiting for it.
+    /// Minimum rate of a body in bytes per second, measured whenever the gateway has waited for `timeout` in total.
     pub min_rate: usize,
     /// Maximum number of concurrent searches and, separately, of metadata reads.
     pub max_concurrency: usize,

@@ -1,8 +1,9 @@
-//! The minimum transfer rate of a body. An archive that sends a byte now and then would otherwise keep a permit as long as it likes,
-//! because each byte is in time.
+//! The minimum transfer rate of a body. An archive that sends single bytes would otherwise keep a permit without limit, because
+//! each byte arrives within the timeout.
 //!
-//! Only the time counts during which the gateway waits for the archive, so that a client that reads slowly does not count as a slow
-//! archive. The rate is compared after each window of waiting, so that an archive that pauses and then sends much is not too slow.
+//! Only the time during which the gateway waits for the archive counts, so that a client that reads slowly does not count as a
+//! slow archive. The rate is compared after each window of waiting, so that an archive that pauses and then sends a lot of data is
+//! not too slow.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ pub(super) struct TransferRate {
     /// The time that the gateway has waited in this window.
     waited: Duration,
     /// The number of bytes that arrived in this window.
-    received: usize,
+    received_len: usize,
 }
 
 /// The error for a body that is slower than the minimum.
@@ -30,17 +31,17 @@ pub(super) struct TooSlow {
 impl TransferRate {
     /// Creates the rate of a body that has at least `min_rate` bytes per second in every `window`.
     pub(super) fn new(min_rate: usize, window: Duration) -> Self {
-        Self { min_rate, window, waiting_since: None, waited: Duration::ZERO, received: 0 }
+        Self { min_rate, window, waiting_since: None, waited: Duration::ZERO, received_len: 0 }
     }
 
-    /// Records that the gateway waits for the archive since `now`.
-    pub(super) fn wait(&mut self, now: Instant) {
+    /// Records that the gateway has waited for the archive since `now`.
+    pub(super) fn record_wait(&mut self, now: Instant) {
         self.waiting_since.get_or_insert(now);
     }
 
     /// Records that `len` bytes have arrived at the time `now`.
-    pub(super) fn receive(&mut self, now: Instant, len: usize) -> Result<(), TooSlow> {
-        self.received = self.received.saturating_add(len);
+    pub(super) fn record_bytes(&mut self, now: Instant, len: usize) -> Result<(), TooSlow> {
+        self.received_len = self.received_len.saturating_add(len);
         if let Some(since) = self.waiting_since.take() {
             self.waited += now.saturating_duration_since(since);
         }
@@ -48,10 +49,10 @@ impl TransferRate {
             return Ok(());
         }
         let minimum = self.waited.as_millis().saturating_mul(self.min_rate as u128) / 1000;
-        if (self.received as u128) < minimum {
+        if (self.received_len as u128) < minimum {
             return Err(TooSlow { min_rate: self.min_rate });
         }
-        (self.waited, self.received) = (Duration::ZERO, 0);
+        (self.waited, self.received_len) = (Duration::ZERO, 0);
         Ok(())
     }
 }
@@ -66,9 +67,9 @@ mod tests {
     fn receive_all(waits: impl IntoIterator<Item = (u64, usize)>) -> Option<usize> {
         let (mut rate, mut now) = (TransferRate::new(256, WINDOW), Instant::now());
         waits.into_iter().position(|(seconds, len)| {
-            rate.wait(now);
+            rate.record_wait(now);
             now += Duration::from_secs(seconds);
-            rate.receive(now, len) == Err(TooSlow { min_rate: 256 })
+            rate.record_bytes(now, len) == Err(TooSlow { min_rate: 256 })
         })
     }
 
@@ -89,7 +90,7 @@ mod tests {
         let (mut rate, mut now) = (TransferRate::new(256, WINDOW), Instant::now());
         for _ in 0..100 {
             now += WINDOW;
-            assert_eq!(rate.receive(now, 1), Ok(()), "the byte had already arrived");
+            assert_eq!(rate.record_bytes(now, 1), Ok(()), "the byte had already arrived");
         }
     }
 }

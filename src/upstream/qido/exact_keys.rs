@@ -1,9 +1,9 @@
 //! The keys of a search that every row of its response can be compared with exactly: UIDs, dates, and single values without
 //! matching operators (PS3.4 C.2.2.2.1, C.2.2.2.2, C.2.2.2.5).
 //!
-//! Some archives ignore a key, or a UID in the path, and return the objects of other patients. A row that lacks an attribute is
-//! not compared by it, but an attribute without a value does not match a value (PS3.4 C.2.2.2.1). Names, patterns and lists of other
-//! values are not compared, because archives match them in their own ways.
+//! Some archives ignore a key, or a UID in the path, and return the objects of other patients. An attribute that a
+//! row lacks is not compared, but an attribute without a value does not match a value (PS3.4 C.2.2.2.1). Names, patterns and lists
+//! of other values are not compared, because archives match them in different ways.
 
 use super::{QidoQuery, SearchLevel};
 use dicom_core::VR;
@@ -23,7 +23,7 @@ enum ExactKey {
     Days(Option<DicomDate>, Option<DicomDate>),
 }
 
-/// Attributes whose single values are compared; they have one meaning in every archive.
+/// Attributes whose single values are compared, because they have the same meaning in every archive.
 const SINGLE_VALUE_ATTRIBUTES: [Tag; 6] = [
     tags::PATIENT_ID,
     tags::ISSUER_OF_PATIENT_ID,
@@ -36,15 +36,15 @@ const SINGLE_VALUE_ATTRIBUTES: [Tag; 6] = [
 impl ExactKeys {
     /// Returns the keys of `query` and the UIDs in its path.
     pub fn from_query(query: &QidoQuery) -> Self {
-        let below = |tag: Tag, uid: &Uid| (tag, ExactKey::AnyOf(vec![uid.as_str().to_owned()]));
+        let path_key = |tag: Tag, uid: &Uid| (tag, ExactKey::AnyOf(vec![uid.as_str().to_owned()]));
         let mut keys = match query.level() {
             SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => Vec::new(),
             SearchLevel::Series { study } | SearchLevel::Instances { study } => {
-                vec![below(tags::STUDY_INSTANCE_UID, study.uid())]
+                vec![path_key(tags::STUDY_INSTANCE_UID, study.uid())]
             }
             SearchLevel::SeriesInstances { study, series } => vec![
-                below(tags::STUDY_INSTANCE_UID, study.uid()),
-                below(tags::SERIES_INSTANCE_UID, series.uid()),
+                path_key(tags::STUDY_INSTANCE_UID, study.uid()),
+                path_key(tags::SERIES_INSTANCE_UID, series.uid()),
             ],
         };
         let matches = query.matches.iter();
@@ -57,9 +57,9 @@ impl ExactKeys {
         self.keys.is_empty()
     }
 
-    /// Whether the attributes of `row`, an object in DICOM JSON, match the keys. A missing attribute is not compared, nor is a UID
-    /// or Modalities in Study without a value, which archives leave empty if they do not compute it. A row that is unreadable cannot
-    /// be compared, and is not omitted.
+    /// Whether the attributes of `row`, an object in DICOM JSON, match the keys. A missing attribute is not compared.
+    /// An empty UID or Modalities in Study is not compared either, because archives leave these attributes empty if they do not
+    /// compute them. A row that is unreadable cannot be compared, and is not omitted.
     pub fn match_row(&self, row: &str) -> bool {
         let tags: Vec<_> = self.keys.iter().map(|(tag, _)| *tag).collect();
         Attributes::read_elements(row, &tags).map_or(true, |row| self.match_attributes(&row))

@@ -14,7 +14,7 @@ use super::value::{MatchValue, is_unescaped};
 use crate::upstream::Profile;
 use dicom_model::{Attributes, ComponentGroup, Tag, Value, tag, tags};
 
-/// The reason why neither an archive can be searched for a value nor its rows be compared with it.
+/// The reason why an archive cannot be searched for a value and its rows cannot be compared with the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "does not decode percent-escapes, and cannot be searched for this {attribute} without them: {reason}"

@@ -8,8 +8,8 @@
 //! repeats rows is not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not
 //! overlap it, because an archive that returns one row at a time would always return the same row.
 //!
-//! The pager depends neither on the use of the rows nor on how many of them may be in memory: its caller stops when it has
-//! enough rows.
+//! The pager depends neither on the use of the rows nor on the limit of rows in memory: its caller stops when it has enough
+//! rows.
 
 use std::collections::HashSet;
 use std::marker::PhantomData;
@@ -99,7 +99,7 @@ pub struct Pager<'a, T, I> {
 /// The position up to which a list has been read.
 #[derive(Debug, Default)]
 struct ListPosition {
-    known: HashSet<RowIdentity>,
+    known_identities: HashSet<RowIdentity>,
     /// The number of rows received so far, without those of overlaps.
     received_count: usize,
     /// The identities of the rows of the last page, in order.
@@ -121,7 +121,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         }
     }
 
-    /// Requests `size` more rows. Passes the new rows to `add` in order, until it breaks; a row without an identity is passed
+    /// Requests `size` more rows. Passes the new rows to `add` in order, until `add` breaks; a row without an identity is passed
     /// each time that it is received.
     ///
     /// It is an error if the list changes during every attempt to read it, or if the archive truncates the list and ignores the
@@ -158,11 +158,11 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         // Each page has as many new rows as the first one.
         let limit = size.saturating_add(u32::try_from(overlap).unwrap_or(u32::MAX));
         let (mut has_new_rows, mut identities, mut is_stopped) = (false, Vec::new(), false);
-        let known = &mut position.known;
-        let take = |row: T| {
+        let known_identities = &mut position.known_identities;
+        let add_new_row = |row: T| {
             let identity = identity(&row);
             let flow = match &identity {
-                Some(new) if known.insert(new.clone()) => {
+                Some(new) if known_identities.insert(new.clone()) => {
                     has_new_rows = true;
                     add(row, Some(new))
                 }
@@ -174,7 +174,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             flow
         };
         let request = UpstreamRequest::search((*query).clone().page(limit, offset));
-        let outcome = archive.read_rows_until(request, take).await?;
+        let outcome = archive.read_rows_until(request, add_new_row).await?;
         if is_stopped {
             return Ok(PageEnd::Stopped);
         }

@@ -1,4 +1,4 @@
-//! The HTTP client for responses that the gateway reads itself. It is replaced before HTTP/2 closes its connection.
+//! The HTTP client for responses that the gateway reads itself. The client is replaced before HTTP/2 closes its connection.
 //!
 //! Over HTTP/2 all calls share one connection. Each canceled call resets a stream, and when a thousand frames have arrived for
 //! reset streams, the library closes the connection and aborts every call on it. A new client replaces the old one long before
@@ -74,7 +74,7 @@ impl BufferedTransport {
         Ok(response.map(|body| call.observe_body(body)))
     }
 
-    /// Starts the bookkeeping of a call, which counts the call if it is canceled.
+    /// Starts to observe a call, so that it is counted if it is canceled.
     fn start_call(&self) -> Call {
         // Without TLS no protocol is negotiated, and HTTP/1.1 is used.
         let Settings { qido_url, wado_url, .. } = &self.0.settings;

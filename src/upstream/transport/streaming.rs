@@ -28,8 +28,8 @@ use super::{
 };
 use crate::upstream::{ConnectFailure, Settings};
 
-/// Maximum number of stream windows in the window of a connection: fewer streams that are not read cannot block other streams. If
-/// a stream window has more than 2 MiB, [`MAX_WINDOW_SIZE`] allows fewer stream windows.
+/// The number of stream windows that the window of a connection contains: streams that are not read block other streams only if
+/// there are as many of them. If a stream window has more than 2 MiB, [`MAX_WINDOW_SIZE`] allows fewer stream windows.
 const WINDOWS_PER_CONNECTION: u32 = 1024;
 
 /// Maximum size of a flow control window, in bytes (RFC 9113 6.9.1).

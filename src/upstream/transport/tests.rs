@@ -51,8 +51,8 @@ async fn start_server() -> u16 {
     port
 }
 
-/// Creates a resolver that returns one list of addresses after the other, then the last list again. Also returns the number
-/// of lookup_count.
+/// Creates a resolver that returns one list of addresses after the other, then the last list again. Also returns the
+/// number of lookups.
 fn resolver_with(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
     let lookup_count = Arc::new(Mutex::new(0));
     let shared_count = Arc::clone(&lookup_count);

@@ -12,18 +12,18 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::upstream::{Settings, SettingsError};
 
 /// Builds the TLS configuration, without ALPN protocols, which each client sets itself. Reads the CA certificates of the system
-/// unless `settings` has its own.
+/// unless `settings` contains CA certificates.
 pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, SettingsError> {
-    let invalid = |_| SettingsError::Client(settings.id.clone());
+    let client_error = |_| SettingsError::Client(settings.id.clone());
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(invalid)?;
+        .map_err(client_error)?;
     let builder = match &settings.ca {
         Some(pem) => {
             let roots = root_store(pem).ok_or_else(|| SettingsError::Certificates(settings.id.clone()))?;
             builder.with_root_certificates(roots)
         }
-        None => builder.with_platform_verifier().map_err(invalid)?,
+        None => builder.with_platform_verifier().map_err(client_error)?,
     };
     Ok(builder.with_no_client_auth())
 }

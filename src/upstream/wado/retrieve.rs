@@ -3,12 +3,12 @@
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 use dicom_render::{Viewport, Window};
 
-/// Which objects are retrieved (PS3.18 10.4.1.1).
+/// The objects that are retrieved (PS3.18 10.4.1.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DicomResource {
-    /// All of a study.
+    /// A whole study.
     Study(StudyUid),
-    /// All of a series.
+    /// A whole series.
     Series(StudyUid, SeriesUid),
     /// One instance.
     Instance(StudyUid, SeriesUid, SopInstanceUid),
@@ -44,7 +44,7 @@ impl DicomResource {
     }
 }
 
-/// What is retrieved of the objects.
+/// The part or form of the objects that is retrieved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum RetrievalKind {
     Whole,
@@ -97,8 +97,8 @@ impl std::fmt::Debug for ArchiveQuery {
     }
 }
 
-/// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard and the bounds of
-/// `dicom_render`. Requests to archives have the same bounds, because several archives allocate memory for any requested size.
+/// The parameters by which an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard and
+/// the bounds of `dicom_render`. Requests to archives have the same bounds, because several archives allocate memory for any requested size.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rendering {
     parameters: Vec<(&'static str, String)>,
@@ -111,8 +111,8 @@ impl Rendering {
     /// Scales the image to fit a square of `side` pixels, unless a viewport is given.
     #[must_use]
     pub fn within(self, side: u32) -> Self {
-        let sized = self.clone().with("viewport", &format!("{side},{side}"));
-        sized.unwrap_or(self)
+        let with_viewport = self.clone().with("viewport", &format!("{side},{side}"));
+        with_viewport.unwrap_or(self)
     }
 
     /// Returns the value of a parameter as given.
@@ -134,7 +134,7 @@ impl Rendering {
     /// exceeds the bounds, or if it was given before.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Option<Self> {
-        let (name, legal): (&'static str, bool) = match name {
+        let (name, is_legal): (&'static str, bool) = match name {
             "viewport" => ("viewport", Viewport::parse(value).is_some()),
             "window" => ("window", Window::parse(value).is_some()),
             "quality" => ("quality", value.parse::<u8>().is_ok_and(|quality| (1..=100).contains(&quality))),
@@ -147,7 +147,7 @@ impl Rendering {
             }
             _ => return None,
         };
-        if !legal || self.parameters.iter().any(|(earlier, _)| *earlier == name) {
+        if !is_legal || self.parameters.iter().any(|(earlier, _)| *earlier == name) {
             return None;
         }
         self.parameters.push((name, value.to_owned()));
@@ -320,15 +320,15 @@ mod tests {
         assert_eq!(format!("{query:?}"), "ArchiveQuery");
         let retrieval = Retrieval::whole(instance()).with_archive_query(Some(query));
         assert_eq!(retrieval.query_string(), "sig=a%2Fb&expires=5");
-        for bad in ["", "a b", "a#b", "a\"b", "ä", "a\r\nb"] {
-            assert_eq!(ArchiveQuery::parse(bad), None, "{bad:?}");
+        for invalid in ["", "a b", "a#b", "a\"b", "ä", "a\r\nb"] {
+            assert_eq!(ArchiveQuery::parse(invalid), None, "{invalid:?}");
         }
     }
 
     #[test]
     fn a_path_segment_cannot_escape_its_parent() {
-        for bad in ["", ".", "..", "...", "a/b", "a%2fb", "a b", "ä", "a?b", &"a".repeat(129)] {
-            assert_eq!(PathSegment::parse(bad), None, "{bad:?}");
+        for invalid in ["", ".", "..", "...", "a/b", "a%2fb", "a b", "ä", "a?b", &"a".repeat(129)] {
+            assert_eq!(PathSegment::parse(invalid), None, "{invalid:?}");
         }
     }
 }

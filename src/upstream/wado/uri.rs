@@ -106,7 +106,7 @@ impl WadoUri {
         Ok(self)
     }
 
-    /// Checks that the parameters are compatible; the error names one that is not.
+    /// Checks that the parameters are compatible. The error contains the name of a parameter that is not.
     pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
         let excluded_scope =
             if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
