@@ -67,7 +67,7 @@ impl App {
         Self::with_authenticator(config, clock, metrics, authenticator)
     }
 
-    /// Does the same as [`new`](Self::new), with `authenticator` instead of the configured one.
+    /// Does the same as [`new`](Self::new), with `authenticator` instead of the configured authenticator.
     pub fn with_authenticator(
         config: &Config,
         clock: SharedClock,
@@ -80,7 +80,7 @@ impl App {
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
-        let endpoint_last_updated = observe_endpoints(config, &change_log);
+        let endpoint_times = observe_endpoints(config, &change_log);
         let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
             let context = mapping_context(config, archive);
             Ok(ArchiveSource {
@@ -93,7 +93,7 @@ impl App {
         let sources = config
             .archives
             .iter()
-            .zip(endpoint_last_updated)
+            .zip(endpoint_times)
             .map(create_source)
             .collect::<Result<Vec<_>, SettingsError>>()?;
         let archives = sources.iter().map(|source| source.archive.clone()).collect();
@@ -172,8 +172,8 @@ impl App {
     /// Starts the background tasks, which follow the change feeds of archives. It must be called in a Tokio runtime.
     pub fn start_background_work(&self) {
         let follow = |archive: &Archive| self.studies.follow_changes(archive.clone());
-        let feeds = self.change_feeds.iter().map(follow);
-        self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(feeds);
+        let tasks = self.change_feeds.iter().map(follow);
+        self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 
     /// Returns the metrics as OpenMetrics text.
@@ -185,8 +185,8 @@ impl App {
 
     /// Makes the state in the store durable. It must be called after the last request.
     pub async fn close(&self) {
-        let feeds = std::mem::take(&mut *self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        feeds.iter().for_each(AbortHandle::abort);
+        let tasks = std::mem::take(&mut *self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(AbortHandle::abort);
         self.change_log.close().await;
     }
 }
@@ -211,7 +211,7 @@ fn search_limits(config: &Config) -> SearchLimits {
     }
 }
 
-/// Creates the clients of change feeds. They have limits and circuit breakers of their own, so that a feed that fails does not affect
+/// Creates the clients of change feeds. They have separate limits and circuit breakers, so that a feed that fails does not affect
 /// the searches of the same archive.
 fn change_feeds(config: &Config, metrics: &Metrics) -> Result<Vec<Archive>, SettingsError> {
     let with_feed = config.archives.iter().filter(|archive| archive.settings.rest_url.is_some());

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn access_to_everything_and_access_to_nothing_are_opposites() {
+    fn access_to_all_studies_allows_and_access_to_none_denies_every_subject() {
         let (study, row) = (StudyUid::parse("1.2").unwrap(), Attributes::default());
         for (access, expected) in [(Access::all(), true), (Access::none(), false)] {
             assert_eq!(access.may_see(&row), expected);

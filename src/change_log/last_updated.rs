@@ -1,4 +1,5 @@
 //! The record of one resource, and how an observation changes it. It determines `meta.lastUpdated` (R4 resource#Meta).
+//! Times are milliseconds since 1970-01-01T00:00:00Z.
 
 use super::version::{Version, VersionId, timestamp};
 use super::{ContentDigest, Observation};

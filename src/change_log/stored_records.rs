@@ -1,4 +1,5 @@
-//! The records in the store, with an index by time for the eviction of the oldest records.
+//! The records in the store, with an index by time for the eviction of the oldest records. Times are milliseconds since
+//! 1970-01-01T00:00:00Z.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

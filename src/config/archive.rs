@@ -193,7 +193,7 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
 fn read_rest_url(section: &mut Section<'_>, profile: &Profile, allow_link_local: bool) -> Option<Url> {
     let Setting { value, location } =
         section.take("rest_url", |value| archive_url(value, allow_link_local))?;
-    if !profile.change_feed {
+    if !profile.has_change_feed {
         let message = format!("the profile {} has no change feed; remove rest_url", profile.name);
         section.error(location, "rest_url", message);
         return None;

@@ -38,9 +38,9 @@ pub struct CacheConfig {
     pub stale_for: Duration,
     /// The age up to which a cached study is served if the archives fail; zero disables this.
     pub stale_if_error: Duration,
-    /// The duration for which an unchanged row confirms a study of the last week.
+    /// The time after which a request reads a study of the last week again, even if its row is unchanged.
     pub deep_check: Duration,
-    /// The duration for which an unchanged row confirms an older study.
+    /// The same time for an older study.
     pub deep_check_old: Duration,
     /// Maximum size of a cached response of an archive, in bytes; a larger response is forwarded without being cached.
     pub largest_answer: u64,

@@ -133,7 +133,7 @@ fn an_invalid_certificate_or_key_is_reported_with_its_file_and_the_other_errors(
 }
 
 #[test]
-fn the_two_listeners_have_different_addresses() {
+fn equal_addresses_of_the_two_listeners_are_rejected() {
     let listeners = |lines: &str| load_with(&format!("{MINIMAL}[server]\n{lines}\n"), &[]);
     for (lines, line) in [
         ("listen = \"127.0.0.1:9090\"", 7),
@@ -175,7 +175,7 @@ fn a_rest_url_needs_a_profile_with_a_change_feed() {
 }
 
 #[test]
-fn a_key_that_is_set_twice_is_named() {
+fn a_key_that_is_set_twice_is_an_error_that_contains_the_key() {
     let twice = |text: &str| errors(&format!("{MINIMAL}{text}")).join("\n");
     let value = twice("[search]\nmax_count = 1\nmax_count = 2\n");
     assert!(value.contains("gateway.toml:8: invalid TOML: duplicate key max_count"), "{value}");
@@ -338,7 +338,7 @@ fn the_synthesized_services_are_added_to_those_of_the_profile() {
 }
 
 #[test]
-fn ids_are_unique_and_default_count_does_not_exceed_max_count() {
+fn a_duplicate_id_and_a_default_count_above_max_count_are_rejected() {
     let twice = format!("{MINIMAL}[[archive]]\nid = \"main\"\nurl = \"http://b\"\n");
     assert!(
         errors(&twice)[0].contains("gateway.toml:7: archive[1].id: another archive already has the id main")
@@ -353,7 +353,7 @@ fn ids_are_unique_and_default_count_does_not_exceed_max_count() {
 }
 
 #[test]
-fn url_excludes_the_urls_of_the_two_services() {
+fn url_together_with_the_url_of_one_service_is_rejected() {
     let urls = "qido_url = \"http://q/rs\"\nwado_url = \"http://w/rs\"\n";
     let config = load_with(&MINIMAL.replace("url = \"http://pacs/dicom-web\"\n", urls), &[]).unwrap();
     assert_eq!(config.archives[0].settings.wado_url.as_str(), "http://w/rs");
@@ -405,7 +405,7 @@ fn notes_are_included_only_if_configured() {
 }
 
 #[test]
-fn a_boolean_is_true_or_false() {
+fn a_boolean_other_than_true_or_false_is_rejected() {
     let narrative = |value: &str| load_with(&format!("{MINIMAL}[fhir]\nnarrative = {value}\n"), &[]);
     assert!(!load_with(MINIMAL, &[]).unwrap().fhir.narrative);
     assert!(narrative("true").unwrap().fhir.narrative);

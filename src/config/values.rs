@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_sizes_have_a_unit_and_bounds() {
+    fn durations_and_sizes_without_a_unit_or_beyond_their_bounds_are_rejected() {
         for (text, milliseconds) in [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)] {
             assert_eq!(duration(&text_value(text)), Ok(Duration::from_millis(milliseconds)));
         }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_archives_have_no_credentials_query_or_fragment() {
+    fn urls_of_archives_with_credentials_query_or_fragment_are_rejected() {
         assert!(service_url(&text_value("http://127.0.0.1:8042/dicom-web")).is_ok());
         for invalid in [
             "",
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn identifier_systems_are_absolute_uris() {
+    fn an_identifier_system_that_is_not_an_absolute_uri_is_rejected() {
         for valid in
             ["urn:oid:2.999.1", "https://a.example/ids", "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7"]
         {

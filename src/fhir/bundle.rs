@@ -60,6 +60,7 @@ pub(super) struct Searchset {
 impl Searchset {
     /// Writes the Bundle as JSON.
     pub(super) fn to_json(&self) -> Vec<u8> {
+        // About 300 bytes per entry in addition to its resource.
         let size = self.entries.iter().map(|entry| entry.resource.len() + 300).sum::<usize>();
         let mut json = Vec::with_capacity(size + 1024);
         json.extend_from_slice(br#"{"resourceType":"Bundle""#);
@@ -121,6 +122,7 @@ pub(super) struct BatchEntry {
 /// Writes a Bundle of type batch-response as JSON.
 pub(super) fn write_batch_response(entries: &[BatchEntry]) -> Vec<u8> {
     let size = entries.iter().filter_map(|entry| entry.resource.as_ref()).map(Bytes::len).sum::<usize>();
+    // About 400 bytes per entry in addition to its resource.
     let mut json = Vec::with_capacity(size + entries.len() * 400 + 100);
     json.extend_from_slice(br#"{"resourceType":"Bundle","type":"batch-response""#);
     for (index, entry) in entries.iter().enumerate() {

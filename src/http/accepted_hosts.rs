@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_has_no_port_and_no_scheme() {
+    fn a_host_name_with_a_port_or_scheme_is_rejected() {
         for invalid in ["", "https://gateway.internal", "gateway.internal:8080", "gateway/internal", "*"] {
             assert!(invalid.parse::<HostName>().is_err(), "{invalid}");
         }

@@ -23,8 +23,8 @@ const PATH: &str = "/invalidate";
 /// The numbers of studies and DICOMweb responses that were invalidated.
 #[derive(Debug, Default)]
 struct Invalidated {
-    studies: usize,
-    responses: usize,
+    study_count: usize,
+    response_count: usize,
 }
 
 impl Service {
@@ -55,11 +55,15 @@ impl Service {
         let mut total = Invalidated::default();
         for selection in &selections {
             let invalidated = self.invalidate_selection(selection).await;
-            total.studies += invalidated.studies;
-            total.responses += invalidated.responses;
+            total.study_count += invalidated.study_count;
+            total.response_count += invalidated.response_count;
         }
-        tracing::info!(studies = total.studies, responses = total.responses, "cached data was invalidated");
-        let json = format!("{{\"studies\":{},\"responses\":{}}}\n", total.studies, total.responses);
+        tracing::info!(
+            studies = total.study_count,
+            responses = total.response_count,
+            "cached data was invalidated"
+        );
+        let json = format!("{{\"studies\":{},\"responses\":{}}}\n", total.study_count, total.response_count);
         let mut response = Response::new(full(json));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -98,13 +102,13 @@ impl Service {
 
     async fn invalidate_selection(&self, selection: &Selection) -> Invalidated {
         let found = self.fhir.studies.invalidate(selection).await;
-        let responses = self.context.response_cache.invalidate(|archive, study| match selection {
+        let response_count = self.context.response_cache.invalidate(|archive, study| match selection {
             Selection::Study(uid) => uid == study,
             Selection::Archive(id) => id == archive,
             // The cache does not know the patient of a response. If the study is not in the cache, it may belong to any patient.
             Selection::Patient { .. } => !found.others.contains(study) || found.selected.contains(study),
         });
-        Invalidated { studies: found.selected.len(), responses }
+        Invalidated { study_count: found.selected.len(), response_count }
     }
 }
 

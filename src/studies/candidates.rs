@@ -187,7 +187,7 @@ impl Studies {
         }
         let profile = source.archive.profile();
         // Some archives return nothing because they search for series or instances only within one study.
-        if uids.is_empty() && !profile.searches_below {
+        if uids.is_empty() && !profile.searches_across_studies {
             return Ok(None);
         }
         Ok(Some(plan::queries_for_uids(uids.iter().map(String::as_str), profile.uid_lists)))

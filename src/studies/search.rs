@@ -122,7 +122,7 @@ pub struct UnreadableStudy {
 }
 
 /// Whether an archive that filters by the criterion returns either all rows with a UID or none of them.
-fn selects_whole_uids(criterion: &Criterion<ImagingStudy>) -> bool {
+fn keeps_rows_of_uid_together(criterion: &Criterion<ImagingStudy>) -> bool {
     matches!(
         criterion.parameter.key,
         ImagingStudyParam::Id | ImagingStudyParam::LastUpdated | ImagingStudyParam::Endpoint
@@ -254,7 +254,7 @@ impl Studies {
             self.add_versions(&mut candidates, requested_at).await;
         }
         let matches_without_uid = self.count_matches_without_uid(&rows_without_uid, criteria);
-        let has_every_row = criteria.iter().all(selects_whole_uids);
+        let has_every_row = criteria.iter().all(keeps_rows_of_uid_together);
         for study in candidates.studies.iter_mut().chain(&mut candidates.patient_conflicts) {
             study.has_every_row = has_every_row;
         }

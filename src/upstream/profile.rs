@@ -83,9 +83,9 @@ pub struct Profile {
     pub uid_lists: bool,
     /// Whether all series and all instances can be searched, not only those of one study (PS3.18 table 10.6.1-1), and an empty
     /// result means that none match.
-    pub searches_below: bool,
+    pub searches_across_studies: bool,
     /// Whether the REST API of the product has a change feed.
-    pub change_feed: bool,
+    pub has_change_feed: bool,
     /// Services that the archive lacks or implements incorrectly, so the gateway never requests them. A service that the archive
     /// rejects is not listed here: the gateway synthesizes it after the rejection.
     pub synthesized: SynthesizedSet,
@@ -103,8 +103,8 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: true,
         decodes_escapes: true,
         uid_lists: true,
-        searches_below: false,
-        change_feed: false,
+        searches_across_studies: false,
+        has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last page,
@@ -121,8 +121,8 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: true,
         decodes_escapes: false,
         uid_lists: true,
-        searches_below: true,
-        change_feed: true,
+        searches_across_studies: true,
+        has_change_feed: true,
         synthesized: SynthesizedSet::NONE.with(Synthesized::Rendered),
     },
     // For metadata the product fetches whole instances by C-MOVE, and it always returns the metadata of the whole study. It
@@ -137,8 +137,8 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: false,
-        searches_below: false,
-        change_feed: false,
+        searches_across_studies: false,
+        has_change_feed: false,
         synthesized: SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames),
     },
     Profile {
@@ -151,8 +151,8 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: true,
-        searches_below: false,
-        change_feed: false,
+        searches_across_studies: false,
+        has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     // A repeated key causes status 500, and rows of instances contain only UIDs.
@@ -166,8 +166,8 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: false,
-        searches_below: false,
-        change_feed: false,
+        searches_across_studies: false,
+        has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     Profile {
@@ -180,8 +180,8 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: true,
-        searches_below: true,
-        change_feed: false,
+        searches_across_studies: true,
+        has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
 ];

@@ -200,7 +200,7 @@ impl ArchiveToCheck {
         ];
         let included = [counts.as_slice(), &others].concat();
         let studies = QidoQuery::new(SearchLevel::Studies).include(&included).page(1, 0);
-        let (probe_result, row) = first_row(&self.archive, UpstreamRequest::search(studies)).await;
+        let (probe_result, row) = read_first_row(&self.archive, UpstreamRequest::search(studies)).await;
         check.studies = probe_result;
         let row = row?;
         let Some(study) = row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok()) else {
@@ -215,7 +215,7 @@ impl ArchiveToCheck {
 
         let count = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
         let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count]);
-        let (probe_result, row) = first_row(&self.archive, UpstreamRequest::search(series)).await;
+        let (probe_result, row) = read_first_row(&self.archive, UpstreamRequest::search(series)).await;
         check.series = probe_result;
         let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
         let Some(series) = series.and_then(|uid| SeriesUid::parse(uid).ok()) else {
@@ -313,7 +313,7 @@ async fn returns_other_type(
 }
 
 /// Returns the number of rows of a search, and the first row.
-async fn first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult, Option<Attributes>) {
+async fn read_first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult, Option<Attributes>) {
     let started = Instant::now();
     let mut first = None;
     let result = archive
@@ -321,7 +321,7 @@ async fn first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult,
             first.get_or_insert(row);
         })
         .await;
-    (probe_result(result.map(|outcome| outcome.row_count), started), first)
+    (to_probe_result(result.map(|outcome| outcome.row_count), started), first)
 }
 
 /// Counts the rows of a series, and calls `inspect` for each row. No rows are an error.
@@ -332,12 +332,12 @@ async fn count_rows(
 ) -> ProbeResult {
     let started = Instant::now();
     let result = archive.rows(request, |row: Attributes| inspect(&row)).await;
-    match probe_result(result.map(|outcome| outcome.row_count), started) {
+    match to_probe_result(result.map(|outcome| outcome.row_count), started) {
         ProbeResult::Rows(0, _) => ProbeResult::Unexpected("a series that it found has no instances"),
         probe_result => probe_result,
     }
 }
 
-fn probe_result(rows: Result<usize, ArchiveError>, started: Instant) -> ProbeResult {
+fn to_probe_result(rows: Result<usize, ArchiveError>, started: Instant) -> ProbeResult {
     rows.map_or_else(ProbeResult::Failed, |rows| ProbeResult::Rows(rows, started.elapsed()))
 }

@@ -60,7 +60,7 @@ fn errors_in_variables_are_reported_with_their_names() {
 }
 
 #[test]
-fn a_variable_of_an_archive_has_a_number() {
+fn a_variable_of_an_archive_without_an_index_is_rejected() {
     for text in [MINIMAL, "[auth]\nmode = \"open\"\n"] {
         for name in ["GATEWAY_ARCHIVE__X__URL", "GATEWAY_ARCHIVE__URL"] {
             let error = load_with(text, &[(name, "http://pacs")]).unwrap_err().to_string();

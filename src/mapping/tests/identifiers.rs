@@ -61,8 +61,8 @@ fn a_local_issuer_is_looked_up_in_the_configuration() {
 #[test]
 fn the_default_system_applies_to_numbers_without_an_issuer() {
     let context = MappingContext { accession_system: Some("urn:oid:9".to_owned()), ..context() };
-    let bare = study_with(&context, &study_row(json!({"AccessionNumber": "A1"})), None);
-    assert_eq!(bare["identifier"][1]["system"], "urn:oid:9");
+    let without_issuer = study_with(&context, &study_row(json!({"AccessionNumber": "A1"})), None);
+    assert_eq!(without_issuer["identifier"][1]["system"], "urn:oid:9");
     let issuer = json!({"vr": "SQ", "Value": [{"LocalNamespaceEntityID": "ELSEWHERE"}]});
     let row = study_row(json!({"AccessionNumber": "A1", "IssuerOfAccessionNumberSequence": issuer}));
     assert_eq!(study_with(&context, &row, None)["identifier"][1]["system"], Value::Null);

@@ -115,7 +115,7 @@ fn an_id_is_valid_and_does_not_reveal_the_identifier() {
 }
 
 #[test]
-fn equal_numbers_of_two_issuers_are_two_patients() {
+fn equal_patient_ids_of_two_issuers_identify_two_patients() {
     let ids = ["HOSP", "ELSEWHERE", "THIRD"]
         .map(|issuer| id(&context(), json!({"PatientID": "1", "IssuerOfPatientID": issuer})));
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
@@ -123,7 +123,7 @@ fn equal_numbers_of_two_issuers_are_two_patients() {
 }
 
 #[test]
-fn equal_numbers_without_an_issuer_in_two_archives_are_two_patients() {
+fn equal_patient_ids_without_an_issuer_in_two_archives_identify_two_patients() {
     let other = MappingContext { archive: "other".to_owned(), ..context() };
     assert_ne!(id(&context(), json!({"PatientID": "1"})), id(&other, json!({"PatientID": "1"})));
     let known = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP"});
@@ -135,7 +135,7 @@ fn equal_numbers_without_an_issuer_in_two_archives_are_two_patients() {
 }
 
 #[test]
-fn the_configured_system_makes_keys_of_numbers_without_an_issuer_independent_of_the_archive() {
+fn the_configured_system_makes_keys_of_patient_ids_without_an_issuer_independent_of_the_archive() {
     let context_of = |archive: &str| MappingContext {
         archive: archive.to_owned(),
         patient_id_system: Some("urn:oid:5".to_owned()),
@@ -148,7 +148,7 @@ fn the_configured_system_makes_keys_of_numbers_without_an_issuer_independent_of_
 }
 
 #[test]
-fn a_patient_without_a_number_belongs_to_one_study() {
+fn a_patient_without_a_patient_id_belongs_to_one_study() {
     assert_ne!(
         id(&context(), json!({"StudyInstanceUID": "1.2"})),
         id(&context(), json!({"StudyInstanceUID": "1.3"}))

@@ -26,7 +26,7 @@ fn requests_beyond_the_length_of_the_queue_are_rejected_at_once() {
         [&second, &third].map(|request| queue.join(RequestClass::Search, request).unwrap()).into();
     assert_eq!(queue.join(RequestClass::Search, &fourth).unwrap_err(), NoPermit::QueueFull);
     let further = queue.join(RequestClass::Search, &second);
-    assert!(further.is_ok(), "requests count, not their calls");
+    assert!(further.is_ok(), "the limit applies to requests, not to their calls");
     assert!(queue.join(RequestClass::Search, &first).is_ok(), "a started request is not rejected");
     drop(further);
     drop(permit);
