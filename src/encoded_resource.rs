@@ -56,7 +56,7 @@ impl EncodedResource {
 
     /// Returns the resource for a response that is taken from the cache.
     #[must_use]
-    pub fn reused(&self, reuse: Reuse) -> Self {
+    pub fn with_reuse(&self, reuse: Reuse) -> Self {
         Self { reuse: Some(reuse), ..self.clone() }
     }
 

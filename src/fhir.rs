@@ -49,8 +49,13 @@ pub fn cached_response(
     let uid = StudyUid::parse(id).ok()?;
     let study =
         context.studies.cached_study(&uid, &Representation::Full, access, request::freshness(headers))?;
-    response::success_response(&context.studies.reused(&study, false), &format, headers, context.clock.now())
-        .ok()
+    response::success_response(
+        &context.studies.reuse_cached(&study, false),
+        &format,
+        headers,
+        context.clock.now(),
+    )
+    .ok()
 }
 
 /// Responds to a batch. `body` is the Bundle of the request.

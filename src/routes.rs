@@ -168,7 +168,7 @@ impl<'a> Route<'a> {
     }
 
     /// Returns the id of the study, if a study is read.
-    pub fn study_read(&self) -> Option<&'a str> {
+    pub fn id_of_read_study(&self) -> Option<&'a str> {
         match self {
             Self::Fhir(Interaction::Read(ResourceType::ImagingStudy, id)) => Some(id),
             _ => None,

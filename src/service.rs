@@ -88,7 +88,7 @@ impl http_server::Service for Service {
             return None;
         }
         let route = Route::parse(request.method(), path).ok()?;
-        let study = route.study_read()?;
+        let study = route.id_of_read_study()?;
         let ServiceContext { authenticator, hosts, public_url, .. } = &*self.context;
         if !hosts.is_accepted(public_url, request.uri(), request.headers(), peer.ip()) {
             // `respond` creates the error response.
@@ -187,7 +187,7 @@ impl Service {
         body: RequestBody,
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
-        let access = self.access(&route, parts).await?;
+        let access = self.determine_access(&route, parts).await?;
         let public_base = self.context.public_url.base_of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request has no Host from which links could be made.")
         })?;
@@ -292,7 +292,7 @@ impl Service {
 
     /// Determines the access of the caller. An authentication of this request that was already started is used. The
     /// CapabilityStatement requires no authentication, because it describes how to authenticate.
-    async fn access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
+    async fn determine_access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
         if matches!(route, Route::Fhir(Interaction::Capabilities)) {
             return Ok(Access::none());
         }
@@ -381,7 +381,7 @@ impl<'a> RequestContext<'a> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         self.service.context.cors.allow_preflight(request, response.headers_mut());
-        self.count("preflight", response)
+        self.count_and_log("preflight", response)
     }
 
     fn finish(
@@ -391,10 +391,10 @@ impl<'a> RequestContext<'a> {
         mut response: Response<Body>,
     ) -> Response<MeasuredBody> {
         self.service.context.cors.allow(request, response.headers_mut());
-        self.count(route, response)
+        self.count_and_log(route, response)
     }
 
-    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<MeasuredBody> {
+    fn count_and_log(self, route: &'static str, mut response: Response<Body>) -> Response<MeasuredBody> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {

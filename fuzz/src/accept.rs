@@ -1,7 +1,7 @@
 //! `Accept` and `Accept-Encoding` (RFC 9110 12.5.1, 12.5.3): the selected media type is acceptable and has the highest weight
 //! according to a second, naive parser. The memory for parsed media ranges is proportional to the length of the header.
 
-use dicomweb_gateway::http::negotiation::{accepted, coding_weight, preferred, ranges};
+use dicomweb_gateway::http::negotiation::{accepted_ranges, coding_weight, preferred, ranges};
 use http::{HeaderMap, HeaderValue, header};
 
 /// The media types in which a FHIR resource, a rendered image and metadata are available.
@@ -25,7 +25,7 @@ pub fn check(lines: &[u8]) {
         }
     }
     let ranges = ranges(&headers);
-    let accepted = accepted(&headers);
+    let accepted = accepted_ranges(&headers);
     assert!(
         accepted.windows(2).all(|pair| pair[0].weight >= pair[1].weight),
         "the ranges are not in the order of their weights"

@@ -67,7 +67,7 @@ impl ArchiveConfig {
         if let Some(id) = &id
             && !ids.insert(id.value.clone())
         {
-            section.error(
+            section.report_error(
                 id.location.clone(),
                 "id",
                 format!("another archive already has the id {}", id.value),
@@ -151,7 +151,7 @@ fn read_urls(section: &mut Section<'_>, allow_link_local: bool) -> Option<(Url, 
     if has_url && has_separate_urls {
         if let Some(Setting { location, .. }) = url {
             let message = "url is for both services; set either url, or qido_url and wado_url".to_owned();
-            section.error(location, "url", message);
+            section.report_error(location, "url", message);
         }
         // The keys are read so that their errors are reported too.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
@@ -161,7 +161,7 @@ fn read_urls(section: &mut Section<'_>, allow_link_local: bool) -> Option<(Url, 
         let expected = "set the root URL of the archive's DICOMweb services, such as \"https://pacs.example.org/dicom-web\", or \
                         qido_url and wado_url if they differ";
         if !has_url {
-            section.missing("url", expected);
+            section.report_missing("url", expected);
         }
         // The keys are taken so that they count as known keys.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
@@ -195,7 +195,7 @@ fn read_rest_url(section: &mut Section<'_>, profile: &Profile, allow_link_local:
         section.take("rest_url", |value| archive_url(value, allow_link_local))?;
     if !profile.has_change_feed {
         let message = format!("the profile {} has no change feed; remove rest_url", profile.name);
-        section.error(location, "rest_url", message);
+        section.report_error(location, "rest_url", message);
         return None;
     }
     Some(value)
@@ -216,6 +216,6 @@ fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
         Ok(_) => "contains no PEM certificate".to_owned(),
         Err(error) => format!("cannot be read: {error}"),
     };
-    section.error(location, "ca", format!("{} {problem}", path.display()));
+    section.report_error(location, "ca", format!("{} {problem}", path.display()));
     None
 }

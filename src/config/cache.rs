@@ -80,7 +80,7 @@ fn read_state_dir(section: &mut Section<'_>) -> Option<PathBuf> {
             "{} is not a directory; create it, writable by the user that runs the gateway",
             directory.display()
         );
-        section.error(location, "state_dir", message);
+        section.report_error(location, "state_dir", message);
     }
     Some(directory)
 }

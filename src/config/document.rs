@@ -53,7 +53,7 @@ pub(super) fn read(text: &str, report: &mut Report) -> Table {
         // The parser does not name the key, which is at the location of the error.
         let key = error.span().filter(|_| error.message() == DUPLICATE_KEY).and_then(|span| text.get(span));
         let message = key.map_or_else(|| error.message().to_owned(), |key| format!("{DUPLICATE_KEY} {key}"));
-        report.unreadable(location, format!("invalid TOML: {message}"));
+        report.add_unreadable(location, format!("invalid TOML: {message}"));
     }
     read_table(text, table.get_ref(), None)
 }

@@ -49,7 +49,7 @@ pub(super) fn overlay(
     for Variable { name, levels, value } in variables {
         let levels: Vec<_> = levels.iter().map(String::as_str).collect();
         if let Err(message) = set(table, &levels, &name, value) {
-            report.unreadable(ConfigLocation::Variable(name), message);
+            report.add_unreadable(ConfigLocation::Variable(name), message);
         }
     }
 }
@@ -63,10 +63,10 @@ fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
         let old = key_path(&variable.levels);
         let new = levels.join(LEVEL_SEPARATOR);
         if names.iter().any(|name| name.eq_ignore_ascii_case(&new)) {
-            report.error(location, old, renamed::conflict(&variable.name, &format!("{PREFIX}{new}")));
+            report.add_error(location, old, renamed::conflict(&variable.name, &format!("{PREFIX}{new}")));
             return false;
         }
-        report.warn(location, old, renamed::warning(&format!("{}, {PREFIX}{new}", key_path(&levels))));
+        report.add_warning(location, old, renamed::warning(&format!("{}, {PREFIX}{new}", key_path(&levels))));
         variable.levels = levels;
         true
     });

@@ -61,10 +61,10 @@ fn rename_in(table: &mut Table, path: &str, (old, new): (&[&str], &[&str]), repo
     let location = node.location.clone();
     let (old, new_path) = (join(path, &old.join(".")), join(path, &new.join(".")));
     if insert(table, new, node) {
-        report.warn(location, old, warning(&new_path));
+        report.add_warning(location, old, warning(&new_path));
     } else {
         let message = conflict(&old, &new_path);
-        report.error(location, old, message);
+        report.add_error(location, old, message);
     }
 }
 

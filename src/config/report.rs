@@ -29,27 +29,27 @@ impl Report {
     }
 
     /// Reports a part of the configuration that cannot be read.
-    pub(super) fn unreadable(&mut self, location: ConfigLocation, message: String) {
+    pub(super) fn add_unreadable(&mut self, location: ConfigLocation, message: String) {
         self.is_incomplete = true;
-        self.error(location, String::new(), message);
+        self.add_error(location, String::new(), message);
     }
 
     /// Reports that the value of `key`, a path from the root, is wrong.
-    pub(super) fn error(&mut self, location: ConfigLocation, key: String, message: String) {
-        self.add(location, key, message, false);
+    pub(super) fn add_error(&mut self, location: ConfigLocation, key: String, message: String) {
+        self.add_with_kind(location, key, message, false);
     }
 
     /// Reports that `key`, a path from the root, is missing from the table at `location`.
-    pub(super) fn missing(&mut self, location: ConfigLocation, key: String, message: String) {
-        self.add(location, key, message, true);
+    pub(super) fn add_missing(&mut self, location: ConfigLocation, key: String, message: String) {
+        self.add_with_kind(location, key, message, true);
     }
 
-    fn add(&mut self, location: ConfigLocation, key: String, message: String, is_missing: bool) {
+    fn add_with_kind(&mut self, location: ConfigLocation, key: String, message: String, is_missing: bool) {
         self.errors.push(ConfigError { file: self.file.clone(), location, key, message, is_missing });
     }
 
     /// Warns that the setting of `key`, a path from the root, should be changed.
-    pub(super) fn warn(&mut self, location: ConfigLocation, key: String, message: String) {
+    pub(super) fn add_warning(&mut self, location: ConfigLocation, key: String, message: String) {
         self.warnings.push(ConfigWarning { file: self.file.clone(), location, key, message });
     }
 

@@ -121,7 +121,7 @@ impl SearchConfig {
                 "default_count ({}) must not exceed max_count ({}); change one of them",
                 search.default_count, search.max_count
             );
-            section.error(setting.location, "default_count", message);
+            section.report_error(setting.location, "default_count", message);
         }
         search
     }
@@ -131,7 +131,7 @@ impl SearchConfig {
 fn read_cursor_key(section: &mut Section<'_>) -> Option<SecretString> {
     let key = Secret::take(section, "cursor_key", "cursor_key_file");
     let location = key.location().cloned();
-    let secret = key.optional()?;
+    let secret = key.into_optional()?;
     if let Some(location) = location.filter(|_| secret.expose_secret().len() < MIN_CURSOR_KEY_LEN) {
         let message = format!(
             "has fewer than {MIN_CURSOR_KEY_LEN} bytes and could be guessed; make one with: openssl rand -hex 32"

@@ -31,7 +31,7 @@ impl Secret {
             (Some(from_key), Some(from_file))
                 if from_key.is_from_environment() == from_file.is_from_environment() =>
             {
-                section.error(
+                section.report_error(
                     from_file.location,
                     file_key,
                     format!("is set together with {key}; remove one of them"),
@@ -48,10 +48,10 @@ impl Secret {
                 let path = section.resolve_path(&PathBuf::from(value));
                 let read = std::fs::read_to_string(&path)
                     .map_err(|error| format!("cannot be read: {}", error.kind()));
-                match read.and_then(|text| valid_secret(text.trim_end_matches(['\r', '\n']))) {
+                match read.and_then(|text| validate_secret(text.trim_end_matches(['\r', '\n']))) {
                     Ok(value) => Self::Found(Setting { value, location }),
                     Err(problem) => {
-                        section.error(location, file_key, format!("{}: {problem}", path.display()));
+                        section.report_error(location, file_key, format!("{}: {problem}", path.display()));
                         Self::Invalid
                     }
                 }
@@ -62,7 +62,7 @@ impl Secret {
     }
 
     /// Returns the secret, if it is set and valid.
-    pub(super) fn optional(self) -> Option<SecretString> {
+    pub(super) fn into_optional(self) -> Option<SecretString> {
         match self {
             Self::Found(setting) => Some(setting.value),
             Self::Missing | Self::Invalid => None,
@@ -76,12 +76,12 @@ impl Secret {
         }
     }
 
-    pub(super) fn required(self, section: &mut Section<'_>, key: &str) -> Option<SecretString> {
+    pub(super) fn into_required(self, section: &mut Section<'_>, key: &str) -> Option<SecretString> {
         match self {
             Self::Found(setting) => Some(setting.value),
             Self::Invalid => None,
             Self::Missing => {
-                section.missing(key, &format!("set it, or set {key}_file to a file that contains it"));
+                section.report_missing(key, &format!("set it, or set {key}_file to a file that contains it"));
                 None
             }
         }
@@ -90,13 +90,13 @@ impl Secret {
 
 fn read_secret(value: &Value) -> Result<SecretString, String> {
     match value {
-        Value::Text(text) => valid_secret(text),
+        Value::Text(text) => validate_secret(text),
         _ => Err("expected text".to_owned()),
     }
 }
 
 /// Checks that a secret can be sent in a header.
-fn valid_secret(text: &str) -> Result<SecretString, String> {
+fn validate_secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() {
         return Err("the secret is empty".to_owned());
     }

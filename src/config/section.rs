@@ -51,7 +51,7 @@ impl<'a> Section<'a> {
         match parse(&value) {
             Ok(value) => Some(Setting { value, location }),
             Err(expected) => {
-                self.error(location, key, expected);
+                self.report_error(location, key, expected);
                 None
             }
         }
@@ -75,7 +75,7 @@ impl<'a> Section<'a> {
         expected: &str,
     ) -> Option<Setting<T>> {
         if !self.table.entries.contains_key(key) {
-            self.missing(key, expected);
+            self.report_missing(key, expected);
         }
         self.take(key, parse)
     }
@@ -90,7 +90,7 @@ impl<'a> Section<'a> {
             None => Table { location: self.table.location.clone(), ..Table::default() },
             Some(Node { value: Value::Table(table), .. }) => table,
             Some(Node { location, .. }) => {
-                self.error(location, key, "expected a table".to_owned());
+                self.report_error(location, key, "expected a table".to_owned());
                 return None;
             }
         };
@@ -105,12 +105,16 @@ impl<'a> Section<'a> {
     ) -> Option<Vec<T>> {
         let items = match self.remove(key) {
             None => {
-                self.missing(key, &format!("configure at least one [[{key}]]"));
+                self.report_missing(key, &format!("configure at least one [[{key}]]"));
                 return None;
             }
             Some(Node { value: Value::List(items), .. }) => items,
             Some(Node { location, .. }) => {
-                self.error(location, key, format!("expected a list of tables, each under a line [[{key}]]"));
+                self.report_error(
+                    location,
+                    key,
+                    format!("expected a list of tables, each under a line [[{key}]]"),
+                );
                 return None;
             }
         };
@@ -120,7 +124,9 @@ impl<'a> Section<'a> {
             let path = format!("{}[{index}]", self.path_of(key));
             match value {
                 Value::Table(table) => sections.extend(self.read_section(path, table, &mut read)),
-                _ => self.report.error(location, path, format!("expected a table, under a line [[{key}]]")),
+                _ => {
+                    self.report.add_error(location, path, format!("expected a table, under a line [[{key}]]"))
+                }
             }
         }
         (sections.len() == count).then_some(sections)
@@ -136,7 +142,7 @@ impl<'a> Section<'a> {
             None => return Vec::new(),
             Some(Node { value: Value::Table(table), .. }) => table,
             Some(Node { location, .. }) => {
-                self.error(
+                self.report_error(
                     location,
                     key,
                     "expected a table, such as { LOCAL = \"urn:oid:2.999.1\" }".to_owned(),
@@ -149,7 +155,7 @@ impl<'a> Section<'a> {
             match parse(&value) {
                 Ok(value) => entries.push((name, value)),
                 Err(expected) => {
-                    self.report.error(location, format!("{}.{name}", self.path_of(key)), expected);
+                    self.report.add_error(location, format!("{}.{name}", self.path_of(key)), expected);
                 }
             }
         }
@@ -157,22 +163,22 @@ impl<'a> Section<'a> {
     }
 
     /// Reports that the value of `key` at `location` is wrong.
-    pub(super) fn error(&mut self, location: ConfigLocation, key: &str, message: String) {
+    pub(super) fn report_error(&mut self, location: ConfigLocation, key: &str, message: String) {
         let path = self.path_of(key);
-        self.report.error(location, path, message);
+        self.report.add_error(location, path, message);
     }
 
     /// Warns that the value of `key` at `location` should be changed.
     pub(super) fn warn(&mut self, location: ConfigLocation, key: &str, message: String) {
         let path = self.path_of(key);
-        self.report.warn(location, path, message);
+        self.report.add_warning(location, path, message);
     }
 
     /// Reports that `key` is missing.
-    pub(super) fn missing(&mut self, key: &str, expected: &str) {
+    pub(super) fn report_missing(&mut self, key: &str, expected: &str) {
         let location = self.table.location.clone().unwrap_or(ConfigLocation::File);
         let path = self.path_of(key);
-        self.report.missing(location, path, format!("is missing: {expected}"));
+        self.report.add_missing(location, path, format!("is missing: {expected}"));
     }
 
     /// Resolves `path` against the directory of the file.
@@ -193,7 +199,7 @@ impl<'a> Section<'a> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("the keys here are {}", self.taken.join(", ")),
             };
-            self.report.error(location, path, format!("unknown key; {hint}"));
+            self.report.add_error(location, path, format!("unknown key; {hint}"));
         }
     }
 

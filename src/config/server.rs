@@ -112,7 +112,7 @@ impl ServerConfig {
 fn read_admin_token(section: &mut Section<'_>) -> Option<SecretString> {
     let token = Secret::take(section, "admin_token", "admin_token_file");
     let location = token.location().cloned();
-    let secret = token.optional()?;
+    let secret = token.into_optional()?;
     if let Some(location) = location.filter(|_| secret.expose_secret().len() < MIN_ADMIN_TOKEN_LEN) {
         let message = format!(
             "has fewer than {MIN_ADMIN_TOKEN_LEN} bytes and could be guessed; make one with: openssl rand -hex 32"
@@ -146,16 +146,20 @@ fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
     match Tls::from_pem(&certificates.content, &key.content) {
         Ok(tls) => Some(tls),
         Err(error @ TlsError::Certificate) => {
-            section.error(certificates.location, "cert", format!("{} {error}", certificates.path.display()));
+            section.report_error(
+                certificates.location,
+                "cert",
+                format!("{} {error}", certificates.path.display()),
+            );
             None
         }
         Err(error @ TlsError::Key) => {
-            section.error(key.location, "key", format!("{} {error}", key.path.display()));
+            section.report_error(key.location, "key", format!("{} {error}", key.path.display()));
             None
         }
         Err(error @ TlsError::Mismatch) => {
             let (key_file, certificate_file) = (key.path.display(), certificates.path.display());
-            section.error(key.location, "key", format!("{error} ({key_file}, {certificate_file})"));
+            section.report_error(key.location, "key", format!("{error} ({key_file}, {certificate_file})"));
             None
         }
     }
@@ -178,7 +182,7 @@ impl PemFile {
         match std::fs::read(&path) {
             Ok(content) => Some(Self { path, content, location }),
             Err(error) => {
-                section.error(location, key, format!("{} cannot be read: {error}", path.display()));
+                section.report_error(location, key, format!("{} cannot be read: {error}", path.display()));
                 None
             }
         }
@@ -196,6 +200,6 @@ fn check_listeners(
         && let Some(location) = location
     {
         let message = format!("{admin_listen} is also server.listen; the two listeners need different ports");
-        section.error(location, "admin_listen", message);
+        section.report_error(location, "admin_listen", message);
     }
 }

@@ -50,11 +50,11 @@ async fn read_study(
     let not_found = || Failure::not_found("No archive holds this study.");
     let uid = StudyUid::parse(id).map_err(|_| not_found())?;
     if let Some(study) = context.studies.cached_study(&uid, &representation, access, request.freshness()) {
-        return Ok(context.studies.reused(&study, false));
+        return Ok(context.studies.reuse_cached(&study, false));
     }
     match context.studies.read(&uid, &representation, access, request.freshness()).await? {
         ReadOutcome::Found(study) => Ok(study.encoded.clone()),
-        ReadOutcome::Unconfirmed(study) => Ok(context.studies.reused(&study, true)),
+        ReadOutcome::Unconfirmed(study) => Ok(context.studies.reuse_cached(&study, true)),
         ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
         ReadOutcome::NotFound => Err(not_found()),
     }

@@ -11,7 +11,7 @@ const MAX_ELEMENTS: usize = 64;
 
 /// Returns the media ranges of all `Accept` fields by descending weight; ranges with equal weight keep their order. Without
 /// `Accept`, returns `*/*`.
-pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
+pub fn accepted_ranges(headers: &HeaderMap) -> Vec<MediaRange> {
     by_preference(ranges(headers))
 }
 
@@ -74,9 +74,9 @@ mod tests {
             &header::ACCEPT,
             &["text/html;q=0.5, application/fhir+json;q=0.9", "*/*;q=0.1, image/png;q=0"],
         );
-        let essences: Vec<_> = accepted(&headers).into_iter().map(|range| range.essence).collect();
+        let essences: Vec<_> = accepted_ranges(&headers).into_iter().map(|range| range.essence).collect();
         assert_eq!(essences, ["application/fhir+json", "text/html", "*/*"]);
-        assert!(accepted(&HeaderMap::new())[0].covers("application/json"));
+        assert!(accepted_ranges(&HeaderMap::new())[0].covers("application/json"));
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
                 headers.append(header::ACCEPT, line.clone());
                 headers.append(header::ACCEPT_ENCODING, line.clone());
             }
-            let ranges = accepted(&headers);
+            let ranges = accepted_ranges(&headers);
             prop_assert!(ranges.len() <= MAX_ELEMENTS);
             prop_assert!(ranges.windows(2).all(|pair| pair[0].weight >= pair[1].weight));
             let text = |range: &MediaRange| {

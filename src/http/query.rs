@@ -102,14 +102,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(raw: &str) -> Result<(String, String), QueryStringError> {
+    fn decode_one(raw: &str) -> Result<(String, String), QueryStringError> {
         decode(raw).map(|pairs| pairs.into_iter().next().unwrap())
     }
 
     #[test]
     fn escapes_and_pluses_are_decoded() {
-        assert_eq!(one("a%2Cb=%E5%B1%B1+x"), Ok(("a,b".to_owned(), "山 x".to_owned())));
-        assert_eq!(one("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(decode_one("a%2Cb=%E5%B1%B1+x"), Ok(("a,b".to_owned(), "山 x".to_owned())));
+        assert_eq!(decode_one("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert_eq!(decode("&&"), Ok(vec![]));
     }
 
@@ -131,7 +131,7 @@ mod tests {
         fn an_encoded_pair_decodes_to_itself(name in "[^\\pC]{1,20}", value in "[^\\pC]{0,40}") {
             let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
             let raw = format!("{}={}", encode(&name), encode(&value));
-            prop_assert_eq!(one(&raw), Ok((name, value)));
+            prop_assert_eq!(decode_one(&raw), Ok((name, value)));
         }
 
         #[test]

@@ -68,7 +68,7 @@ impl Studies {
             let Some(entry) = self.cached(uid, &representation) else { continue };
             is_cached = true;
             let key = AssembledStudy::cache_key(uid, &representation);
-            self.cache.insert(key, Arc::new(entry.invalidated(self.cache.elapsed())));
+            self.cache.insert(key, Arc::new(entry.to_invalidated(self.cache.elapsed())));
             self.check_in_background(uid, &representation);
         }
         if !is_cached {

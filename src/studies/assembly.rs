@@ -59,8 +59,8 @@ impl AssembledStudy {
     }
 
     /// Returns the same study, marked as invalidated: unchanged rows do not confirm its content any more.
-    pub(super) fn invalidated(&self, now: Duration) -> Self {
-        Self { content_age: self.content_age.invalidated(now), ..self.clone() }
+    pub(super) fn to_invalidated(&self, now: Duration) -> Self {
+        Self { content_age: self.content_age.to_invalidated(now), ..self.clone() }
     }
 }
 
@@ -133,7 +133,7 @@ impl Studies {
         let outcome = self.read_current(uid, representation, access, freshness).await;
         match outcome {
             Err(error) if freshness == Freshness::Cached => self
-                .stale_after_error(uid, representation, access, &error)
+                .find_stale_after_error(uid, representation, access, &error)
                 .map(ReadOutcome::Unconfirmed)
                 .ok_or(error),
             outcome => outcome,
@@ -394,7 +394,7 @@ impl Studies {
         let superseded_at = cached.and_then(|cached| content_age.superseded_at(&cached.content_age));
         let is_of_earlier_generation = self.cache.generation() != generation;
         match superseded_at.or_else(|| is_of_earlier_generation.then(|| self.cache.elapsed())) {
-            Some(at) => content_age.invalidated(at),
+            Some(at) => content_age.to_invalidated(at),
             None => content_age,
         }
     }

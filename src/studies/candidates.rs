@@ -224,7 +224,7 @@ impl Studies {
         planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
-        match self.query_once(source, planned, freshness).await {
+        match self.query_with_alternatives(source, planned, freshness).await {
             Err(error) if is_list_too_long(&error) => {
                 self.query_by_date_ranges(source, planned, freshness).await
             }
@@ -234,7 +234,7 @@ impl Studies {
     }
 
     /// Returns the rows of a query, or those of its alternatives.
-    async fn query_once(
+    async fn query_with_alternatives(
         &self,
         source: &ArchiveSource,
         planned: &PlannedQuery,
@@ -278,7 +278,7 @@ impl Studies {
         for _ in 0..MAX_DATE_RANGES {
             let Some((first, last)) = ranges.pop() else { return Ok(found) };
             let Some(narrowed) = planned.for_days(first.into(), last.into()) else { continue };
-            match self.query_once(source, &narrowed, freshness).await {
+            match self.query_with_alternatives(source, &narrowed, freshness).await {
                 Ok(rows) => found.push(rows),
                 Err(error) if is_list_too_long(&error) && first < last => {
                     let middle = first.saturating_add((days_between(first, last) / 2).days());

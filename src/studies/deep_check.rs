@@ -57,7 +57,7 @@ impl ContentAge {
     }
 
     /// Returns the age of the same content after an invalidation at `now`. Unchanged rows do not confirm this content.
-    pub(super) fn invalidated(self, now: Duration) -> Self {
+    pub(super) fn to_invalidated(self, now: Duration) -> Self {
         Self { invalidated_at: Some(now), ..self }
     }
 
@@ -150,7 +150,7 @@ impl Studies {
         if is_of_archive && !self.cache.is_fresh(entry.content_age.read_at) && is_listed() {
             self.cache.insert(
                 AssembledStudy::cache_key(uid, &Representation::Full),
-                Arc::new(entry.invalidated(self.cache.elapsed())),
+                Arc::new(entry.to_invalidated(self.cache.elapsed())),
             );
             self.check_in_background(uid, &Representation::Full);
         }
@@ -222,7 +222,7 @@ mod tests {
     fn nothing_confirms_invalidated_content_or_content_that_was_requested_before_the_invalidation() {
         let second = Duration::from_secs;
         let (content, later_content) = (age(None), ContentAge { read_at: second(102), ..age(None) });
-        let invalidated = content.invalidated(second(101));
+        let invalidated = content.to_invalidated(second(101));
         assert!(!invalidated.is_confirmable(second(101)));
         assert_eq!(content.superseded_at(&invalidated), Some(second(101)));
         assert_eq!(later_content.superseded_at(&invalidated), None);

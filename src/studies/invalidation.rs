@@ -66,7 +66,7 @@ impl Studies {
                 continue;
             }
             found.selected.insert(study.uid.clone());
-            self.cache.insert(key, Arc::new(study.invalidated(self.cache.elapsed())));
+            self.cache.insert(key, Arc::new(study.to_invalidated(self.cache.elapsed())));
         }
         if let Selection::Study(uid) = selection
             && !self.caches_instances(uid)

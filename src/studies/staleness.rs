@@ -45,8 +45,8 @@ impl Studies {
     }
 
     /// Returns the resource of a cached study for a response that is not confirmed by the archives now.
-    pub fn reused(&self, study: &AssembledStudy, has_failed_revalidation: bool) -> EncodedResource {
-        study.encoded.reused(Reuse { age: self.age(study), has_failed_revalidation })
+    pub fn reuse_cached(&self, study: &AssembledStudy, has_failed_revalidation: bool) -> EncodedResource {
+        study.encoded.with_reuse(Reuse { age: self.age(study), has_failed_revalidation })
     }
 
     /// Whether `study` may be served while it is revalidated in the background.
@@ -76,7 +76,7 @@ impl Studies {
     }
 
     /// Returns the cached study that may be served although reading it failed with `error`.
-    pub(super) fn stale_after_error(
+    pub(super) fn find_stale_after_error(
         &self,
         uid: &StudyUid,
         representation: &Representation,

@@ -285,7 +285,7 @@ async fn read_batch(
     if has_list_changed
         && offset > 0
         && first_identity.is_some()
-        && first_identity == first_identity_of_list(archive, query).await?
+        && first_identity == read_first_identity(archive, query).await?
     {
         return Err(ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into());
     }
@@ -314,10 +314,7 @@ async fn read_batch(
 }
 
 /// Requests the first row of the list of `query`, and returns its identity.
-async fn first_identity_of_list(
-    archive: &Archive,
-    query: &QidoQuery,
-) -> Result<Option<String>, StudiesError> {
+async fn read_first_identity(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
     let mut identity = None;
     let request = UpstreamRequest::search(query.clone().page(1, 0));
     let read_first = |row: Attributes| {

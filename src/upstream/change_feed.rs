@@ -108,12 +108,12 @@ struct MainTags {
 impl Archive {
     /// Returns the number of the last change. The archive must have a change feed.
     pub async fn last_change(&self) -> Result<u64, ArchiveError> {
-        Ok(self.feed_response::<ChangesResponse>(FeedRequest::Last).await?.last)
+        Ok(self.request_feed::<ChangesResponse>(FeedRequest::Last).await?.last)
     }
 
     /// Returns the changes after the one with the number `since`. The archive must have a change feed.
     pub async fn changes_since(&self, since: u64) -> Result<ArchiveChanges, ArchiveError> {
-        let response: ChangesResponse = self.feed_response(FeedRequest::Since(since)).await?;
+        let response: ChangesResponse = self.request_feed(FeedRequest::Since(since)).await?;
         let ids_of = |resource_type: &'static str| {
             let changes = response.changes.iter().filter(move |change| change.resource_type == resource_type);
             changes.filter_map(|change| ResourceId::parse(&change.id)).collect::<BTreeSet<_>>()
@@ -122,7 +122,7 @@ impl Archive {
         let lookups = study_lookups.chain(ids_of("Instance").into_iter().map(FeedRequest::StudyOfInstance));
         let mut studies = BTreeSet::new();
         for lookup in lookups.take(MAX_LOOKUPS) {
-            match self.feed_response::<StudyResponse>(lookup).await {
+            match self.request_feed::<StudyResponse>(lookup).await {
                 Ok(found) => studies.extend(StudyUid::parse(&found.main_dicom_tags.study)),
                 // The study has been deleted since.
                 Err(error) if error.is_not_found() => {}
@@ -132,7 +132,7 @@ impl Archive {
         Ok(ArchiveChanges { studies, last_change: response.last, has_more: !response.done })
     }
 
-    async fn feed_response<T: DeserializeOwned>(&self, request: FeedRequest) -> Result<T, ArchiveError> {
+    async fn request_feed<T: DeserializeOwned>(&self, request: FeedRequest) -> Result<T, ArchiveError> {
         let Some(request) = UpstreamRequest::change_feed(self.settings(), request) else {
             return Err(self.unreadable("a change feed that is not configured"));
         };

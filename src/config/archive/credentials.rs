@@ -48,7 +48,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         if let Some(location) = location.filter(|_| required_kind != kind) {
             let required_kind =
                 CREDENTIAL_KINDS.iter().find(|(_, kind)| *kind == required_kind).map_or("", |(name, _)| name);
-            section.error(
+            section.report_error(
                 location.clone(),
                 key,
                 format!("is used only with kind = {required_kind:?}; remove it, or change kind"),
@@ -59,17 +59,19 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         CredentialKind::None => Some(Credentials::None),
         CredentialKind::Basic => {
             if username.is_none() {
-                section.missing("username", "set it, because kind is \"basic\"");
+                section.report_missing("username", "set it, because kind is \"basic\"");
             }
-            let password = password.required(section, "password");
+            let password = password.into_required(section, "password");
             Some(Credentials::Basic { username: username?.value, password: password? })
         }
-        CredentialKind::Bearer => token.required(section, "token").map(|token| Credentials::Bearer { token }),
+        CredentialKind::Bearer => {
+            token.into_required(section, "token").map(|token| Credentials::Bearer { token })
+        }
         CredentialKind::Header => {
             if name.is_none() {
-                section.missing("name", "set the name of the header, because kind is \"header\"");
+                section.report_missing("name", "set the name of the header, because kind is \"header\"");
             }
-            let value = value.required(section, "value");
+            let value = value.into_required(section, "value");
             Some(Credentials::Header { name: name?.value, value: value? })
         }
     }

@@ -30,12 +30,12 @@ pub(super) fn report(
         let location = ConfigLocation::Variable(name.clone());
         match nearest_setting(name, &known) {
             Some((setting, true)) => {
-                report.error(location, String::new(), format!("sets nothing; did you mean {setting}?"));
+                report.add_error(location, String::new(), format!("sets nothing; did you mean {setting}?"));
             }
             Some((setting, false)) => {
-                report.warn(location, String::new(), format!("sets nothing; did you mean {setting}?"));
+                report.add_warning(location, String::new(), format!("sets nothing; did you mean {setting}?"));
             }
-            None => report.warn(
+            None => report.add_warning(
                 location,
                 String::new(),
                 "sets nothing; in the name of a setting, two underscores separate the levels, as in \
