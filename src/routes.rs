@@ -1,7 +1,7 @@
 //! The routes of the public listener, parsed from the method and the path.
 //!
-//! The caller decodes the escapes that every program reads in the same way (`http_messages::path`), before anything looks at
-//! the path. A path is rejected before it is parsed if it still contains anything that two programs could read differently: dot
+//! The caller decodes the escapes that every program reads in the same way (`http_messages::path`), before the path is
+//! inspected. A path is rejected before it is parsed if it still contains anything that two programs could read differently: dot
 //! segments, double slashes, other percent-escapes, a backslash, a semicolon. No URL of the gateway needs one.
 
 use http::Method;

@@ -5,7 +5,7 @@ use crate::mapping;
 use crate::studies::ArchiveSource;
 use fhir_r4::types::Endpoint;
 
-/// Whether retrieval requires an access token. It does not in the authentication mode `open`, which is the only one.
+/// Whether retrieval requires an access token. In the authentication mode `open`, the only mode, it does not.
 const REQUIRES_ACCESS_TOKEN: bool = false;
 
 /// Builds the Endpoint of an archive.

@@ -1,6 +1,6 @@
 //! The hosts under which the gateway responds. A web page of another site can make its own name resolve to the address of the
-//! gateway (DNS rebinding) and would then read responses as its own; such requests have an unknown host and get 421 (RFC 9110
-//! 15.5.20). This module does not validate the syntax of hosts.
+//! gateway (DNS rebinding) and could then read responses as if they came from its own origin. Such requests have an unknown host
+//! and get 421 (RFC 9110 15.5.20). This module does not validate the syntax of hosts.
 
 use std::net::IpAddr;
 

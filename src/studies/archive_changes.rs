@@ -1,5 +1,5 @@
-//! Archives with a change feed: a cached study in which an archive has stored something is read again at once. Without a feed, or if
-//! it fails or omits a change, the study is read again when its lifetime ends ([`deep_check`](super::deep_check)).
+//! Archives with a change feed: a cached study is read again at once when its archive has stored an object in it. Without a feed, or
+//! if the feed fails or omits a change, the study is read again when its lifetime ends ([`deep_check`](super::deep_check)).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -346,7 +346,7 @@ impl Studies {
         let SerializedStudy { json, mut content, omitted } =
             self.fetch_within_timeout(copies.clone(), &representation).await?;
         if content.is_none() && self.has_changed_below_rows(&study, &representation, &json) {
-            // The whole content determines the new version, because the rows are those of the previous one.
+            // The whole content determines the new version, because the rows are those of the previous version.
             self.change_log.report_again(ResourceKey::study(study.uid())).await;
             content = self.fetch_within_timeout(copies, &Representation::Full).await?.content;
         }
@@ -409,8 +409,8 @@ impl Studies {
         tokio::time::timeout(timeout, serialization).await.map_err(|_| StudiesError::LoadTimeout(timeout))?
     }
 
-    /// Whether the cached resource was made from the same rows, and the new one, `json`, differs. If the whole content was fetched,
-    /// the change log detects this by its digest.
+    /// Whether the cached resource was made from the same rows but differs from the new resource, `json`. If the whole content was
+    /// fetched, the change log detects this by its digest.
     fn has_changed_below_rows(
         &self,
         study: &FoundStudy,

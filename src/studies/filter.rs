@@ -132,7 +132,7 @@ impl Studies {
     }
 
     /// Assembles `studies`, and returns those that match all of `criteria`. If an archive has found few studies by the UID of a series
-    /// or an instance, and a cached study does not list it, the study is read again.
+    /// or an instance, and a cached study does not list that UID, the study is read again.
     async fn compare_resources(
         &self,
         studies: Vec<FoundStudy>,

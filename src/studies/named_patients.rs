@@ -1,5 +1,5 @@
 //! The Patients that a criterion names: by the ids of their resources, or by their identifiers. This module does not depend on
-//! what archives can be queried for.
+//! the matching keys of archives.
 
 use fhir_r4::search::{Comparison, Criterion, PatientParam as Param, Token};
 use fhir_r4::types::Patient;

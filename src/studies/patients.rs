@@ -22,7 +22,7 @@ use fhir_r4::types::Patient;
 pub struct FoundPatient {
     /// The resource.
     pub resource: Patient,
-    /// The time zone of dates without one, from the archive that describes the patient.
+    /// The time zone of dates that have none, from the archive that describes the patient.
     pub zone: TimeZone,
 }
 

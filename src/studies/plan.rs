@@ -36,9 +36,9 @@ pub(super) const UIDS_PER_QUERY: usize = 50;
 pub(super) struct PlannedQuery {
     /// The query that is sent first.
     pub(super) query: QidoQuery,
-    /// The query that is sent if the first one finds nothing and the archive does not remove the padding of values.
+    /// The query that is sent if the first query finds nothing and the archive does not remove the padding of values.
     pub(super) padded: Option<QidoQuery>,
-    /// The query that is sent if the archive rejects a key of the first one.
+    /// The query that is sent if the archive rejects a key of the first query.
     pub(super) without_optional_keys: Option<QidoQuery>,
     /// The date range of the query, which is split if the archive rejects the query because the list would be too long.
     pub(super) date_range: Option<DateRange>,

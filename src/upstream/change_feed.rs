@@ -67,7 +67,7 @@ impl ResourceId {
 /// The changes after a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveChanges {
-    /// The studies in which something was stored. If there are many, some are missing.
+    /// The studies in which objects were stored. If there are many, some studies are missing.
     pub studies: BTreeSet<StudyUid>,
     /// The number of the last change in the response.
     pub last_change: u64,
