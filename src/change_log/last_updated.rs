@@ -37,8 +37,8 @@ impl Record {
         }
     }
 
-    /// Updates the `known` record by `observation` at `now`, which is later than every time so far. For a record whose time is
-    /// not later than `doubtful_until`, it is unknown whether other content was seen after that time.
+    /// Returns the record after `observation` at `now`, which is later than every time so far. A crash may have lost changes of a
+    /// record whose time is not later than `doubtful_until`, so the content of such a record counts as first seen at `now`.
     pub(super) fn update(
         known: Option<Self>,
         observation: &Observation,

@@ -21,8 +21,8 @@ impl VersionId {
     }
 
     /// Computes the id of a resource from the fingerprint of its rows and the digest of its content. If the content has not been
-    /// fetched yet, only the rows determine the id, so the id changes when the content is
-    /// fetched for the first time.
+    /// fetched yet, only the rows determine the id, so the id changes when the content
+    /// is fetched for the first time.
     pub(super) fn from_content(fingerprint: Fingerprint, content: Option<ContentDigest>) -> Self {
         let content = content.as_ref().map_or(&[][..], |content| &content.0);
         Self(short_hash([&fingerprint.bytes()[..], content]))

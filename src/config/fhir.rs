@@ -1,4 +1,4 @@
-//! `[fhir]`: the content of resources in addition to what R4 requires.
+//! `[fhir]`: the optional content of resources.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::values::{boolean, several_of};
 /// The default of `profiles`: the guide for gateways of this kind.
 const PROFILES: [ImplementationGuide; 1] = [ImplementationGuide::SmartImagingAccess];
 
-/// The default of `narrative`. A narrative repeats the elements for people and makes a study a third larger.
+/// The default of `narrative`. A narrative repeats the elements as text for people, and makes a study a third larger.
 const NARRATIVE: bool = false;
 
 /// The default of `notes`. Comments are free text that may contain names, so an operator must decide to return them.
@@ -39,7 +39,7 @@ impl ImplementationGuide {
     ];
 }
 
-/// The content of resources in addition to what R4 requires.
+/// The optional content of resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FhirConfig {
     /// The implementation guides that resources follow. A resource claims only profiles to which it conforms.

@@ -118,18 +118,18 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        let mut sections = Vec::new();
+        let mut values = Vec::new();
         let count = items.len();
         for (index, Node { value, location }) in items.into_iter().enumerate() {
             let path = format!("{}[{index}]", self.path_of(key));
             match value {
-                Value::Table(table) => sections.extend(self.read_section(path, table, &mut read)),
+                Value::Table(table) => values.extend(self.read_section(path, table, &mut read)),
                 _ => {
                     self.report.add_error(location, path, format!("expected a table, under a line [[{key}]]"))
                 }
             }
         }
-        (sections.len() == count).then_some(sections)
+        (values.len() == count).then_some(values)
     }
 
     /// Takes the entries of the table `key`, whose keys are names chosen by the operator. `parse` parses the values.

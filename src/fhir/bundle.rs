@@ -112,7 +112,7 @@ pub(super) struct BatchEntry {
     pub(super) full_url: Option<String>,
     pub(super) status: StatusCode,
     pub(super) etag: Option<String>,
-    /// An instant.
+    /// The time of the last change, as a FHIR instant.
     pub(super) last_modified: Option<String>,
     /// The OperationOutcome of a failed entry.
     pub(super) outcome: Option<Bytes>,
@@ -162,10 +162,10 @@ pub(super) fn write_batch_response(entries: &[BatchEntry]) -> Vec<u8> {
 pub(super) struct HistoryEntry<'a> {
     pub(super) full_url: &'a str,
     pub(super) resource: &'a Bytes,
-    /// Relative to the base URL.
+    /// The URL of the resource, relative to the base URL.
     pub(super) url: &'a str,
     pub(super) etag: &'a str,
-    /// An instant.
+    /// The time of the last change, as a FHIR instant.
     pub(super) last_modified: Option<&'a str>,
 }
 

@@ -217,7 +217,7 @@ impl Studies {
         Ok(rows)
     }
 
-    /// Returns the rows of a query, with several parts of its date range if the whole list is too long for the archive.
+    /// Returns the rows of a query, in one list or, if that is too long for the archive, in lists for parts of the date range.
     async fn run_query(
         &self,
         source: &ArchiveSource,
@@ -233,7 +233,7 @@ impl Studies {
         }
     }
 
-    /// Returns the rows of a query, or those of its alternatives.
+    /// Returns the rows of a query, or of one of its alternatives.
     async fn query_with_alternatives(
         &self,
         source: &ArchiveSource,

@@ -2,7 +2,7 @@
 //! the order of the archive, from the end of the previous page until the page is full.
 //!
 //! Each request begins with the last row of the previous request. If this row is at another position, the list has changed, and the
-//! response reports it. This is an error if the archive ignores the offset and always returns its first rows. A study that
+//! response reports the change. If the archive ignores the offset and always returns its first rows, the search fails. A study that
 //! several archives contain is on a page of the first of these archives, and is omitted from the pages of the others.
 //!
 //! [`Pager`](crate::upstream::Pager) cannot continue such a list. It detects duplicates and changes by the identities of all rows
@@ -27,7 +27,7 @@ use crate::upstream::{
 };
 use dicom_model::{Attributes, StudyUid};
 
-/// The number of rows that are requested at once: those of one or two pages.
+/// The number of rows that are requested at once, enough for one or two pages of a search.
 const PAGE_SIZE: usize = 100;
 
 /// Maximum number of positions of previous pages in a cursor.
@@ -90,7 +90,7 @@ impl UpstreamPosition {
 
 /// The rows of one request.
 struct RowBatch {
-    /// The new rows. The number of a row is the number of rows of the list up to and including it.
+    /// The new rows with their numbers in the list, which start at 1.
     rows: Vec<(usize, Attributes)>,
     /// The number and the identity of the last row, which may be a duplicate.
     last_row: Option<(usize, String)>,
@@ -134,7 +134,7 @@ impl Studies {
                     break;
                 }
                 let (fitting_rows, remaining_rows) =
-                    rows.split_at(self.count_fitting(source, rows, free_count, search));
+                    rows.split_at(self.count_fitting_rows(source, rows, free_count, search));
                 self.add_matches(&mut page, source, fitting_rows, search, access, freshness).await?;
                 if let Some((number, row)) = fitting_rows.last() {
                     (position.received, position.last) = (*number, Some(identity_of(row)));
@@ -159,7 +159,7 @@ impl Studies {
     }
 
     /// Returns the number of leading `rows` that contain at most `free_count` possible matches.
-    fn count_fitting(
+    fn count_fitting_rows(
         &self,
         source: &ArchiveSource,
         rows: &[(usize, Attributes)],

@@ -142,7 +142,7 @@ impl UpstreamRequest {
         matches!(&self.service, ArchiveService::Search(query) if *query.level() == SearchLevel::Studies)
     }
 
-    /// Builds the URL from the root URL of the archive, fixed and typed path segments, and known query keys.
+    /// Builds the URL from the root URL of the archive, path segments that are constants or typed values, and known query keys.
     pub(super) fn url(&self, settings: &Settings) -> Url {
         let (root, path, query) = match &self.service {
             ArchiveService::Search(search) => {

@@ -47,7 +47,7 @@ impl ArchiveCheck {
                  see them",
             ];
         }
-        let source = match (&self.metadata, &self.instances, self.preferred_source) {
+        let source_hint = match (&self.metadata, &self.instances, self.preferred_source) {
             (ProbeResult::Rows(..), ProbeResult::Rows(..), _) | (ProbeResult::NotTried, ..) => None,
             (ProbeResult::Rows(..), _, DetailSource::Qido) => Some(
                 "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",
@@ -57,7 +57,7 @@ impl ArchiveCheck {
             }
             _ => None,
         };
-        let missing = self.missing_settings.iter().map(|setting| match setting {
+        let setting_hints = self.missing_settings.iter().map(|setting| match setting {
             MissingSetting::TimeZone => {
                 "set time_zone: its times have no time zone, so ImagingStudy.started is a date only"
             }
@@ -65,10 +65,10 @@ impl ArchiveCheck {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }
         });
-        source
+        source_hint
             .into_iter()
             .chain(self.missing_services.iter().copied().map(synthesis_hint))
-            .chain(missing)
+            .chain(setting_hints)
             .collect()
     }
 }

@@ -157,7 +157,7 @@ impl<'a> Pages<'a> {
         format!("{}{separator}{query}", self.url)
     }
 
-    /// Returns the search that a cursor is bound to. The base URL is not part of it, because it may differ between clients.
+    /// Returns the search that a cursor is bound to. The search does not include the base URL, which may differ between clients.
     fn sealing_context(&self) -> String {
         format!("{}?{}", self.path, self.query)
     }

@@ -202,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn equal_searches_have_equal_text() {
+    fn the_text_of_a_search_has_its_path_and_its_parameters() {
         let study = StudyUid::parse("1.2.3").unwrap();
         let query = QidoQuery::new(SearchLevel::Series { study })
             .matching(tags::MODALITY, MatchValue::exact("CT").unwrap())
