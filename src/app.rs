@@ -35,7 +35,7 @@ pub enum AppError {
     Archive(#[from] SettingsError),
     /// The key for page links cannot be created.
     #[error(transparent)]
-    Cursors(#[from] KeyGenerationError),
+    LinkKey(#[from] KeyGenerationError),
     /// The store cannot be opened in `[cache] state_dir`.
     #[error(transparent)]
     Store(#[from] OpenError),

@@ -12,7 +12,7 @@
 //! Writes become durable in batches, up to one second later. A crash may lose the record of content that was seen and reported,
 //! and the study may have changed back since. Therefore, after a crash, every record is doubtful, and every study counts as just
 //! seen. The latest time is in the store, so that no time is used twice if the clock is set back. A client can miss a change
-//! only if a crash loses that time and the clock is set back.
+//! only if a crash loses the latest time and the clock is set back.
 //!
 //! The module does not query archives; it receives observations as fingerprints and digests.
 
@@ -123,8 +123,8 @@ impl ChangeLog {
     }
 
     /// Records the complete list that a search by `_lastUpdated` found. A study that was in the previous list of the same search
-    /// and is missing now counts as deleted. If it is seen again, this is a change for the clients of the list, as is a study that
-    /// the previous list did not contain. `changed_since` is the time in the client's search, if there is one; without a
+    /// and is missing now counts as deleted. For the clients of the list, its return is a change, and so is a study that the
+    /// previous list did not contain. `changed_since` is the time in the client's search, if there is one; without a
     /// previous list, it determines which studies may be new to the client.
     pub async fn observe_listing(
         &self,
@@ -213,7 +213,7 @@ impl Times {
     }
 }
 
-/// The log of the async handle. Its methods block on the disk.
+/// The log that the handles [`ChangeLog`] share. Its methods block on the disk.
 #[derive(Debug)]
 struct Log {
     records: RwLock<Arc<Records>>,

@@ -16,7 +16,7 @@ use crate::request_priority::{RequestPriority, SharedWorkWaiter};
 pub struct Interrupted;
 
 /// Loads in flight, by key. A load runs in a separate task, so that it continues when the request that started it is canceled.
-/// Every request that waits receives the result, which is not stored. Its priority is that of the oldest of them.
+/// Every request that waits receives the result, which is not stored. A load has the priority of the oldest request that waits.
 pub struct SingleFlight<K, V> {
     flights: Arc<Mutex<HashMap<K, Flight<V>>>>,
 }

@@ -78,8 +78,8 @@ impl Records {
         Ok(Some(known))
     }
 
-    /// Writes the observations at `now`, and evicts the oldest records. Advances `latest`, the latest assigned time. Changes have
-    /// the time `exclusive` if it is set, which is not earlier than `latest`; a second change at this time has a later time.
+    /// Writes the observations at `now`, and evicts the oldest records. Advances `latest`, the latest assigned time. Changes get
+    /// the time `exclusive` if it is set, which is not earlier than `latest`; a resource that already has this time gets a later one.
     pub(super) fn add(
         &self,
         observations: &[Observation],

@@ -1,5 +1,5 @@
-//! `healthcheck`: exits with 0 if the admin listener of the gateway reports that the gateway is ready. A container image needs
-//! neither a shell nor curl for it.
+//! `healthcheck`: exits with 0 if the admin listener of the gateway reports that the gateway is ready. With this
+//! command, a container image needs neither a shell nor curl.
 
 use std::process::ExitCode;
 

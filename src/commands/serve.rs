@@ -107,7 +107,7 @@ impl BoundGateway {
         drop(stop_admin);
         // The task of the admin listener ends now.
         let _ = admin.await;
-        tracing::info!(cut = drained.aborted, "stopped");
+        tracing::info!(aborted_connections = drained.aborted, "stopped");
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::section::{Section, Setting};
 use super::values::{count, duration, duration_or_none, size, text};
 
-/// The default of `memory`: enough for about 20,000 assembled studies, or for the rows of 20,000 studies; half the memory of a
-/// small container.
+/// The default of `memory`: enough for about 20,000 assembled studies, and half the memory of a small container.
 const MEMORY: u64 = 512 << 20;
 
 /// The default of `fresh_for`. Reloading a page causes no request to an archive, and a new image is visible within half a

@@ -40,7 +40,7 @@ const MAX_CONNECTIONS_PER_PEER: usize = 512;
 /// to an archive, so the limit of the process must be above twice this number.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// The length below which a warning reports that an admin token could be guessed.
+/// The length in bytes below which a warning reports that an admin token could be guessed.
 const MIN_ADMIN_TOKEN_LEN: usize = 16;
 
 /// The listeners, their limits, and the public URL of the gateway.

@@ -14,7 +14,7 @@ use crate::upstream::{ArchiveError, ArchiveErrorKind, ErrorClass};
 /// Two classes differ from FHIR:
 /// - [`ErrorClass::NotFound`]: a DICOMweb request refers to a resource of this archive, so its 404 is the response. For FHIR,
 ///   the gateway requests parts of a study that the archive has listed before. If one of them is missing, the archive
-///   contradicts itself, and the resource of the client may exist.
+///   contradicts itself, and the resource that the client requested may exist.
 /// - [`ErrorClass::TooCostly`]: PS3.18 defines 413 for searches with too many results (table 10.6.3-1); FHIR uses 400 with the
 ///   issue code `too-costly`.
 pub(super) fn dicomweb_status(class: ErrorClass) -> StatusCode {

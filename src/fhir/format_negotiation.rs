@@ -123,8 +123,8 @@ pub(super) fn negotiate_by_headers(headers: &HeaderMap) -> Result<FhirFormat, Fa
     select(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http.accept")))
 }
 
-/// Selects the format of a request that accepts one media type or all media types, as most requests do. No weights need to be
-/// compared for it.
+/// Selects the format of a request that accepts one media type or all media types, as most requests do, without comparing
+/// weights.
 fn select_single_type(headers: &HeaderMap) -> Option<FhirFormat> {
     if headers.contains_key(header::CONTENT_TYPE) {
         return None;

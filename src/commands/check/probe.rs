@@ -191,14 +191,14 @@ impl ArchiveToCheck {
 
     /// Searches for a study and its series; returns the UIDs of the first study and series. Records missing values in `check`.
     async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(StudyUid, SeriesUid)> {
-        let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
-        let others = [
+        let count_tags = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
+        let other_tags = [
             tags::MODALITIES_IN_STUDY,
             tags::TIMEZONE_OFFSET_FROM_UTC,
             tags::ISSUER_OF_PATIENT_ID,
             tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
         ];
-        let included = [counts.as_slice(), &others].concat();
+        let included = [count_tags.as_slice(), &other_tags].concat();
         let studies = QidoQuery::new(SearchLevel::Studies).include(&included).page(1, 0);
         let (probe_result, row) = read_first_row(&self.archive, UpstreamRequest::search(studies)).await;
         check.studies = probe_result;
@@ -207,14 +207,14 @@ impl ArchiveToCheck {
             check.studies = ProbeResult::Unexpected("its rows have no valid Study Instance UID");
             return None;
         };
-        let has_counts = counts.into_iter().all(|tag| row.integer(tag).is_some());
+        let has_counts = count_tags.into_iter().all(|tag| row.integer(tag).is_some());
         if !has_counts || row.text(tags::MODALITIES_IN_STUDY).is_none() {
             check.missing_services.insert(Synthesized::Counts);
         }
         check.missing_settings = self.find_missing_settings(&row);
 
-        let count = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
-        let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count]);
+        let count_tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
+        let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count_tag]);
         let (probe_result, row) = read_first_row(&self.archive, UpstreamRequest::search(series)).await;
         check.series = probe_result;
         let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
@@ -227,7 +227,7 @@ impl ArchiveToCheck {
             return None;
         };
         if let Some(row) = &row {
-            check.missing_services.extend(row.integer(count).is_none().then_some(Synthesized::Counts));
+            check.missing_services.extend(row.integer(count_tag).is_none().then_some(Synthesized::Counts));
             let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
             check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
         }
