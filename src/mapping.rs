@@ -1,4 +1,5 @@
-//! The mapping of DICOM attributes to FHIR R4 resources, element by element. Pure functions: no archive, no async, no clock.
+//! The mapping of DICOM attributes to FHIR R4 resources, element by element. All functions are pure: they call no
+//! archive and read no clock.
 //!
 //! The mapping invents nothing. A code that cannot be translated with certainty becomes text; a time without a time zone becomes
 //! a date; an identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two wrong tags, which are
@@ -83,8 +84,8 @@ impl MappingContext {
 const REVISION: u32 = 3;
 
 impl MappingContext {
-    /// Identifies the rules by which the attributes of this archive are mapped: the revision of the code, and the
-    /// configuration.
+    /// Returns a text that identifies the rules by which the attributes of this archive are mapped: the revision of the code, and
+    /// the configuration.
     pub fn rules(&self) -> String {
         // `Debug` prints every field, including fields added later.
         format!("{REVISION} {self:?}")

@@ -1,5 +1,5 @@
-//! The priority of work at the archives: the order in which the client requests that wait for the work arrived, and the archives
-//! that the work or these requests have already called.
+//! The priority of work at the archives. It consists of the order of arrival of the client requests that wait for the work, and of
+//! the archives that the work or these requests have already called.
 //!
 //! Each client request has a priority, which is passed to every call through the handle of the archive. Work that several
 //! requests share has the priority of the oldest request that still waits for it. When no request waits for it any more, the work
@@ -32,7 +32,7 @@ enum PriorityKind {
 
 /// An observer of shared work, which is notified when the work is abandoned.
 pub trait WorkObserver: fmt::Debug + Send + Sync {
-    /// Responds to the fact that no request waits for the work any more.
+    /// Handles work for which no request waits any more.
     fn handle_abandoned_work(self: Arc<Self>);
 }
 

@@ -238,7 +238,7 @@ impl<'a> Interaction<'a> {
         }
     }
 
-    /// Parses the path below `/fhir/{type}/{id}/`. Of the types that are served only ImagingStudy is in a Patient's compartment
+    /// Parses the path below `/fhir/{type}/{id}/`. Of the served types, only ImagingStudy is in a Patient's compartment
     /// (R4 compartmentdefinition-patient).
     fn parse_below(
         method: &Method,

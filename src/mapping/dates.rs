@@ -51,8 +51,8 @@ fn offset(context: &MappingContext, sources: [&Attributes; 2], civil: DateTime) 
     (offset.seconds() % 60 == 0).then_some(offset)
 }
 
-/// Writes a dateTime without its offset. FHIR requires seconds; the fraction has the digits of the object, which are its
-/// precision.
+/// Writes a dateTime without its offset. FHIR requires seconds; the fraction keeps the digits of the object, which
+/// express its precision.
 fn format_date_time(civil: DateTime, fraction: Option<SecondFraction>) -> String {
     let base = format!("{}T{:02}:{:02}:{:02}", civil.date(), civil.hour(), civil.minute(), civil.second());
     fraction.map_or_else(|| base.clone(), |fraction| format!("{base}.{fraction}"))

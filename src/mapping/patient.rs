@@ -82,7 +82,7 @@ impl PatientKey {
         !matches!(self.scope, PatientScope::Study { .. })
     }
 
-    /// Whether the keys of two rows of one study belong to different patients. Both keys have a PatientID. Equal identifiers without
+    /// Whether the keys of two rows of one study belong to different patients. Both keys must have a PatientID. Equal identifiers without
     /// a system belong to the same patient, because the Study Instance UID is the same.
     pub(super) fn contradicts(&self, other: &Self) -> bool {
         use PatientScope as Scope;

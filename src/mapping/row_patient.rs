@@ -43,7 +43,7 @@ impl RowPatient {
         has_other_birth_date || has_other_name
     }
 
-    /// Returns the size of its texts in memory, in bytes.
+    /// Returns the size of the texts of the patient in memory, in bytes.
     pub fn text_len(&self) -> usize {
         let groups = self.name.iter().flat_map(|name| [&name.alphabetic, &name.ideographic, &name.phonetic]);
         let name_len = groups.flatten().map(group_len).sum::<usize>();

@@ -70,7 +70,7 @@ impl CacheEntry for AssembledStudy {
     }
 }
 
-/// How far down a study is fetched.
+/// The levels of a study that are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Depth {
     /// Only the row of the study.

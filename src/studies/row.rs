@@ -8,7 +8,7 @@ use dicom_model::{Attributes, StudyUid, tags};
 /// A row of a study search with a valid Study Instance UID.
 #[derive(Debug, Clone)]
 pub struct StudyRow {
-    /// The archive that returned it.
+    /// The archive that returned the row.
     pub archive: ArchiveId,
     /// StudyInstanceUID (0020,000D).
     pub uid: StudyUid,
@@ -54,7 +54,7 @@ impl StudyRow {
 /// A row of a study search without a valid Study Instance UID.
 #[derive(Debug, Clone)]
 pub(super) struct RowWithoutUid {
-    /// The archive that returned it.
+    /// The archive that returned the row.
     pub(super) archive: ArchiveId,
     /// Study- and patient-level attributes.
     pub(super) attributes: Attributes,

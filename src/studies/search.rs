@@ -1,7 +1,7 @@
 //! Searches for studies in all archives, page by page.
 //!
 //! Normally all matches are found and sorted, and the page is selected from them. Then the total is known, and the cursor
-//! contains the position of the last match before the page. If an archive has more rows than may be read, its list is read in
+//! contains the position of the match just before or just after the page. If an archive has more rows than may be read, its list is read in
 //! the order of the archive instead, as far as the page requires ([`unsorted_page`](super::unsorted_page)).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! The copies of one study in several archives: how deep they must be read to merge them, and the merged resource.
 //!
-//! Rows of several archives do not show whether the archives contain the same series. So the series are always read; and if a
+//! Rows of several archives do not show whether the archives contain the same series. Therefore the series are always read. If a
 //! series is in several archives that do not report the same number of instances, its instances are read too. Series with
 //! the same UID and number of instances count as the same, unless their instances are read anyway.
 

@@ -3,7 +3,7 @@
 //! A request starts when its first call gets a permit. Its further calls take precedence over those of requests that have not
 //! started; otherwise every call would wait behind all new requests, and under overload most requests would be aborted half-done.
 //! A bounded number of requests may wait for their first call; further requests are rejected at once. While a request has a
-//! quarter of the permits of a class, the other requests take precedence, so that one large request leaves permits to small ones.
+//! quarter of the permits of a class, the other requests take precedence, so that one large request leaves permits for small requests.
 //! Calls of abandoned work, which no client waits for, get a permit only while no other call waits; those in flight are aborted
 //! when another call needs the permit.
 

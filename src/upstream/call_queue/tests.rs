@@ -7,7 +7,7 @@ fn queue(max_calls: usize, max_waiting: usize) -> CallQueue {
     CallQueue::new(ArchiveId::parse("main").unwrap(), limits, limits, limits)
 }
 
-/// Returns the permit of the call if it has been granted_permit.
+/// Returns the permit of the call if it has been granted.
 fn granted_permit(call: &mut QueuedCall) -> Option<CallPermit> {
     call.permit().now_or_never().map(Result::unwrap)
 }
