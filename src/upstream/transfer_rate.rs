@@ -29,12 +29,12 @@ pub(super) struct TooSlow {
 }
 
 impl TransferRate {
-    /// Creates the rate of a body that has at least `min_rate` bytes per second in every `window`.
+    /// Creates the rate of a body that must have at least `min_rate` bytes per second in every `window`.
     pub(super) fn new(min_rate: usize, window: Duration) -> Self {
         Self { min_rate, window, waiting_since: None, waited: Duration::ZERO, received_len: 0 }
     }
 
-    /// Records that the gateway has waited for the archive since `now`.
+    /// Records that the gateway waits for the archive at `now`. A wait that has already begun continues.
     pub(super) fn record_wait(&mut self, now: Instant) {
         self.waiting_since.get_or_insert(now);
     }

@@ -62,7 +62,7 @@ impl MatchValue {
         (!uids.is_empty()).then(|| Self(uids.iter().map(Uid::as_str).collect::<Vec<_>>().join(",")))
     }
 
-    /// Returns the range of the days from `first` to `last` inclusive (PS3.4 C.2.2.2.5); `None` without both.
+    /// Returns the range of the days from `first` to `last` inclusive (PS3.4 C.2.2.2.5); `None` if neither is given.
     pub fn days(first: Option<DicomDate>, last: Option<DicomDate>) -> Option<Self> {
         match (first, last) {
             (None, None) => None,

@@ -24,7 +24,7 @@ enum ParameterScope {
     Any,
     /// The object itself (PS3.18 9.4.1.2.2).
     Dicom,
-    /// A rendered form of it (PS3.18 9.4.1.2.3).
+    /// A rendered form of the object (PS3.18 9.4.1.2.3).
     Rendered,
 }
 
@@ -106,7 +106,7 @@ impl WadoUri {
         Ok(self)
     }
 
-    /// Checks that the parameters are compatible. The error contains the name of a parameter that is not.
+    /// Checks that the parameters are compatible. The error contains the name of an incompatible parameter.
     pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
         let excluded_scope =
             if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
