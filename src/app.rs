@@ -18,9 +18,10 @@ use crate::fingerprint::Fingerprint;
 use crate::http::accepted_hosts::AcceptedHosts;
 use crate::http::forwarded::PublicUrl;
 use crate::http::sealing::{KeyGenerationError, SealingKey};
-use crate::mapping::{self, Guide, MappingContext};
+use crate::mapping::{self, EndpointStatus, Guide, MappingContext};
 use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
+use crate::studies::partial_timeout;
 use crate::studies::{
     ArchiveSource, DeepCheckLifetimes, DetailLimits, SearchLimits, StalenessLimits, Studies,
 };
@@ -208,6 +209,7 @@ fn search_limits(config: &Config) -> SearchLimits {
         },
         deep_checks: DeepCheckLifetimes { recent: config.cache.deep_check, old: config.cache.deep_check_old },
         load_timeout: config.search.load_timeout,
+        partial_timeout: partial_timeout(config.server.request_timeout),
     }
 }
 
@@ -223,8 +225,13 @@ fn change_feeds(config: &Config, metrics: &Metrics) -> Result<Vec<Archive>, Sett
 fn observe_endpoints(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
-        let endpoint =
-            mapping::endpoint(&mapping_context(config, archive), &settings.name, String::new(), false);
+        let endpoint = mapping::endpoint(
+            &mapping_context(config, archive),
+            &settings.name,
+            EndpointStatus::Active,
+            String::new(),
+            false,
+        );
         // An Endpoint that cannot be serialized is never returned.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
         let fingerprint = Fingerprint::from_rows([]).with_rules(&json);

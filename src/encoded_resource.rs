@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::archive_id::ArchiveId;
 use crate::change_log::VersionId;
 use http_messages::gzip::compress;
 
@@ -22,6 +23,8 @@ pub struct EncodedResource {
     pub last_modified: Option<LastModified>,
     /// How the resource was taken from the cache; `None` if it was not.
     pub reuse: Option<Reuse>,
+    /// The archives that failed, and may contain a part of the resource.
+    pub missing_archives: Vec<ArchiveId>,
 }
 
 /// The use of a cached resource for a response.
@@ -51,6 +54,7 @@ impl EncodedResource {
             etag,
             last_modified: last_updated.map(LastModified::round_up),
             reuse: None,
+            missing_archives: Vec::new(),
         }
     }
 
@@ -58,6 +62,12 @@ impl EncodedResource {
     #[must_use]
     pub fn with_reuse(&self, reuse: Reuse) -> Self {
         Self { reuse: Some(reuse), ..self.clone() }
+    }
+
+    /// Returns the resource, which may be incomplete because these archives failed.
+    #[must_use]
+    pub fn without_archives(&self, archives: impl Iterator<Item = ArchiveId>) -> Self {
+        Self { missing_archives: archives.collect(), ..self.clone() }
     }
 
     /// Returns the size in bytes, for the limit of the cache.

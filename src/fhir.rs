@@ -130,6 +130,7 @@ async fn perform(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
+    let context = &context.for_interaction(request);
     Ok(match interaction {
         Interaction::Capabilities => capabilities::capability_statement(context, request)?,
         Interaction::Read(kind, id) => read::read_resource(context, kind, id, request, access).await?,

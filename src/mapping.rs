@@ -37,7 +37,7 @@ pub use attributes::{
     instance_tags, overlay_series, overlay_study, patient_tags, series_note_tags, series_tags,
     study_note_tags, study_tags,
 };
-pub use endpoint::endpoint;
+pub use endpoint::{EndpointStatus, endpoint};
 pub use instance::MappedInstance;
 pub use merge::merge_studies;
 pub use patient::{PatientKey, patient};

@@ -20,12 +20,14 @@ mod filter;
 mod invalidation;
 mod known_patient;
 mod named_patients;
+mod partial_answers;
 mod patients;
 mod plan;
 mod representation;
 mod row;
 mod scan;
 mod search;
+mod serialization;
 mod sort;
 mod staleness;
 mod study_copies;
@@ -43,6 +45,7 @@ pub use deep_check::DeepCheckLifetimes;
 pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedRows};
 pub use invalidation::{InvalidatedStudies, Selection};
+pub use partial_answers::partial_timeout;
 pub use patients::FoundPatient;
 pub use representation::Representation;
 pub use search::{
@@ -56,12 +59,14 @@ use crate::cache::{Cache, SingleFlight};
 use crate::change_log::ChangeLog;
 use crate::clock::SharedClock;
 use crate::fingerprint::Fingerprint;
-use crate::mapping::MappingContext;
+use crate::mapping::{self, EndpointStatus, MappingContext};
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
 use deep_check::DeepChecks;
 use dicom_model::StudyUid;
+use fhir_r4::types::Endpoint;
+use partial_answers::PartialAnswer;
 use scan::SearchRows;
 use staleness::Revalidations;
 
@@ -91,6 +96,17 @@ pub struct ArchiveSource {
 }
 
 impl ArchiveSource {
+    /// Returns the Endpoint of the archive, whose status is `error` while searches at the archive fail.
+    pub fn endpoint(&self, address: String, requires_access_token: bool) -> Endpoint {
+        let (name, health) = (&self.archive.settings().name, self.archive.health());
+        let status = if health.is_failing { EndpointStatus::Error } else { EndpointStatus::Active };
+        let mut endpoint = mapping::endpoint(&self.context, name, status, address, requires_access_token);
+        let changed_at =
+            health.since.map_or(self.endpoint_last_updated, |since| since.max(self.endpoint_last_updated));
+        endpoint.meta.last_updated = Some(format!("{changed_at:.3}"));
+        endpoint
+    }
+
     /// Returns the same source, whose calls have this priority.
     fn with_priority(&self, priority: &RequestPriority) -> Self {
         Self { archive: self.archive.with_priority(priority), ..self.clone() }
@@ -114,6 +130,8 @@ pub struct SearchLimits {
     pub staleness: StalenessLimits,
     /// Maximum duration of a scan or load, which several requests may share and which continues if they disconnect.
     pub load_timeout: Duration,
+    /// Maximum duration of a query to an archive that may be missing from the answer.
+    pub partial_timeout: Duration,
 }
 
 /// The result of reading all rows of a query.
@@ -132,6 +150,8 @@ pub struct Studies {
     sources: Arc<[ArchiveSource]>,
     /// The priority of the calls to the archives.
     priority: RequestPriority,
+    /// The archives that may be missing from the answer to the request; `None` if none may be missing.
+    partial_answer: Option<Arc<PartialAnswer>>,
     cache: Cache,
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String, Generation), ScanResult>>,
@@ -156,6 +176,7 @@ impl Studies {
         Self {
             sources: sources.into(),
             priority: RequestPriority::of_new_request(),
+            partial_answer: None,
             cache,
             change_log,
             scans: Arc::default(),

@@ -22,6 +22,7 @@ mod wado;
 
 pub use crate::archive_id::{ArchiveId, ArchiveIdError};
 pub use change_feed::ArchiveChanges;
+pub use circuit_breaker::Health;
 pub use client::Archive;
 pub use content_coding::ContentCoding;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};

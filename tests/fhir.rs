@@ -19,6 +19,7 @@ mod operations;
 mod oracle;
 mod overload;
 mod paging;
+mod partial_answers;
 mod paths;
 mod read;
 mod search;

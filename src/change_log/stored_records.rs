@@ -24,15 +24,15 @@ const DOUBTFUL_UNTIL: &[u8] = b"doubtful";
 #[derive(Debug)]
 pub(super) struct Records {
     store: Arc<dyn Store>,
-    max_records: u64,
+    max_count: u64,
     /// The latest time before the last crash. For records up to this time, later observations may have been lost.
     doubtful_until: i64,
 }
 
 impl Records {
-    /// Opens the records in `store`, which contains at most `max_records`.
-    pub(super) fn open(store: Arc<dyn Store>, max_records: u64) -> Result<Self, StoreError> {
-        let mut records = Self { store, max_records, doubtful_until: i64::MIN };
+    /// Opens the records in `store`, which contains at most `max_count`.
+    pub(super) fn open(store: Arc<dyn Store>, max_count: u64) -> Result<Self, StoreError> {
+        let mut records = Self { store, max_count, doubtful_until: i64::MIN };
         records.doubtful_until = records.time(DOUBTFUL_UNTIL)?.unwrap_or(i64::MIN);
         Ok(records)
     }
@@ -109,7 +109,7 @@ impl Records {
                 }
                 updated.push(record);
             }
-            while records.count()? > self.max_records {
+            while records.count()? > self.max_count {
                 let mut oldest = None;
                 by_time.scan(&[], &mut |key, _| {
                     oldest = Some(key.to_vec());

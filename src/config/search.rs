@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::secret::Secret;
 use super::section::Section;
-use super::values::{count, duration, size};
+use super::values::{boolean, count, duration, size};
 
 /// The default of `default_count`: one or two screens, and the `_count` of common clients.
 const DEFAULT_COUNT: usize = 50;
@@ -38,6 +38,9 @@ const MAX_SCAN_MEMORY: u64 = 64 << 20;
 /// The default of `load_timeout`: several times `server.request_timeout`, so that a study that takes long is in the cache when
 /// the client tries again.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// The default of `partial`: a client that does not expect it would take a list without an archive for the whole list.
+const PARTIAL: bool = false;
 
 /// The default of `max_included`: a few megabytes in addition to the matches.
 const MAX_INCLUDED: usize = 1000;
@@ -75,6 +78,8 @@ pub struct SearchConfig {
     pub max_scan_memory: usize,
     /// Maximum duration of a search or read of a study that continues after its clients have disconnected.
     pub load_timeout: Duration,
+    /// Whether responses may be without archives that fail, unless the client requests strict handling.
+    pub partial: bool,
     /// Maximum number of resources that are included with the matches of a page.
     pub max_included: usize,
     /// Maximum number of entries of a batch.
@@ -104,6 +109,7 @@ impl SearchConfig {
             max_scan_memory: usize::try_from(section.take_or("max_scan_memory", size, MAX_SCAN_MEMORY))
                 .unwrap_or(usize::MAX),
             load_timeout: section.take_or("load_timeout", duration, LOAD_TIMEOUT),
+            partial: section.take_or("partial", boolean, PARTIAL),
             max_included: section.take_or("max_included", count(1, 100_000), MAX_INCLUDED),
             max_batch: section.take_or("max_batch", count(1, 10_000), MAX_BATCH),
             batch_parallelism: section.take_or("batch_parallelism", count(1, 1000), BATCH_PARALLELISM),

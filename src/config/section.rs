@@ -125,7 +125,11 @@ impl<'a> Section<'a> {
             match value {
                 Value::Table(table) => values.extend(self.read_section(path, table, &mut read)),
                 _ => {
-                    self.report.add_error(location, path, format!("expected a table, under a line [[{key}]]"))
+                    self.report.add_error(
+                        location,
+                        path,
+                        format!("expected a table, under a line [[{key}]]"),
+                    );
                 }
             }
         }

@@ -111,14 +111,24 @@ fn describe_sort_keys<R: Searchable>() -> String {
     format!("Keys of {}: {}.", R::TYPE, names.join(", "))
 }
 
+/// What happens if an archive fails, with `search.partial`.
+const PARTIAL_BY_DEFAULT: &str = "a search returns the matches of the other archives, with an outcome that names the archive, and \
+                                  without a total; with Prefer: handling=strict it is an error.";
+
+/// What happens if an archive fails, without `search.partial`.
+const PARTIAL_ON_REQUEST: &str = "a search is an error; with Prefer: handling=lenient it returns the matches of the other archives, \
+                                  with an outcome that names the archive, and without a total.";
+
 /// Describes the limits beyond which a request is an error.
 fn describe_limits(limits: &SearchConfig) -> String {
-    let SearchConfig { max_scan, sort_window, max_opened, max_included, max_batch, .. } = limits;
+    let SearchConfig { max_scan, sort_window, max_opened, max_included, max_batch, partial, .. } = limits;
     format!(
         "Limits: a search that needs a total or an order reads at most {max_scan} studies of one archive and sorts at most \
          {sort_window} matches; it reads at most {max_opened} studies in full for criteria that archives cannot search by. At \
          most {max_included} resources are included in a page. A batch has at most {max_batch} entries. A search or batch beyond \
-         a limit is an error (too-costly), never a shortened result."
+         a limit is an error (too-costly), never a shortened result. If an archive fails, {} A search by _lastUpdated always \
+         requires every archive.",
+        if *partial { PARTIAL_BY_DEFAULT } else { PARTIAL_ON_REQUEST }
     )
 }
 

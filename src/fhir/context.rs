@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::FhirRequest;
 use crate::clock::SharedClock;
 use crate::config;
 use crate::http::sealing::SealingKey;
 use crate::mapping::Guide;
 use crate::request_priority::RequestPriority;
 use crate::studies::Studies;
+use fhir_r4::search::Criterion;
+use fhir_r4::types::ImagingStudy;
 
 /// The dependencies of the FHIR handlers, built once at startup.
 #[derive(Debug, Clone)]
@@ -31,6 +34,22 @@ pub struct FhirContext {
 }
 
 impl FhirContext {
+    /// Returns the same dependencies, for one interaction of `request`.
+    #[must_use]
+    pub(super) fn for_interaction(&self, request: &FhirRequest<'_>) -> Self {
+        if request.accepts_partial_answers(self.limits.partial) {
+            Self { studies: self.studies.accepting_partial_answers(), ..self.clone() }
+        } else {
+            self.clone()
+        }
+    }
+
+    /// Returns the same dependencies, for a search for studies that match `criteria`, which may name archives.
+    #[must_use]
+    pub(super) fn for_named_archives(&self, criteria: &[Criterion<ImagingStudy>]) -> Self {
+        Self { studies: self.studies.for_named_archives(criteria), ..self.clone() }
+    }
+
     /// Returns the same dependencies, for a client request with this priority.
     #[must_use]
     pub fn with_priority(&self, priority: &RequestPriority) -> Self {

@@ -1,7 +1,6 @@
 //! Endpoint resources: one per archive, with an address below the public base URL of the gateway.
 
 use super::FhirRequest;
-use crate::mapping;
 use crate::studies::ArchiveSource;
 use fhir_r4::types::Endpoint;
 
@@ -12,8 +11,6 @@ const REQUIRES_ACCESS_TOKEN: bool = false;
 pub(super) fn build_endpoint(source: &ArchiveSource, request: &FhirRequest<'_>) -> Endpoint {
     let id = source.archive.id().as_str();
     let address = format!("{}/dicom-web/{id}", request.public_base);
-    let mut endpoint =
-        mapping::endpoint(&source.context, &source.archive.settings().name, address, REQUIRES_ACCESS_TOKEN);
-    endpoint.meta.last_updated = Some(format!("{:.3}", source.endpoint_last_updated));
-    endpoint
+    source.archive.probe_in_background();
+    source.endpoint(address, REQUIRES_ACCESS_TOKEN)
 }

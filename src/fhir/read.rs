@@ -54,6 +54,7 @@ async fn read_study(
     }
     match context.studies.read(&uid, &representation, access, request.freshness()).await? {
         ReadOutcome::Found(study) => Ok(study.encoded.clone()),
+        ReadOutcome::Partial(study, missing) => Ok(study.encoded.without_archives(missing.into_keys())),
         ReadOutcome::Unconfirmed(study) => Ok(context.studies.reuse_cached(&study, true)),
         ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
         ReadOutcome::NotFound => Err(not_found()),
@@ -69,7 +70,8 @@ async fn read_patient(
     let representation = parse_representation(request)?;
     let patient = context.studies.find_patient(id, access, request.freshness()).await?;
     let patient = patient.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
-    encode(&patient.resource, &representation)
+    let missing = context.studies.missing_archives().into_iter().map(|(archive, _)| archive);
+    encode(&patient.resource, &representation).map(|encoded| encoded.without_archives(missing))
 }
 
 fn read_endpoint(

@@ -95,15 +95,28 @@ impl FhirRequest<'_> {
         self.pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the requested handling of unsupported parameters, which `Prefer` contains (R4 search#errors).
+    /// Whether the client accepts a response without archives that fail. `by_default` applies to clients without a preference.
+    pub(super) fn accepts_partial_answers(&self, by_default: bool) -> bool {
+        self.preferred_handling().map_or(by_default, |handling| handling == Handling::Lenient)
+    }
+
+    /// Returns the handling of unsupported parameters, which is lenient by default (R4 search#errors).
     fn handling(&self) -> Handling {
+        self.preferred_handling().unwrap_or(Handling::Lenient)
+    }
+
+    /// Returns the handling that `Prefer` contains (RFC 7240 4.4), if any.
+    fn preferred_handling(&self) -> Option<Handling> {
         let lines = self.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
-        let mut preferences =
-            lines.flat_map(|line| line.split([',', ';'])).map(|part| part.trim().to_ascii_lowercase());
-        if preferences.any(|preference| preference == "handling=strict") {
-            Handling::Strict
+        let preferences: Vec<_> = lines
+            .flat_map(|line| line.split([',', ';']))
+            .map(|part| part.trim().to_ascii_lowercase())
+            .collect();
+        let has = |preference: &str| preferences.iter().any(|other| other == preference);
+        if has("handling=strict") {
+            Some(Handling::Strict)
         } else {
-            Handling::Lenient
+            has("handling=lenient").then_some(Handling::Lenient)
         }
     }
 }

@@ -8,6 +8,7 @@ use super::format_negotiation::FhirFormat;
 use super::html;
 use super::request::fhir_base;
 use super::response_format::ResponseFormat;
+use crate::archive_id::ArchiveId;
 use crate::encoded_resource::{EncodedResource, LastModified};
 use crate::error::Failure;
 use crate::http::forwarded::PublicBase;
@@ -52,6 +53,10 @@ pub(super) fn success_response(
             headers.insert(header::WARNING, REVALIDATION_FAILED);
         }
     }
+    if !encoded.missing_archives.is_empty() {
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+        headers.insert(header::WARNING, incomplete_warning(&encoded.missing_archives));
+    }
     if conditional::is_not_modified(request, &encoded.etag, last_modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -73,6 +78,14 @@ pub(super) fn success_response(
         None => uncompressed,
     });
     Ok(response)
+}
+
+/// Returns the warning that a resource may be incomplete (RFC 7234 5.5.6, miscellaneous warning).
+fn incomplete_warning(missing: &[ArchiveId]) -> HeaderValue {
+    let ids = missing.iter().map(ArchiveId::as_str).collect::<Vec<_>>().join(", ");
+    let warning = format!("199 - \"The resource may be incomplete, because these archives failed: {ids}\"");
+    HeaderValue::try_from(warning)
+        .unwrap_or(HeaderValue::from_static("199 - \"The resource may be incomplete\""))
 }
 
 /// The usual number of header fields of a response, including fields that are added later.

@@ -50,6 +50,7 @@ pub(super) async fn search_studies(
         compartment::find_patient(context, request, access, id).await?;
         search.criteria.push(Criterion::of_patient(id));
     }
+    let context = &context.for_named_archives(&search.criteria);
     let mut pages = Pages::new(&context.link_key, request, &path, &search);
     let cursor: Option<Cursor> = pages.open_cursor()?;
     let study_page = if search.result.contained == Contained::True {
@@ -81,7 +82,8 @@ pub(super) async fn search_studies(
     let mut entries =
         write_entries(context, request, &studies, &representation, Mode::Match, &mut pages).await?;
     entries.extend(include_resources(context, request, access, &search.result, studies, &mut pages).await?);
-    let mut searchset = pages.into_searchset(SearchPage { total, previous, next, entries });
+    let mut searchset = pages
+        .into_searchset(SearchPage { total, previous, next, entries }, &context.studies.missing_archives());
     searchset.last_updated = requested_at.map(|instant| format!("{instant:.3}"));
     page::encode(searchset).await
 }
@@ -200,7 +202,8 @@ async fn write_page(
     let mut entries =
         write_entries(context, request, &items, &representation, Mode::Match, &mut pages).await?;
     entries.extend(include_resources(context, request, access, result, items, &mut pages).await?);
-    page::encode(pages.into_searchset(SearchPage { total: Some(total), previous, next, entries })).await
+    let page = SearchPage { total: Some(total), previous, next, entries };
+    page::encode(pages.into_searchset(page, &context.studies.missing_archives())).await
 }
 
 /// Warns about criteria that no Patient can match.

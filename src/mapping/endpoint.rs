@@ -11,10 +11,29 @@ const REQUIRES_ACCESS_TOKEN: &str =
 const CONNECTION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type";
 const PAYLOAD_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-payload-type";
 
+/// The status of an Endpoint (R4 valueset-endpoint-status).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointStatus {
+    /// The archive responds, as far as is known.
+    Active,
+    /// The archive fails.
+    Error,
+}
+
+impl EndpointStatus {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Creates the Endpoint of the archive. `address` is the root URL of its WADO-RS services, without a trailing slash.
 pub fn endpoint(
     context: &MappingContext,
     name: &str,
+    status: EndpointStatus,
     address: String,
     requires_access_token: bool,
 ) -> Endpoint {
@@ -30,7 +49,7 @@ pub fn endpoint(
     let mut endpoint = Endpoint {
         id: context.archive.clone(),
         element: Element::with(extension),
-        status: "active".into(),
+        status: status.code().into(),
         connection_type: Coding::new(CONNECTION_TYPE, "dicom-wado-rs", Some(Cow::Borrowed("DICOM WADO-RS"))),
         name: to_fhir_string(name),
         payload_type: vec![CodeableConcept::from_codings(vec![payload])],

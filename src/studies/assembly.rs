@@ -11,14 +11,15 @@ use super::deep_check::ContentAge;
 use super::fetch::StudySeries;
 use super::filter::resource_from_rows;
 use super::row::StudyRow;
-use super::study_copies::{StudyCopy, fetch_copies};
+use super::serialization::{SerializedStudy, fetch_and_serialize};
+use super::study_copies::StudyCopy;
 use super::{
-    DetailLimits, FoundStudy, Freshness, Generation, LoadResult, OmittedRows, Representation, Studies,
-    StudiesError, fetch, study_copies,
+    FoundStudy, Freshness, Generation, LoadResult, OmittedRows, Representation, Studies, StudiesError, fetch,
+    study_copies,
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
-use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
+use crate::change_log::{Observation, ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
 use crate::mapping::PatientKey;
@@ -86,12 +87,42 @@ pub enum Depth {
 pub enum ReadOutcome {
     /// The study was found.
     Found(Arc<AssembledStudy>),
+    /// The study was found, but these archives failed, which may contain further parts of it.
+    Partial(Arc<AssembledStudy>, BTreeMap<ArchiveId, StudiesError>),
     /// The archives failed. This cached study was current at most `cache.stale_if_error` ago.
     Unconfirmed(Arc<AssembledStudy>),
     /// The gateway has returned the study before, but no archive contains it any more.
     Gone,
     /// No archive contains the study.
     NotFound,
+}
+
+impl AssembledStudy {
+    /// Whether the archive contains a part of the study.
+    pub(super) fn is_in(&self, archive: &ArchiveId) -> bool {
+        self.patients.iter().any(|(other, _)| other == archive)
+    }
+
+    /// Creates a study of which other archives may contain further parts. It has no version and is never cached.
+    pub(super) fn partial(
+        study: &FoundStudy,
+        json: Vec<u8>,
+        omitted: OmittedRows,
+        content_age: ContentAge,
+    ) -> Self {
+        let patient = |row: &StudyRow| (row.archive.clone(), row.patient.clone());
+        Self {
+            encoded: EncodedResource::new(json),
+            uid: study.uid().clone(),
+            patients: study.rows.iter().map(patient).collect(),
+            fingerprint: study.fingerprint(),
+            version: Version::UNKNOWN,
+            confirmed_at: content_age.read_at,
+            content_age,
+            has_every_row: false,
+            omitted,
+        }
+    }
 }
 
 impl Studies {
@@ -122,7 +153,8 @@ impl Studies {
         Some(entry)
     }
 
-    /// Reads the current study `uid` from the archives, in this representation.
+    /// Reads the current study `uid` from the archives, in this representation. Archives after the first one that contains the study may
+    /// fail, and all others too if the client accepts a partial answer. The result then names them as missing.
     pub async fn read(
         &self,
         uid: &StudyUid,
@@ -130,14 +162,17 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<ReadOutcome, StudiesError> {
-        let outcome = self.read_current(uid, representation, access, freshness).await;
-        match outcome {
-            Err(error) if freshness == Freshness::Cached => self
-                .find_stale_after_error(uid, representation, access, &error)
-                .map(ReadOutcome::Unconfirmed)
-                .ok_or(error),
-            outcome => outcome,
-        }
+        let studies = self.accepting_partial_answers();
+        let outcome = studies.read_current(uid, representation, access, freshness).await;
+        let outcome = outcome.and_then(|outcome| self.accept_missing(outcome, &studies));
+        let error = match &outcome {
+            Ok(ReadOutcome::Partial(_, missing)) => missing.values().next().cloned(),
+            outcome => outcome.as_ref().err().cloned(),
+        };
+        let stale = error
+            .filter(|_| freshness == Freshness::Cached)
+            .and_then(|error| self.find_stale_after_error(uid, representation, access, &error));
+        stale.map_or(outcome, |stale| Ok(ReadOutcome::Unconfirmed(stale)))
     }
 
     /// Does the same as [`read`](Self::read), but never returns a study that the archives have not confirmed.
@@ -152,6 +187,7 @@ impl Studies {
             let found = self.assemble(&[study], representation, freshness).await?.pop();
             return found.unwrap_or(Err(StudiesError::Unwritable)).map(ReadOutcome::Found);
         }
+        self.require_complete_answer()?;
         self.cache.remove::<AssembledStudy>(AssembledStudy::cache_key(uid, representation));
         // A caller who may see only some studies must not learn that another study existed.
         let was_served = access.may_see_all() && self.change_log.mark_deleted(ResourceKey::study(uid)).await;
@@ -159,7 +195,8 @@ impl Studies {
     }
 
     /// Assembles each of `studies` in this representation, in the same order. An error that concerns only one study is the result
-    /// for this study; any other error is returned instead of the list.
+    /// for this study; any other error is returned instead of the list. If an archive is missing from the answer to the request,
+    /// the studies are assembled without it.
     pub async fn assemble(
         &self,
         studies: &[FoundStudy],
@@ -167,7 +204,12 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Vec<LoadResult>, StudiesError> {
         let mut series = self.fetch_series_together(studies, representation, freshness).await;
-        let mut versions = self.look_up_versions(studies, representation, freshness).await;
+        let is_partial = self.has_missing_archives();
+        let mut versions = if is_partial {
+            HashMap::new()
+        } else {
+            self.look_up_versions(studies, representation, freshness).await
+        };
         let concurrency =
             self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
         let loads: Vec<_> = studies
@@ -179,11 +221,17 @@ impl Studies {
                     Some(StudyCopy { source: self.source(&row.archive)?.clone(), row: row.clone(), series })
                 });
                 let copies = copies.collect();
-                self.assemble_one(study, representation, freshness, version, copies)
+                async move {
+                    if is_partial {
+                        self.assemble_partial(study, representation, freshness, copies).await
+                    } else {
+                        self.assemble_one(study, representation, freshness, version, copies).await
+                    }
+                }
             })
             .collect();
         let separate_errors = |result: LoadResult| match result {
-            Err(error) if !error.is_specific_to_study() => Err(error),
+            Err(error) if !error.is_specific_to_study() && !self.tolerates(&error) => Err(error),
             result => Ok(result),
         };
         stream::iter(loads).buffered(concurrency).map(separate_errors).try_collect().await
@@ -273,7 +321,7 @@ impl Studies {
     /// Returns the cached study if it was made from the same rows, and the rows confirm its content: their counts show whether the
     /// study has grown, and the content was read within its lifetime. If the rows have no counts, the study is current only while
     /// it is fresh.
-    fn cached_if_current(
+    pub(super) fn cached_if_current(
         &self,
         study: &FoundStudy,
         representation: &Representation,
@@ -399,7 +447,7 @@ impl Studies {
         }
     }
 
-    async fn fetch_within_timeout(
+    pub(super) async fn fetch_within_timeout(
         &self,
         copies: Vec<StudyCopy>,
         representation: &Representation,
@@ -443,44 +491,4 @@ async fn encode(
         write_json().map(|json| EncodedResource::of_version(json, version.id, version.date()))
     });
     encoding.await.ok().flatten().ok_or(StudiesError::Unwritable)
-}
-
-/// The JSON of a study without its version.
-struct SerializedStudy {
-    json: Vec<u8>,
-    /// The digest of the content, if the whole content was fetched.
-    content: Option<ContentDigest>,
-    omitted: OmittedRows,
-}
-
-/// Fetches a study from the archives that contain it, and serializes it.
-async fn fetch_and_serialize(
-    copies: Vec<StudyCopy>,
-    representation: &Representation,
-    limits: DetailLimits,
-) -> Result<SerializedStudy, StudiesError> {
-    let records = fetch_copies(copies, representation.depth(), limits).await?;
-    let representation = representation.clone();
-    // This takes milliseconds for a study of thousands of instances.
-    let serialization = tokio::task::spawn_blocking(move || {
-        let omitted = records.iter().fold(OmittedRows::default(), |sum, (_, record)| sum + record.omitted);
-        let mut resource = study_copies::merge(records).ok_or(StudiesError::Unwritable)?;
-        resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
-        resource.meta.last_updated = Some(Version::UNKNOWN.instant());
-        if !omitted.is_empty() {
-            resource.meta.tag.push(Coding::subsetted());
-        }
-        let json = representation.project(&resource).map_err(|_| StudiesError::Unwritable)?;
-        let content = match (&representation, representation.depth()) {
-            (Representation::Full, _) => Some(ContentDigest::from_json(&json)),
-            (_, Depth::Instances) => {
-                let complete =
-                    Representation::Full.project(&resource).map_err(|_| StudiesError::Unwritable)?;
-                Some(ContentDigest::from_json(&complete))
-            }
-            (_, Depth::Study | Depth::Series) => None,
-        };
-        Ok(SerializedStudy { json, content, omitted })
-    });
-    serialization.await.map_err(|_| StudiesError::Unwritable)?
 }

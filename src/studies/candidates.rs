@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
@@ -49,19 +48,14 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<(FoundStudies, Vec<RowWithoutUid>), StudiesError> {
         let patients = self.look_up_referenced_patients(criteria, freshness).await?;
-        let searches = self.sources.iter().map(|source| {
-            let patients = patients.as_deref();
-            async move {
-                if !may_contain_matches(source, criteria) {
-                    return Ok(StudyRows::default());
-                }
-                let supports_uid_lists = source.archive.profile().uid_lists;
-                let plan = plan::plan_queries(criteria, patients, supports_uid_lists);
-                self.run_plan(source, plan, freshness).await
-            }
+        let sources = self.sources.iter().filter(|source| may_contain_matches(source, criteria));
+        let searches = sources.map(|source| {
+            let supports_uid_lists = source.archive.profile().uid_lists;
+            let plan = plan::plan_queries(criteria, patients.as_deref(), supports_uid_lists);
+            (source, self.run_plan(source, plan, freshness))
         });
         let mut rows = StudyRows::default();
-        for found in try_join_all(searches).await? {
+        for (_, found) in self.query_each(searches).await? {
             rows.with_uid.extend(found.with_uid);
             rows.without_uid.extend(found.without_uid);
         }
@@ -81,8 +75,10 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let searches = self.sources.iter().map(|source| self.query_by_uids(source, uids, freshness));
-        let rows = try_join_all(searches).await?.into_iter().flatten();
+        let searches =
+            self.sources.iter().map(|source| (source, self.query_by_uids(source, uids, freshness)));
+        let found = self.query_each(searches).await?;
+        let rows = found.into_iter().flat_map(|(_, rows)| rows);
         Ok(group_by_study(rows.filter(|row| access.may_see(&row.attributes))))
     }
 
@@ -118,9 +114,10 @@ impl Studies {
             let is_missing =
                 |study: &&FoundStudy| !study.rows.iter().any(|row| &row.archive == source.archive.id());
             let uids: Vec<_> = found.studies.iter().filter(is_missing).map(FoundStudy::uid).collect();
-            async move { self.query_by_uids(source, &uids, freshness).await }
+            (source, async move { self.query_by_uids(source, &uids, freshness).await })
         });
-        let new_rows: Vec<_> = try_join_all(searches).await?.into_iter().flatten().collect();
+        let new_rows = self.query_each(searches).await?;
+        let new_rows: Vec<_> = new_rows.into_iter().flat_map(|(_, rows)| rows).collect();
         if new_rows.is_empty() {
             return Ok(());
         }

@@ -239,12 +239,7 @@ impl Studies {
         let sources =
             self.sources.iter().filter(|source| endpoint_ids.contains(&source.archive.id().as_str()));
         // The URL is empty because it depends on the caller and no search parameter compares it.
-        let endpoint_of = |source: &ArchiveSource| {
-            let mut endpoint =
-                mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false);
-            endpoint.meta.last_updated = Some(format!("{:.3}", source.endpoint_last_updated));
-            endpoint
-        };
+        let endpoint_of = |source: &ArchiveSource| source.endpoint(String::new(), false);
         let endpoints = sources.map(endpoint_of).collect();
         MatchContext { zone: time_zone_of(source), now: self.clock.now(), endpoints }
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use jiff::tz::TimeZone;
 
 use super::filter::time_zone_of;
@@ -55,10 +54,12 @@ impl Studies {
         let Some(queries) = self.patient_queries(criteria, freshness).await? else {
             return Ok(Vec::new());
         };
-        let searches =
-            self.sources.iter().map(|source| self.query_patients(source, &queries, access, freshness));
+        let searches = self
+            .sources
+            .iter()
+            .map(|source| (source, self.query_patients(source, &queries, access, freshness)));
         let mut found = BTreeMap::new();
-        for (source, rows) in self.sources.iter().zip(try_join_all(searches).await?) {
+        for (source, rows) in self.query_each(searches).await? {
             for (id, row) in newest_rows_by_patient(rows) {
                 if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
                     continue;
@@ -87,16 +88,19 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Option<FoundPatient>, StudiesError> {
-        let Some(known) = self.look_up_patient(id, freshness).await? else { return Ok(None) };
-        let queries = plan::queries_for_patients(&[known]);
-        let searches =
-            self.sources.iter().map(|source| self.query_patients(source, &queries, access, freshness));
-        for (source, rows) in self.sources.iter().zip(try_join_all(searches).await?) {
-            if let Some(row) = newest_rows_by_patient(rows).get(id) {
-                return Ok(Some(found_patient(source, row)));
+        if let Some(known) = self.look_up_patient(id, freshness).await? {
+            let queries = plan::queries_for_patients(&[known]);
+            let searches = self
+                .sources
+                .iter()
+                .map(|source| (source, self.query_patients(source, &queries, access, freshness)));
+            for (source, rows) in self.query_each(searches).await? {
+                if let Some(row) = newest_rows_by_patient(rows).get(id) {
+                    return Ok(Some(found_patient(source, row)));
+                }
             }
         }
-        Ok(None)
+        self.require_complete_answer().map(|()| None)
     }
 
     /// Returns the patient that the first row of a study describes.
@@ -118,7 +122,11 @@ impl Studies {
         }
         // Reading the rows caches every patient in them, but the cache may have evicted this patient again.
         for source in self.sources.iter() {
-            let rows = self.run_queries(source, &[plan::query_for_all_studies()], freshness).await?;
+            let queries = [plan::query_for_all_studies()];
+            let rows = self
+                .query_unless_failed(source, Box::pin(self.run_queries(source, &queries, freshness)))
+                .await?;
+            let Some(rows) = rows else { continue };
             if let Some(row) = rows.with_uid.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(KnownPatient::from_row(row))));
             }

@@ -188,16 +188,17 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<StudyPage, StudiesError> {
-        if let Some(Cursor::At(position)) = search.cursor {
-            return self.read_unsorted_page(search, position.clone(), access, freshness).await;
-        }
         let uses_last_updated = needs_versions(search.criteria, search.sort);
+        let studies = self.for_search_by_last_updated(uses_last_updated);
+        if let Some(Cursor::At(position)) = search.cursor {
+            return studies.read_unsorted_page(search, position.clone(), access, freshness).await;
+        }
         let requested_at = if uses_last_updated && search.cursor.is_none() {
             Some(self.change_log.now().await)
         } else {
             None
         };
-        let page = match self
+        let page = match studies
             .search_requested_at(search.criteria, search.sort, access, freshness, requested_at)
             .await
         {
@@ -206,7 +207,7 @@ impl Studies {
             Err(StudiesError::TooManyRows { .. })
                 if search.cursor.is_none() && search.sort.is_empty() && !search.needs_total =>
             {
-                self.read_unsorted_page(search, UpstreamPosition::default(), access, freshness).await?
+                studies.read_unsorted_page(search, UpstreamPosition::default(), access, freshness).await?
             }
             Err(error) => return Err(error),
         };
@@ -231,7 +232,8 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        self.search_requested_at(criteria, sort, access, freshness, None).await
+        let studies = self.for_search_by_last_updated(needs_versions(criteria, sort));
+        studies.search_requested_at(criteria, sort, access, freshness, None).await
     }
 
     /// Does the same as [`search_to_sort`](Self::search_to_sort), for a search whose time `requested_at` the client receives.

@@ -119,7 +119,11 @@ impl Studies {
             };
             // An archive that ignores the limit returns its whole list.
             let limits = ListLimits { max_rows: usize::MAX, max_bytes: self.limits.detail.max_bytes };
-            let batch = read_batch(&source.archive, &query, &position, limits).await?;
+            let reading = Box::pin(read_batch(&source.archive, &query, &position, limits));
+            let Some(batch) = self.query_unless_failed(source, reading).await? else {
+                position = position.next_archive();
+                continue;
+            };
             page.has_list_changed |= batch.has_list_changed;
             scanned_count += batch.rows.len();
             let mut rows = batch.rows.as_slice();

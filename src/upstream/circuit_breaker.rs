@@ -7,6 +7,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::clock::SharedClock;
 
 /// The number of failures in a row that opens the circuit. A lost packet or a restart causes two or three; after five, the
@@ -20,7 +22,23 @@ const OPEN_DURATION: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
     clock: SharedClock,
-    state: Mutex<CircuitState>,
+    circuit: Mutex<Circuit>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Circuit {
+    state: CircuitState,
+    /// The time of the last change between closed and open.
+    changed_at: Option<Timestamp>,
+}
+
+/// Whether an archive fails, as its last calls show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Whether the archive has failed several times in a row and has not responded since.
+    pub is_failing: bool,
+    /// The time since which this is so; `None` since the start of the process.
+    pub since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,17 +69,18 @@ pub(super) struct Permit<'a> {
 
 impl CircuitBreaker {
     pub(super) fn new(clock: SharedClock) -> Self {
-        Self { clock, state: Mutex::new(CircuitState::Closed { failure_count: 0 }) }
+        let circuit = Circuit { state: CircuitState::Closed { failure_count: 0 }, changed_at: None };
+        Self { clock, circuit: Mutex::new(circuit) }
     }
 
     /// Allows a call, or returns how long the circuit stays open.
     pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
-        let mut state = self.lock_state();
+        let mut circuit = self.lock_circuit();
         let now = self.clock.elapsed();
-        match *state {
+        match circuit.state {
             CircuitState::Closed { .. } => {}
             CircuitState::Open { until } => match until.saturating_sub(now) {
-                Duration::ZERO => *state = CircuitState::Probing,
+                Duration::ZERO => circuit.state = CircuitState::Probing,
                 remaining => return Err(remaining),
             },
             CircuitState::Probing => return Err(OPEN_DURATION),
@@ -69,8 +88,19 @@ impl CircuitBreaker {
         Ok(Permit { breaker: self, is_recorded: false })
     }
 
-    fn lock_state(&self) -> MutexGuard<'_, CircuitState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the health that the calls have shown.
+    pub(super) fn health(&self) -> Health {
+        let Circuit { state, changed_at } = *self.lock_circuit();
+        Health { is_failing: !matches!(state, CircuitState::Closed { .. }), since: changed_at }
+    }
+
+    /// Whether the circuit has been open for long enough, so that the next call shows whether the archive has recovered.
+    pub(super) fn is_probe_due(&self) -> bool {
+        matches!(self.lock_circuit().state, CircuitState::Open { until } if until <= self.clock.elapsed())
+    }
+
+    fn lock_circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,14 +127,16 @@ impl Permit<'_> {
     fn record(mut self, next: impl Fn(CircuitState, Duration) -> CircuitState) -> Option<CircuitChange> {
         self.is_recorded = true;
         let now = self.breaker.clock.elapsed();
-        let mut state = self.breaker.lock_state();
-        let was_closed = matches!(*state, CircuitState::Closed { .. });
-        *state = next(*state, now);
-        match (was_closed, *state) {
-            (true, CircuitState::Open { .. }) => Some(CircuitChange::Opened(OPEN_DURATION)),
-            (false, CircuitState::Closed { .. }) => Some(CircuitChange::Closed),
-            _ => None,
-        }
+        let mut circuit = self.breaker.lock_circuit();
+        let was_closed = matches!(circuit.state, CircuitState::Closed { .. });
+        circuit.state = next(circuit.state, now);
+        let change = match (was_closed, circuit.state) {
+            (true, CircuitState::Open { .. }) => CircuitChange::Opened(OPEN_DURATION),
+            (false, CircuitState::Closed { .. }) => CircuitChange::Closed,
+            _ => return None,
+        };
+        circuit.changed_at = Some(self.breaker.clock.now());
+        Some(change)
     }
 }
 
@@ -114,10 +146,10 @@ impl Drop for Permit<'_> {
             return;
         }
         let now = self.breaker.clock.elapsed();
-        let mut state = self.breaker.lock_state();
-        // The call was canceled, so the next call probes the archive.
-        if *state == CircuitState::Probing {
-            *state = CircuitState::Open { until: now };
+        let mut circuit = self.breaker.lock_circuit();
+        // The call was canceled, so the next one probes.
+        if circuit.state == CircuitState::Probing {
+            circuit.state = CircuitState::Open { until: now };
         }
     }
 }
@@ -127,7 +159,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
 
     fn breaker() -> (CircuitBreaker, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::default());
@@ -157,6 +189,24 @@ mod tests {
             None,
             "a success while the circuit is closed"
         );
+    }
+
+    #[test]
+    fn an_archive_fails_from_the_opening_of_the_circuit_until_a_call_succeeds() {
+        let (breaker, clock) = breaker();
+        fail(&breaker, FAILURE_THRESHOLD - 1);
+        assert_eq!(breaker.health(), Health::default());
+        fail(&breaker, 1);
+        let opened_at = clock.now();
+        assert_eq!(breaker.health(), Health { is_failing: true, since: Some(opened_at) });
+        assert!(!breaker.is_probe_due());
+        clock.advance(OPEN_DURATION);
+        assert!(breaker.is_probe_due());
+        breaker.acquire().unwrap().record_failure();
+        assert_eq!(breaker.health(), Health { is_failing: true, since: Some(opened_at) });
+        clock.advance(OPEN_DURATION);
+        breaker.acquire().unwrap().record_success();
+        assert_eq!(breaker.health(), Health { is_failing: false, since: Some(clock.now()) });
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
-use super::circuit_breaker::{CircuitBreaker, CircuitChange};
+use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health};
+use super::qido::{QidoQuery, SearchLevel};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
 use super::transfer_rate::TransferRate;
@@ -109,6 +110,22 @@ impl Archive {
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         self.send_and_measure(BodyUse::Read, request).await
+    }
+
+    /// Returns whether searches at the archive fail.
+    pub fn health(&self) -> Health {
+        self.inner.search_breaker.health()
+    }
+
+    /// Searches in the background if the archive failed and its circuit breaker has been open for long enough, so that its health becomes
+    /// known without a client's search.
+    pub fn probe_in_background(&self) {
+        if self.inner.search_breaker.is_probe_due() {
+            let archive = self.with_priority(&RequestPriority::of_shared_work());
+            let query = QidoQuery::new(SearchLevel::Studies).page(1, 0);
+            // The circuit breaker records the result.
+            tokio::spawn(async move { drop(archive.send(UpstreamRequest::search(query)).await) });
+        }
     }
 
     /// Creates an error of this archive.

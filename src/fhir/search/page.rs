@@ -3,12 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::archive_id::ArchiveId;
 use crate::encoded_resource::EncodedResource;
-use crate::error::Failure;
+use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry, Searchset};
 use crate::http::query;
 use crate::http::sealing::SealingKey;
+use crate::studies::StudiesError;
 use fhir_r4::search::{ResultParameters, Search, Searchable, Total, is_result_parameter};
 use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 
@@ -127,8 +129,13 @@ impl<'a> Pages<'a> {
         self.issues.push(OutcomeIssue { severity: "warning", code, diagnostics, expression });
     }
 
-    /// Returns a page as a Bundle.
-    pub(in crate::fhir) fn into_searchset<P: Serialize>(self, page: SearchPage<P>) -> Searchset {
+    /// Returns a page as a Bundle. Without the `missing` archives, the matches and their number are not all known.
+    pub(in crate::fhir) fn into_searchset<P: Serialize>(
+        mut self,
+        page: SearchPage<P>,
+        missing: &[(ArchiveId, StudiesError)],
+    ) -> Searchset {
+        self.issues.splice(0..0, missing.iter().map(missing_archive_issue));
         let mut links = vec![("self", self.page_url(self.cursor))];
         if !self.is_count_only {
             links.push(("first", self.page_url(None)));
@@ -145,7 +152,8 @@ impl<'a> Pages<'a> {
             // The outcome is the first entry, so that a client reads it before the matches.
             entries.insert(0, SearchEntry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
         }
-        Searchset { total: page.total.filter(|_| self.has_total), links, entries, last_updated: None }
+        let total = page.total.filter(|_| self.has_total && missing.is_empty());
+        Searchset { total, links, entries, last_updated: None }
     }
 
     /// Returns the URL of the page at a cursor, or of the first page.
@@ -160,6 +168,21 @@ impl<'a> Pages<'a> {
     /// Returns the search that a cursor is bound to. The search does not include the base URL, which may differ between clients.
     fn sealing_context(&self) -> String {
         format!("{}?{}", self.path, self.query)
+    }
+}
+
+/// Returns the issue about an archive that is missing from a page.
+fn missing_archive_issue((archive, error): &(ArchiveId, StudiesError)) -> OutcomeIssue {
+    let reason = to_sentence(&error.to_string());
+    let diagnostics = format!(
+        "This result is incomplete: the studies of archive {archive} may be missing, and studies in this result may lack the part that \
+         it contains (meta.tag SUBSETTED). {reason}"
+    );
+    OutcomeIssue {
+        severity: "warning",
+        code: "incomplete",
+        diagnostics: diagnostics.into(),
+        expression: Vec::new(),
     }
 }
 

@@ -17,7 +17,13 @@ const IPA_PATIENT: &str = "http://hl7.org/fhir/uv/ipa/StructureDefinition/ipa-pa
 fn no_profile_is_claimed_and_no_element_is_added_without_a_guide() {
     let study = study_with(&context_with(&[]), &row(json!({"StudyInstanceUID": "1.2.3"})), None);
     assert_eq!((study.get("meta"), study.get("modality")), (None, None));
-    let endpoint = endpoint(&context_with(&[]), "Main archive", "https://h/dicom-web/main".to_owned(), true);
+    let endpoint = endpoint(
+        &context_with(&[]),
+        "Main archive",
+        EndpointStatus::Active,
+        "https://h/dicom-web/main".to_owned(),
+        true,
+    );
     let endpoint = serde_json::to_value(endpoint).unwrap();
     assert_eq!((endpoint.get("meta"), endpoint.get("extension")), (None, None));
 }
@@ -28,7 +34,13 @@ fn the_report_profile_requires_the_start_of_the_study() {
     let map = |members| study_with(&context, &study_row(members), None);
     assert_eq!(profiles(&map(json!({"StudyDate": "20240131"}))), [IMR_STUDY]);
     assert_eq!(profiles(&map(json!({}))), [""; 0]);
-    let endpoint = endpoint(&context, "Main archive", "https://h/dicom-web/main".to_owned(), true);
+    let endpoint = endpoint(
+        &context,
+        "Main archive",
+        EndpointStatus::Active,
+        "https://h/dicom-web/main".to_owned(),
+        true,
+    );
     let endpoint = serde_json::to_value(endpoint).unwrap();
     assert_eq!(
         profiles(&endpoint),

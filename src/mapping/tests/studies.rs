@@ -147,7 +147,9 @@ fn no_attribute_is_requested_twice() {
 #[test]
 fn an_endpoint_has_the_form_that_smart_imaging_access_requires() {
     let address = "https://gateway.example/dicom-web/main".to_owned();
-    let mapped = serde_json::to_value(endpoint(&context(), "Main archive", address, true)).unwrap();
+    let mapped =
+        serde_json::to_value(endpoint(&context(), "Main archive", EndpointStatus::Active, address, true))
+            .unwrap();
     assert_eq!(
         mapped,
         json!({

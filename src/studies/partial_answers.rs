@@ -1,0 +1,220 @@
+//! Answers without archives that fail. By default an archive that fails is an error of the request. A client may accept an answer
+//! without it (`search.partial`, `Prefer: handling=lenient`), and a request that names archives does not depend on the others.
+//!
+//! The failures are collected for one request, so that its response reports them, and no further query is sent to an archive that
+//! has failed. After the first failure the studies of the request are assembled without it: they have the tag SUBSETTED and no
+//! version, and neither the cache nor the change log receives them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use super::assembly::AssembledStudy;
+use super::candidates::may_contain_matches;
+use super::serialization::without_version;
+use super::study_copies::{self, StudyCopy};
+use super::{
+    ArchiveSource, Depth, FoundStudy, Freshness, LoadResult, ReadOutcome, Representation, Studies,
+    StudiesError,
+};
+use crate::upstream::{ArchiveId, ErrorClass};
+use fhir_r4::search::Criterion;
+use fhir_r4::types::ImagingStudy;
+
+/// The archives that may be missing from the answer to one request, and those that are.
+#[derive(Debug)]
+pub(super) struct PartialAnswer {
+    /// The archives whose failure is an error of the request.
+    required: BTreeSet<ArchiveId>,
+    /// The errors of the archives that failed.
+    failures: Mutex<BTreeMap<ArchiveId, StudiesError>>,
+}
+
+impl PartialAnswer {
+    fn lock_failures(&self) -> MutexGuard<'_, BTreeMap<ArchiveId, StudiesError>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Studies {
+    /// Returns the same studies for one request that accepts an answer without the archives that fail, except those in `required`.
+    #[must_use]
+    pub(super) fn allowing_failures(&self, required: BTreeSet<ArchiveId>) -> Self {
+        let answer = PartialAnswer { required, failures: Mutex::default() };
+        Self { partial_answer: Some(Arc::new(answer)), ..self.clone() }
+    }
+
+    /// Returns the same studies for one request whose client accepts an answer without the archives that fail.
+    #[must_use]
+    pub fn accepting_partial_answers(&self) -> Self {
+        self.allowing_failures(BTreeSet::new())
+    }
+
+    /// Returns the same studies for a search that names archives by `endpoint`: it does not depend on the others.
+    #[must_use]
+    pub fn for_named_archives(&self, criteria: &[Criterion<ImagingStudy>]) -> Self {
+        let is_named = |source: &&ArchiveSource| may_contain_matches(source, criteria);
+        let named: BTreeSet<_> =
+            self.sources.iter().filter(is_named).map(|source| source.archive.id().clone()).collect();
+        if self.partial_answer.is_some() || named.len() == self.sources.len() {
+            return self.clone();
+        }
+        self.allowing_failures(named)
+    }
+
+    /// Returns the same studies for a search. A search by `_lastUpdated` requires every archive, because a client that misses a change
+    /// never requests it again.
+    pub(super) fn for_search_by_last_updated(&self, uses_last_updated: bool) -> Cow<'_, Self> {
+        if uses_last_updated && self.partial_answer.is_some() {
+            Cow::Owned(Self { partial_answer: None, ..self.clone() })
+        } else {
+            Cow::Borrowed(self)
+        }
+    }
+
+    /// Returns the archives that are missing from the answer to this request, with the error of each.
+    pub fn missing_archives(&self) -> Vec<(ArchiveId, StudiesError)> {
+        let Some(answer) = &self.partial_answer else { return Vec::new() };
+        answer.lock_failures().iter().map(|(archive, error)| (archive.clone(), error.clone())).collect()
+    }
+
+    /// Whether an archive is missing from the answer to this request.
+    pub(super) fn has_missing_archives(&self) -> bool {
+        self.partial_answer.as_ref().is_some_and(|answer| !answer.lock_failures().is_empty())
+    }
+
+    /// Returns the error of a missing archive, if there is one: what no other archive contains, this one may contain.
+    pub(super) fn require_complete_answer(&self) -> Result<(), StudiesError> {
+        match self.missing_archives().into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Awaits a query to `source`; `None` if the archive fails, or has already failed, and may be missing from the answer.
+    pub(super) async fn query_unless_failed<T>(
+        &self,
+        source: &ArchiveSource,
+        query: impl Future<Output = Result<T, StudiesError>>,
+    ) -> Result<Option<T>, StudiesError> {
+        let id = source.archive.id();
+        let Some(answer) = self.partial_answer.as_ref().filter(|answer| !answer.required.contains(id)) else {
+            return query.await.map(Some);
+        };
+        if answer.lock_failures().contains_key(id) {
+            return Ok(None);
+        }
+        let timeout = self.limits.partial_timeout;
+        let result = tokio::time::timeout(timeout, query).await;
+        match result.unwrap_or(Err(StudiesError::LoadTimeout(timeout))) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if is_archive_failure(&error) => {
+                self.record_missing_archive(id, &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Awaits one query to each archive at the same time. Returns the results of the archives that did not fail. If every archive
+    /// fails, the error of one of them is returned.
+    pub(super) async fn query_each<'a, T, F>(
+        &self,
+        queries: impl Iterator<Item = (&'a ArchiveSource, F)>,
+    ) -> Result<Vec<(&'a ArchiveSource, T)>, StudiesError>
+    where
+        F: Future<Output = Result<T, StudiesError>>,
+    {
+        let queries = queries.map(|(source, query)| async move {
+            let found = self.query_unless_failed(source, query).await?;
+            Ok::<_, StudiesError>((source, found))
+        });
+        let results = try_join_all(queries).await?;
+        if !results.is_empty() && results.iter().all(|(_, found)| found.is_none()) {
+            self.require_complete_answer()?;
+        }
+        Ok(results.into_iter().filter_map(|(source, found)| Some((source, found?))).collect())
+    }
+
+    /// Whether the answer may be without the archive that failed with `error` while a study was read. If so, the archive is
+    /// missing from now on.
+    pub(super) fn tolerates(&self, error: &StudiesError) -> bool {
+        let (Some(answer), StudiesError::Archive(cause)) = (&self.partial_answer, error) else {
+            return false;
+        };
+        let is_tolerated = !answer.required.contains(&cause.archive) && is_archive_failure(error);
+        if is_tolerated {
+            self.record_missing_archive(&cause.archive, error);
+        }
+        is_tolerated
+    }
+
+    /// Assembles a study without the missing archives. `copies` are its rows in the others, with the series that are already known.
+    pub(super) async fn assemble_partial(
+        &self,
+        study: &FoundStudy,
+        representation: &Representation,
+        freshness: Freshness,
+        copies: Vec<StudyCopy>,
+    ) -> LoadResult {
+        let is_row_only = study_copies::required_depth(representation.depth(), copies.len()) == Depth::Study;
+        let content_age = self.content_age(study, self.cache.elapsed(), is_row_only);
+        let cached = (freshness == Freshness::Cached).then(|| self.cached_if_current(study, representation));
+        let (json, omitted) = if let Some(cached) = cached.flatten() {
+            (cached.encoded.json.clone(), cached.omitted)
+        } else {
+            let fetched = self.fetch_within_timeout(copies, representation).await?;
+            (fetched.json.into(), fetched.omitted)
+        };
+        let (study, representation) = (study.clone(), representation.clone());
+        // This takes milliseconds for a study of thousands of instances.
+        let serialization = tokio::task::spawn_blocking(move || {
+            let json = without_version(&json, &representation)?;
+            Ok(Arc::new(AssembledStudy::partial(&study, json, omitted, content_age)))
+        });
+        serialization.await.map_err(|_| StudiesError::Unwritable)?
+    }
+
+    /// Returns the outcome of a read by `partial`, which accepted a partial answer, if this request accepts it too. The client may not
+    /// accept partial answers, but a study does not depend on the archives after the first one that contains it.
+    pub(super) fn accept_missing(
+        &self,
+        outcome: ReadOutcome,
+        partial: &Self,
+    ) -> Result<ReadOutcome, StudiesError> {
+        let missing: BTreeMap<_, _> = partial.missing_archives().into_iter().collect();
+        let ReadOutcome::Found(study) = outcome else { return Ok(outcome) };
+        let mut before_first =
+            self.sources.iter().map(|source| source.archive.id()).take_while(|id| !study.is_in(id));
+        let required = before_first.find_map(|id| missing.get(id));
+        match required {
+            Some(error) if self.partial_answer.is_none() => Err(error.clone()),
+            _ if missing.is_empty() => Ok(ReadOutcome::Found(study)),
+            _ => Ok(ReadOutcome::Partial(study, missing)),
+        }
+    }
+
+    fn record_missing_archive(&self, archive: &ArchiveId, error: &StudiesError) {
+        let Some(answer) = &self.partial_answer else { return };
+        tracing::warn!(%archive, %error, "An archive is missing from a response.");
+        answer.lock_failures().entry(archive.clone()).or_insert_with(|| error.clone());
+    }
+}
+
+/// Returns how long an archive may take before it is missing from the answer to a request with this timeout: half of it, so the other
+/// half remains for reading the studies of the other archives.
+pub fn partial_timeout(request_timeout: Duration) -> Duration {
+    request_timeout / 2
+}
+
+/// Whether the error concerns the whole archive, and a narrower search would fail too.
+fn is_archive_failure(error: &StudiesError) -> bool {
+    match error {
+        StudiesError::Archive(error) => error.class() != ErrorClass::TooCostly,
+        StudiesError::LoadTimeout(_) => true,
+        _ => false,
+    }
+}
