@@ -8,6 +8,7 @@
 mod attributes;
 mod coding;
 mod dates;
+mod differences;
 mod endpoint;
 mod equipment;
 mod identifiers;
@@ -37,6 +38,7 @@ pub use attributes::{
     instance_tags, overlay_series, overlay_study, patient_tags, series_note_tags, series_tags,
     study_note_tags, study_tags,
 };
+pub use differences::{DIFFERING_ELEMENT, differing_elements};
 pub use endpoint::{EndpointStatus, endpoint};
 pub use instance::MappedInstance;
 pub use merge::merge_studies;

@@ -100,6 +100,11 @@ impl FhirRequest<'_> {
         self.preferred_handling().map_or(by_default, |handling| handling == Handling::Lenient)
     }
 
+    /// Whether the client requests details about the result (`Prefer: return=OperationOutcome`, R4 http#return).
+    pub(super) fn requests_outcome(&self) -> bool {
+        self.preferences().iter().any(|preference| preference == "return=operationoutcome")
+    }
+
     /// Returns the handling of unsupported parameters, which is lenient by default (R4 search#errors).
     fn handling(&self) -> Handling {
         self.preferred_handling().unwrap_or(Handling::Lenient)
@@ -107,17 +112,22 @@ impl FhirRequest<'_> {
 
     /// Returns the handling that `Prefer` contains (RFC 7240 4.4), if any.
     fn preferred_handling(&self) -> Option<Handling> {
-        let lines = self.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
-        let preferences: Vec<_> = lines
-            .flat_map(|line| line.split([',', ';']))
-            .map(|part| part.trim().to_ascii_lowercase())
-            .collect();
+        let preferences = self.preferences();
         let has = |preference: &str| preferences.iter().any(|other| other == preference);
         if has("handling=strict") {
             Some(Handling::Strict)
         } else {
             has("handling=lenient").then_some(Handling::Lenient)
         }
+    }
+
+    /// Returns the preferences of the client, in lower case.
+    fn preferences(&self) -> Vec<String> {
+        let lines = self.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+        lines
+            .flat_map(|line| line.split([',', ';']))
+            .map(|preference| preference.trim().to_ascii_lowercase())
+            .collect()
     }
 }
 

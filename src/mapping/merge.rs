@@ -1,12 +1,13 @@
 //! Merges the resources of one study from several archives into one ImagingStudy: the union of its series and instances by UID.
 //!
 //! The archives may contain the same objects, or different parts of the study. The result has the identifiers and codes of all
-//! archives; other elements are those of the first archive that has them. An Endpoint of the study serves the whole study; if no
+//! archives; other elements are those of the first archive that has them, and a tag reports that the others differ. An Endpoint of the study serves the whole study; if no
 //! archive contains the whole study, each series has the Endpoints that serve it (R4
 //! imagingstudy-definitions.html#ImagingStudy.series.endpoint). This module does not know which archives are queried.
 
 use std::collections::HashSet;
 
+use super::differences::Differences;
 use super::{MappingContext, study};
 use fhir_r4::types::{ImagingStudy, Reference, Series};
 
@@ -20,9 +21,11 @@ pub fn merge_studies(context: &MappingContext, studies: Vec<ImagingStudy>) -> Op
     if parts.len() == 1 {
         return Some(merged);
     }
+    let mut differences = Differences::default();
     for other in studies {
-        merge_elements(&mut merged, other);
+        merge_elements(&mut merged, other, &mut differences);
     }
+    differences.add_tags(&mut merged);
     merged.number_of_series = merged_count(
         &parts.iter().map(|part| (part.series_count, part.series.len())).collect::<Vec<_>>(),
         merged.series.len(),
@@ -135,7 +138,7 @@ fn set_endpoints(merged: &mut ImagingStudy, parts: &[StudyPart]) {
 }
 
 /// Adds the elements of `other` that `merged` lacks, except counts and Endpoints.
-fn merge_elements(merged: &mut ImagingStudy, other: ImagingStudy) {
+fn merge_elements(merged: &mut ImagingStudy, other: ImagingStudy, differences: &mut Differences) {
     if merged.status != other.status {
         // One of the archives can provide the study.
         merged.status = "available".into();
@@ -145,36 +148,35 @@ fn merge_elements(merged: &mut ImagingStudy, other: ImagingStudy) {
     add_missing(&mut merged.based_on, other.based_on);
     add_missing(&mut merged.procedure_code, other.procedure_code);
     add_missing(&mut merged.reason_code, other.reason_code);
-    merged.encounter = merged.encounter.take().or(other.encounter);
-    merged.started = merged.started.take().or(other.started);
-    merged.referrer = merged.referrer.take().or(other.referrer);
-    merged.procedure_reference = merged.procedure_reference.take().or(other.procedure_reference);
-    merged.location = merged.location.take().or(other.location);
-    merged.description = merged.description.take().or(other.description);
-    if merged.interpreter.is_empty() {
-        merged.interpreter = other.interpreter;
+    // The reference depends on the system of the archive. Whether the patient is the same was decided before.
+    if let (Some(name), Some(other_name)) = (&merged.subject.display, &other.subject.display) {
+        differences.compare("subject", name, other_name);
     }
-    if merged.note.is_empty() {
-        merged.note = other.note;
-    }
+    differences.keep_first("encounter", &mut merged.encounter, other.encounter);
+    differences.keep_first("started", &mut merged.started, other.started);
+    differences.keep_first("referrer", &mut merged.referrer, other.referrer);
+    differences.keep_first("procedureReference", &mut merged.procedure_reference, other.procedure_reference);
+    differences.keep_first("location", &mut merged.location, other.location);
+    differences.keep_first("description", &mut merged.description, other.description);
+    differences.keep_first_list("interpreter", &mut merged.interpreter, other.interpreter);
+    differences.keep_first_list("note", &mut merged.note, other.note);
     for series in other.series {
         match merged.series.iter_mut().find(|known| known.uid == series.uid) {
-            Some(known) => merge_series(known, series),
+            Some(known) => merge_series(known, series, differences),
             None => merged.series.push(series),
         }
     }
 }
 
-fn merge_series(merged: &mut Series, other: Series) {
-    merged.number = merged.number.or(other.number);
-    merged.description = merged.description.take().or(other.description);
-    merged.body_site = merged.body_site.take().or(other.body_site);
-    merged.laterality = merged.laterality.take().or(other.laterality);
-    merged.started = merged.started.take().or(other.started);
+fn merge_series(merged: &mut Series, other: Series, differences: &mut Differences) {
+    differences.compare("series.modality", &merged.modality, &other.modality);
+    differences.keep_first("series.number", &mut merged.number, other.number);
+    differences.keep_first("series.description", &mut merged.description, other.description);
+    differences.keep_first("series.bodySite", &mut merged.body_site, other.body_site);
+    differences.keep_first("series.laterality", &mut merged.laterality, other.laterality);
+    differences.keep_first("series.started", &mut merged.started, other.started);
+    differences.keep_first_list("series.performer", &mut merged.performer, other.performer);
     add_missing(&mut merged.specimen, other.specimen);
-    if merged.performer.is_empty() {
-        merged.performer = other.performer;
-    }
     let known: HashSet<_> = merged.instance.iter().map(|instance| instance.uid.clone()).collect();
     merged.instance.extend(other.instance.into_iter().filter(|instance| !known.contains(&instance.uid)));
 }

@@ -115,6 +115,10 @@ impl Studies {
         let source = self.source(&study.first_row().archive)?;
         let row = &study.first_row().attributes;
         let depth = |criterion: &Criterion<ImagingStudy>| {
+            // Tags report differences between the copies of a study, in its series too.
+            if criterion.parameter.key == Param::Tag && study.rows_of_archives().nth(1).is_some() {
+                return Depth::Instances;
+            }
             let depths = study.rows_of_archives().map(|row| required_depth(criterion, &row.attributes));
             depths.max().unwrap_or(Depth::Study)
         };

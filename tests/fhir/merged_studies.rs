@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::distribution::{
     Archives, DistributedStudy, MODALITIES, any_studies, archive_id, archives_with_all, start,
@@ -67,6 +67,49 @@ async fn a_study_contains_the_series_and_identifiers_of_all_archives() {
     }
     let bundle = gateway.get_json("/fhir/ImagingStudy?_include=ImagingStudy:endpoint").await;
     assert_eq!(resources_with_mode(&bundle, "include").len(), 2, "{bundle}");
+}
+
+#[tokio::test]
+async fn elements_of_which_the_archives_have_different_values_are_tagged_and_reported_on_request() {
+    let text = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
+    let study = |description: &str, date: &str, modality: &str| {
+        let study = Study::new("1.2.1").patient("P1", "Doe^Jane").study_date(date);
+        study.attribute("00081030", text("LO", description)).series("1.2.1.1", modality, 1)
+    };
+    let main = Pacs::new().with_study(study("Thorax", "20240131", "CT"));
+    let other = Pacs::new().with_study(study("Chest", "20240201", "OT"));
+    let (gateway, _archives) = start(vec![main, other]).await;
+    let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+    assert_eq!(
+        (&study["description"], &study["series"][0]["modality"]["code"]),
+        (&"Thorax".into(), &"CT".into())
+    );
+    assert_eq!(texts(&study["meta"]["tag"], "code"), ["description", "series.modality", "started"]);
+    let system = study["meta"]["tag"][0]["system"].as_str().unwrap();
+    for (code, expected) in
+        [("description", &["1.2.1"][..]), ("series.modality", &["1.2.1"]), ("location", &[])]
+    {
+        let ids = gateway.search_ids(&format!("/fhir/ImagingStudy?_tag={system}|{code}")).await;
+        assert_eq!(ids, expected, "{code}");
+    }
+    let path = "/fhir/ImagingStudy";
+    assert_eq!(resources_with_mode(&gateway.get_json(path).await, "outcome").len(), 0);
+    let bundle = gateway.get_with_headers(path, &[("prefer", "return=OperationOutcome")]).await.json();
+    let outcome = resources_with_mode(&bundle, "outcome")[0].to_string();
+    assert!(
+        outcome.contains("(main, archive-1) have different values of description, series.modality, started"),
+        "{outcome}"
+    );
+    assert_eq!(bundle["total"], 1);
+}
+
+#[tokio::test]
+async fn equal_copies_and_missing_values_are_no_difference() {
+    let study = |patient: &str| Study::new("1.2.1").patient(patient, "Doe^Jane").series("1.2.1.1", "CT", 1);
+    let main = Pacs::new().with_study(study("P1").study_date("20240131"));
+    let (gateway, _archives) = start(vec![main, Pacs::new().with_study(study("P1"))]).await;
+    let study = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+    assert_eq!((&study["meta"]["tag"], &study["started"]), (&Value::Null, &"2024-01-31".into()));
 }
 
 #[tokio::test]

@@ -129,6 +129,17 @@ impl<'a> Pages<'a> {
         self.issues.push(OutcomeIssue { severity: "warning", code, diagnostics, expression });
     }
 
+    /// Adds information that the client has requested.
+    pub(in crate::fhir) fn inform(&mut self, diagnostics: String) {
+        let (diagnostics, expression) = (diagnostics.into(), Vec::new());
+        self.issues.push(OutcomeIssue {
+            severity: "information",
+            code: "informational",
+            diagnostics,
+            expression,
+        });
+    }
+
     /// Returns a page as a Bundle. Without the `missing` archives, the matches and their number are not all known.
     pub(in crate::fhir) fn into_searchset<P: Serialize>(
         mut self,

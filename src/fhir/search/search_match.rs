@@ -1,6 +1,8 @@
 //! A match of any type, before it is written into a Bundle.
 
 use jiff::tz::TimeZone;
+use memchr::memmem;
+use serde::Deserialize;
 
 use super::page::Pages;
 use crate::error::{Failure, to_sentence};
@@ -8,9 +10,10 @@ use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry};
 use crate::fhir::read::encode;
+use crate::mapping::{DIFFERING_ELEMENT, differing_elements};
 use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, comma_separated};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
-use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
+use fhir_r4::types::{Endpoint, ImagingStudy, Meta, Patient};
 
 /// A matching or included resource. Studies are not assembled yet.
 #[derive(Debug, Clone)]
@@ -106,6 +109,29 @@ fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: O
     }
 }
 
+/// Reports the elements of which the archives have different values. `json` is the resource, whose tags name them.
+fn report_differences(pages: &mut Pages<'_>, study: &FoundStudy, json: &[u8]) {
+    #[derive(Deserialize)]
+    struct TaggedResource {
+        #[serde(default)]
+        meta: Meta,
+    }
+    if memmem::find(json, DIFFERING_ELEMENT.as_bytes()).is_none() {
+        return;
+    }
+    let Ok(resource) = serde_json::from_slice::<TaggedResource>(json) else { return };
+    let elements: Vec<_> = differing_elements(&resource.meta.tag).collect();
+    if !elements.is_empty() {
+        let archives = study.endpoints().collect::<Vec<_>>().join(", ");
+        let diagnostics = format!(
+            "Study {}: the archives ({archives}) have different values of {}. The resource has the value of the first archive that has one.",
+            study.uid(),
+            elements.join(", ")
+        );
+        pages.inform(diagnostics);
+    }
+}
+
 /// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, with a warning.
 pub(super) async fn write_entries(
     context: &FhirContext,
@@ -132,6 +158,9 @@ pub(super) async fn write_entries(
                 Some((study, Ok(entry))) => {
                     warn_about_other_patients(pages, study);
                     warn_about_omitted_rows(pages, study, entry.omitted);
+                    if request.requests_outcome() {
+                        report_differences(pages, study, &entry.encoded.json);
+                    }
                     Some(entry.encoded.json.clone())
                 }
                 Some((study, Err(error))) => {
