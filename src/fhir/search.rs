@@ -76,10 +76,13 @@ pub(super) async fn search_studies(
         pages.warn("incomplete", diagnostics.to_owned());
     }
     let StudyPage { studies, total, previous, next, requested_at, .. } = study_page;
-    let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
+    let mut studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
+    let found_count = studies.len();
     let representation = requested_representation(&search.result);
     let mut entries =
-        write_entries(context, request, &studies, &representation, Mode::Match, &mut pages).await?;
+        write_entries(context, request, &mut studies, &representation, Mode::Match, &mut pages).await?;
+    // Omitted matches do not count.
+    let total = total.map(|total| total.saturating_sub(found_count - studies.len()));
     entries.extend(include_resources(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages.into_searchset(SearchPage { total, previous, next, entries });
     searchset.last_updated = requested_at.map(|instant| format!("{instant:.3}"));
@@ -195,10 +198,13 @@ async fn write_page(
     }
     let cursor: Option<Cursor> = pages.open_cursor()?;
     let count = if result.is_count_only() { 0 } else { result.count };
-    let PageSlice { items, total, previous, next } = paginate(matches, &directions, cursor.as_ref(), count);
+    let PageSlice { mut items, total, previous, next } =
+        paginate(matches, &directions, cursor.as_ref(), count);
     let representation = requested_representation(result);
+    let found_count = items.len();
     let mut entries =
-        write_entries(context, request, &items, &representation, Mode::Match, &mut pages).await?;
+        write_entries(context, request, &mut items, &representation, Mode::Match, &mut pages).await?;
+    let total = total.saturating_sub(found_count - items.len());
     entries.extend(include_resources(context, request, access, result, items, &mut pages).await?);
     page::encode(pages.into_searchset(SearchPage { total: Some(total), previous, next, entries })).await
 }

@@ -9,7 +9,7 @@ use dicom_dictionary_std::StandardSopClassDictionary;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::specimens;
+use super::{NAMED_PATIENT_TAGS, specimens};
 use dicom_model;
 use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
 use fhir_r4::types::{Element, Extension, Instance, SopClass, clean};
@@ -36,6 +36,9 @@ pub struct MappedInstance {
     pub laterality: Option<Cow<'static, str>>,
     /// The items of SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
     pub specimens: Box<[Attributes]>,
+    /// The attributes that name the patient ([`NAMED_PATIENT_TAGS`](super::NAMED_PATIENT_TAGS)), which show whether the instance
+    /// belongs to the patient of the study.
+    pub patient: Attributes,
 }
 
 impl MappedInstance {
@@ -44,7 +47,8 @@ impl MappedInstance {
         let texts =
             [self.uid.as_deref(), self.series.as_deref(), self.sop_class.as_deref(), self.title.as_deref()];
         let texts: usize = texts.iter().flatten().map(|text| text.len()).sum();
-        size_of::<Self>() + texts + self.specimens.iter().map(Attributes::size).sum::<usize>()
+        let items = self.specimens.iter().chain([&self.patient]);
+        size_of::<Self>() + texts + items.map(Attributes::size).sum::<usize>()
     }
 
     /// Creates the element; `None` without a legal UID, which is a required element.
@@ -110,6 +114,9 @@ impl<'de> Deserialize<'de> for MappedInstance {
                         Some(tags::DOCUMENT_TITLE) => {
                             titles[2] = members.next_value::<FirstValue<'de>>()?.title();
                         }
+                        Some(tag) if NAMED_PATIENT_TAGS.contains(&tag) => {
+                            instance.patient.insert(tag, members.next_value()?);
+                        }
                         Some(tags::IMAGE_TYPE) => titles[3] = members.next_value::<JoinedValues>()?.0,
                         _ => drop(members.next_value::<IgnoredAny>()?),
                     }
@@ -138,6 +145,9 @@ fn tag_of(key: &str) -> Option<Tag> {
         "00700080" => Some(tags::CONTENT_LABEL),
         "00420010" => Some(tags::DOCUMENT_TITLE),
         "00080008" => Some(tags::IMAGE_TYPE),
+        "00100020" => Some(tags::PATIENT_ID),
+        "00100021" => Some(tags::ISSUER_OF_PATIENT_ID),
+        "00100024" => Some(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE),
         _ if key.starts_with("00") && !key.bytes().any(|byte| byte.is_ascii_lowercase()) => None,
         _ => tag::parse(key),
     }

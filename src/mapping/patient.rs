@@ -82,6 +82,11 @@ impl PatientKey {
         !matches!(self.scope, PatientScope::Study { .. })
     }
 
+    /// Whether both keys have the same identifier, of any issuer.
+    pub(super) fn has_same_value(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+
     /// Whether the keys, both with an identifier, of rows of one study are of different patients. Equal identifiers without a system
     /// belong to the same patient, because the Study Instance UID is the same.
     pub(super) fn contradicts(&self, other: &Self) -> bool {

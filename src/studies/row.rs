@@ -28,17 +28,6 @@ impl StudyRow {
         RowPatient::new(self.archive.as_str(), self.patient.clone(), &self.attributes)
     }
 
-    /// Whether a row of a series or an instance belongs to this study and its patient: some archives return rows of other
-    /// studies, and two patients may have studies with the same UID. An attribute that one of the rows lacks is not compared,
-    /// because some archives omit the UIDs of parents.
-    pub fn is_parent_of(&self, child: &Attributes) -> bool {
-        let is_equal = |tag| match (child.text(tag), self.attributes.text(tag)) {
-            (Some(in_child), Some(in_study)) => in_child == in_study,
-            _ => true,
-        };
-        self.has_same_uid(child) && is_equal(tags::PATIENT_ID) && is_equal(tags::ISSUER_OF_PATIENT_ID)
-    }
-
     /// Whether the study UID of a row of a series or an instance is that of this study, or missing.
     pub(super) fn has_same_uid(&self, child: &Attributes) -> bool {
         child.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())

@@ -8,7 +8,9 @@ use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry};
 use crate::fhir::read::encode;
-use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, comma_separated};
+use crate::studies::{
+    FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, StudiesError, comma_separated,
+};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -106,11 +108,12 @@ fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: O
     }
 }
 
-/// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, with a warning.
+/// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, and a study with
+/// parts of different patients is removed from `matches`, each with a warning.
 pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    matches: &[SearchMatch],
+    matches: &mut Vec<SearchMatch>,
     representation: &Representation,
     mode: Mode,
     pages: &mut Pages<'_>,
@@ -126,13 +129,20 @@ pub(super) async fn write_entries(
     let mut assembled = studies.iter().zip(assembled);
     let base = request.base();
     let mut entries = Vec::with_capacity(matches.len());
-    for search_match in matches {
+    let mut written = Vec::with_capacity(matches.len());
+    for search_match in std::mem::take(matches) {
         let resource = match search_match {
             SearchMatch::Study(_) => match assembled.next() {
                 Some((study, Ok(entry))) => {
                     warn_other_patients(pages, study);
                     warn_about_omitted_rows(pages, study, entry.omitted);
                     Some(entry.encoded.json.clone())
+                }
+                Some((study, Err(error @ StudiesError::PatientOfPart { .. }))) => {
+                    context.studies.report_again(study).await;
+                    let reason = to_sentence(&error.to_string());
+                    pages.warn("multiple-matches", format!("Study {} is omitted. {reason}", study.uid()));
+                    continue;
                 }
                 Some((study, Err(error))) => {
                     warn_other_patients(pages, study);
@@ -146,12 +156,14 @@ pub(super) async fn write_entries(
                 }
                 None => None,
             },
-            SearchMatch::Patient(patient) => Some(encode(&patient.resource, representation)?.json),
-            SearchMatch::Endpoint(endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
+            SearchMatch::Patient(ref patient) => Some(encode(&patient.resource, representation)?.json),
+            SearchMatch::Endpoint(ref endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
         };
         // `assemble` returns a result for each study.
         let resource = resource.ok_or_else(Failure::internal)?;
         entries.push(SearchEntry::new(&base, search_match.kind(), search_match.id(), resource, mode));
+        written.push(search_match);
     }
+    *matches = written;
     Ok(entries)
 }
