@@ -26,6 +26,7 @@ use crate::studies::{
 };
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
+use dicom_model::UidRule;
 
 /// The reason why the gateway cannot be built from the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,7 @@ impl App {
             let context = context(config, archive);
             Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
-                rules: context.rules(),
+                rules: rules(&context, archive.settings.uid_rule),
                 context,
                 rules_seen_at,
             })
@@ -247,6 +248,14 @@ fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
         guides: guides(config),
         narrative: config.fhir.narrative,
         notes: config.fhir.notes,
+    }
+}
+
+/// Identifies the rules by which attributes of an archive become resources: those of the mapping, and which UIDs are accepted.
+fn rules(context: &MappingContext, uid_rule: UidRule) -> String {
+    match uid_rule {
+        UidRule::Strict => context.rules(),
+        UidRule::Lenient => format!("{} lenient_uids", context.rules()),
     }
 }
 

@@ -37,6 +37,7 @@ pub use attributes::{
     study_note_tags, study_tags,
 };
 pub use endpoint::endpoint;
+pub use identifiers::{DICOM_UID_SYSTEM, uid_of_identifier};
 pub use instance::MappedInstance;
 pub use merge::merge_studies;
 pub use patient::{PatientKey, patient};

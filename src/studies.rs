@@ -8,6 +8,7 @@
 //! The filtering of an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
 
+mod accepted_uids;
 mod archive_changes;
 mod assembly;
 mod background;
@@ -44,6 +45,7 @@ pub use fetch::{DetailLimits, OmittedRows};
 pub use invalidation::{InvalidatedStudies, Selection};
 pub use patients::FoundPatient;
 pub use representation::Representation;
+pub use row::{OmittedMatches, RowWithoutUid};
 pub use search::{
     Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadableStudy,
 };

@@ -12,6 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::{NAMED_PATIENT_TAGS, specimens};
 use dicom_model;
 use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
+use fhir_r4::id::is_id;
 use fhir_r4::types::{Element, Extension, Instance, SopClass, clean};
 
 /// The extension for the number of frames (IHE RAD MADO 1.0.0).
@@ -20,9 +21,9 @@ const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefin
 /// The attributes of an instance that the mapping uses.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MappedInstance {
-    /// SOPInstanceUID (0008,0018) without padding, even if it is not a legal UID.
+    /// SOPInstanceUID (0008,0018) without padding, even if the archive's rule does not accept it.
     pub uid: Option<Box<str>>,
-    /// SeriesInstanceUID (0020,000E), which shows whether the row belongs to the series.
+    /// SeriesInstanceUID (0020,000E) without padding, which shows whether the row belongs to the series.
     pub series: Option<Box<str>>,
     /// SOPClassUID (0008,0016).
     pub sop_class: Option<Cow<'static, str>>,
@@ -51,13 +52,13 @@ impl MappedInstance {
         size_of::<Self>() + texts + items.map(Attributes::size).sum::<usize>()
     }
 
-    /// Creates the element; `None` without a legal UID, which is a required element.
+    /// Creates the element; `None` without a UID that can be its `uid`, which has the type `id` and is required.
     pub(super) fn into_resource(self, with_frame_counts: bool) -> Option<Instance> {
         let frames = self.frames.filter(|_| with_frame_counts).and_then(|frames| i32::try_from(frames).ok());
         let extension = frames.map(|frames| Extension::integer(NUMBER_OF_FRAMES, frames));
         Some(Instance {
             element: Element::with(extension.into_iter().collect()),
-            uid: self.uid.filter(|uid| Uid::is_legal(uid))?,
+            uid: self.uid.filter(|uid| is_id(uid))?,
             sop_class: self.sop_class.map_or_else(SopClass::unknown, SopClass::Uid),
             number: self.number,
             title: self.title,
@@ -85,7 +86,7 @@ impl<'de> Deserialize<'de> for MappedInstance {
                             instance.uid = members.next_value::<FirstValue<'de>>()?.uid();
                         }
                         Some(tags::SERIES_INSTANCE_UID) => {
-                            instance.series = first_uid(&mut members)?.map(Into::into);
+                            instance.series = members.next_value::<FirstValue<'de>>()?.uid();
                         }
                         Some(tags::SOP_CLASS_UID) => {
                             instance.sop_class = first_uid(&mut members)?.map(intern);

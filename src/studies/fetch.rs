@@ -24,8 +24,9 @@ use crate::upstream::{
     Archive, DetailSource, DicomResource, MatchValue, QidoQuery, Retrieval, RowIdentity, SearchLevel,
     UpstreamRequest,
 };
-use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
+use dicom_model::{Attributes, StudyUid, tags};
 
+use super::accepted_uids::{needs_lenient_rule, parse_series_uid};
 use super::row::StudyRow;
 use super::scan::ListLimits;
 use super::{ArchiveSource, Depth, StudiesError, scan};
@@ -43,21 +44,27 @@ pub(super) struct StudyRecord {
     pub(super) patient: RowPatient,
 }
 
-/// The numbers of series and instances of a study without a valid UID (PS3.5 9.1). No resource can contain them, but the counts
-/// of the archive include them.
+/// The numbers of series and instances of a study without a UID that the archive's rule accepts. No resource can contain them, but the
+/// counts of the archive include them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OmittedRows {
-    /// The number of series without a valid Series Instance UID.
+    /// The number of series without an acceptable Series Instance UID.
     pub series: usize,
-    /// The number of instances without a valid SOP Instance UID, in series with a valid UID.
+    /// The number of instances without an acceptable SOP Instance UID, in series with an acceptable one.
     pub instances: usize,
+    /// How many of these series and instances the lenient rule would accept.
+    pub with_lenient_rule: usize,
 }
 
 impl std::ops::Add for OmittedRows {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { series: self.series + other.series, instances: self.instances + other.instances }
+        Self {
+            series: self.series + other.series,
+            instances: self.instances + other.instances,
+            with_lenient_rule: self.with_lenient_rule + other.with_lenient_rule,
+        }
     }
 }
 
@@ -71,10 +78,10 @@ impl OmittedRows {
 /// The series of one study that an archive returned.
 #[derive(Debug, Clone)]
 pub(super) struct StudySeries {
-    /// The series with a valid UID that belong to the patient of the study.
+    /// The series with an acceptable UID that belong to the patient of the study.
     pub(super) series: Vec<SeriesRecord>,
-    /// The number of series without a valid UID.
-    omitted: usize,
+    /// The series without an acceptable UID.
+    omitted: OmittedRows,
     /// The number of different series of the study, including those of other patients.
     received: usize,
     /// The patients that the series name.
@@ -126,8 +133,8 @@ pub(super) async fn record(
         Some(series) => series,
         None => series_of(source, row, needs_all_attributes(archive, depth), limits).await?,
     };
-    record.omitted.series = omitted;
-    let mut has_other_patients = received > series.len() + omitted;
+    record.omitted = omitted;
+    let mut has_other_patients = received > series.len() + omitted.series;
     if depth == Depth::Instances {
         let width = archive.max_concurrency().min(limits.max_parallel_series).max(1);
         let budget = InstanceBudget { archive, left: AtomicUsize::new(limits.max_instances), limits };
@@ -144,7 +151,7 @@ pub(super) async fn record(
         if let Some(first_instance) = described.iter().find_map(|found| found.first.as_ref()) {
             mapping::overlay_study(&mut record.attributes, first_instance);
         }
-        record.omitted.instances = described.iter().map(|found| found.omitted).sum();
+        record.omitted = described.iter().fold(omitted, |sum, found| sum + found.omitted);
         series = described.into_iter().map(|found| found.series).collect();
         if !has_other_patients {
             check_instance_count(archive, row, &series, record.omitted)?;
@@ -287,10 +294,10 @@ async fn series_of(
     let list = list.map_err(|error| list_error(error, archive, "series", "search.max_series"))?;
     let mut found = series_in(source, row, list.rows);
     found.patients.require_listed(source, row, limits.max_bytes).await?;
-    found.omitted += list.without_uid.len();
+    found.omitted.series += list.without_uid.len();
     found.received += list.without_uid.len();
     // If all series belong to other patients, the series of this patient are missing.
-    let has_none = found.received > 0 && found.series.is_empty() && found.omitted == 0;
+    let has_none = found.received > 0 && found.series.is_empty() && found.omitted.series == 0;
     if found.is_complete(row) && !has_none {
         Ok(found)
     } else {
@@ -310,16 +317,19 @@ fn series_in(
 ) -> StudySeries {
     let (mut received_uids, mut accepted_uids) = (HashSet::new(), HashSet::new());
     let patients = PartPatients::new(&source.context, row);
-    let mut found = StudySeries { series: Vec::new(), omitted: 0, received: 0, patients };
+    let omitted = OmittedRows::default();
+    let mut found = StudySeries { series: Vec::new(), omitted, received: 0, patients };
     for attributes in rows.into_iter().filter(|attributes| row.has_same_uid(attributes)) {
         let Some(text) = attributes.text(tags::SERIES_INSTANCE_UID) else { continue };
         received_uids.insert(text.to_owned());
         if !found.patients.includes(&source.context, &attributes) || !accepted_uids.insert(text.to_owned()) {
             continue;
         }
-        match SeriesUid::parse(text) {
-            Ok(uid) => found.series.push(SeriesRecord { uid, attributes, instances: None }),
-            Err(_) => found.omitted += 1,
+        if let Some(uid) = parse_series_uid(source.archive.uid_rule(), text) {
+            found.series.push(SeriesRecord { uid, attributes, instances: None });
+        } else {
+            found.omitted.series += 1;
+            found.omitted.with_lenient_rule += usize::from(needs_lenient_rule(text));
         }
     }
     found.received = received_uids.len();
@@ -331,8 +341,8 @@ struct DescribedSeries {
     series: SeriesRecord,
     /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The number of instances without a valid UID.
-    omitted: usize,
+    /// The instances without an acceptable UID.
+    omitted: OmittedRows,
     /// The patients that the instances name.
     patients: PartPatients,
 }
@@ -351,7 +361,7 @@ async fn instances_of(
     let mut best: Option<SeriesInstances> = None;
     let mut failure: Option<StudiesError> = None;
     for detail_source in detail_sources {
-        let instances = UniqueInstances::new(&source.context, &series.uid, patients.without_others());
+        let instances = UniqueInstances::new(source, &series.uid, patients.without_others());
         let found = match detail_source {
             DetailSource::Metadata => from_metadata(&row.uid, instances, budget).await,
             DetailSource::Qido => from_qido(&row.uid, instances, budget).await,
@@ -406,9 +416,9 @@ struct SeriesInstances {
     instances: Vec<MappedInstance>,
     /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The number of instances without a valid UID.
-    omitted: usize,
-    /// The number of all instances, with a valid UID or not, including those of other patients.
+    /// The instances without an acceptable UID.
+    omitted: OmittedRows,
+    /// The number of all instances, with an acceptable UID or not, including those of other patients.
     received: usize,
     patients: PartPatients,
 }
@@ -421,7 +431,7 @@ impl SeriesInstances {
 
     /// Whether all instances are those of other patients, so that the instances of this patient are missing.
     fn has_only_others(&self) -> bool {
-        self.patients.has_others() && self.instances.is_empty() && self.omitted == 0
+        self.patients.has_others() && self.instances.is_empty() && self.omitted.instances == 0
     }
 
     /// Whether there are as many instances as the archive reports, at least one, and each has a SOP Class UID.

@@ -96,13 +96,19 @@ fn warn_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
 /// Warns about series and instances that no resource can contain.
 fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
     if !omitted.is_empty() {
-        let OmittedRows { series, instances } = omitted;
+        let OmittedRows { series, instances, with_lenient_rule } = omitted;
+        let remedy = match with_lenient_rule {
+            0 => String::new(),
+            _ => format!(
+                " With lenient_uids = true for the archive, {with_lenient_rule} of them would be returned."
+            ),
+        };
         let (uid, archive) = (study.uid().as_str(), &study.first_row().archive);
         pages.warn(
             "incomplete",
             format!(
                 "Study {uid} is returned without {series} series and {instances} instances (meta.tag SUBSETTED), because archive \
-                 {archive} lists them without a valid UID (PS3.5 9.1)."
+                 {archive} lists them without a valid UID (PS3.5 9.1).{remedy}"
             ),
         );
     }
