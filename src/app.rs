@@ -27,6 +27,7 @@ use crate::studies::{
 };
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
+use dicom_model::UidRule;
 
 /// The reason why the gateway cannot be built from the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +87,7 @@ impl App {
             let context = mapping_context(config, archive);
             Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
-                rules: context.rules(),
+                rules: rules(&context, archive.settings.uid_rule),
                 context,
                 endpoint_last_updated,
             })
@@ -254,7 +255,15 @@ fn mapping_context(config: &Config, archive: &config::ArchiveConfig) -> MappingC
     }
 }
 
-/// Converts the configured implementation guides to the type of `mapping`.
+/// Identifies the rules by which attributes of an archive become resources: those of the mapping, and which UIDs are accepted.
+fn rules(context: &MappingContext, uid_rule: UidRule) -> String {
+    match uid_rule {
+        UidRule::Strict => context.rules(),
+        UidRule::Lenient => format!("{} lenient_uids", context.rules()),
+    }
+}
+
+/// Converts the configured guides to the type of `mapping`.
 fn guides(config: &Config) -> BTreeSet<Guide> {
     let guide = |guide: &ImplementationGuide| match guide {
         ImplementationGuide::SmartImagingAccess => Guide::SmartImagingAccess,

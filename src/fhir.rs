@@ -32,7 +32,6 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::routes::Interaction;
 use crate::studies::Representation;
-use dicom_model::StudyUid;
 use fhir_r4::search::ResourceType;
 use http_messages::body::Body;
 use response_format::ResponseFormat;
@@ -46,7 +45,7 @@ pub fn cached_response(
     access: &Access,
 ) -> Option<Response<Body>> {
     let format = ResponseFormat::from_headers(headers).ok().filter(ResponseFormat::is_compact_json)?;
-    let uid = StudyUid::parse(id).ok()?;
+    let uid = context.studies.parse_study_id(id)?;
     let study =
         context.studies.cached_study(&uid, &Representation::Full, access, request::freshness(headers))?;
     response::success_response(

@@ -40,12 +40,13 @@ pub use attributes::{
 };
 pub use differences::{DIFFERING_ELEMENT, differing_elements};
 pub use endpoint::{EndpointStatus, endpoint};
+pub use identifiers::{DICOM_UID_SYSTEM, uid_of_identifier};
 pub use instance::MappedInstance;
 pub use merge::merge_studies;
 pub use patient::{PatientKey, patient};
 pub use profiles::{Guide, HasProfiles, supported_profiles};
 pub use record::SeriesRecord;
-pub use row_patient::RowPatient;
+pub use row_patient::{NAMED_PATIENT_TAGS, RowPatient};
 pub use study::imaging_study;
 
 /// The configuration of an archive's identifiers and times, and of the content of resources.

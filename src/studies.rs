@@ -9,6 +9,7 @@
 //! The filtering by an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
 
+mod accepted_uids;
 mod archive_changes;
 mod assembly;
 mod background;
@@ -48,6 +49,7 @@ pub use invalidation::{InvalidatedStudies, Selection};
 pub use partial_answers::partial_timeout;
 pub use patients::FoundPatient;
 pub use representation::Representation;
+pub use row::{OmittedMatches, RowWithoutUid};
 pub use search::{
     Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadableStudy,
 };

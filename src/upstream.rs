@@ -29,7 +29,7 @@ pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retr
 pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
     ExactKeys, IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
-    RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue,
+    RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue, is_object_uid,
 };
 pub use request::{FORWARDED_HEADERS, RequestClass, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};

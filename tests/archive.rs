@@ -19,6 +19,7 @@ fn settings_for(url: &str) -> Settings {
         wado_uri_url: None,
         rest_url: None,
         profile: Profile::default(),
+        uid_rule: dicom_model::UidRule::Strict,
         credentials: Credentials::None,
         timeout: Duration::from_mins(5),
         min_rate: 1,

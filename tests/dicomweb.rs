@@ -12,6 +12,7 @@ mod headers;
 mod limits;
 mod negotiation;
 mod patient_conflicts;
+mod patients_of_parts;
 mod rendering;
 mod requested_rows;
 mod requests;

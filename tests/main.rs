@@ -14,6 +14,7 @@ mod fhir;
 mod hl7;
 mod hosts;
 mod invalidation;
+mod lenient_uids;
 mod mapping;
 mod support;
 mod tls_listener;

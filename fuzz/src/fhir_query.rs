@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use dicom_model::Uid;
+use dicom_model::{Uid, UidRule};
 use dicomweb_gateway::http::query::{decode, encode};
 use fhir_r4::search::{
     Criterion, EvaluationContext, Handling, ParseContext, ResultParameters, Search, SearchError, Searchable,
@@ -41,6 +41,7 @@ fn parse<R: Searchable>(
         default_count: 50,
         max_count: 200,
         is_uid: Uid::is_legal,
+        is_other_uid: |text| UidRule::of(text) == Some(UidRule::Lenient),
     };
     Search::parse(pairs, &context)
 }

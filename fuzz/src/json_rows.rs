@@ -1,8 +1,9 @@
 //! Rows of DICOM JSON (PS3.18 F.2): chunks do not change the rows or the error, `serde_json` reads the same rows from the whole body,
-//! and writing and reading a row does not change it.
+//! writing and reading a row does not change it, and the scanner of first values finds the same objects.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataSet, DataValue};
+use dicom_model::json::first_values::{FirstValues, Found};
 use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::json::writer::{BulkDataLinks, Step, write_data_set};
 use dicom_model::{Attributes, ComponentGroup, Element, PersonName, Value};
@@ -16,6 +17,7 @@ pub fn check(body: &[u8]) {
         assert_eq!(read_rows(&chunks), whole, "the chunks change the result");
     }
     let (rows, result) = whole;
+    check_first_values(body, &result);
     if let Ok(text) = str::from_utf8(body) {
         match serde_json::from_str::<Vec<Attributes>>(text) {
             Ok(expected) => assert_eq!((&rows, &result), (&expected, &Ok(expected.len()))),
@@ -42,6 +44,29 @@ pub fn check(body: &[u8]) {
             serde_json::from_slice(&written).expect("the written text is DICOM JSON");
         assert_eq!(&read_again, row, "writing and reading changes a row");
     }
+}
+
+/// The scanner rejects attributes that occur twice, deep nesting, and byte order marks between rows, which the reader accepts.
+fn check_first_values(body: &[u8], result: &Result<usize, RowError>) {
+    let whole = scan(&[body]);
+    for chunks in chunkings(body) {
+        assert_eq!(scan(&chunks), whole, "the chunks change what is found");
+    }
+    if let (Ok(scanned), Ok(read)) = (&whole.1, result) {
+        assert_eq!(scanned, read, "the scanner counts other objects than the reader");
+    }
+}
+
+fn scan(chunks: &[&[u8]]) -> (Vec<String>, Result<usize, RowError>) {
+    let mut uids = Vec::new();
+    let mut scanner = FirstValues::new(&["0020000D"]);
+    let mut add = |_, found: Found<'_>| {
+        if let Found::Attribute { value: Some(uid), .. } = found {
+            uids.push(uid.to_owned());
+        }
+    };
+    let pushed = chunks.iter().try_for_each(|chunk| scanner.push(chunk, &mut add));
+    (uids, pushed.and_then(|()| scanner.finish()))
 }
 
 fn read_rows(chunks: &[&[u8]]) -> (Vec<Attributes>, Result<usize, RowError>) {

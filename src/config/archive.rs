@@ -18,6 +18,7 @@ use super::values::{
 use crate::upstream::{
     ArchiveId, DetailSource, PROFILES, Profile, Settings, Synthesized, SynthesizedSet, is_forbidden_address,
 };
+use dicom_model::UidRule;
 
 /// The default of `timeout`. Viewers and users do not wait longer for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,6 +80,7 @@ impl ArchiveConfig {
         let wado_uri_url = section.take("wado_uri_url", |value| archive_url(value, allow_link_local));
         let profile = read_profile(section);
         let rest_url = read_rest_url(section, &profile, allow_link_local);
+        let has_lenient_uids = section.take_or("lenient_uids", boolean, false);
         let time_zone = section.take("time_zone", time_zone).map(|setting| setting.value);
         let patient_id_system =
             section.take("patient_id_system", identifier_system).map(|setting| setting.value);
@@ -103,6 +105,7 @@ impl ArchiveConfig {
                 wado_uri_url: wado_uri_url.map(|setting| setting.value),
                 rest_url,
                 profile,
+                uid_rule: if has_lenient_uids { UidRule::Lenient } else { UidRule::Strict },
                 credentials: credentials?,
                 timeout,
                 min_rate,

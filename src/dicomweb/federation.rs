@@ -7,6 +7,7 @@
 
 mod complete_copy;
 mod empty_list;
+mod one_patient;
 mod study_location;
 mod study_locator;
 
@@ -14,6 +15,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use complete_copy::complete_copy;
 use empty_list::detect_empty_list;
+use one_patient::InstancePatients;
 use study_location::{ArchiveCopy, StudyLocation};
 use study_locator::{Located, StudyLocator};
 
@@ -210,7 +212,9 @@ impl Federation {
                         let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
                         Ok(assembled::rows("[]", format))
                     }
-                    [archive] => self.archive_response(archive, public_url, request).await,
+                    [archive] => {
+                        self.compared_response(location, archive, public_url, request, resource).await
+                    }
                     archives => self.search(public_url, request, level, archives).await,
                 }
             }
@@ -219,12 +223,12 @@ impl Federation {
                 let copies = self.copies_of(location, series);
                 let archive = complete_copy(&copies, study, series, &self.context).await?;
                 let archive = archive.ok_or(DicomwebError::NotFound)?;
-                self.archive_response(archive, public_url, request).await
+                self.compared_response(location, archive, public_url, request, resource).await
             }
             Scope::Instance(series) => {
                 let copies = self.copies_of(location, Some(series));
                 let archives: Vec<_> = copies.into_iter().map(|(_, archive)| archive).collect();
-                match self.retrieve_from_first(public_url, request, archives).await {
+                match self.retrieve_from_first(location, public_url, request, resource, archives).await {
                     Err(error) if error.is_not_found() => {
                         location.require_every_series()?;
                         Err(error)
@@ -235,7 +239,30 @@ impl Federation {
         }
     }
 
-    /// Returns the copies of the study or, with the largest part first, those that contain a part of `series`, with their archives.
+    /// Returns the response of one archive of `location`. Instances in JSON are compared with the patient of the study.
+    async fn compared_response(
+        &self,
+        location: &StudyLocation,
+        archive: &Archive,
+        public_url: &str,
+        request: &DicomwebRequest<'_>,
+        resource: &Resource,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let response = self.archive_response(archive, public_url, request).await?;
+        let lists_instances = matches!(
+            resource,
+            Resource::Metadata(_)
+                | Resource::Search(SearchLevel::Instances { .. } | SearchLevel::SeriesInstances { .. })
+        );
+        if !lists_instances || !is_json(&response) {
+            return Ok(response);
+        }
+        let patient = location.patient_in(archive.id()).cloned();
+        let patients = self.context.patients.clone();
+        InstancePatients::new(archive.id().clone(), patients, patient).compare(response).await
+    }
+
+    /// Returns the copies of the series, the largest part first, or of the study, with their archives.
     fn copies_of<'a>(
         &'a self,
         location: &'a StudyLocation,
@@ -252,8 +279,10 @@ impl Federation {
     /// Returns the response of the first archive that has the instance, because each archive may contain only a part of its series.
     async fn retrieve_from_first(
         &self,
+        location: &StudyLocation,
         public_url: &str,
         request: &DicomwebRequest<'_>,
+        resource: &Resource,
         mut archives: Vec<&Archive>,
     ) -> Result<Response<Body>, DicomwebError> {
         let mut not_found = DicomwebError::NotFound;
@@ -265,7 +294,7 @@ impl Federation {
             }
         }
         for archive in archives {
-            match self.archive_response(archive, public_url, request).await {
+            match self.compared_response(location, archive, public_url, request, resource).await {
                 Err(error) if error.is_not_found() => not_found = error,
                 response => return response,
             }

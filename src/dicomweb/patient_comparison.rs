@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::mapping::{MappingContext, PatientKey, RowPatient};
+use crate::mapping::{MappingContext, RowPatient};
 use crate::upstream::ArchiveId;
 use dicom_model::Attributes;
 
@@ -22,8 +22,11 @@ impl PatientComparison {
 
     /// Returns the patient of `row` of `archive`, an object in DICOM JSON; `None` if it is malformed.
     pub(super) fn patient(&self, archive: &ArchiveId, row: &str) -> Option<RowPatient> {
-        let context = self.contexts.get(archive)?;
-        let row: Attributes = serde_json::from_str(row).ok()?;
-        Some(RowPatient::new(archive.as_str(), PatientKey::from_row(context, &row), &row))
+        self.patient_of(archive, &serde_json::from_str(row).ok()?)
+    }
+
+    /// Returns the patient that `row`, a row or an object of `archive`, names; `None` for an archive that is not configured.
+    pub(super) fn patient_of(&self, archive: &ArchiveId, row: &Attributes) -> Option<RowPatient> {
+        Some(RowPatient::from_row(self.contexts.get(archive)?, row))
     }
 }

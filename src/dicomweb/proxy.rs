@@ -17,6 +17,7 @@ pub(crate) mod json_completeness;
 pub(crate) mod prefetched_body;
 pub(crate) mod read_ahead;
 pub(crate) mod request;
+pub(crate) mod requested_objects;
 pub(crate) mod requested_rows;
 pub(crate) mod response;
 pub(crate) mod response_headers;

@@ -69,6 +69,12 @@ impl From<&StudiesError> for Failure {
                 Some(comma_separated(archives)),
                 "a study appears under more than one Patient ID",
             ),
+            StudiesError::PatientOfPart { archives, .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "multiple-matches",
+                format!("{}, so its subject is ambiguous.", to_sentence(&error.to_string()).trim_end_matches('.')),
+            )
+            .with_cause(Some(comma_separated(archives)), "parts of a study belong to different patients"),
             StudiesError::Unwritable | StudiesError::Interrupted(_) => {
                 Self::internal().with_cause(None, error.to_string())
             }

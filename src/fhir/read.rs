@@ -11,7 +11,7 @@ use crate::fhir::FhirContext;
 use crate::studies::ReadOutcome;
 use crate::studies::Representation;
 use crate::upstream::ArchiveId;
-use dicom_model::StudyUid;
+use dicom_model::UidRule;
 use fhir_r4::search::{ResourceType, ResultParameters, Summary};
 use fhir_r4::types::{ElementSubset, Endpoint, HasNarrative, Meta, Patient, project};
 
@@ -47,8 +47,8 @@ async fn read_study(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let representation = parse_representation(request)?;
-    let not_found = || Failure::not_found("No archive holds this study.");
-    let uid = StudyUid::parse(id).map_err(|_| not_found())?;
+    let not_found = || Failure::not_found(study_not_found(id, context.studies.uid_rule()));
+    let uid = context.studies.parse_study_id(id).ok_or_else(not_found)?;
     if let Some(study) = context.studies.cached_study(&uid, &representation, access, request.freshness()) {
         return Ok(context.studies.reuse_cached(&study, false));
     }
@@ -58,6 +58,22 @@ async fn read_study(
         ReadOutcome::Unconfirmed(study) => Ok(context.studies.reuse_cached(&study, true)),
         ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
         ReadOutcome::NotFound => Err(not_found()),
+    }
+}
+
+/// Explains why there is no study with `id`, if `rule` is the most lenient rule of the archives.
+fn study_not_found(id: &str, rule: UidRule) -> &'static str {
+    match (UidRule::of(id), rule) {
+        (Some(UidRule::Strict), _) => "No archive holds this study.",
+        (Some(UidRule::Lenient), UidRule::Strict) => {
+            "This id is not a DICOM UID (PS3.5 9.1), so no archive was searched for it. If an archive has studies with such UIDs, set \
+             lenient_uids = true for this archive in the configuration of the gateway."
+        }
+        (Some(UidRule::Lenient), UidRule::Lenient) => {
+            "This id is not a DICOM UID (PS3.5 9.1), and no archive with lenient_uids = true holds a study with it. Other archives were \
+             not searched for it."
+        }
+        (None, _) => "This id is not a DICOM UID (PS3.5 9.1), and no study can have it.",
     }
 }
 

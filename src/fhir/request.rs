@@ -2,12 +2,12 @@
 
 use http::HeaderMap;
 
-use crate::config;
 use crate::error::{Failure, Issue};
+use crate::fhir::FhirContext;
 use crate::http::conditional;
 use crate::http::forwarded::PublicBase;
 use crate::studies::Freshness;
-use dicom_model::Uid;
+use dicom_model::{Uid, UidRule};
 use fhir_r4::search::{Handling, Parameter, ParseContext, ResultParameters, Search, SearchError, Searchable};
 use fhir_r4::types::ImagingStudy;
 
@@ -27,16 +27,17 @@ pub struct FhirRequest<'a> {
 
 impl FhirRequest<'_> {
     /// Parses the parameters of a search for `R`. All errors are reported together.
-    pub(super) fn parse_search<R: Searchable>(
-        &self,
-        limits: &config::SearchConfig,
-    ) -> Result<Search<R>, Failure> {
+    pub(super) fn parse_search<R: Searchable>(&self, context: &FhirContext) -> Result<Search<R>, Failure> {
         let context = ParseContext {
             base: &self.base(),
             handling: self.handling(),
-            default_count: limits.default_count,
-            max_count: limits.max_count,
+            default_count: context.limits.default_count,
+            max_count: context.limits.max_count,
             is_uid: Uid::is_legal,
+            is_other_uid: match context.studies.uid_rule() {
+                UidRule::Strict => |_| false,
+                UidRule::Lenient => |text| UidRule::of(text) == Some(UidRule::Lenient),
+            },
         };
         Search::parse(&self.pairs, &context).map_err(|errors| to_failure(&errors))
     }
@@ -50,6 +51,7 @@ impl FhirRequest<'_> {
             default_count: 0,
             max_count: 0,
             is_uid: Uid::is_legal,
+            is_other_uid: |_| false,
         };
         let is_strict = self.is_strict();
         let is_read_parameter =

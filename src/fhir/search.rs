@@ -24,8 +24,8 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::studies::{
-    Cursor, FoundStudies, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage, StudySearch,
-    UnreadableStudy, comma_separated, paginate,
+    Cursor, FoundStudies, OmittedMatches, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage,
+    StudySearch, UnreadableStudy, comma_separated, paginate,
 };
 use crate::upstream::ArchiveId;
 use fhir_r4::search::{
@@ -44,7 +44,7 @@ pub(super) async fn search_studies(
     access: &Access,
     patient: Option<&str>,
 ) -> Result<EncodedResource, Failure> {
-    let mut search: Search<ImagingStudy> = request.parse_search(&context.limits)?;
+    let mut search: Search<ImagingStudy> = request.parse_search(context)?;
     let path = compartment::search_path(patient, "ImagingStudy");
     if let Some(id) = patient {
         compartment::find_patient(context, request, access, id).await?;
@@ -69,7 +69,7 @@ pub(super) async fn search_studies(
     warn_about_omitted_matches(
         &mut pages,
         &study_page.patient_conflicts,
-        &study_page.matches_without_uid,
+        &study_page.omitted_matches,
         &study_page.unreadable,
     );
     if study_page.has_list_changed {
@@ -77,10 +77,13 @@ pub(super) async fn search_studies(
         pages.warn("incomplete", diagnostics.to_owned());
     }
     let StudyPage { studies, total, previous, next, requested_at, .. } = study_page;
-    let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
+    let mut studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
+    let found_count = studies.len();
     let representation = requested_representation(&search.result);
     let mut entries =
-        write_entries(context, request, &studies, &representation, Mode::Match, &mut pages).await?;
+        write_entries(context, request, &mut studies, &representation, Mode::Match, &mut pages).await?;
+    // Omitted matches do not count.
+    let total = total.map(|total| total.saturating_sub(found_count - studies.len()));
     entries.extend(include_resources(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages
         .into_searchset(SearchPage { total, previous, next, entries }, &context.studies.missing_archives());
@@ -94,7 +97,7 @@ pub(super) async fn search_patients(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let search: Search<Patient> = request.parse_search(&context.limits)?;
+    let search: Search<Patient> = request.parse_search(context)?;
     let mut pages = Pages::new(&context.link_key, request, "Patient", &search);
     warn_about_unsupported_patient_criteria(&mut pages, &search.criteria);
     let matches = if search.result.contained == Contained::True {
@@ -112,7 +115,7 @@ pub(super) async fn search_endpoints(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
-    let search: Search<Endpoint> = request.parse_search(&context.limits)?;
+    let search: Search<Endpoint> = request.parse_search(context)?;
     let pages = Pages::new(&context.link_key, request, "Endpoint", &search);
     let matches = if search.result.contained == Contained::True {
         Vec::new()
@@ -158,7 +161,11 @@ async fn find_endpoints(
             return Err((&unreadable.error).into());
         }
         let studies = || found_studies.studies.iter().chain(&found_studies.patient_conflicts);
-        endpoints.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
+        let without_uid = &found_studies.matches_without_uid;
+        endpoints.retain(|endpoint| {
+            studies().any(|study| study.endpoints().any(|id| id == endpoint.id))
+                || without_uid.iter().any(|row| row.is_compared() && row.archive.as_str() == endpoint.id)
+        });
     }
     Ok(endpoints.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
 }
@@ -197,10 +204,13 @@ async fn write_page(
     }
     let cursor: Option<Cursor> = pages.open_cursor()?;
     let count = if result.is_count_only() { 0 } else { result.count };
-    let PageSlice { items, total, previous, next } = paginate(matches, &directions, cursor.as_ref(), count);
+    let PageSlice { mut items, total, previous, next } =
+        paginate(matches, &directions, cursor.as_ref(), count);
     let representation = requested_representation(result);
+    let found_count = items.len();
     let mut entries =
-        write_entries(context, request, &items, &representation, Mode::Match, &mut pages).await?;
+        write_entries(context, request, &mut items, &representation, Mode::Match, &mut pages).await?;
+    let total = total.saturating_sub(found_count - items.len());
     entries.extend(include_resources(context, request, access, result, items, &mut pages).await?);
     let page = SearchPage { total: Some(total), previous, next, entries };
     page::encode(pages.into_searchset(page, &context.studies.missing_archives())).await
@@ -218,14 +228,14 @@ fn warn_about_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Cr
 /// Warns about the matches that a search for studies omits.
 fn warn_about_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
     let conflicts: Vec<_> = studies.patient_conflicts.iter().map(PatientConflict::from).collect();
-    warn_about_omitted_matches(pages, &conflicts, &studies.matches_without_uid, &studies.unreadable);
+    warn_about_omitted_matches(pages, &conflicts, &studies.omitted_matches(), &studies.unreadable);
 }
 
 /// Warns about omitted matches, which are not included in the total (R4 bundle-definitions#Bundle.total).
 fn warn_about_omitted_matches(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],
-    matches_without_uid: &BTreeMap<ArchiveId, usize>,
+    omitted_matches: &BTreeMap<ArchiveId, OmittedMatches>,
     unreadable: &[UnreadableStudy],
 ) {
     for UnreadableStudy { uid, error } in unreadable {
@@ -245,10 +255,21 @@ fn warn_about_omitted_matches(
             ),
         );
     }
-    for (archive, count) in matches_without_uid {
+    for (archive, omitted) in omitted_matches {
+        let OmittedMatches { count, with_lenient_rule, uncompared } = omitted;
         let (matches, pronoun) =
             if *count == 1 { ("match was omitted", "it") } else { ("matches were omitted", "them") };
         let reason = format!("because the archive has no valid Study Instance UID for {pronoun}");
-        pages.warn("incomplete", format!("Archive {archive}: {count} {matches}, {reason}."));
+        let remedy = match with_lenient_rule {
+            0 => String::new(),
+            _ => {
+                format!(" With lenient_uids = true for this archive, {with_lenient_rule} would be returned.")
+            }
+        };
+        let doubt = match uncompared {
+            0 => String::new(),
+            _ => format!(" {uncompared} may not match, because the series and instances were not compared."),
+        };
+        pages.warn("incomplete", format!("Archive {archive}: {count} {matches}, {reason}.{doubt}{remedy}"));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::profiles::Guide;
 use super::{MappingContext, coding};
-use dicom_model::{Attributes, Tag, Uid, tags};
+use dicom_model::{Attributes, Tag, Uid, UidRule, tags};
 use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, to_fhir_string};
 
 /// The code system of R4 identifier-type.
@@ -95,12 +95,31 @@ fn is_uuid(text: &str) -> bool {
             .all(|(part, length)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// The system of DICOM UIDs (R4 imagingstudy.html#notes).
+pub const DICOM_UID_SYSTEM: &str = "urn:dicom:uid";
+
+/// The prefix of a UID in an identifier. Only a UID of numbers can follow it (RFC 3061).
+const OID_PREFIX: &str = "urn:oid:";
+
+/// Returns the value of the identifier of a study: the UID as a URN, or the text as it is if it is not a DICOM UID.
+fn value_of_uid(uid: &str) -> String {
+    if Uid::is_legal(uid) { format!("{OID_PREFIX}{uid}") } else { uid.to_owned() }
+}
+
+/// Returns the UID of the study whose identifier has `value`, the reverse of its mapping; `None` if no study has this identifier.
+pub fn uid_of_identifier(value: &str) -> Option<&str> {
+    match value.strip_prefix(OID_PREFIX) {
+        Some(uid) => Some(uid).filter(|uid| Uid::is_legal(uid)),
+        None => Some(value).filter(|value| UidRule::of(value) == Some(UidRule::Lenient)),
+    }
+}
+
 /// Maps a DICOM UID to an identifier (R4 datatypes#Identifier); `None` if it is not a valid UID.
 pub(super) fn uid_identifier(uid: &str) -> Option<Identifier> {
     let uid = Uid::parse(uid).ok()?;
     Some(Identifier {
-        system: Some("urn:dicom:uid".to_owned()),
-        value: Some(format!("urn:oid:{uid}")),
+        system: Some(DICOM_UID_SYSTEM.to_owned()),
+        value: Some(value_of_uid(uid.as_str())),
         ..Identifier::default()
     })
 }
@@ -114,8 +133,8 @@ pub(super) fn study_identifiers(context: &MappingContext, row: &Attributes) -> V
             kind: context
                 .follows(Guide::EuImaging)
                 .then(|| CodeableConcept::from_codings(vec![STUDY_UID.coding()])),
-            system: Some("urn:dicom:uid".to_owned()),
-            value: Some(format!("urn:oid:{uid}")),
+            system: Some(DICOM_UID_SYSTEM.to_owned()),
+            value: Some(value_of_uid(uid)),
             ..Identifier::default()
         });
     }

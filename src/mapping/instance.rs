@@ -9,9 +9,10 @@ use dicom_dictionary_std::StandardSopClassDictionary;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::specimens;
+use super::{NAMED_PATIENT_TAGS, specimens};
 use dicom_model;
 use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
+use fhir_r4::id::is_id;
 use fhir_r4::types::{Element, Extension, Instance, SopClass, to_fhir_string};
 
 /// The extension for the number of frames (IHE RAD MADO 1.0.0).
@@ -20,9 +21,9 @@ const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefin
 /// The attributes of an instance that the mapping uses.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MappedInstance {
-    /// SOPInstanceUID (0008,0018) without padding, even if it is not a legal UID.
+    /// SOPInstanceUID (0008,0018) without padding, even if the archive's rule does not accept it.
     pub uid: Option<Box<str>>,
-    /// SeriesInstanceUID (0020,000E), which shows whether the row belongs to the series.
+    /// SeriesInstanceUID (0020,000E) without padding, which shows whether the row belongs to the series.
     pub series: Option<Box<str>>,
     /// SOPClassUID (0008,0016).
     pub sop_class: Option<Cow<'static, str>>,
@@ -36,6 +37,9 @@ pub struct MappedInstance {
     pub laterality: Option<Cow<'static, str>>,
     /// The items of SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
     pub specimens: Box<[Attributes]>,
+    /// The attributes that name the patient ([`NAMED_PATIENT_TAGS`](super::NAMED_PATIENT_TAGS)), which show whether the instance
+    /// belongs to the patient of the study.
+    pub patient: Attributes,
 }
 
 impl MappedInstance {
@@ -44,16 +48,17 @@ impl MappedInstance {
         let texts =
             [self.uid.as_deref(), self.series.as_deref(), self.sop_class.as_deref(), self.title.as_deref()];
         let texts: usize = texts.iter().flatten().map(|text| text.len()).sum();
-        size_of::<Self>() + texts + self.specimens.iter().map(Attributes::size).sum::<usize>()
+        let items = self.specimens.iter().chain([&self.patient]);
+        size_of::<Self>() + texts + items.map(Attributes::size).sum::<usize>()
     }
 
-    /// Creates the element; `None` without a legal UID, which is a required element.
+    /// Creates the element; `None` without a UID that can be its `uid`, which has the type `id` and is required.
     pub(super) fn into_resource(self, with_frame_counts: bool) -> Option<Instance> {
         let frames = self.frames.filter(|_| with_frame_counts).and_then(|frames| i32::try_from(frames).ok());
         let extension = frames.map(|frames| Extension::integer(NUMBER_OF_FRAMES, frames));
         Some(Instance {
             element: Element::with(extension.into_iter().collect()),
-            uid: self.uid.filter(|uid| Uid::is_legal(uid))?,
+            uid: self.uid.filter(|uid| is_id(uid))?,
             sop_class: self.sop_class.map_or_else(SopClass::unknown, SopClass::Uid),
             number: self.number,
             title: self.title,
@@ -81,7 +86,7 @@ impl<'de> Deserialize<'de> for MappedInstance {
                             instance.uid = members.next_value::<FirstValue<'de>>()?.uid();
                         }
                         Some(tags::SERIES_INSTANCE_UID) => {
-                            instance.series = first_uid(&mut members)?.map(Into::into);
+                            instance.series = members.next_value::<FirstValue<'de>>()?.uid();
                         }
                         Some(tags::SOP_CLASS_UID) => {
                             instance.sop_class = first_uid(&mut members)?.map(intern);
@@ -109,6 +114,9 @@ impl<'de> Deserialize<'de> for MappedInstance {
                         }
                         Some(tags::DOCUMENT_TITLE) => {
                             titles[2] = members.next_value::<FirstValue<'de>>()?.title();
+                        }
+                        Some(tag) if NAMED_PATIENT_TAGS.contains(&tag) => {
+                            instance.patient.insert(tag, members.next_value()?);
                         }
                         Some(tags::IMAGE_TYPE) => titles[3] = members.next_value::<JoinedValues>()?.0,
                         _ => drop(members.next_value::<IgnoredAny>()?),
@@ -138,6 +146,9 @@ fn tag_of(key: &str) -> Option<Tag> {
         "00700080" => Some(tags::CONTENT_LABEL),
         "00420010" => Some(tags::DOCUMENT_TITLE),
         "00080008" => Some(tags::IMAGE_TYPE),
+        "00100020" => Some(tags::PATIENT_ID),
+        "00100021" => Some(tags::ISSUER_OF_PATIENT_ID),
+        "00100024" => Some(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE),
         _ if key.starts_with("00") && !key.bytes().any(|byte| byte.is_ascii_lowercase()) => None,
         _ => tag::parse(key),
     }

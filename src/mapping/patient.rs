@@ -82,8 +82,13 @@ impl PatientKey {
         !matches!(self.scope, PatientScope::Study { .. })
     }
 
-    /// Whether the keys of two rows of one study belong to different patients. Both keys must have a PatientID. Equal identifiers without
-    /// a system belong to the same patient, because the Study Instance UID is the same.
+    /// Whether both keys have the same identifier, of any issuer.
+    pub(super) fn has_same_value(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+
+    /// Whether the keys, both with an identifier, of rows of one study are of different patients. Equal identifiers without a system
+    /// belong to the same patient, because the Study Instance UID is the same.
     pub(super) fn contradicts(&self, other: &Self) -> bool {
         use PatientScope as Scope;
         match (&self.scope, &other.scope) {

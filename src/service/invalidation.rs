@@ -73,9 +73,11 @@ impl Service {
 
     fn parse_selection(&self, name: &str, value: &str) -> Result<Selection, Failure> {
         match name {
-            "study" => StudyUid::parse(value).map(Selection::Study).map_err(|_| {
-                Failure::bad_request("value", "Parameter study: expected a Study Instance UID.")
-            }),
+            "study" => {
+                StudyUid::parse_by(self.fhir.studies.uid_rule(), value).map(Selection::Study).map_err(|_| {
+                    Failure::bad_request("value", "Parameter study: expected a Study Instance UID.")
+                })
+            }
             "patient" => {
                 let (system, value) = match value.split_once('|') {
                     Some((system, value)) => (Some(system).filter(|system| !system.is_empty()), value),

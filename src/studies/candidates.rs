@@ -11,7 +11,7 @@ use jiff::ToSpan;
 use jiff::civil::Date;
 
 use super::known_patient::KnownPatient;
-use super::plan::{self, DateRange, Plan, PlannedQuery};
+use super::plan::{self, DateRange, Plan, PlannedQuery, UidKeys};
 use super::row::{RowWithoutUid, StudyRow};
 use super::scan::{ListLimits, ListedRows, SearchRows};
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
@@ -32,9 +32,9 @@ const MAX_DATE_RANGES: usize = 64;
 /// The rows returned for one planned query.
 #[derive(Debug, Default)]
 pub(super) struct StudyRows {
-    /// Rows with a valid Study Instance UID.
+    /// Rows with a Study Instance UID that the rule of the archive accepts.
     pub(super) with_uid: Vec<StudyRow>,
-    /// Rows without a valid Study Instance UID.
+    /// The other rows.
     pub(super) without_uid: Vec<RowWithoutUid>,
 }
 
@@ -50,8 +50,7 @@ impl Studies {
         let patients = self.look_up_referenced_patients(criteria, freshness).await?;
         let sources = self.sources.iter().filter(|source| may_contain_matches(source, criteria));
         let searches = sources.map(|source| {
-            let supports_uid_lists = source.archive.profile().uid_lists;
-            let plan = plan::plan_queries(criteria, patients.as_deref(), supports_uid_lists);
+            let plan = plan::plan_queries(criteria, patients.as_deref(), UidKeys::of(&source.archive));
             (source, self.run_plan(source, plan, freshness))
         });
         let mut rows = StudyRows::default();
@@ -88,11 +87,11 @@ impl Studies {
         uids: &[&StudyUid],
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        if uids.is_empty() {
+        let uid_keys = UidKeys::of(&source.archive);
+        let queries = plan::queries_for_uids(uids.iter().map(|uid| uid.as_str()), uid_keys);
+        if queries.is_empty() {
             return Ok(Vec::new());
         }
-        let supports_uid_lists = source.archive.profile().uid_lists;
-        let queries = plan::queries_for_uids(uids.iter().map(|uid| uid.as_str()), supports_uid_lists);
         let mut rows = self.run_queries(source, &queries, freshness).await?.with_uid;
         // An archive that ignores the key returns all its studies.
         rows.retain(|row| uids.contains(&&row.uid));
@@ -166,9 +165,12 @@ impl Studies {
                 // A row without a UID may belong to a study that matches.
                 Ok(found) if !found.without_uid.is_empty() => return Ok(None),
                 Ok(ListedRows { rows, .. }) => {
-                    let study_uids =
-                        rows.iter().map(|row| row.text(tags::STUDY_INSTANCE_UID).map(str::to_owned));
-                    match study_uids.collect::<Option<Vec<_>>>() {
+                    // A row whose study has no acceptable UID belongs to a match that the response reports as omitted.
+                    let study_uid = |row: &Attributes| {
+                        let uid = row.text(tags::STUDY_INSTANCE_UID)?;
+                        source.parse_study_uid(uid).map(|uid| uid.as_str().to_owned())
+                    };
+                    match rows.iter().map(study_uid).collect::<Option<Vec<_>>>() {
                         Some(study_uids) => uids.extend(study_uids),
                         None => return Ok(None),
                     }
@@ -187,10 +189,11 @@ impl Studies {
         if uids.is_empty() && !profile.searches_across_studies {
             return Ok(None);
         }
-        Ok(Some(plan::queries_for_uids(uids.iter().map(String::as_str), profile.uid_lists)))
+        let uid_keys = UidKeys::of(&source.archive);
+        Ok(Some(plan::queries_for_uids(uids.iter().map(String::as_str), uid_keys)))
     }
 
-    /// Returns the rows of `queries`, and caches every patient in them.
+    /// Returns the rows of `queries`, and caches every patient in them. The archive is not asked for UIDs that its rule does not accept.
     pub(super) async fn run_queries(
         &self,
         source: &ArchiveSource,
@@ -198,15 +201,21 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         let mut rows = StudyRows::default();
-        for planned in queries {
+        let is_allowed = |planned: &&PlannedQuery| planned.query.uid_rule() <= source.archive.uid_rule();
+        for planned in queries.iter().filter(is_allowed) {
             for found in self.run_query(source, planned, freshness).await? {
                 for row in &found.rows {
                     match parse_row(source, row) {
                         Ok(row) => {
-                            self.cache_patient(&row);
+                            self.cache_patient(&row.patient, KnownPatient::from_row(&row));
                             rows.with_uid.push(row);
                         }
-                        Err(row) => rows.without_uid.push(row),
+                        Err(row) => {
+                            if let Some(patient) = KnownPatient::from_row_without_uid(&row) {
+                                self.cache_patient(&row.patient, patient);
+                            }
+                            rows.without_uid.push(row);
+                        }
                     }
                 }
             }
@@ -347,10 +356,12 @@ pub(super) fn may_contain_matches(source: &ArchiveSource, criteria: &[Criterion<
 
 /// Reads the UID and the patient of a row.
 pub(super) fn parse_row(source: &ArchiveSource, attributes: &Attributes) -> Result<StudyRow, RowWithoutUid> {
-    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
+    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| source.parse_study_uid(uid));
     let (archive, attributes) = (source.archive.id().clone(), attributes.clone());
-    let Some(uid) = uid else { return Err(RowWithoutUid { archive, attributes }) };
     let patient = PatientKey::from_row(&source.context, &attributes);
+    let Some(uid) = uid else {
+        return Err(RowWithoutUid { archive, patient, attributes, is_compared: false });
+    };
     Ok(StudyRow { archive, uid, patient, attributes })
 }
 

@@ -86,6 +86,14 @@ pub enum StudiesError {
         /// The archives that contain a study with this UID.
         archives: BTreeSet<ArchiveId>,
     },
+    /// Parts of one study belong to different patients, so that the images may be those of either.
+    #[error("parts of study {study} belong to different patients (archives: {})", comma_separated(archives))]
+    PatientOfPart {
+        /// The UID of the study.
+        study: StudyUid,
+        /// The archives that contain the parts.
+        archives: BTreeSet<ArchiveId>,
+    },
     /// The resource could not be serialized.
     #[error("a resource could not be serialized")]
     Unwritable,
@@ -99,7 +107,7 @@ impl StudiesError {
     pub fn is_specific_to_study(&self) -> bool {
         match self {
             Self::Archive(error) => error.is_specific_to_request(),
-            Self::Incomplete { .. } | Self::TooMuchDetail { .. } => true,
+            Self::Incomplete { .. } | Self::TooMuchDetail { .. } | Self::PatientOfPart { .. } => true,
             Self::TooManyRows { .. }
             | Self::TooManyBytes { .. }
             | Self::TooManyToSort { .. }

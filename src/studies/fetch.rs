@@ -7,6 +7,9 @@
 //! row is checked, because archives return the whole study for a request for one series, return duplicates, and omit the UIDs
 //! of parents.
 
+mod part_patients;
+mod unique_instances;
+
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +17,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
-use crate::mapping::{self, MappedInstance, SeriesRecord};
+use self::part_patients::PartPatients;
+use self::unique_instances::UniqueInstances;
+use crate::mapping::{self, MappedInstance, RowPatient, SeriesRecord};
 use crate::upstream::{
     Archive, DetailSource, DicomResource, MatchValue, QidoQuery, Retrieval, RowIdentity, SearchLevel,
     UpstreamRequest,
 };
-use dicom_model::{Attributes, SeriesUid, StudyUid, Uid, tags};
+use dicom_model::{Attributes, StudyUid, tags};
 
+use super::accepted_uids::{needs_lenient_rule, parse_series_uid};
 use super::row::StudyRow;
 use super::scan::ListLimits;
 use super::{ArchiveSource, Depth, StudiesError, scan};
@@ -34,23 +40,31 @@ pub(super) struct StudyRecord {
     pub(super) series: Option<Vec<SeriesRecord>>,
     /// The series and instances that the archive lists but a resource cannot contain.
     pub(super) omitted: OmittedRows,
+    /// The patient of the study: that of its row, or, if the row has no Patient ID, that of the first part that has one.
+    pub(super) patient: RowPatient,
 }
 
-/// The numbers of series and instances of a study without a valid UID (PS3.5 9.1). No resource can contain them, but the counts
-/// of the archive include them.
+/// The numbers of series and instances of a study without a UID that the archive's rule accepts. No resource can contain them, but the
+/// counts of the archive include them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OmittedRows {
-    /// The number of series without a valid Series Instance UID.
+    /// The number of series without an acceptable Series Instance UID.
     pub series: usize,
-    /// The number of instances without a valid SOP Instance UID, in series with a valid UID.
+    /// The number of instances without an acceptable SOP Instance UID, in series with an acceptable one.
     pub instances: usize,
+    /// How many of these series and instances the lenient rule would accept.
+    pub with_lenient_rule: usize,
 }
 
 impl std::ops::Add for OmittedRows {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { series: self.series + other.series, instances: self.instances + other.instances }
+        Self {
+            series: self.series + other.series,
+            instances: self.instances + other.instances,
+            with_lenient_rule: self.with_lenient_rule + other.with_lenient_rule,
+        }
     }
 }
 
@@ -62,14 +76,16 @@ impl OmittedRows {
 }
 
 /// The series of one study that an archive returned.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct StudySeries {
-    /// The series with a valid UID that belong to the patient of the study.
+    /// The series with an acceptable UID that belong to the patient of the study.
     pub(super) series: Vec<SeriesRecord>,
-    /// The number of series without a valid UID.
-    omitted: usize,
+    /// The series without an acceptable UID.
+    omitted: OmittedRows,
     /// The number of different series of the study, including those of other patients.
     received: usize,
+    /// The patients that the series name.
+    patients: PartPatients,
 }
 
 impl StudySeries {
@@ -102,35 +118,47 @@ pub(super) async fn record(
     series: Option<StudySeries>,
     limits: DetailLimits,
 ) -> Result<StudyRecord, StudiesError> {
-    let omitted = OmittedRows::default();
-    let mut record = StudyRecord { attributes: row.attributes.clone(), series: None, omitted };
+    let mut record = StudyRecord {
+        attributes: row.attributes.clone(),
+        series: None,
+        omitted: OmittedRows::default(),
+        patient: RowPatient::from_row(&source.context, &row.attributes),
+    };
     if depth == Depth::Study {
         return Ok(record);
     }
     let archive = &source.archive;
     let sources = archive.profile().detail_sources();
-    let StudySeries { mut series, omitted, received } = match series {
+    let StudySeries { mut series, omitted, received, mut patients } = match series {
         Some(series) => series,
         None => series_of(source, row, needs_all_attributes(archive, depth), limits).await?,
     };
-    record.omitted.series = omitted;
-    let has_other_patients = received > series.len() + omitted;
+    record.omitted = omitted;
+    let mut has_other_patients = received > series.len() + omitted.series;
     if depth == Depth::Instances {
         let width = archive.max_concurrency().min(limits.max_parallel_series).max(1);
         let budget = InstanceBudget { archive, left: AtomicUsize::new(limits.max_instances), limits };
-        let fetches: Vec<_> =
-            series.into_iter().map(|series| instances_of(source, row, series, &sources, &budget)).collect();
+        let fetches: Vec<_> = series
+            .into_iter()
+            .map(|series| instances_of(source, row, series, (&sources, &patients), &budget))
+            .collect();
         let described: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
+        for found in &described {
+            has_other_patients |= found.patients.has_others();
+            patients.add(found.patients.clone());
+        }
+        patients.require_listed(source, row, limits.max_bytes).await?;
         if let Some(first_instance) = described.iter().find_map(|found| found.first.as_ref()) {
             mapping::overlay_study(&mut record.attributes, first_instance);
         }
-        record.omitted.instances = described.iter().map(|found| found.omitted).sum();
+        record.omitted = described.iter().fold(omitted, |sum, found| sum + found.omitted);
         series = described.into_iter().map(|found| found.series).collect();
         if !has_other_patients {
             check_instance_count(archive, row, &series, record.omitted)?;
         }
     }
     record.series = Some(series);
+    record.patient = patients.patient;
     Ok(record)
 }
 
@@ -234,8 +262,13 @@ pub(super) async fn series_of_many(
         for row in chunk {
             let is_of_study =
                 |child: &&Attributes| child.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str());
-            let found = series_in(row, list.rows.iter().filter(is_of_study).cloned());
-            if found.is_complete(row) && found.received > 0 && found.received <= limits.max_series {
+            let found = series_in(source, row, list.rows.iter().filter(is_of_study).cloned());
+            // A study with parts of other patients is read by itself.
+            if !found.patients.has_others()
+                && found.is_complete(row)
+                && found.received > 0
+                && found.received <= limits.max_series
+            {
                 series.insert(row.uid.clone(), found);
             }
         }
@@ -244,7 +277,7 @@ pub(super) async fn series_of_many(
 }
 
 /// Fetches the series of a study that belong to the patient of the row. It is an error if they are fewer than the archive
-/// reports.
+/// reports, or if one belongs to a patient for whom the archive does not list the study.
 async fn series_of(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -259,11 +292,12 @@ async fn series_of(
     let limit = ListLimits { max_rows: limits.max_series, max_bytes: limits.max_bytes };
     let list = scan::read_list(archive, &query, limit).await;
     let list = list.map_err(|error| list_error(error, archive, "series", "search.max_series"))?;
-    let mut found = series_in(row, list.rows);
-    found.omitted += list.without_uid.len();
+    let mut found = series_in(source, row, list.rows);
+    found.patients.require_listed(source, row, limits.max_bytes).await?;
+    found.omitted.series += list.without_uid.len();
     found.received += list.without_uid.len();
     // If all series belong to other patients, the series of this patient are missing.
-    let has_none = found.received > 0 && found.series.is_empty() && found.omitted == 0;
+    let has_none = found.received > 0 && found.series.is_empty() && found.omitted.series == 0;
     if found.is_complete(row) && !has_none {
         Ok(found)
     } else {
@@ -276,18 +310,26 @@ fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {
 }
 
 /// Returns the series of the study among `rows`, without duplicates.
-fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> StudySeries {
+fn series_in(
+    source: &ArchiveSource,
+    row: &StudyRow,
+    rows: impl IntoIterator<Item = Attributes>,
+) -> StudySeries {
     let (mut received_uids, mut accepted_uids) = (HashSet::new(), HashSet::new());
-    let mut found = StudySeries::default();
+    let patients = PartPatients::new(&source.context, row);
+    let omitted = OmittedRows::default();
+    let mut found = StudySeries { series: Vec::new(), omitted, received: 0, patients };
     for attributes in rows.into_iter().filter(|attributes| row.has_same_uid(attributes)) {
         let Some(text) = attributes.text(tags::SERIES_INSTANCE_UID) else { continue };
         received_uids.insert(text.to_owned());
-        if !row.is_parent_of(&attributes) || !accepted_uids.insert(text.to_owned()) {
+        if !found.patients.includes(&source.context, &attributes) || !accepted_uids.insert(text.to_owned()) {
             continue;
         }
-        match SeriesUid::parse(text) {
-            Ok(uid) => found.series.push(SeriesRecord { uid, attributes, instances: None }),
-            Err(_) => found.omitted += 1,
+        if let Some(uid) = parse_series_uid(source.archive.uid_rule(), text) {
+            found.series.push(SeriesRecord { uid, attributes, instances: None });
+        } else {
+            found.omitted.series += 1;
+            found.omitted.with_lenient_rule += usize::from(needs_lenient_rule(text));
         }
     }
     found.received = received_uids.len();
@@ -299,8 +341,10 @@ struct DescribedSeries {
     series: SeriesRecord,
     /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The number of instances without a valid UID.
-    omitted: usize,
+    /// The instances without an acceptable UID.
+    omitted: OmittedRows,
+    /// The patients that the instances name.
+    patients: PartPatients,
 }
 
 /// Fetches the instances of a series from the first of `detail_sources` that returns as many as the archive reports.
@@ -308,7 +352,7 @@ async fn instances_of(
     source: &ArchiveSource,
     row: &StudyRow,
     mut series: SeriesRecord,
-    detail_sources: &[DetailSource],
+    (detail_sources, patients): (&[DetailSource], &PartPatients),
     budget: &InstanceBudget<'_>,
 ) -> Result<DescribedSeries, StudiesError> {
     let archive = &source.archive;
@@ -317,14 +361,15 @@ async fn instances_of(
     let mut best: Option<SeriesInstances> = None;
     let mut failure: Option<StudiesError> = None;
     for detail_source in detail_sources {
+        let instances = UniqueInstances::new(source, &series.uid, patients.without_others());
         let found = match detail_source {
-            DetailSource::Metadata => from_metadata(&row.uid, &series.uid, budget).await,
-            DetailSource::Qido => from_qido(&row.uid, &series.uid, budget).await,
+            DetailSource::Metadata => from_metadata(&row.uid, instances, budget).await,
+            DetailSource::Qido => from_qido(&row.uid, instances, budget).await,
         };
         match found {
             Ok(found) => {
                 let is_complete = found.is_complete(reported_count);
-                if best.as_ref().is_none_or(|best| found.received() > best.received() || is_complete) {
+                if best.as_ref().is_none_or(|best| found.received > best.received || is_complete) {
                     best = Some(found);
                 }
                 if is_complete {
@@ -335,9 +380,14 @@ async fn instances_of(
             Err(error) => return Err(error),
         }
     }
+    if let Some(found) = best.as_ref().filter(|found| found.has_only_others()) {
+        found.patients.require_listed(source, row, budget.limits.max_bytes).await?;
+    }
     let found = match (best, failure) {
         // A series has at least one instance (PS3.3 A.1.2.3), unless the archive reports that it has none.
-        (Some(found), _) if found.received() >= reported_count.unwrap_or(1) => found,
+        (Some(found), _) if found.received >= reported_count.unwrap_or(1) && !found.has_only_others() => {
+            found
+        }
         (None, Some(error)) => return Err(error),
         _ => return Err(incomplete(archive, "instances of a series")),
     };
@@ -352,7 +402,8 @@ async fn instances_of(
         }
     }
     series.instances = Some(found.instances);
-    Ok(DescribedSeries { series, first: found.first, omitted: found.omitted })
+    let SeriesInstances { first, omitted, patients, .. } = found;
+    Ok(DescribedSeries { series, first, omitted, patients })
 }
 
 /// Whether the other source may succeed, because the archive rejected only this request.
@@ -365,33 +416,40 @@ struct SeriesInstances {
     instances: Vec<MappedInstance>,
     /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The number of instances without a valid UID.
-    omitted: usize,
+    /// The instances without an acceptable UID.
+    omitted: OmittedRows,
+    /// The number of all instances, with an acceptable UID or not, including those of other patients.
+    received: usize,
+    patients: PartPatients,
 }
 
 impl SeriesInstances {
-    /// Returns the number of instances, with a valid UID or not.
-    fn received(&self) -> usize {
-        self.instances.len() + self.omitted
+    fn new(found: UniqueInstances<'_>, first: Option<Attributes>) -> Self {
+        let (omitted, received) = (found.omitted(), found.received());
+        Self { instances: found.instances, first, omitted, received, patients: found.patients }
+    }
+
+    /// Whether all instances are those of other patients, so that the instances of this patient are missing.
+    fn has_only_others(&self) -> bool {
+        self.patients.has_others() && self.instances.is_empty() && self.omitted.instances == 0
     }
 
     /// Whether there are as many instances as the archive reports, at least one, and each has a SOP Class UID.
     fn is_complete(&self, reported_count: Option<usize>) -> bool {
-        self.received() > 0
+        self.received > 0
             && self.instances.iter().all(|instance| instance.sop_class.is_some())
-            && reported_count.is_none_or(|reported_count| self.received() >= reported_count)
+            && reported_count.is_none_or(|reported_count| self.received >= reported_count)
     }
 }
 
 /// Fetches the instances of a series from its metadata.
 async fn from_metadata(
     study: &StudyUid,
-    series: &SeriesUid,
+    mut instances: UniqueInstances<'_>,
     budget: &InstanceBudget<'_>,
 ) -> Result<SeriesInstances, StudiesError> {
-    let objects = DicomResource::Series(study.clone(), series.clone());
+    let objects = DicomResource::Series(study.clone(), instances.series.clone());
     let request = UpstreamRequest::retrieve(Retrieval::metadata(objects));
-    let mut instances = UniqueInstances::new(series);
     let mut first = None;
     let limit = budget.left();
     budget
@@ -409,18 +467,20 @@ async fn from_metadata(
     if instances.received() > limit {
         return Err(budget.exceeded());
     }
-    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.instances, first })
+    Ok(SeriesInstances::new(instances, first))
 }
 
 /// Fetches the instances of a series by a search.
 async fn from_qido(
     study: &StudyUid,
-    series: &SeriesUid,
+    mut instances: UniqueInstances<'_>,
     budget: &InstanceBudget<'_>,
 ) -> Result<SeriesInstances, StudiesError> {
-    let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
+    let level = SearchLevel::SeriesInstances { study: study.clone(), series: instances.series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
-    let identity = |instance: &MappedInstance| instance.uid.as_deref().map(RowIdentity::from_uid);
+    let identity = |instance: &MappedInstance| {
+        instance.uid.as_deref().map(|uid| RowIdentity::of_instance(uid, &instance.patient))
+    };
     let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes };
     let archive = budget.archive;
     let list =
@@ -430,56 +490,11 @@ async fn from_qido(
         StudiesError::TooManyBytes { limit, .. } => too_many_bytes(budget.archive, limit),
         error => error,
     })?;
-    let mut instances =
-        UniqueInstances { without_uid: list.without_uid.len(), ..UniqueInstances::new(series) };
-    for instance in list.rows {
+    for instance in list.rows.into_iter().chain(list.without_uid) {
         instances.add(instance);
     }
-    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.instances, first: None })
+    Ok(SeriesInstances::new(instances, None))
 }
 
 /// The number of rows of instances in one page. The rows are small, and an archive reads its database once per page.
 const INSTANCE_PAGE_SIZE: u32 = 5_000;
-
-/// The instances of one series, without duplicates.
-struct UniqueInstances<'a> {
-    series: &'a SeriesUid,
-    /// The UIDs of all instances, valid or not.
-    uids: HashSet<Box<str>>,
-    /// The instances with a valid UID.
-    instances: Vec<MappedInstance>,
-    /// The number of rows without a UID.
-    without_uid: usize,
-}
-
-impl<'a> UniqueInstances<'a> {
-    fn new(series: &'a SeriesUid) -> Self {
-        Self { series, uids: HashSet::new(), instances: Vec::new(), without_uid: 0 }
-    }
-
-    /// Adds a row if it belongs to the series. Returns whether it is a new instance with a valid UID.
-    fn add(&mut self, instance: MappedInstance) -> bool {
-        if instance.series.as_deref().is_some_and(|series| series != self.series.as_str()) {
-            return false;
-        }
-        let Some(uid) = instance.uid.as_deref() else {
-            self.without_uid += 1;
-            return false;
-        };
-        let is_accepted = self.uids.insert(uid.into()) && Uid::is_legal(uid);
-        if is_accepted {
-            self.instances.push(instance);
-        }
-        is_accepted
-    }
-
-    /// Returns the number of instances, with a valid UID or not.
-    fn received(&self) -> usize {
-        self.uids.len() + self.without_uid
-    }
-
-    /// Returns the number of instances without a valid UID.
-    fn omitted(&self) -> usize {
-        self.uids.len() - self.instances.len() + self.without_uid
-    }
-}

@@ -3,8 +3,6 @@
 //! The criteria are compared first with the row of a study. A study that may still match is then assembled, as deep as the
 //! criteria require, and compared again. The assembled study is cached, so the response needs no further requests.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -15,7 +13,6 @@ use super::{
     UnreadableStudy,
 };
 use crate::mapping;
-use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Comparison, Criterion, EvaluationContext, ImagingStudyParam as Param, System, Token};
@@ -210,27 +207,30 @@ impl Studies {
         Ok(found)
     }
 
-    /// Returns the number of matching rows of each archive among `rows`. These rows are missing from the result because they have
-    /// no valid Study Instance UID, and the response reports their number.
-    pub(super) fn count_matches_without_uid(
+    /// Returns the rows that match according to the criteria that rows can be compared with. They are missing from the result because
+    /// there is no resource for them, and the response reports their number.
+    pub(super) fn matches_without_uid(
         &self,
-        rows: &[RowWithoutUid],
+        mut rows: Vec<RowWithoutUid>,
         criteria: &[Criterion<ImagingStudy>],
-    ) -> BTreeMap<ArchiveId, usize> {
-        let matches = |row: &&RowWithoutUid| {
+    ) -> Vec<RowWithoutUid> {
+        rows.retain(|row| {
             let Some(source) = self.source(&row.archive) else { return false };
             let (id, row) = (row.archive.as_str(), &row.attributes);
             let resource = mapping::imaging_study(&source.context, row, &[id], None);
             let match_context = self.match_context_of(source, &[id]);
             // A row without a UID has no version.
             let mut comparable = criteria.iter().filter(|criterion| !is_by_last_updated(criterion));
-            comparable.all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
-        };
-        let mut counts = BTreeMap::new();
-        for row in rows.iter().filter(matches) {
-            *counts.entry(row.archive.clone()).or_default() += 1;
+            comparable.all(|criterion| {
+                required_depth(criterion, row) > Depth::Study
+                    || matches_criterion(criterion, &resource, source, row, &match_context)
+            })
+        });
+        for row in &mut rows {
+            let is_comparable = |criterion| required_depth(criterion, &row.attributes) == Depth::Study;
+            row.is_compared = criteria.iter().all(is_comparable);
         }
-        counts
+        rows
     }
 
     /// Returns the context for comparing a study whose first row is from `source`.

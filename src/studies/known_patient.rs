@@ -1,7 +1,7 @@
 //! The patient that a Patient id identifies, in a form by which archives can be searched. The id itself is a hash, which no
 //! archive contains.
 
-use super::row::StudyRow;
+use super::row::{RowWithoutUid, StudyRow};
 use crate::cache::{CacheEntry, CacheKey};
 use dicom_model::{StudyUid, tags};
 
@@ -22,6 +22,12 @@ impl KnownPatient {
             Some(patient_id) => Self::PatientId(patient_id.into()),
             None => Self::StudyInstanceUid(row.uid.clone()),
         }
+    }
+
+    /// Returns the patient of a study without an acceptable UID; `None` if the patient has no PatientID, so that no archive can be
+    /// searched for the study.
+    pub(super) fn from_row_without_uid(row: &RowWithoutUid) -> Option<Self> {
+        row.attributes.text(tags::PATIENT_ID).map(|patient_id| Self::PatientId(patient_id.into()))
     }
 
     /// Returns the cache key of the patient with this Patient id.

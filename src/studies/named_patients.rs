@@ -72,6 +72,7 @@ mod tests {
             default_count: 50,
             max_count: 200,
             is_uid: |_| false,
+            is_other_uid: |_| false,
         };
         let pairs = [(name.to_owned(), value.to_owned())];
         Search::parse(&pairs, &context).unwrap().criteria.pop().unwrap()

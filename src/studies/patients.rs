@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::candidates::StudyRows;
 use super::filter::time_zone_of;
 use super::known_patient::KnownPatient;
 use super::named_patients::NamedPatients;
 use super::plan::{self, PlannedQuery};
-use super::row::StudyRow;
+use super::row::{RowWithoutUid, StudyRow};
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
+use dicom_model::{Attributes, tags};
 use fhir_r4::search::{Criterion, EvaluationContext, ReverseChain};
 use fhir_r4::types::Patient;
 
@@ -42,10 +44,14 @@ impl Studies {
             if let Some(unreadable) = studies.unreadable.into_iter().next() {
                 return Err(unreadable.error);
             }
-            // A study that is assigned to several patients counts for each of them, as in a search by patient.
+            // A study that is assigned to several patients counts for each of them, as in a search by patient, and a study that no
+            // resource describes counts too.
             let conflict_rows = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
             let rows = studies.studies.iter().map(FoundStudy::first_row).chain(conflict_rows);
-            let ids: BTreeSet<_> = rows.map(|row| row.patient.id()).collect();
+            let without_uid =
+                studies.matches_without_uid.iter().filter(|row| row.is_compared).map(|row| &row.patient);
+            let ids: BTreeSet<_> =
+                rows.map(|row| &row.patient).chain(without_uid).map(PatientKey::id).collect();
             ids_with_studies = Some(match ids_with_studies {
                 Some(previous_ids) => previous_ids.intersection(&ids).cloned().collect(),
                 None => ids,
@@ -64,7 +70,7 @@ impl Studies {
                 if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
                     continue;
                 }
-                let resource = mapping::patient(&source.context, &row.attributes);
+                let resource = mapping::patient(&source.context, &row);
                 if self.is_match(source, &resource, criteria) {
                     found.entry(id).or_insert(FoundPatient { resource, zone: time_zone_of(source) });
                 }
@@ -107,7 +113,7 @@ impl Studies {
     pub fn patient_of(&self, study: &FoundStudy) -> Option<FoundPatient> {
         let row = study.first_row();
         let source = self.source(&row.archive)?;
-        Some(found_patient(source, row))
+        Some(found_patient(source, &row.attributes))
     }
 
     /// Looks up the patient with this Patient id. If it is not in the cache, the list of every archive is read, because the id
@@ -130,15 +136,19 @@ impl Studies {
             if let Some(row) = rows.with_uid.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(KnownPatient::from_row(row))));
             }
+            let row = rows.without_uid.iter().find(|row| row.patient.id() == id);
+            if let Some(patient) = row.and_then(KnownPatient::from_row_without_uid) {
+                return Ok(Some(Arc::new(patient)));
+            }
         }
         Ok(None)
     }
 
-    /// Caches the patient of a row.
-    pub(super) fn cache_patient(&self, row: &StudyRow) {
-        let key = KnownPatient::cache_key(&row.patient.id());
+    /// Caches the `patient` with the key `patient_key`.
+    pub(super) fn cache_patient(&self, patient_key: &PatientKey, patient: KnownPatient) {
+        let key = KnownPatient::cache_key(&patient_key.id());
         if !self.cache.contains::<KnownPatient>(key.clone()) {
-            self.cache.insert(key, Arc::new(KnownPatient::from_row(row)));
+            self.cache.insert(key, Arc::new(patient));
         }
     }
 
@@ -166,30 +176,55 @@ impl Studies {
         Ok(Some(vec![plan::query_for_all_studies()]))
     }
 
-    /// Returns the rows of `queries` that the caller may see.
+    /// Returns the patients of the rows of `queries` that the caller may see. A study without an acceptable UID describes its patient,
+    /// too, if the patient has a PatientID.
     async fn query_patients(
         &self,
         source: &ArchiveSource,
         queries: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
-    ) -> Result<Vec<StudyRow>, StudiesError> {
-        let mut rows = self.run_queries(source, queries, freshness).await?.with_uid;
+    ) -> Result<Vec<PatientRow>, StudiesError> {
+        let StudyRows { with_uid, mut without_uid } = self.run_queries(source, queries, freshness).await?;
+        without_uid.retain(|row| KnownPatient::from_row_without_uid(row).is_some());
+        let with_uid = with_uid
+            .into_iter()
+            .map(|StudyRow { patient, attributes, .. }| PatientRow { patient, attributes });
+        let without_uid = without_uid
+            .into_iter()
+            .map(|RowWithoutUid { patient, attributes, .. }| PatientRow { patient, attributes });
+        let mut rows: Vec<_> = with_uid.chain(without_uid).collect();
         rows.retain(|row| access.may_see(&row.attributes));
         Ok(rows)
     }
 }
 
-fn found_patient(source: &ArchiveSource, row: &StudyRow) -> FoundPatient {
-    FoundPatient { resource: mapping::patient(&source.context, &row.attributes), zone: time_zone_of(source) }
+/// The row of a study, with or without an acceptable UID, as a description of its patient.
+struct PatientRow {
+    patient: PatientKey,
+    attributes: Attributes,
+}
+
+impl PatientRow {
+    /// Returns a sort key that puts the newest study first.
+    fn newest_first_key(&self) -> impl Ord + use<> {
+        let text = |tag| self.attributes.text(tag).unwrap_or_default();
+        let digits = |tag| text(tag).replace(['.', ':'], "");
+        let time = (digits(tags::STUDY_DATE), digits(tags::STUDY_TIME));
+        (std::cmp::Reverse(time), text(tags::STUDY_INSTANCE_UID).to_owned())
+    }
+}
+
+fn found_patient(source: &ArchiveSource, row: &Attributes) -> FoundPatient {
+    FoundPatient { resource: mapping::patient(&source.context, row), zone: time_zone_of(source) }
 }
 
 /// Returns the row of the newest study of each patient, by the id of the patient.
-fn newest_rows_by_patient(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
-    rows.sort_by_cached_key(StudyRow::newest_first_key);
-    let mut newest: BTreeMap<PatientKey, StudyRow> = BTreeMap::new();
+fn newest_rows_by_patient(mut rows: Vec<PatientRow>) -> BTreeMap<String, Attributes> {
+    rows.sort_by_cached_key(PatientRow::newest_first_key);
+    let mut newest: BTreeMap<PatientKey, Attributes> = BTreeMap::new();
     for row in rows {
-        newest.entry(row.patient.clone()).or_insert(row);
+        newest.entry(row.patient).or_insert(row.attributes);
     }
     newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
 }

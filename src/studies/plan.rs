@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use super::known_patient::KnownPatient;
 use crate::mapping;
-use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
-use dicom_model::{DicomDate, Tag, tags};
+use crate::upstream::{Archive, MatchValue, QidoQuery, SearchLevel};
+use dicom_model::{DicomDate, Tag, UidRule, tags};
 use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam as Param, Token};
 use fhir_r4::types::ImagingStudy;
 use identifying_keys::{MatchKey, identifying_keys, key_of_patient, key_of_patient_id, keys_of_uids};
@@ -89,15 +89,34 @@ pub(super) enum Plan {
     },
 }
 
-/// Plans the queries for every study that can match. `patients` are those that the criteria refer to, if any. If the archive does
-/// not support lists of UIDs, a query has one UID.
+/// The UIDs by which an archive can be searched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UidKeys {
+    /// The rule of the archive, which is not asked for other UIDs.
+    rule: UidRule,
+    /// The maximum number of UIDs in one query.
+    per_query: usize,
+}
+
+impl UidKeys {
+    /// Returns the UIDs by which `archive` can be searched.
+    pub(super) fn of(archive: &Archive) -> Self {
+        Self::new(archive.uid_rule(), archive.profile().uid_lists)
+    }
+
+    /// If the archive does not support lists of UIDs, a query has one UID.
+    fn new(rule: UidRule, supports_lists: bool) -> Self {
+        Self { rule, per_query: if supports_lists { UIDS_PER_QUERY } else { 1 } }
+    }
+}
+
+/// Plans the queries for every study that can match. `patients` are those that the criteria refer to, if any.
 pub(super) fn plan_queries(
     criteria: &[Criterion<ImagingStudy>],
     patients: Option<&[Arc<KnownPatient>]>,
-    supports_uid_lists: bool,
+    uid_keys: UidKeys,
 ) -> Plan {
-    let uids_per_query = if supports_uid_lists { UIDS_PER_QUERY } else { 1 };
-    let keys_of = |criterion| identifying_keys(criterion, patients, uids_per_query);
+    let keys_of = |criterion| identifying_keys(criterion, patients, uid_keys);
     if let Some(keys) = criteria.iter().find_map(keys_of) {
         return Plan::Studies(keys.into_iter().map(PlannedQuery::from_key).collect());
     }
@@ -115,7 +134,7 @@ pub(super) fn plan_queries(
         planned.without_optional_keys = Some(planned.query.clone());
         planned.query = planned.query.matching(tags::MODALITIES_IN_STUDY, modality);
     }
-    match criteria.iter().find_map(|criterion| child_queries(criterion, uids_per_query)) {
+    match criteria.iter().find_map(|criterion| child_queries(criterion, uid_keys)) {
         Some(children) => Plan::ChildrenFirst { children, studies: vec![planned] },
         None => Plan::Studies(vec![planned]),
     }
@@ -134,13 +153,12 @@ pub(super) fn queries_for_patient_ids<'a>(
     queries_for_keys(patient_ids.into_iter().map(key_of_patient_id))
 }
 
-/// Returns the queries for the studies with these UIDs.
+/// Returns the queries for the studies with these UIDs; none for UIDs that the archive is not asked for.
 pub(super) fn queries_for_uids<'a>(
     uids: impl Iterator<Item = &'a str>,
-    supports_uid_lists: bool,
+    uid_keys: UidKeys,
 ) -> Vec<PlannedQuery> {
-    let uids_per_query = if supports_uid_lists { UIDS_PER_QUERY } else { 1 };
-    let keys = keys_of_uids(tags::STUDY_INSTANCE_UID, uids, uids_per_query);
+    let keys = keys_of_uids(tags::STUDY_INSTANCE_UID, uids, uid_keys);
     keys.into_iter().map(PlannedQuery::from_key).collect()
 }
 
@@ -163,7 +181,7 @@ fn every_study() -> QidoQuery {
 }
 
 /// Returns the queries for series or instances that identify the studies that can match.
-fn child_queries(criterion: &Criterion<ImagingStudy>, uids_per_query: usize) -> Option<Vec<QidoQuery>> {
+fn child_queries(criterion: &Criterion<ImagingStudy>, uid_keys: UidKeys) -> Option<Vec<QidoQuery>> {
     let Comparison::Token(tokens) = &criterion.comparison else { return None };
     let (level, tag) = match criterion.parameter.key {
         Param::Series => (SearchLevel::AllSeries, tags::SERIES_INSTANCE_UID),
@@ -172,7 +190,7 @@ fn child_queries(criterion: &Criterion<ImagingStudy>, uids_per_query: usize) -> 
         _ => return None,
     };
     let uids = Token::codes(tokens)?.into_iter().map(|code| code.strip_prefix("urn:oid:").unwrap_or(code));
-    let keys = keys_of_uids(tag, uids, uids_per_query);
+    let keys = keys_of_uids(tag, uids, uid_keys);
     Some(keys.into_iter().map(|(tag, value)| QidoQuery::new(level.clone()).matching(tag, value)).collect())
 }
 
@@ -197,19 +215,25 @@ mod tests {
     use fhir_r4::search::{Handling, ParseContext, Search};
 
     fn planned(query: &str, supports_uid_lists: bool) -> Plan {
+        planned_by(UidRule::Strict, query, supports_uid_lists)
+    }
+
+    fn planned_by(rule: UidRule, query: &str, supports_uid_lists: bool) -> Plan {
         let context = ParseContext {
             base: "http://h/fhir",
             handling: Handling::Lenient,
             default_count: 50,
             max_count: 200,
             is_uid: Uid::is_legal,
+            is_other_uid: |_| true,
         };
         let parse_pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap();
             (name.to_owned(), value.to_owned())
         };
         let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(parse_pair).collect();
-        plan_queries(&Search::parse(&pairs, &context).unwrap().criteria, None, supports_uid_lists)
+        let criteria = Search::parse(&pairs, &context).unwrap().criteria;
+        plan_queries(&criteria, None, UidKeys::new(rule, supports_uid_lists))
     }
 
     /// Returns the matching keys of a query, without the attributes that every query requests.
@@ -251,6 +275,34 @@ mod tests {
             [""],
             "a token without a code identifies no study"
         );
+    }
+
+    #[test]
+    fn only_archives_with_the_lenient_rule_are_asked_for_uids_that_are_not_those_of_dicom() {
+        for (query, strict, lenient) in [
+            ("_id=1.2,ab-1", &["StudyInstanceUID=1.2"][..], &["StudyInstanceUID=1.2,ab-1"][..]),
+            ("_id=ab-1", &[], &["StudyInstanceUID=ab-1"]),
+            ("identifier=urn:dicom:uid|a_b", &[], &[]),
+            ("identifier=urn:dicom:uid|ab-1", &[], &["StudyInstanceUID=ab-1"]),
+            ("identifier=urn:dicom:uid|1.2", &[], &[]),
+            (
+                "identifier=ab-1",
+                &["AccessionNumber=ab-1", "StudyID=ab-1"],
+                &["AccessionNumber=ab-1", "StudyID=ab-1", "StudyInstanceUID=ab-1"],
+            ),
+            ("identifier=12", &["AccessionNumber=12", "StudyID=12"], &["AccessionNumber=12", "StudyID=12"]),
+            ("identifier=http://h/acc|ab-1", &["AccessionNumber=ab-1"], &["AccessionNumber=ab-1"]),
+            ("series=ab-1", &[], &["SeriesInstanceUID=ab-1"]),
+            ("instance=ab-1", &[], &["SOPInstanceUID=ab-1"]),
+            ("dicom-class=urn:oid:ab-1", &[], &[]),
+        ] {
+            let keys = |rule| match planned_by(rule, query, true) {
+                Plan::Studies(queries) => queries.iter().map(|planned| keys_of(&planned.query)).collect(),
+                Plan::ChildrenFirst { children, .. } => children.iter().map(keys_of).collect::<Vec<_>>(),
+            };
+            assert_eq!(keys(UidRule::Strict), strict, "{query}");
+            assert_eq!(keys(UidRule::Lenient), lenient, "{query}");
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Rows of a search for studies at one archive, with and without a valid Study Instance UID.
+//! Rows of a search for studies at one archive, with and without a Study Instance UID that a resource can have as its id.
+
+use std::collections::BTreeMap;
 
 use super::FoundStudy;
+use super::accepted_uids::needs_lenient_rule;
 use crate::mapping::{PatientKey, RowPatient};
 use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, StudyUid, tags};
 
-/// A row of a study search with a valid Study Instance UID.
+/// A row of a study search with a Study Instance UID that its archive's rule accepts.
 #[derive(Debug, Clone)]
 pub struct StudyRow {
     /// The archive that returned the row.
@@ -28,36 +31,72 @@ impl StudyRow {
         RowPatient::new(self.archive.as_str(), self.patient.clone(), &self.attributes)
     }
 
-    /// Whether a row of a series or an instance belongs to this study and its patient: some archives return rows of other
-    /// studies, and two patients may have studies with the same UID. An attribute that one of the rows lacks is not compared,
-    /// because some archives omit the UIDs of parents.
-    pub fn is_parent_of(&self, child: &Attributes) -> bool {
-        let is_equal = |tag| match (child.text(tag), self.attributes.text(tag)) {
-            (Some(in_child), Some(in_study)) => in_child == in_study,
-            _ => true,
-        };
-        self.has_same_uid(child) && is_equal(tags::PATIENT_ID) && is_equal(tags::ISSUER_OF_PATIENT_ID)
-    }
-
     /// Whether the study UID of a row of a series or an instance is that of this study, or missing.
     pub(super) fn has_same_uid(&self, child: &Attributes) -> bool {
         child.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())
     }
+}
 
-    /// Returns a sort key that puts the newest study first.
-    pub fn newest_first_key(&self) -> impl Ord + use<> {
-        let text = |tag| self.attributes.text(tag).unwrap_or_default().replace(['.', ':'], "");
-        (std::cmp::Reverse((text(tags::STUDY_DATE), text(tags::STUDY_TIME))), self.uid.clone())
+/// A row of a study search without a Study Instance UID that its archive's rule accepts, so that there is no resource for the study. Its
+/// patient nevertheless is one.
+#[derive(Debug, Clone)]
+pub struct RowWithoutUid {
+    /// The archive that returned it.
+    pub archive: ArchiveId,
+    /// The patient of the study.
+    pub(super) patient: PatientKey,
+    /// Study- and patient-level attributes.
+    pub(super) attributes: Attributes,
+    /// Whether the row has been compared with every criterion. The series and instances of the study are never read.
+    pub(super) is_compared: bool,
+}
+
+impl RowWithoutUid {
+    /// Whether the study is known to match.
+    pub fn is_compared(&self) -> bool {
+        self.is_compared
+    }
+
+    /// Whether the row would describe a study if its archive had the lenient rule.
+    fn needs_lenient_rule(&self) -> bool {
+        self.attributes.text(tags::STUDY_INSTANCE_UID).is_some_and(needs_lenient_rule)
     }
 }
 
-/// A row of a study search without a valid Study Instance UID.
-#[derive(Debug, Clone)]
-pub(super) struct RowWithoutUid {
-    /// The archive that returned the row.
-    pub(super) archive: ArchiveId,
-    /// Study- and patient-level attributes.
-    pub(super) attributes: Attributes,
+/// The number of matching rows of one archive that are omitted, because they have no Study Instance UID that its rule accepts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OmittedMatches {
+    /// The number of rows.
+    pub count: usize,
+    /// How many of them the lenient rule would accept.
+    pub with_lenient_rule: usize,
+    /// How many of them may not match, because they were not compared with every criterion.
+    pub uncompared: usize,
+}
+
+impl OmittedMatches {
+    /// Counts `rows` by archive.
+    pub(super) fn by_archive<'a>(
+        rows: impl IntoIterator<Item = &'a RowWithoutUid>,
+    ) -> BTreeMap<ArchiveId, Self> {
+        let mut by_archive: BTreeMap<ArchiveId, Self> = BTreeMap::new();
+        for row in rows {
+            *by_archive.entry(row.archive.clone()).or_default() += Self {
+                count: 1,
+                with_lenient_rule: row.needs_lenient_rule().into(),
+                uncompared: (!row.is_compared).into(),
+            };
+        }
+        by_archive
+    }
+}
+
+impl std::ops::AddAssign for OmittedMatches {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.with_lenient_rule += other.with_lenient_rule;
+        self.uncompared += other.uncompared;
+    }
 }
 
 impl From<StudyRow> for FoundStudy {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::filter::{resource_from_rows, time_zone_of};
-use super::row::StudyRow;
+use super::row::{OmittedMatches, RowWithoutUid, StudyRow};
 use super::sort::{self, SortPosition};
 use super::study_versions::needs_versions;
 use super::unsorted_page::UpstreamPosition;
@@ -91,10 +91,17 @@ pub struct FoundStudies {
     pub studies: Vec<FoundStudy>,
     /// Studies that match, but whose UID is assigned to several patients, so their subject is ambiguous.
     pub patient_conflicts: Vec<FoundStudy>,
-    /// The number of rows of each archive that match but have no valid Study Instance UID, so no resource can be made from them.
-    pub matches_without_uid: BTreeMap<ArchiveId, usize>,
+    /// The rows that match but have no Study Instance UID that the rule of their archive accepts, so no resource can be made from them.
+    pub matches_without_uid: Vec<RowWithoutUid>,
     /// Studies that may match but could not be compared.
     pub unreadable: Vec<UnreadableStudy>,
+}
+
+impl FoundStudies {
+    /// Returns the numbers of matches without a UID, by archive.
+    pub fn omitted_matches(&self) -> BTreeMap<ArchiveId, OmittedMatches> {
+        OmittedMatches::by_archive(&self.matches_without_uid)
+    }
 }
 
 /// A study UID that is assigned to several patients.
@@ -169,8 +176,9 @@ pub struct StudyPage {
     pub next: Option<Cursor>,
     /// Study UIDs with several patients, of the whole search or of the rows that were read for this page.
     pub patient_conflicts: Vec<PatientConflict>,
-    /// The numbers of matching rows without a valid UID, of the whole search or of the rows that were read for this page.
-    pub matches_without_uid: BTreeMap<ArchiveId, usize>,
+    /// The numbers of matching rows without a UID that the rule of their archive accepts, of the whole search or of the rows that
+    /// were read for this page.
+    pub omitted_matches: BTreeMap<ArchiveId, OmittedMatches>,
     /// Studies that could not be compared, of the whole search or of the rows that were read for this page.
     pub unreadable: Vec<UnreadableStudy>,
     /// Whether the list of an archive changed between two pages. Then studies may have been skipped.
@@ -255,7 +263,7 @@ impl Studies {
             self.record_listing(&candidates, criteria, access).await;
             self.add_versions(&mut candidates, requested_at).await;
         }
-        let matches_without_uid = self.count_matches_without_uid(&rows_without_uid, criteria);
+        let matches_without_uid = self.matches_without_uid(rows_without_uid, criteria);
         let has_every_row = criteria.iter().all(keeps_rows_of_uid_together);
         for study in candidates.studies.iter_mut().chain(&mut candidates.patient_conflicts) {
             study.has_every_row = has_every_row;
@@ -286,6 +294,7 @@ impl Studies {
         if found.studies.len() > sort_window && !search.sort.is_empty() {
             return Err(StudiesError::TooManyToSort { limit: sort_window });
         }
+        let omitted_matches = found.omitted_matches();
         let keys = if search.sort.is_empty() { &[SortKey::NEWEST_FIRST] } else { search.sort };
         let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
         let matches =
@@ -298,7 +307,7 @@ impl Studies {
             previous: page.previous,
             next: page.next,
             patient_conflicts: found.patient_conflicts.iter().map(PatientConflict::from).collect(),
-            matches_without_uid: found.matches_without_uid,
+            omitted_matches,
             unreadable: found.unreadable,
             has_list_changed: false,
             requested_at: None,

@@ -153,6 +153,7 @@ mod tests {
             default_count: 50,
             max_count: 200,
             is_uid: |_| false,
+            is_other_uid: |_| false,
         };
         let pairs = [("_sort".to_owned(), sort.to_owned())];
         let keys = Search::<Patient>::parse(&pairs, &context).unwrap().sort;

@@ -40,7 +40,8 @@ pub(super) fn required_depth(depth: Depth, archive_count: usize) -> Depth {
 }
 
 /// Fetches the records of all copies, as deep as the merged resource requires, with the mapping context of each archive. An
-/// archive that fails is an error: without its part the resource would be incomplete.
+/// archive that fails is an error: without its part the resource would be incomplete. Copies of different patients, which their
+/// rows do not show if they have no Patient ID, are an error too.
 pub(super) async fn fetch_copies(
     copies: Vec<StudyCopy>,
     depth: Depth,
@@ -61,9 +62,20 @@ async fn fetch_to_depth(
 ) -> Result<Vec<(MappingContext, StudyRecord)>, StudiesError> {
     let fetches = copies.iter().map(|copy| async move {
         let record = fetch::record(&copy.source, &copy.row, depth, copy.series.clone(), limits).await?;
-        Ok((copy.source.context.clone(), record))
+        Ok::<_, StudiesError>((copy.source.context.clone(), record))
     });
-    try_join_all(fetches).await
+    let records = try_join_all(fetches).await?;
+    let is_contradicted = |index: usize, record: &StudyRecord| {
+        records.iter().skip(index + 1).any(|(_, other)| record.patient.contradicts(&other.patient))
+    };
+    // Rows were compared before; this compares the patients that only series and instances name.
+    if records.iter().enumerate().any(|(index, (_, record))| is_contradicted(index, record))
+        && let Some(first) = copies.first()
+    {
+        let archives = copies.iter().map(|copy| copy.row.archive.clone()).collect();
+        return Err(StudiesError::PatientOfPart { study: first.row.uid.clone(), archives });
+    }
+    Ok(records)
 }
 
 /// Whether a series is in several archives that do not report the same number of instances.

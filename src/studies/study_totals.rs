@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::filter::resource_from_rows;
+use super::row::StudyRow;
 use super::search::PatientConflict;
 use super::{FoundStudy, Freshness, Representation, Studies, StudiesError};
 use crate::auth::Access;
-use dicom_model::{StudyUid, tags};
+use crate::mapping::RowPatient;
+use crate::upstream::ArchiveId;
+use dicom_model::{Attributes, StudyUid, tags};
 
 /// The totals of one study.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct FoundTotals {
     pub totals: BTreeMap<StudyUid, StudyTotals>,
     /// The study UIDs that are assigned to several patients.
     pub patient_conflicts: Vec<PatientConflict>,
+    /// The rows of all studies.
+    rows: BTreeMap<StudyUid, Vec<StudyRow>>,
 }
 
 impl Studies {
@@ -42,7 +47,9 @@ impl Studies {
     /// archive is queried; series are read only of studies that are not in the cache.
     pub async fn totals(&self, uids: &[&StudyUid]) -> Result<FoundTotals, StudiesError> {
         let found = self.find_by_uids(uids, &Access::all(), Freshness::Reload).await?;
-        let patient_conflicts = found.patient_conflicts.iter().map(PatientConflict::from).collect();
+        let mut patient_conflicts: Vec<_> =
+            found.patient_conflicts.iter().map(PatientConflict::from).collect();
+        let rows = found.studies.iter().map(|study| (study.uid().clone(), study.rows.clone())).collect();
         let is_shared = |study: &FoundStudy| study.rows_of_archives().nth(1).is_some();
         let shared_studies: Vec<_> = found.studies.into_iter().filter(is_shared).collect();
         if shared_studies.len() > self.limits.max_opened {
@@ -51,6 +58,10 @@ impl Studies {
         let assembled = self.assemble(&shared_studies, &Representation::Summary, Freshness::Cached).await?;
         let mut totals = BTreeMap::new();
         for (study, assembled) in shared_studies.iter().zip(assembled) {
+            if let Err(StudiesError::PatientOfPart { study, archives }) = assembled {
+                patient_conflicts.push(PatientConflict { uid: study, archives });
+                continue;
+            }
             let mut study_totals = if let Ok(assembled) = assembled {
                 read_totals(&assembled.encoded.json)?
             } else {
@@ -64,7 +75,22 @@ impl Studies {
                 .find_map(|row| row.attributes.text(tags::ACCESSION_NUMBER).map(str::to_owned));
             totals.insert(study.uid().clone(), study_totals);
         }
-        Ok(FoundTotals { totals, patient_conflicts })
+        Ok(FoundTotals { totals, patient_conflicts, rows })
+    }
+
+    /// Whether `part`, a row of a series or an instance of `study` in `archive`, names another patient than the rows of the study in
+    /// `found`.
+    pub fn names_another_patient(
+        &self,
+        found: &FoundTotals,
+        archive: &ArchiveId,
+        study: &StudyUid,
+        part: &Attributes,
+    ) -> bool {
+        let Some(source) = self.source(archive) else { return false };
+        let part = RowPatient::from_row(&source.context, part);
+        let mut rows = found.rows.get(study).into_iter().flatten().filter(|row| &row.archive == archive);
+        rows.any(|row| !RowPatient::from_row(&source.context, &row.attributes).includes(&part))
     }
 }
 

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::candidates::{may_contain_matches, parse_row};
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, UidKeys};
+use super::row::OmittedMatches;
 use super::scan::ListLimits;
 use super::search::{Cursor, PatientConflict, StudyPage, StudySearch};
 use super::study_versions::needs_versions;
@@ -188,9 +189,8 @@ impl Studies {
         if !may_contain_matches(source, search.criteria) {
             return Ok(None);
         }
-        let supports_uid_lists = source.archive.profile().uid_lists;
         let (Plan::Studies(queries) | Plan::ChildrenFirst { studies: queries, .. }) =
-            plan::plan_queries(search.criteria, None, supports_uid_lists);
+            plan::plan_queries(search.criteria, None, UidKeys::of(&source.archive));
         match <[plan::PlannedQuery; 1]>::try_from(queries) {
             // Optional keys are omitted, because an archive that rejects them would do so for every page.
             Ok([planned]) => {
@@ -229,8 +229,9 @@ impl Studies {
                 Err(row) => without_uid.push(row),
             }
         }
-        for (archive, count) in self.count_matches_without_uid(&without_uid, search.criteria) {
-            *page.matches_without_uid.entry(archive).or_default() += count;
+        let without_uid = self.matches_without_uid(without_uid, search.criteria);
+        for (archive, omitted) in OmittedMatches::by_archive(&without_uid) {
+            *page.omitted_matches.entry(archive).or_default() += omitted;
         }
         let is_on_page = |uid: &StudyUid| {
             page.studies.iter().any(|study| study.uid() == uid)

@@ -123,7 +123,9 @@ impl Archive {
         let mut studies = BTreeSet::new();
         for lookup in lookups.take(MAX_LOOKUPS) {
             match self.request_feed::<StudyResponse>(lookup).await {
-                Ok(found) => studies.extend(StudyUid::parse(&found.main_dicom_tags.study)),
+                Ok(found) => {
+                    studies.extend(StudyUid::parse_by(self.uid_rule(), &found.main_dicom_tags.study));
+                }
                 // The study has been deleted since.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),

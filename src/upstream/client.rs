@@ -16,6 +16,7 @@ use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, Settin
 use crate::clock::{SharedClock, SystemClock};
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
+use dicom_model::UidRule;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// Maximum number of concurrent retrievals, as a multiple of that of searches: a viewer loads frames in parallel, and a
@@ -90,6 +91,11 @@ impl Archive {
     /// Returns the profile of the archive, which describes the quirks of the product.
     pub fn profile(&self) -> &Profile {
         &self.inner.settings.profile
+    }
+
+    /// Returns the rule for the UIDs of the archive's studies, series and instances. The archive is not asked for other UIDs.
+    pub fn uid_rule(&self) -> UidRule {
+        self.inner.settings.uid_rule
     }
 
     /// Returns the maximum number of concurrent searches.

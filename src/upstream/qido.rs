@@ -14,12 +14,12 @@ mod query;
 mod rows;
 mod value;
 
-use dicom_model::{SeriesUid, StudyUid};
+use dicom_model::{SeriesUid, StudyUid, UidRule};
 
 pub use exact_keys::ExactKeys;
 pub use narrowing::{NarrowedQuery, RowFilter, UnsearchableValue};
 pub use pager::{PageEnd, Pager, RowIdentity};
-pub use query::{IncludeStyle, MatchingOption, QidoQuery};
+pub use query::{IncludeStyle, MatchingOption, QidoQuery, is_object_uid};
 pub use rows::RowsOutcome;
 pub use value::MatchValue;
 
@@ -52,6 +52,15 @@ pub enum SearchLevel {
 }
 
 impl SearchLevel {
+    /// Returns the strictest rule that accepts the UIDs in the path.
+    pub fn uid_rule(&self) -> UidRule {
+        match self {
+            Self::Studies | Self::AllSeries | Self::AllInstances => UidRule::Strict,
+            Self::Series { study } | Self::Instances { study } => study.rule(),
+            Self::SeriesInstances { study, series } => study.rule().max(series.rule()),
+        }
+    }
+
     /// Returns the path relative to the QIDO-RS root, without a leading slash.
     pub(super) fn path(&self) -> String {
         match self {

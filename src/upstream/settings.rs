@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{ArchiveId, Profile};
+use dicom_model::UidRule;
 
 /// One archive as configured.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub rest_url: Option<Url>,
     /// The profile of the archive, which describes the quirks of the product.
     pub profile: Profile,
+    /// Which texts are accepted as the UIDs of the archive's studies, series and instances.
+    pub uid_rule: UidRule,
     /// The credentials that the gateway sends to the archive.
     pub credentials: Credentials,
     /// The timeout of the response headers, and of each further chunk of the body.

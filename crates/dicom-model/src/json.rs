@@ -1,4 +1,5 @@
-//! The DICOM JSON Model (PS3.18 Annex F): a reader of response bodies, and a strict writer.
+//! The DICOM JSON Model (PS3.18 Annex F): readers of response bodies, and a strict writer.
 
+pub mod first_values;
 pub mod reader;
 pub mod writer;

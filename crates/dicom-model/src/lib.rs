@@ -25,4 +25,4 @@ pub use date::{DicomDate, DicomTime, SecondFraction, UtcOffset};
 pub use dicom_core::Tag;
 pub use dicom_dictionary_std::tags;
 pub use name::{ComponentGroup, PersonName};
-pub use uid::{SeriesUid, SopInstanceUid, StudyUid, Uid, UidError};
+pub use uid::{SeriesUid, SopInstanceUid, StudyUid, Uid, UidError, UidRule};

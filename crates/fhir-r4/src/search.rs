@@ -142,6 +142,9 @@ pub struct ParseContext<'a> {
     pub max_count: usize,
     /// Whether a text is a DICOM UID (PS3.5 9.1). R4 does not define the syntax of UIDs.
     pub is_uid: fn(&str) -> bool,
+    /// Whether a text that is not a DICOM UID is nevertheless the UID of a study, a series or an instance. Its identifier has no
+    /// `urn:oid:`, because it is not an OID.
+    pub is_other_uid: fn(&str) -> bool,
 }
 
 impl<R: Searchable> Search<R> {

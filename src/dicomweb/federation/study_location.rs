@@ -19,6 +19,8 @@ pub(super) struct StudyLocation {
     copies: Vec<ArchiveCopy>,
     /// The patients of the rows of the study, with the archive of each row.
     patients: Vec<(ArchiveId, RowPatient)>,
+    /// Whether a series names another patient than its study, or another series.
+    has_series_of_others: bool,
     /// The error of an archive that may contain the study, but could not be searched for its patient.
     unknown_patient: Option<DicomwebError>,
     /// The error of an archive that lists series of the study, but not the study, so their patient is unknown.
@@ -60,6 +62,8 @@ pub(super) struct SeriesLocation {
 #[derive(Debug)]
 pub(super) struct ArchiveFindings {
     pub(super) series: Result<Vec<SeriesLocation>, DicomwebError>,
+    /// The patients that the rows of the series name.
+    pub(super) patients_of_series: Vec<RowPatient>,
     pub(super) patients: Result<Vec<RowPatient>, DicomwebError>,
 }
 
@@ -83,6 +87,7 @@ impl StudyLocation {
         Self {
             copies: Vec::new(),
             patients: Vec::new(),
+            has_series_of_others: false,
             unknown_patient: None,
             unlisted: None,
             unknown_series: None,
@@ -90,8 +95,9 @@ impl StudyLocation {
         }
     }
 
-    /// Adds the findings of `archive`.
-    pub(super) fn add(&mut self, archive: &Archive, findings: ArchiveFindings) {
+    /// Adds what `archive` says.
+    pub(super) fn add(&mut self, archive: &Archive, mut findings: ArchiveFindings) {
+        self.compare_series(&mut findings);
         match (findings.series, findings.patients) {
             (Ok(series), Ok(patients)) => {
                 match (series.is_empty(), patients.is_empty()) {
@@ -120,6 +126,19 @@ impl StudyLocation {
             }
             (Err(error), Err(_)) => self.unknown_patient = Some(error),
         }
+    }
+
+    /// Compares the patients that the series name with that of the study, or with each other.
+    fn compare_series(&mut self, findings: &mut ArchiveFindings) {
+        let mut patients_of_series = findings.patients_of_series.drain(..);
+        self.has_series_of_others |=
+            !match findings.patients.as_mut().ok().and_then(|patients| patients.first_mut()) {
+                Some(patient) => patients_of_series.all(|series| patient.includes(&series)),
+                None => match patients_of_series.next() {
+                    Some(mut first) => patients_of_series.all(|series| first.includes(&series)),
+                    None => true,
+                },
+            };
     }
 
     fn add_copy(&mut self, archive: &Archive, series: Vec<SeriesLocation>) {
@@ -154,14 +173,22 @@ impl StudyLocation {
         let is_contradicted = |(index, (_, patient)): (usize, &(ArchiveId, RowPatient))| {
             self.patients.iter().skip(index + 1).any(|(_, other)| patient.contradicts(other))
         };
-        if self.patients.iter().enumerate().any(is_contradicted) {
-            let mut archives: Vec<_> = self.patients.iter().map(|(archive, _)| archive.clone()).collect();
+        if self.has_series_of_others || self.patients.iter().enumerate().any(is_contradicted) {
+            let of_patients = self.patients.iter().map(|(archive, _)| archive.clone());
+            let of_copies = self.copies.iter().map(|copy| copy.archive.clone());
+            let mut archives: Vec<_> =
+                if self.patients.is_empty() { of_copies.collect() } else { of_patients.collect() };
             archives.dedup();
             return Err(DicomwebError::PatientConflict { archives });
         }
         let is_only_copy = self.copies.len() == 1 && self.patients.is_empty();
         let unlisted = self.unlisted.as_ref().filter(|_| !is_only_copy);
         self.unknown_patient.as_ref().or(unlisted).cloned().map_or(Ok(()), Err)
+    }
+
+    /// Returns the patient of the study in `archive`, if the archive returned it.
+    pub(super) fn patient_in(&self, archive: &ArchiveId) -> Option<&RowPatient> {
+        self.patients.iter().find(|(of, _)| of == archive).map(|(_, patient)| patient)
     }
 
     /// Returns an error if an archive that contains the study could not list its series.

@@ -14,7 +14,7 @@ use crate::cache::{Cache, CacheKey, SingleFlight};
 use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::merged_search::is_requested;
-use crate::dicomweb::proxy::first_rows::{FirstRows, RowText, read_first_rows};
+use crate::dicomweb::proxy::first_rows::{FirstRows, read_first_rows};
 use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
 use crate::upstream::{Archive, MatchValue, QidoQuery, SearchLevel};
@@ -116,7 +116,11 @@ async fn search(
     let searches = archives.iter().map(|archive| async move {
         let (series, patients) =
             join(search_series(study, archive, context), search_patients(study, archive, context)).await;
-        ArchiveFindings { series, patients }
+        let (series, patients_of_series) = match series {
+            Ok((series, patients)) => (Ok(series), patients),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        ArchiveFindings { series, patients_of_series, patients }
     });
     let mut location = StudyLocation::new(searched_at);
     for (archive, findings) in archives.iter().zip(join_all(searches).await) {
@@ -125,25 +129,34 @@ async fn search(
     location
 }
 
-/// Returns the series of `study` that `archive` lists.
+/// Returns the series of `study` that `archive` lists, and the patients that their rows name, without consecutive duplicates.
 async fn search_series(
     study: &StudyUid,
     archive: &Archive,
     context: &DicomwebContext,
-) -> Result<Vec<SeriesLocation>, DicomwebError> {
+) -> Result<(Vec<SeriesLocation>, Vec<RowPatient>), DicomwebError> {
     let level = SearchLevel::Series { study: study.clone() };
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
     let list = read_list(archive, &query, context.limits.max_scan).await?;
-    let to_location = |row: &RowText| {
-        let attributes: Attributes = serde_json::from_str(&row.text).ok()?;
+    let (mut series, mut patients): (Vec<_>, Vec<RowPatient>) = (Vec::new(), Vec::new());
+    for row in &list.rows {
+        let Ok(attributes) = serde_json::from_str::<Attributes>(&row.text) else { continue };
         // Some archives return rows of other studies.
-        let row_study = attributes.text(tags::STUDY_INSTANCE_UID);
-        row_study.is_none_or(|row_study| row_study == study.as_str()).then(|| SeriesLocation {
+        if attributes.text(tags::STUDY_INSTANCE_UID).is_some_and(|other| other != study.as_str()) {
+            continue;
+        }
+        series.push(SeriesLocation {
             uid: row.uid.clone(),
             instance_count: attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
-        })
-    };
-    Ok(list.rows.iter().filter_map(to_location).collect())
+        });
+        let patient = context.patients.patient_of(archive.id(), &attributes);
+        if let Some(patient) = patient.filter(RowPatient::has_patient_id)
+            && patients.last() != Some(&patient)
+        {
+            patients.push(patient);
+        }
+    }
+    Ok((series, patients))
 }
 
 /// Returns the patients of the rows of `study` that `archive` returns.

@@ -2,7 +2,7 @@
 //! that several archives contain to the values for all archives together, which the FHIR API returns too.
 //!
 //! Rows of studies show the studies of different patients with one UID next to each other, and are unchanged. Rows of series and
-//! instances need not contain the patient, so a conflict is an error.
+//! instances need not contain the patient, so a conflict is an error. So is a row that names another patient than that of its study.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::synthesis::{Element, set_elements};
+use crate::mapping::NAMED_PATIENT_TAGS;
 use crate::studies::{FoundTotals, Studies, StudyTotals};
 use crate::upstream::{Archive, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
@@ -38,13 +39,19 @@ pub(super) async fn set_totals(
     let compares_patients = matches!(page.level, SearchLevel::AllSeries | SearchLevel::AllInstances);
     let has_totals =
         matches!(page.level, SearchLevel::Studies | SearchLevel::Series { .. } | SearchLevel::AllSeries);
-    let is_needed = compares_patients || has_totals && page.archives.len() > 1;
+    // The series of one study were compared when the study was located.
+    let is_of_instances =
+        matches!(page.level, SearchLevel::Instances { .. } | SearchLevel::SeriesInstances { .. });
+    let is_needed = compares_patients || (has_totals || is_of_instances) && page.archives.len() > 1;
     let unchanged_rows = |page: PageOfRows<'_>| page.rows.into_iter().map(|(_, row)| row).collect();
     if !is_needed || page.rows.is_empty() {
         return Ok((unchanged_rows(page), false));
     }
     let uids_of_rows = page.rows.iter().map(|(archive, row)| page.uids_of(archive, row));
     let uids_of_rows = uids_of_rows.collect::<Result<Vec<_>, _>>()?;
+    if is_of_instances && uids_of_rows.iter().all(|uids| uids.patient.get(tags::PATIENT_ID).is_none()) {
+        return Ok((unchanged_rows(page), false));
+    }
     let is_shared =
         |uid: &&StudyUid| page.shared_studies.as_ref().is_none_or(|shared| shared.contains(uid.as_str()));
     let uids: BTreeSet<_> =
@@ -55,10 +62,18 @@ pub(super) async fn set_totals(
         return Err(DicomwebError::TooManyCountQueries { limit: limits.max_opened });
     }
     let uids: Vec<_> = uids.into_iter().collect();
-    let FoundTotals { totals, patient_conflicts } = studies.totals(&uids).await?;
-    if compares_patients && let Some(conflict) = patient_conflicts.into_iter().next() {
-        return Err(DicomwebError::PatientConflict { archives: conflict.archives.into_iter().collect() });
+    let found = studies.totals(&uids).await?;
+    if compares_patients && let Some(conflict) = found.patient_conflicts.first() {
+        return Err(DicomwebError::PatientConflict { archives: conflict.archives.iter().cloned().collect() });
     }
+    for ((archive, _), uids) in page.rows.iter().zip(&uids_of_rows) {
+        if let Some(study) = &uids.study
+            && studies.names_another_patient(&found, archive.id(), study, &uids.patient)
+        {
+            return Err(DicomwebError::PatientConflict { archives: vec![archive.id().clone()] });
+        }
+    }
+    let FoundTotals { totals, .. } = found;
     let is_incomplete = totals.values().any(|totals| totals.is_incomplete);
     let rows = page.rows.iter().zip(&uids_of_rows).map(|((_, row), uids)| {
         let elements =
@@ -76,11 +91,13 @@ struct UidsOfRow {
     /// The series, of a row of a series.
     series: Option<SeriesUid>,
     has_accession_number: bool,
+    /// The attributes that name the patient of a series or an instance; none of a study.
+    patient: Attributes,
 }
 
 impl PageOfRows<'_> {
     fn uids_of(&self, archive: &Archive, row: &[u8]) -> Result<UidsOfRow, DicomwebError> {
-        let attributes: Attributes = serde_json::from_slice(row)
+        let mut attributes: Attributes = serde_json::from_slice(row)
             .map_err(|_| archive.unreadable("a row that is not a DICOM JSON object"))?;
         let study = match self.level {
             SearchLevel::Series { study }
@@ -100,6 +117,11 @@ impl PageOfRows<'_> {
             study,
             series: series.and_then(|text| SeriesUid::parse(text).ok()),
             has_accession_number: attributes.text(tags::ACCESSION_NUMBER).is_some(),
+            patient: {
+                let is_study = matches!(self.level, SearchLevel::Studies);
+                attributes.retain(|tag| !is_study && NAMED_PATIENT_TAGS.contains(&tag));
+                attributes
+            },
         })
     }
 }

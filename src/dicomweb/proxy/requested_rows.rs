@@ -1,16 +1,14 @@
-//! Compares the rows of a search and the objects of metadata with the request, while they stream: some archives ignore a key, and a
-//! viewer would show another patient's study as the requested one.
+//! Compares the rows of a search with what was requested, while they stream: some archives ignore a key, and a viewer would show
+//! another patient's study under the requested one.
 //!
-//! Rows of a search that do not match are omitted. Metadata of objects that were not requested is an error, because the other objects
-//! of the list may be wrong too. The bytes of matching rows and objects are unchanged.
+//! Rows that do not match are omitted. Rows that match are unchanged, byte for byte.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::stream_error::StreamError;
 use super::xml_parts::to_stream_error;
-use crate::upstream::{DicomResource, ExactKeys};
+use crate::upstream::ExactKeys;
 use dicom_model::json::reader::RowReader;
 
 /// Omits rows that were not requested.
@@ -68,99 +66,9 @@ impl RequestedRows {
     }
 }
 
-/// Checks that metadata belongs to the requested objects. The bytes are unchanged.
-#[derive(Debug)]
-pub(crate) struct RequestedObjects {
-    study: String,
-    series: Option<String>,
-    instance: Option<String>,
-    reader: RowReader<ObjectUids>,
-}
-
-/// The UIDs of an object.
-#[derive(Debug, Default, Deserialize)]
-struct ObjectUids {
-    #[serde(rename = "0020000D", default)]
-    study: Option<UidValue>,
-    #[serde(rename = "0020000E", default)]
-    series: Option<UidValue>,
-    #[serde(rename = "00080018", default)]
-    instance: Option<UidValue>,
-}
-
-/// An element as DICOM JSON (PS3.18 F.2.2).
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum UidValue {
-    Uids {
-        #[serde(rename = "Value")]
-        values: Vec<String>,
-    },
-    Other(serde::de::IgnoredAny),
-}
-
-impl UidValue {
-    /// Whether the element has another value than `uid`.
-    fn differs(&self, uid: &str) -> bool {
-        match self {
-            Self::Uids { values } => {
-                values.first().is_some_and(|value| value.trim_end_matches(['\0', ' ']) != uid)
-            }
-            Self::Other(_) => false,
-        }
-    }
-}
-
-impl RequestedObjects {
-    /// Creates a check of the metadata of `objects`.
-    pub(crate) fn new(objects: &DicomResource) -> Self {
-        let (series, instance) = match objects {
-            DicomResource::Study(_) => (None, None),
-            DicomResource::Series(_, series) => (Some(series.to_string()), None),
-            DicomResource::Instance(_, series, instance) | DicomResource::Frames(_, series, instance, _) => {
-                (Some(series.to_string()), Some(instance.to_string()))
-            }
-        };
-        Self { study: objects.study().to_string(), series, instance, reader: RowReader::new() }
-    }
-
-    pub(crate) fn read(&mut self, chunk: &[u8]) -> Result<(), StreamError> {
-        let mut reader = std::mem::take(&mut self.reader);
-        let mut is_requested = true;
-        let result = reader.push(chunk, &mut |object| is_requested &= self.includes(&object));
-        self.reader = reader;
-        result.map_err(to_stream_error)?;
-        Self::require(is_requested)
-    }
-
-    /// Reads the end of the list, which may complete its last objects.
-    pub(crate) fn finish(&mut self) -> Result<(), StreamError> {
-        let reader = std::mem::take(&mut self.reader);
-        let mut is_requested = true;
-        reader.finish(&mut |object| is_requested &= self.includes(&object)).map_err(to_stream_error)?;
-        Self::require(is_requested)
-    }
-
-    fn includes(&self, object: &ObjectUids) -> bool {
-        let matches = |uid: Option<&UidValue>, requested: Option<&String>| match (uid, requested) {
-            (Some(uid), Some(requested)) => !uid.differs(requested),
-            _ => true,
-        };
-        matches(object.study.as_ref(), Some(&self.study))
-            && matches(object.series.as_ref(), self.series.as_ref())
-            && matches(object.instance.as_ref(), self.instance.as_ref())
-    }
-
-    fn require(is_requested: bool) -> Result<(), StreamError> {
-        let not_requested = StreamError::Unreadable("metadata of objects that were not requested");
-        if is_requested { Ok(()) } else { Err(not_requested) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicomweb::request::path::Resource;
     use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
     use dicom_model::tags;
 
@@ -210,40 +118,5 @@ mod tests {
         assert!(filtered_page(&two_other_rows, 7, Some(1)).is_err());
         assert_eq!(filtered_page(&format!("[{other},{own}]"), 7, Some(2)).unwrap(), format!("[{own}]"));
         assert_eq!(filtered_page("[]", 7, Some(1)).unwrap(), "[]");
-    }
-
-    #[test]
-    fn metadata_of_other_objects_is_an_error() {
-        let object = |study: &str, series: &str, instance: &str| {
-            format!(
-                r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}},"00400275":{{"vr":"SQ","Value":[{{"0020000D":{{"vr":"UI","Value":["9.9"]}}}}]}},"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["{series}"]}}}}"#
-            )
-        };
-        let read = |path: &str, text: &str, size: usize| {
-            let Ok(Resource::Metadata(objects)) = Resource::parse(path) else { panic!("{path}") };
-            let mut requested = RequestedObjects::new(&objects);
-            text.as_bytes().chunks(size).try_for_each(|chunk| requested.read(chunk))?;
-            requested.finish()
-        };
-        let (study, series) = ("studies/1.2/metadata", "studies/1.2/series/1.3/metadata");
-        let instance = "studies/1.2/series/1.3/instances/1.4/metadata";
-        let own = object("1.2", "1.3", "1.4");
-        for size in [1, 10, 1000] {
-            for path in [study, series, instance] {
-                assert!(
-                    read(path, &format!("[{own},{{}},{{\"0020000D\":{{\"vr\":\"UI\"}}}}]"), size).is_ok()
-                );
-                let foreign = object("9.9", "1.3", "1.4");
-                assert!(read(path, &format!("[{own},{foreign}]"), size).is_err(), "{path}");
-            }
-            for (path, other) in [
-                (series, object("1.2", "1.5", "1.4")),
-                (instance, object("1.2", "1.5", "1.4")),
-                (instance, object("1.2", "1.3", "1.5")),
-            ] {
-                assert!(read(path, &format!("[{other}]"), size).is_err(), "{path}");
-                assert!(read(study, &format!("[{other}]"), size).is_ok());
-            }
-        }
     }
 }

@@ -13,7 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use super::content_completeness::ContentCompleteness;
 use super::empty_modalities::EmptyModalitiesFilter;
 use super::json_completeness::JsonCompleteness;
-use super::requested_rows::{RequestedObjects, RequestedRows};
+use super::requested_objects::RequestedObjects;
+use super::requested_rows::RequestedRows;
 use super::stream_error::StreamError;
 use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::XmlParts;
@@ -34,7 +35,7 @@ pub(crate) enum Filter {
     SinglePart(Box<SinglePart>),
     /// Omits rows that were not requested.
     RequestedRows(Box<RequestedRows>),
-    /// Checks that metadata belongs to the requested objects.
+    /// Forwards metadata if it is that of the requested objects.
     RequestedObjects(Box<RequestedObjects>),
     /// Checks that a JSON text is complete.
     JsonCompleteness(JsonCompleteness),
@@ -68,7 +69,7 @@ impl Filter {
                 Ok(chunk)
             }
             Self::RequestedRows(rows) => rows.push(&chunk),
-            Self::RequestedObjects(objects) => objects.read(&chunk).map(|()| chunk),
+            Self::RequestedObjects(objects) => objects.push(&chunk),
             Self::EmptyModalities(rows) => Ok(rows.push(chunk)),
             Self::XmlParts(parts) => parts.push(&chunk),
         }
@@ -81,7 +82,7 @@ impl Filter {
             Self::Parts(parts) => Ok(parts.finish()?),
             Self::SinglePart(part) => Ok(part.finish()?),
             Self::RequestedRows(rows) => rows.finish(),
-            Self::RequestedObjects(objects) => objects.finish().map(|()| Bytes::new()),
+            Self::RequestedObjects(objects) => objects.finish(),
             Self::EmptyModalities(rows) => Ok(rows.finish()),
             Self::XmlParts(parts) => parts.finish(),
             Self::JsonCompleteness(json) if !json.is_complete() => Err(StreamError::Incomplete),

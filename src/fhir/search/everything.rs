@@ -33,7 +33,7 @@ pub(in crate::fhir) async fn read_everything(
 ) -> Result<EncodedResource, Failure> {
     let patient = compartment::find_patient(context, request, access, id).await?;
     let parsed = parse(request)?;
-    let mut search: Search<ImagingStudy> = parsed.request.parse_search(&context.limits)?;
+    let mut search: Search<ImagingStudy> = parsed.request.parse_search(context)?;
     search.criteria.push(Criterion::of_patient(id));
     let parameters = InterpretedParameters {
         applied: &parsed.applied,

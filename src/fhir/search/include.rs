@@ -50,7 +50,7 @@ pub(super) async fn include_resources(
             return Err(StudiesError::TooManyToInclude { limit }.into());
         }
         entries.extend(
-            write_entries(context, request, &added, &Representation::Full, Mode::Include, pages).await?,
+            write_entries(context, request, &mut added, &Representation::Full, Mode::Include, pages).await?,
         );
         (new_matches, is_first_round) = (added, false);
     }

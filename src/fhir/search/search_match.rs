@@ -11,7 +11,9 @@ use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry};
 use crate::fhir::read::encode;
 use crate::mapping::{DIFFERING_ELEMENT, differing_elements};
-use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, comma_separated};
+use crate::studies::{
+    FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, StudiesError, comma_separated,
+};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Meta, Patient};
 
@@ -97,13 +99,19 @@ fn warn_about_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
 /// Warns about series and instances that no resource can contain.
 fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
     if !omitted.is_empty() {
-        let OmittedRows { series, instances } = omitted;
+        let OmittedRows { series, instances, with_lenient_rule } = omitted;
+        let remedy = match with_lenient_rule {
+            0 => String::new(),
+            _ => format!(
+                " With lenient_uids = true for the archive, {with_lenient_rule} of them would be returned."
+            ),
+        };
         let (uid, archive) = (study.uid().as_str(), &study.first_row().archive);
         pages.warn(
             "incomplete",
             format!(
                 "Study {uid} is returned without {series} series and {instances} instances (meta.tag SUBSETTED), because archive \
-                 {archive} lists them without a valid UID (PS3.5 9.1)."
+                 {archive} lists them without a valid UID (PS3.5 9.1).{remedy}"
             ),
         );
     }
@@ -132,11 +140,12 @@ fn report_differences(pages: &mut Pages<'_>, study: &FoundStudy, json: &[u8]) {
     }
 }
 
-/// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, with a warning.
+/// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, and a study with
+/// parts of different patients is removed from `matches`, each with a warning.
 pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    matches: &[SearchMatch],
+    matches: &mut Vec<SearchMatch>,
     representation: &Representation,
     mode: Mode,
     pages: &mut Pages<'_>,
@@ -152,7 +161,8 @@ pub(super) async fn write_entries(
     let mut assembled = studies.iter().zip(assembled);
     let base = request.base();
     let mut entries = Vec::with_capacity(matches.len());
-    for search_match in matches {
+    let mut written = Vec::with_capacity(matches.len());
+    for search_match in std::mem::take(matches) {
         let resource = match search_match {
             SearchMatch::Study(_) => match assembled.next() {
                 Some((study, Ok(entry))) => {
@@ -162,6 +172,12 @@ pub(super) async fn write_entries(
                         report_differences(pages, study, &entry.encoded.json);
                     }
                     Some(entry.encoded.json.clone())
+                }
+                Some((study, Err(error @ StudiesError::PatientOfPart { .. }))) => {
+                    context.studies.report_again(study).await;
+                    let reason = to_sentence(&error.to_string());
+                    pages.warn("multiple-matches", format!("Study {} is omitted. {reason}", study.uid()));
+                    continue;
                 }
                 Some((study, Err(error))) => {
                     warn_about_other_patients(pages, study);
@@ -175,12 +191,14 @@ pub(super) async fn write_entries(
                 }
                 None => None,
             },
-            SearchMatch::Patient(patient) => Some(encode(&patient.resource, representation)?.json),
-            SearchMatch::Endpoint(endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
+            SearchMatch::Patient(ref patient) => Some(encode(&patient.resource, representation)?.json),
+            SearchMatch::Endpoint(ref endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
         };
         // `assemble` returns a result for each study.
         let resource = resource.ok_or_else(Failure::internal)?;
         entries.push(SearchEntry::new(&base, search_match.kind(), search_match.id(), resource, mode));
+        written.push(search_match);
     }
+    *matches = written;
     Ok(entries)
 }

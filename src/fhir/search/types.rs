@@ -82,14 +82,13 @@ impl TypeSearches {
             ignored.push((printable_name(name), NOT_COMMON_WARNING.to_owned()));
         }
         let is_requested = |kind| types.supported.contains(&kind);
-        let limits = &context.limits;
         let mut endpoints: Option<Search<Endpoint>> =
-            is_requested(ResourceType::Endpoint).then(|| common_request.parse_search(limits)).transpose()?;
+            is_requested(ResourceType::Endpoint).then(|| common_request.parse_search(context)).transpose()?;
         let mut studies: Option<Search<ImagingStudy>> = is_requested(ResourceType::ImagingStudy)
-            .then(|| common_request.parse_search(limits))
+            .then(|| common_request.parse_search(context))
             .transpose()?;
         let mut patients: Option<Search<Patient>> =
-            is_requested(ResourceType::Patient).then(|| common_request.parse_search(limits)).transpose()?;
+            is_requested(ResourceType::Patient).then(|| common_request.parse_search(context)).transpose()?;
         let sort = retain_common_keys(&mut endpoints, &mut studies, &mut patients);
         let parameters = [
             endpoints.as_ref().map(InterpretedParameters::from),

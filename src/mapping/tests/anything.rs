@@ -196,9 +196,9 @@ proptest! {
     fn a_mapped_instance_has_the_attributes_of_the_object(object in data_set()) {
         let instance: MappedInstance = serde_json::from_value(object.clone()).unwrap();
         let attributes = row(object);
-        let is_legal = |uid: &&str| dicom_model::Uid::is_legal(uid);
-        if let Some(uid) = instance.uid.as_deref().filter(is_legal) {
-            prop_assert_eq!(Some(uid), attributes.text(dicom_model::tags::SOP_INSTANCE_UID).filter(is_legal));
+        let is_id = |uid: &&str| fhir_r4::id::is_id(uid);
+        if let Some(uid) = instance.uid.as_deref().filter(is_id) {
+            prop_assert_eq!(Some(uid), attributes.text(dicom_model::tags::SOP_INSTANCE_UID).filter(is_id));
         }
     }
 }

@@ -30,7 +30,7 @@ fn an_instance_has_the_elements_of_its_row() {
 
 #[test]
 fn an_instance_without_a_class_has_an_absent_reason_and_one_without_a_uid_is_omitted() {
-    let mapped = one_series(json!({}), Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "x"}])));
+    let mapped = one_series(json!({}), Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "a_b"}])));
     assert_eq!(
         mapped["instance"],
         json!([{"uid": "1.1", "sopClass": {"extension": [{
@@ -81,12 +81,21 @@ fn unreadable_values_are_omitted() {
 }
 
 #[test]
-fn an_instance_without_a_legal_uid_has_no_resource() {
-    for uid in ["1..2", "1.2-3", "abc"] {
+fn an_instance_has_a_resource_only_if_its_uid_can_be_an_id() {
+    let too_long = "1".repeat(65);
+    for (uid, has_resource) in
+        [("1.2", true), ("1..2", true), ("1.2-3", true), ("abc", true), ("a_b", false), (&too_long, false)]
+    {
         let instance = parse(&format!(r#"{{"00080018":{{"Value":["{uid}"]}}}}"#));
         assert_eq!(instance.uid.as_deref(), Some(uid));
-        assert_eq!(instance.into_resource(false), None, "{uid}");
+        assert_eq!(instance.into_resource(false).is_some(), has_resource, "{uid}");
     }
+}
+
+#[test]
+fn the_series_of_an_instance_is_compared_even_if_its_uid_is_not_legal() {
+    let instance = parse(r#"{"00080018":{"Value":["1.2"]},"0020000E":{"Value":["ab-1 "]}}"#);
+    assert_eq!(instance.series.as_deref(), Some("ab-1"));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::UidKeys;
+use crate::mapping;
+use crate::studies::accepted_uids::is_accepted;
 use crate::studies::known_patient::KnownPatient;
 use crate::studies::named_patients::NamedPatients;
 use crate::upstream::MatchValue;
-use dicom_model::{Tag, Uid, tags};
+use dicom_model::{Tag, Uid, UidRule, tags};
 use fhir_r4::search::{
     Comparison, Criterion, ImagingStudyParam as Param, ReferenceMatch, ResourceType, System, Token,
 };
@@ -19,22 +22,20 @@ pub(super) type MatchKey = (Tag, MatchValue);
 pub(super) fn identifying_keys(
     criterion: &Criterion<ImagingStudy>,
     patients: Option<&[Arc<KnownPatient>]>,
-    uids_per_query: usize,
+    uid_keys: UidKeys,
 ) -> Option<Vec<MatchKey>> {
     match criterion.parameter.key {
         Param::Id => match &criterion.comparison {
-            Comparison::Token(tokens) => Some(keys_of_uids(
-                tags::STUDY_INSTANCE_UID,
-                Token::codes(tokens)?.into_iter(),
-                uids_per_query,
-            )),
+            Comparison::Token(tokens) => {
+                Some(keys_of_uids(tags::STUDY_INSTANCE_UID, Token::codes(tokens)?.into_iter(), uid_keys))
+            }
             _ => None,
         },
         Param::Identifier => match &criterion.comparison {
-            Comparison::Token(tokens) => keys_of_identifiers(tokens, uids_per_query),
+            Comparison::Token(tokens) => keys_of_identifiers(tokens, uid_keys),
             Comparison::OfType(identifiers) => {
                 let values = identifiers.iter().map(|identifier| identifier.value.as_str());
-                keys_of_typed_identifiers(values, uids_per_query)
+                keys_of_typed_identifiers(values, uid_keys)
             }
             _ => None,
         },
@@ -112,53 +113,59 @@ pub(in crate::studies) fn referenced_patient_ids(criterion: &Criterion<ImagingSt
     }
 }
 
-/// Returns the keys for `values` that are UIDs, without duplicates; other values match nothing.
+/// Returns the keys for `values` that the rule of the archive accepts, without duplicates; other values match nothing.
 pub(super) fn keys_of_uids<'a>(
     tag: Tag,
     values: impl Iterator<Item = &'a str>,
-    uids_per_query: usize,
+    uid_keys: UidKeys,
 ) -> Vec<MatchKey> {
-    let mut uids: Vec<Uid> = values.filter_map(|value| Uid::parse(value).ok()).collect();
+    // Other values than the UIDs of objects have no other rule.
+    let rule = if tag == tags::SOP_CLASS_UID { UidRule::Strict } else { uid_keys.rule };
+    let accepted = values.filter(|value| is_accepted(rule, value));
+    let mut uids: Vec<Uid> = accepted.filter_map(|value| Uid::parse_by(rule, value).ok()).collect();
     uids.sort_unstable();
     uids.dedup();
     let key_of = |uids: &[Uid]| Some((tag, MatchValue::any_of(uids)?));
-    uids.chunks(uids_per_query).filter_map(key_of).collect()
+    uids.chunks(uid_keys.per_query).filter_map(key_of).collect()
 }
 
 /// Returns the keys for identifiers of studies: the UID, the accession number, or the Study ID.
-fn keys_of_identifiers(tokens: &[Token], uids_per_query: usize) -> Option<Vec<MatchKey>> {
+fn keys_of_identifiers(tokens: &[Token], uid_keys: UidKeys) -> Option<Vec<MatchKey>> {
     let mut keys = Vec::new();
     let mut uids = Vec::new();
     for token in tokens {
         let value = token.code.as_deref()?;
-        let uid = value.strip_prefix("urn:oid:");
-        match (&token.system, uid) {
-            (System::Uri(system), Some(uid)) if system == "urn:dicom:uid" => uids.push(uid),
-            (System::Uri(system), None) if system == "urn:dicom:uid" => {}
-            (System::Any, Some(uid)) => uids.push(uid),
-            (system, _) => {
+        match &token.system {
+            System::Uri(system) if system == mapping::DICOM_UID_SYSTEM => {
+                uids.extend(mapping::uid_of_identifier(value));
+            }
+            System::Any if value.starts_with("urn:oid:") => uids.extend(mapping::uid_of_identifier(value)),
+            system => {
                 keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
                 // A Study ID has no system.
                 if !matches!(system, System::Uri(_)) {
                     keys.push((tags::STUDY_ID, covering_value(value)?));
                 }
+                if matches!(system, System::Any) {
+                    uids.extend(mapping::uid_of_identifier(value));
+                }
             }
         }
     }
-    keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, uids.into_iter(), uids_per_query));
+    keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, uids.into_iter(), uid_keys));
     Some(keys)
 }
 
 /// Returns the keys for identifiers that are given with their type (`identifier:of-type`).
 fn keys_of_typed_identifiers<'a>(
     values: impl Iterator<Item = &'a str>,
-    uids_per_query: usize,
+    uid_keys: UidKeys,
 ) -> Option<Vec<MatchKey>> {
     let mut keys = Vec::new();
     for value in values {
-        if let Some(uid) = value.strip_prefix("urn:oid:") {
-            keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, std::iter::once(uid), uids_per_query));
-        } else {
+        let uid = mapping::uid_of_identifier(value);
+        keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, uid.into_iter(), uid_keys));
+        if !value.starts_with("urn:oid:") {
             keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
             keys.push((tags::STUDY_ID, covering_value(value)?));
         }

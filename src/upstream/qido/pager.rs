@@ -56,9 +56,11 @@ impl RowIdentity {
         })
     }
 
-    /// Returns the identity of an object that only its UID identifies: an instance of one series.
-    pub fn from_uid(uid: &str) -> Self {
-        Self { uid: uid.into(), parents: Default::default(), patient: Default::default() }
+    /// Returns the identity of an instance of one series, which its UID and its patient identify.
+    pub fn of_instance(uid: &str, patient: &Attributes) -> Self {
+        let text = |tag: Tag| Box::<str>::from(patient.text(tag).unwrap_or_default());
+        let patient = [text(tags::PATIENT_ID), text(tags::ISSUER_OF_PATIENT_ID)];
+        Self { uid: uid.into(), parents: Default::default(), patient }
     }
 
     /// Returns the UID of the object.

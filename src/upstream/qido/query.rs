@@ -2,7 +2,12 @@
 
 use super::SearchLevel;
 use super::value::{MatchValue, escape_into};
-use dicom_model::{Tag, tag};
+use dicom_model::{Tag, UidRule, tag, tags};
+
+/// Whether the rule for the UIDs of an archive concerns the values of the attribute: it is the UID of a study, a series or an instance.
+pub fn is_object_uid(tag: Tag) -> bool {
+    matches!(tag, tags::STUDY_INSTANCE_UID | tags::SERIES_INSTANCE_UID | tags::SOP_INSTANCE_UID)
+}
 
 /// A search. If a key is set twice, the later value replaces the earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,6 +107,33 @@ impl QidoQuery {
         self.matches.iter().any(|(key, _)| *key == tag)
     }
 
+    /// Returns the strictest rule that accepts the UIDs in the path and among the match values. A pattern matches UIDs of any rule.
+    pub fn uid_rule(&self) -> UidRule {
+        let values = self.matches.iter().filter(|(tag, _)| is_object_uid(*tag));
+        let values = values.flat_map(|(_, MatchValue(value))| value.split(','));
+        let rules = values.filter_map(|value| UidRule::of(value.trim_matches(' ')));
+        rules.max().unwrap_or_default().max(self.level.uid_rule())
+    }
+
+    /// Returns the search without the UIDs that `rule` does not accept; `None` if it can find nothing without them.
+    #[must_use]
+    pub fn restricted_to(&self, rule: UidRule) -> Option<Self> {
+        if self.level.uid_rule() > rule {
+            return None;
+        }
+        let mut query = self.clone();
+        for (_, MatchValue(value)) in query.matches.iter_mut().filter(|(tag, _)| is_object_uid(*tag)) {
+            let is_accepted =
+                |item: &&str| UidRule::of(item.trim_matches(' ')).is_none_or(|needed| needed <= rule);
+            let accepted: Vec<_> = value.split(',').filter(is_accepted).collect();
+            if accepted.is_empty() {
+                return None;
+            }
+            *value = accepted.join(",");
+        }
+        Some(query)
+    }
+
     /// Whether the search has no match value, except perhaps for `tag`.
     pub fn is_matching_only(&self, tag: Tag) -> bool {
         self.matches.iter().all(|(key, _)| *key == tag)
@@ -198,11 +230,29 @@ fn name_of(tag: Tag) -> String {
 mod tests {
     use super::*;
     use crate::upstream::qido::*;
-    use dicom_model::{StudyUid, tags};
+    use dicom_model::StudyUid;
     use proptest::prelude::*;
 
     #[test]
-    fn the_text_of_a_search_has_its_path_and_its_parameters() {
+    fn a_search_is_restricted_to_the_uids_that_a_rule_accepts() {
+        let query = |value: &str| {
+            QidoQuery::new(SearchLevel::Studies).matching(tags::STUDY_INSTANCE_UID, MatchValue::raw(value))
+        };
+        let restricted =
+            |value: &str| query(value).restricted_to(UidRule::Strict).map(|query| query.canonical());
+        assert_eq!(restricted("1.2,ab-1, 1.3").unwrap(), "studies?StudyInstanceUID=1.2,%201.3");
+        assert_eq!(restricted("*").unwrap(), "studies?StudyInstanceUID=*");
+        assert_eq!(restricted("ab-1,a_b"), None);
+        assert_eq!(query("1.2,ab-1").uid_rule(), UidRule::Lenient);
+        assert_eq!(query("1.2,1.3").uid_rule(), UidRule::Strict);
+        assert_eq!(query("1.2,ab-1").restricted_to(UidRule::Lenient), Some(query("1.2,ab-1")));
+        let study = StudyUid::parse_by(UidRule::Lenient, "ab-1").unwrap();
+        let below = QidoQuery::new(SearchLevel::Series { study });
+        assert_eq!((below.uid_rule(), below.restricted_to(UidRule::Strict)), (UidRule::Lenient, None));
+    }
+
+    #[test]
+    fn equal_searches_have_equal_text() {
         let study = StudyUid::parse("1.2.3").unwrap();
         let query = QidoQuery::new(SearchLevel::Series { study })
             .matching(tags::MODALITY, MatchValue::exact("CT").unwrap())

@@ -23,6 +23,7 @@ fn settings(port: u16) -> Settings {
         wado_uri_url: None,
         rest_url: None,
         profile: Profile::default(),
+        uid_rule: dicom_model::UidRule::Strict,
         credentials: Credentials::None,
         timeout: Duration::from_secs(10),
         min_rate: 1,

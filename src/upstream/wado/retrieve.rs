@@ -1,6 +1,6 @@
 //! Retrievals (PS3.18 10.4), built from typed parts.
 
-use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, UidRule};
 use dicom_render::{Viewport, Window};
 
 /// The objects that are retrieved (PS3.18 10.4.1.1).
@@ -24,6 +24,17 @@ impl DicomResource {
             | Self::Series(study, _)
             | Self::Instance(study, ..)
             | Self::Frames(study, ..) => study,
+        }
+    }
+
+    /// Returns the strictest rule that accepts the UIDs of the objects.
+    pub fn uid_rule(&self) -> UidRule {
+        match self {
+            Self::Study(study) => study.rule(),
+            Self::Series(study, series) => study.rule().max(series.rule()),
+            Self::Instance(study, series, instance) | Self::Frames(study, series, instance, _) => {
+                study.rule().max(series.rule()).max(instance.rule())
+            }
         }
     }
 

@@ -263,7 +263,7 @@ fn is_incomplete(bytes: &[u8]) -> bool {
     !bytes.is_empty() && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
-fn describe_start(first: char) -> &'static str {
+pub(super) fn describe_start(first: char) -> &'static str {
     match first {
         '{' => "an object",
         '<' => "markup",

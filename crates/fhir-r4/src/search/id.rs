@@ -26,6 +26,7 @@ mod tests {
             default_count: 0,
             max_count: 0,
             is_uid: |_| false,
+            is_other_uid: |_| false,
         };
         let check_all = |tokens: Vec<Token>| tokens.iter().try_for_each(|token| validate(token, &context));
         let check = |text: &str| Token::parse_all(text).and_then(check_all);

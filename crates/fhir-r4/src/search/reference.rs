@@ -117,6 +117,7 @@ mod tests {
         default_count: 50,
         max_count: 200,
         is_uid: |_| false,
+        is_other_uid: |_| false,
     };
 
     fn parse_target(text: &str) -> Result<ReferenceMatch, String> {

@@ -11,6 +11,7 @@ const CONTEXT: ParseContext<'static> = ParseContext {
     default_count: 50,
     max_count: 200,
     is_uid: |text| text.len() <= 64 && text.split('.').all(is_number),
+    is_other_uid: |text| text.starts_with("hash-"),
 };
 
 fn is_number(text: &str) -> bool {

@@ -261,7 +261,9 @@ fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<(), S
     let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
     let is_malformed = match &token.system {
-        System::Uri(system) if system == "urn:dicom:uid" => !uid.is_some_and(context.is_uid),
+        System::Uri(system) if system == "urn:dicom:uid" => {
+            !uid.map_or_else(|| (context.is_other_uid)(code), context.is_uid)
+        }
         System::Any => uid.is_some_and(|uid| !(context.is_uid)(uid)),
         System::Uri(_) | System::None => false,
     };
@@ -277,7 +279,9 @@ fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<(), S
 /// Rejects a code that is not a valid UID. In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`.
 fn validate_uid_without_prefix(token: &Token, context: &ParseContext<'_>) -> Result<(), String> {
     match (&token.system, token.code.as_deref()) {
-        (System::Any | System::None, Some(code)) if !(context.is_uid)(code) => {
+        (System::Any | System::None, Some(code))
+            if !(context.is_uid)(code) && !(context.is_other_uid)(code) =>
+        {
             Err("expected a UID: dot-separated digits, at most 64 characters, without urn:oid:".to_owned())
         }
         _ => Ok(()),

@@ -1,0 +1,162 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const TAGS: &[&str] = &["0020000D", "00080018"];
+
+/// Parsed objects, whose values are not parsed.
+type Objects = Vec<std::collections::BTreeMap<String, Box<serde_json::value::RawValue>>>;
+
+/// What was found, with the positions in the whole text.
+type Events = Vec<(usize, String)>;
+
+fn scan(text: &[u8], size: usize) -> (Events, Result<usize, RowError>) {
+    let mut scanner = FirstValues::new(TAGS);
+    let (mut events, mut read) = (Events::new(), 0);
+    for chunk in text.chunks(size) {
+        let mut add = |position, found: Found<'_>| events.push((read + position, format!("{found:?}")));
+        if let Err(error) = scanner.push(chunk, &mut add) {
+            return (events, Err(error));
+        }
+        read += chunk.len();
+    }
+    (events, scanner.finish())
+}
+
+fn values(text: &str) -> Vec<(usize, Option<String>)> {
+    let mut scanner = FirstValues::new(TAGS);
+    let mut values = Vec::new();
+    let mut add = |_, found: Found<'_>| {
+        if let Found::Attribute { index, value } = found {
+            values.push((index, value.map(str::to_owned)));
+        }
+    };
+    scanner.push(text.as_bytes(), &mut add).unwrap();
+    scanner.finish().unwrap();
+    values
+}
+
+#[test]
+fn first_values_are_found_with_their_positions_for_every_chunk_size() {
+    let text = concat!(
+        "\u{feff} [ {\"00080018\":{\"vr\":\"UI\",\"Value\":[\"1.2\\u0033\",\"9\"]},\"0020000D\" : {\"Value\":[\"4\"],\"vr\":\"UI\"} },",
+        "{\"00400275\":{\"vr\":\"SQ\",\"Value\":[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"5\"]}}]},\"x\":-0.5e+3} ]\n"
+    );
+    let (whole, count) = scan(text.as_bytes(), text.len());
+    assert_eq!(count, Ok(2));
+    let begins = |position: usize, start: &str| text[position..].starts_with(start);
+    let [first, instance, study, end, second, end_of_second] = whole.as_slice() else { panic!("{whole:?}") };
+    assert!(first.1 == "Object" && begins(first.0, "{\"00080018"));
+    assert!(instance.1.contains("index: 1, value: Some(\"1.23\")") && begins(instance.0, ",\"0020000D"));
+    assert!(study.1.contains("index: 0, value: Some(\"4\")") && begins(study.0, " },"));
+    assert!(end.1 == "End" && begins(end.0, ",{"));
+    assert!(second.1 == "Object" && begins(second.0, "{\"00400275"));
+    assert!(end_of_second.1 == "End" && begins(end_of_second.0, " ]"));
+    for size in 1..text.len() {
+        assert_eq!(scan(text.as_bytes(), size), (whole.clone(), Ok(2)), "{size}");
+    }
+}
+
+#[test]
+fn an_attribute_without_a_string_has_no_first_value() {
+    for attribute in [
+        "{}",
+        "null",
+        "1",
+        "[\"1.2\"]",
+        "\"1.2\"",
+        r#"{"Value":[]}"#,
+        r#"{"Value":[null,"1.2"]}"#,
+        r#"{"Value":[["1.2"]]}"#,
+        r#"{"Value":{"Value":"1.2"}}"#,
+        r#"{"x":["1.2"]}"#,
+    ] {
+        assert_eq!(values(&format!(r#"[{{"0020000D":{attribute}}}]"#)), [(0, None)], "{attribute}");
+    }
+}
+
+#[test]
+fn names_and_values_with_escapes_are_those_without_escapes() {
+    let text = r#"[{"0020\u0030\u0030\u0030D":{"V\u0061lue":["\u00e4\ud83d\ude00\ud83d\/\ud83d"]}}]"#;
+    assert_eq!(values(text), [(0, Some("ä😀\u{FFFD}/\u{FFFD}".to_owned()))]);
+    let single = r#"[{"0020000D":{"Value":"1.2"}}]"#;
+    assert_eq!(values(single), [(0, Some("1.2".to_owned()))]);
+}
+
+#[test]
+fn a_long_value_differs_from_every_shorter_one() {
+    let uid = "1".repeat(MAX_COMPARED_LEN);
+    for longer in [format!("{uid}1"), format!("{uid}\\u0031"), uid.repeat(1000)] {
+        let text = format!(r#"[{{"0020000D":{{"Value":["{longer}"]}}}}]"#);
+        let value = values(&text).remove(0).1.unwrap();
+        assert!(value != uid && value.len() == MAX_COMPARED_LEN + 1);
+    }
+}
+
+#[test]
+fn an_attribute_that_occurs_twice_is_an_error() {
+    for text in [
+        r#"[{"0020000D":{},"0020000D":{}}]"#,
+        r#"[{"0020000D":{},"002000\u0030D":{}}]"#,
+        r#"[{"0020000D":{"Value":["1"],"Value":["2"]}}]"#,
+    ] {
+        assert_eq!(scan(text.as_bytes(), 3).1, Err(RowError::Malformed { row: 1 }), "{text}");
+    }
+    assert_eq!(scan(br#"[{"0020000D":{}},{"0020000D":{}}]"#, 3).1, Ok(2));
+}
+
+#[test]
+fn nesting_without_end_is_an_error() {
+    let nested = |depth: usize| format!("[{{\"x\":{}{}}}]", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(scan(nested(MAX_DEPTH - 2).as_bytes(), 100).1, Ok(1));
+    assert_eq!(scan(nested(MAX_DEPTH - 1).as_bytes(), 100).1, Err(RowError::Malformed { row: 1 }));
+}
+
+#[test]
+fn a_text_that_is_not_an_array_of_objects_is_an_error() {
+    for (text, error) in [
+        ("", RowError::NotAnArray("nothing")),
+        ("{}", RowError::NotAnArray("an object")),
+        ("[1]", RowError::NotAnObject { row: 1 }),
+        ("[{},[]]", RowError::NotAnObject { row: 2 }),
+        ("[{}", RowError::Truncated { rows: 1 }),
+        ("[{}]x", RowError::Trailing),
+        ("[{}}", RowError::Malformed { row: 2 }),
+        ("[{\"a\":1]]", RowError::Malformed { row: 1 }),
+        ("[{\"a\":\"\n\"}]", RowError::Malformed { row: 1 }),
+    ] {
+        for size in [1, 100] {
+            assert_eq!(scan(text.as_bytes(), size).1, Err(error), "{text} {size}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_accepted_is_what_serde_accepts(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "[", "]", "{", "}", ",", ":", "\"a\"", "\"0020000D\"", "\"Value\"", "\"", "\\", "\\u00e", "null", "true", "tru", "-", "0", "1", ".5", "e+3", "E", " ",
+            "\"a\":", "{}", "[{\"a\":", "}]",
+        ]), 0..12),
+        size in 1_usize..20,
+    ) {
+        let text = parts.concat();
+        let count = serde_json::from_str::<Objects>(&text).ok().map(|objects| objects.len());
+        let is_repeated = text.matches("0020000D").count() > 1 || text.matches("Value").count() > 1;
+        prop_assert!(scan(text.as_bytes(), size).1.ok() == count || is_repeated, "{text}");
+    }
+
+    #[test]
+    fn the_values_are_those_of_the_parsed_objects(
+        objects in prop::collection::vec((prop::option::of("[0-9.\"\\\\äé\u{1}]{0,6}"), "\\PC{0,8}"), 0..5), size in 1_usize..40,
+    ) {
+        let list: Vec<Value> = objects.iter().map(|(uid, other)| match uid {
+            Some(uid) => json!({"00100010": {"Value": [{"Alphabetic": other}]}, "0020000D": {"vr": "UI", "Value": [uid, other]}}),
+            None => json!({"00100010": {"Value": [other]}}),
+        }).collect();
+        let text = serde_json::to_string(&list).unwrap();
+        let expected: Vec<_> = objects.iter().filter_map(|(uid, _)| uid.clone().map(|uid| (0, Some(uid)))).collect();
+        prop_assert_eq!(values(&text), expected);
+        prop_assert_eq!(scan(text.as_bytes(), size).1, Ok(objects.len()));
+    }
+}

@@ -1,0 +1,103 @@
+//! The patient of a study in one archive, compared with the patients that its series and instances name.
+//!
+//! Two patients may have studies with the same UID in one archive. Then the archive lists the study once for each, and the parts of
+//! the other patient are not read. If a part names a patient for whom the archive does not list the study, the images may be those of
+//! either patient, and nothing of the study is returned.
+
+use std::collections::BTreeSet;
+
+use crate::mapping::{self, MappingContext, RowPatient};
+use crate::studies::row::StudyRow;
+use crate::studies::scan::{self, ListLimits};
+use crate::studies::{ArchiveSource, StudiesError};
+use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
+use dicom_model::{Attributes, tags};
+
+/// Maximum number of patients for whom an archive may list one study. A study with more of them is a conflict.
+const MAX_OTHER_PATIENTS: usize = 16;
+
+/// The patient of a study, and the other patients that parts of it name.
+#[derive(Debug, Clone)]
+pub(in crate::studies) struct PartPatients {
+    /// The patient of the study.
+    pub(in crate::studies) patient: RowPatient,
+    /// The other patients, without duplicates.
+    others: Vec<RowPatient>,
+}
+
+impl PartPatients {
+    /// Creates a comparison with the patient of `row`.
+    pub(super) fn new(context: &MappingContext, row: &StudyRow) -> Self {
+        Self { patient: RowPatient::from_row(context, &row.attributes), others: Vec::new() }
+    }
+
+    /// Returns a comparison with the same patient, without other patients.
+    pub(super) fn without_others(&self) -> Self {
+        Self { patient: self.patient.clone(), others: Vec::new() }
+    }
+
+    /// Whether `part`, the attributes of a series or an instance, may belong to the patient of the study. Otherwise its patient is one
+    /// of the others.
+    pub(super) fn includes(&mut self, context: &MappingContext, part: &Attributes) -> bool {
+        if part.text(tags::PATIENT_ID).is_none() {
+            return true;
+        }
+        let part = RowPatient::from_row(context, part);
+        let is_included = self.patient.includes(&part);
+        if !is_included && self.others.len() <= MAX_OTHER_PATIENTS && !self.others.contains(&part) {
+            self.others.push(part);
+        }
+        is_included
+    }
+
+    /// Adds the patients that `parts` of the same study name.
+    pub(super) fn add(&mut self, parts: Self) {
+        let others = parts.others.into_iter();
+        let is_included = self.patient.includes(&parts.patient);
+        for other in others.chain((!is_included).then_some(parts.patient)) {
+            if self.others.len() <= MAX_OTHER_PATIENTS && !self.others.contains(&other) {
+                self.others.push(other);
+            }
+        }
+    }
+
+    /// Whether a part names another patient.
+    pub(super) fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Returns an error if a part names a patient for whom the archive does not list the study of `row`.
+    pub(super) async fn require_listed(
+        &self,
+        source: &ArchiveSource,
+        row: &StudyRow,
+        max_bytes: usize,
+    ) -> Result<(), StudiesError> {
+        if !self.has_others() {
+            return Ok(());
+        }
+        let archive = source.archive.id().clone();
+        let conflict =
+            || StudiesError::PatientOfPart { study: row.uid.clone(), archives: BTreeSet::from([archive]) };
+        if self.others.len() > MAX_OTHER_PATIENTS {
+            return Err(conflict());
+        }
+        let query = QidoQuery::new(SearchLevel::Studies)
+            .matching(tags::STUDY_INSTANCE_UID, MatchValue::uid(row.uid.uid()))
+            .include(mapping::patient_tags());
+        let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes };
+        let listed = scan::read_list(&source.archive, &query, limits).await?;
+        let listed: Vec<_> = listed
+            .rows
+            .iter()
+            .filter(|listed| listed.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()))
+            .map(|listed| RowPatient::from_row(&source.context, listed))
+            .filter(RowPatient::has_patient_id)
+            .collect();
+        let is_listed = |other: &RowPatient| listed.iter().any(|listed| listed.clone().includes(other));
+        if self.others.iter().all(is_listed) { Ok(()) } else { Err(conflict()) }
+    }
+}
+
+/// Maximum number of rows of the search for one study. An archive that returns more has ignored the UID.
+const MAX_LISTED_ROWS: usize = 1000;
