@@ -100,9 +100,9 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, ConfigErrors> {
-        // Variables with invalid Unicode are skipped: no setting of the gateway contains any.
+        // Bytes that are not UTF-8 become U+FFFD, which `Config::load` rejects in the value of a setting.
         let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
         Config::load(&self.config, variables)
     }
 }

@@ -44,7 +44,7 @@ use jiff::Timestamp;
 pub use assembly::{AssembledStudy, Depth, ReadOutcome};
 pub use deep_check::DeepCheckLifetimes;
 pub use error::{StudiesError, comma_separated};
-pub use fetch::{DetailLimits, OmittedRows};
+pub use fetch::{DetailLimits, OmittedCounts};
 pub use invalidation::{InvalidatedStudies, Selection};
 pub use partial_answers::partial_timeout;
 pub use patients::FoundPatient;

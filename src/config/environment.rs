@@ -1,6 +1,7 @@
 //! Environment variables, which override single keys of the file: `GATEWAY_SERVER__LISTEN` sets `server.listen`, and
 //! `GATEWAY_ARCHIVE__0__URL` sets the `url` of the first `[[archive]]`. Two underscores separate levels. `ignored` reports variables
-//! without a double underscore. An empty variable is ignored.
+//! without a double underscore. An empty variable is ignored. A value with U+FFFD is rejected: the caller replaces bytes that are not
+//! UTF-8 by this character.
 
 mod ignored;
 mod names;
@@ -48,7 +49,12 @@ pub(super) fn overlay(
     });
     for Variable { name, levels, value } in variables {
         let levels: Vec<_> = levels.iter().map(String::as_str).collect();
-        if let Err(message) = set(table, &levels, &name, value) {
+        let result = if value.contains(char::REPLACEMENT_CHARACTER) {
+            Err("the value is not valid UTF-8, or contains U+FFFD".to_owned())
+        } else {
+            set(table, &levels, &name, value)
+        };
+        if let Err(message) = result {
             report.add_unreadable(ConfigLocation::Variable(name), message);
         }
     }

@@ -1,4 +1,4 @@
-//! Renders images from the objects of an archive, if the archive cannot render them (PS3.18 10.4.1.1.3 to 10.4.1.1.5).
+//! Renders images from the objects of an archive, if the archive cannot render them (PS3.18 10.4.1.1.3 and 10.4.1.1.4).
 //!
 //! Several frames are rendered as a multipart body with one image per part, or as one GIF if they belong to one instance. If the
 //! client accepts neither, the response is 406, because a single frame would appear to be the whole resource. A thumbnail shows

@@ -1,5 +1,5 @@
 //! Synthesizes resources that an archive does not provide: metadata, bulk data and frames from its instances, and attributes that
-//! rows of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4, 10.4.1.1.6 and 10.6.3).
+//! rows of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.5, 10.4.1.1.6 and 10.6.3).
 //!
 //! A service that the configuration of the archive lists is always synthesized, and never requested from the archive; any other
 //! service is synthesized if the archive rejects it. If an instance cannot be read, the transfer is aborted, because a response

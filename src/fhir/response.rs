@@ -99,7 +99,7 @@ pub fn error_response(
     public_base: Option<&PublicBase>,
 ) -> Response<Body> {
     let pairs = query::decode(query.unwrap_or_default());
-    // A query that cannot be decoded cannot be part of a link.
+    // The links of an HTML page repeat the query. If it cannot be decoded, the page gets no base URL, and so has no links.
     let base = public_base.filter(|_| pairs.is_ok()).map(fhir_base);
     error_response_in(
         failure,

@@ -14,8 +14,8 @@ use super::row::StudyRow;
 use super::serialization::{SerializedStudy, fetch_and_serialize};
 use super::study_copies::StudyCopy;
 use super::{
-    FoundStudy, Freshness, Generation, LoadResult, OmittedRows, Representation, Studies, StudiesError, fetch,
-    study_copies,
+    FoundStudy, Freshness, Generation, LoadResult, OmittedCounts, Representation, Studies, StudiesError,
+    fetch, study_copies,
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
@@ -49,9 +49,9 @@ pub struct AssembledStudy {
     /// Whether the archives returned every row with the UID of the study, which shows that no other patient has a study with
     /// the UID.
     pub(super) has_every_row: bool,
-    /// The series and instances that the archive lists but the resource does not contain. If there are any, the resource has the
+    /// How many series and instances the archive lists that the resource does not contain. If there are any, the resource has the
     /// tag SUBSETTED.
-    pub omitted: OmittedRows,
+    pub omitted: OmittedCounts,
 }
 
 impl AssembledStudy {
@@ -107,7 +107,7 @@ impl AssembledStudy {
     pub(super) fn partial(
         study: &FoundStudy,
         json: Vec<u8>,
-        omitted: OmittedRows,
+        omitted: OmittedCounts,
         content_age: ContentAge,
     ) -> Self {
         let patient = |row: &StudyRow| (row.archive.clone(), row.patient.clone());

@@ -1,11 +1,11 @@
-//! Fetches the series of a study and the instances of its series, from the cheapest source that is complete.
+//! Fetches the detail of a study, that is, its series and their instances, from the cheapest source that is complete.
 //!
-//! There are two sources of instances. The metadata of a series contains every attribute, and is 3 to 20 times cheaper at
-//! archives that store it ready to send. At other archives it requires the pixel data to be moved, lacks the SOP Class UID, or
-//! does not exist. The other source is a search for instances. The profile or the configuration of the archive determines which
-//! source is used first; the other one is used if the first fails or returns fewer instances than the archive reports. Every
-//! row is checked, because archives return the whole study for a request for one series, return duplicates, and omit the UIDs
-//! of parents.
+//! There are two sources of instances, the detail sources. The metadata of a series contains every attribute, and is 3 to 20 times
+//! cheaper at archives that store it ready to send. Other archives read every file with its pixel data to create it, omit the SOP
+//! Class UID, or have no metadata. The other source is a search for instances. The profile or the configuration of the archive
+//! determines which source is used first; the other one is used if the first fails or returns fewer instances than the archive
+//! reports. Every row is checked, because archives return the whole study for a request for one series, return duplicates, and omit
+//! the UIDs of parents.
 
 mod part_patients;
 mod unique_instances;
@@ -38,16 +38,16 @@ pub(super) struct StudyRecord {
     pub(super) attributes: Attributes,
     /// The series, if they were requested.
     pub(super) series: Option<Vec<SeriesRecord>>,
-    /// The series and instances that the archive lists but a resource cannot contain.
-    pub(super) omitted: OmittedRows,
+    /// How many series and instances the archive lists that a resource cannot contain.
+    pub(super) omitted: OmittedCounts,
     /// The patient of the study: that of its row, or, if the row has no Patient ID, that of the first part that has one.
     pub(super) patient: RowPatient,
 }
 
-/// The numbers of series and instances of a study without a UID that the archive's rule accepts. No resource can contain them, but the
-/// counts of the archive include them.
+/// How many series and instances of a study have no UID that the archive's rule accepts. No resource can contain them, but the counts
+/// of the archive include them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OmittedRows {
+pub struct OmittedCounts {
     /// The number of series without an acceptable Series Instance UID.
     pub series: usize,
     /// The number of instances without an acceptable SOP Instance UID, in series with an acceptable one.
@@ -56,7 +56,7 @@ pub struct OmittedRows {
     pub with_lenient_rule: usize,
 }
 
-impl std::ops::Add for OmittedRows {
+impl std::ops::Add for OmittedCounts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -68,7 +68,7 @@ impl std::ops::Add for OmittedRows {
     }
 }
 
-impl OmittedRows {
+impl OmittedCounts {
     /// Whether the resource contains all series and instances that the archive lists.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -80,8 +80,8 @@ impl OmittedRows {
 pub(super) struct StudySeries {
     /// The series with an acceptable UID that belong to the patient of the study.
     pub(super) series: Vec<SeriesRecord>,
-    /// The series without an acceptable UID.
-    omitted: OmittedRows,
+    /// How many series have no acceptable UID.
+    omitted: OmittedCounts,
     /// The number of different series of the study, including those of other patients.
     received: usize,
     /// The patients that the series name.
@@ -121,14 +121,14 @@ pub(super) async fn record(
     let mut record = StudyRecord {
         attributes: row.attributes.clone(),
         series: None,
-        omitted: OmittedRows::default(),
+        omitted: OmittedCounts::default(),
         patient: RowPatient::from_row(&source.context, &row.attributes),
     };
     if depth == Depth::Study {
         return Ok(record);
     }
     let archive = &source.archive;
-    let sources = archive.profile().detail_sources();
+    let detail_sources = archive.profile().detail_sources();
     let StudySeries { mut series, omitted, received, mut patients } = match series {
         Some(series) => series,
         None => series_of(source, row, needs_all_attributes(archive, depth), limits).await?,
@@ -140,19 +140,19 @@ pub(super) async fn record(
         let budget = InstanceBudget { archive, left: AtomicUsize::new(limits.max_instances), limits };
         let fetches: Vec<_> = series
             .into_iter()
-            .map(|series| instances_of(source, row, series, (&sources, &patients), &budget))
+            .map(|series| instances_of(source, row, series, (&detail_sources, &patients), &budget))
             .collect();
-        let described: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
-        for found in &described {
+        let fetched: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
+        for found in &fetched {
             has_other_patients |= found.patients.has_others();
             patients.add(found.patients.clone());
         }
         patients.require_listed(source, row, limits.max_bytes).await?;
-        if let Some(first_instance) = described.iter().find_map(|found| found.first.as_ref()) {
+        if let Some(first_instance) = fetched.iter().find_map(|found| found.first.as_ref()) {
             mapping::overlay_study(&mut record.attributes, first_instance);
         }
-        record.omitted = described.iter().fold(omitted, |sum, found| sum + found.omitted);
-        series = described.into_iter().map(|found| found.series).collect();
+        record.omitted = fetched.iter().fold(omitted, |sum, found| sum + found.omitted);
+        series = fetched.into_iter().map(|found| found.series).collect();
         if !has_other_patients {
             check_instance_count(archive, row, &series, record.omitted)?;
         }
@@ -162,13 +162,13 @@ pub(super) async fn record(
     Ok(record)
 }
 
-/// Returns an error if the archive reports more instances of the study than it returned. The counts of series were already
-/// compared; this check is for archives that report only the count of the study.
+/// Returns an error if the archive reports more instances of the study than it returned. The instance count of each series was already
+/// compared; this check is for archives that report an instance count for the study but not for every series.
 fn check_instance_count(
     archive: &Archive,
     row: &StudyRow,
     series: &[SeriesRecord],
-    omitted: OmittedRows,
+    omitted: OmittedCounts,
 ) -> Result<(), StudiesError> {
     let has_count =
         |series: &SeriesRecord| series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).is_some();
@@ -197,7 +197,8 @@ fn too_many_bytes(archive: &Archive, limit: usize) -> StudiesError {
     too_many(archive, "bytes", "search.max_scan_memory", limit)
 }
 
-/// Converts the error of a list of a study that is too long. `key` is the configuration key of the maximum.
+/// Converts the error for a list, within one study, that exceeds a limit; other errors are returned unchanged. `key` is the configuration
+/// key of the maximum.
 fn list_error(error: StudiesError, archive: &Archive, what: &'static str, key: &'static str) -> StudiesError {
     match error {
         StudiesError::TooManyRows { limit, .. } => too_many(archive, what, key, limit),
@@ -230,14 +231,14 @@ impl InstanceBudget<'_> {
     }
 }
 
-/// Whether rows of series must contain all attributes. They need not if the metadata of the first instance will be read, which is
-/// more complete; an archive would open a file per series for these attributes.
+/// Whether rows of series must contain all attributes. They need not if metadata will be read: the metadata of the first instance is more
+/// complete, and to put these attributes into rows, an archive opens a file per series.
 fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
     depth == Depth::Series || archive.profile().detail != DetailSource::Metadata
 }
 
-/// Fetches the series of several studies by lists of their UIDs. A study is missing from the result if the archive returned no
-/// series of it, or fewer than it reports.
+/// Fetches the series of several studies in one search for many Study Instance UIDs. The result contains only studies whose series are
+/// certainly complete and within the limit; the caller fetches the others one by one.
 pub(super) async fn series_of_many(
     source: &ArchiveSource,
     studies: &[&StudyRow],
@@ -276,8 +277,8 @@ pub(super) async fn series_of_many(
     Ok(series)
 }
 
-/// Fetches the series of a study that belong to the patient of the row. It is an error if they are fewer than the archive
-/// reports, or if one belongs to a patient for whom the archive does not list the study.
+/// Fetches the series of a study that belong to the patient of the row. It is an error if the archive returns fewer series of the study,
+/// of all patients, than it reports, or none of this patient, or one of a patient for whom it does not list the study.
 async fn series_of(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -317,9 +318,9 @@ fn series_in(
 ) -> StudySeries {
     let (mut received_uids, mut accepted_uids) = (HashSet::new(), HashSet::new());
     let patients = PartPatients::new(&source.context, row);
-    let omitted = OmittedRows::default();
+    let omitted = OmittedCounts::default();
     let mut found = StudySeries { series: Vec::new(), omitted, received: 0, patients };
-    for attributes in rows.into_iter().filter(|attributes| row.has_same_uid(attributes)) {
+    for attributes in rows.into_iter().filter(|attributes| row.may_contain(attributes)) {
         let Some(text) = attributes.text(tags::SERIES_INSTANCE_UID) else { continue };
         received_uids.insert(text.to_owned());
         if !found.patients.includes(&source.context, &attributes) || !accepted_uids.insert(text.to_owned()) {
@@ -337,12 +338,12 @@ fn series_in(
 }
 
 /// A series with its instances.
-struct DescribedSeries {
+struct FetchedSeries {
     series: SeriesRecord,
     /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The instances without an acceptable UID.
-    omitted: OmittedRows,
+    /// How many instances have no acceptable UID.
+    omitted: OmittedCounts,
     /// The patients that the instances name.
     patients: PartPatients,
 }
@@ -354,7 +355,7 @@ async fn instances_of(
     mut series: SeriesRecord,
     (detail_sources, patients): (&[DetailSource], &PartPatients),
     budget: &InstanceBudget<'_>,
-) -> Result<DescribedSeries, StudiesError> {
+) -> Result<FetchedSeries, StudiesError> {
     let archive = &source.archive;
     let reported_count = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
     let reported_count = reported_count.and_then(|count| usize::try_from(count).ok());
@@ -403,10 +404,10 @@ async fn instances_of(
     }
     series.instances = Some(found.instances);
     let SeriesInstances { first, omitted, patients, .. } = found;
-    Ok(DescribedSeries { series, first, omitted, patients })
+    Ok(FetchedSeries { series, first, omitted, patients })
 }
 
-/// Whether the other source may succeed, because the archive rejected only this request.
+/// Whether the other source of instances may succeed, because the archive rejected only this request.
 fn is_specific_to_request(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if error.is_specific_to_request())
 }
@@ -416,8 +417,8 @@ struct SeriesInstances {
     instances: Vec<MappedInstance>,
     /// The metadata of the first instance, if metadata was read.
     first: Option<Attributes>,
-    /// The instances without an acceptable UID.
-    omitted: OmittedRows,
+    /// How many instances have no acceptable UID.
+    omitted: OmittedCounts,
     /// The number of all instances, with an acceptable UID or not, including those of other patients.
     received: usize,
     patients: PartPatients,

@@ -31,8 +31,8 @@ impl StudyRow {
         RowPatient::new(self.archive.as_str(), self.patient.clone(), &self.attributes)
     }
 
-    /// Whether the study UID of a row of a series or an instance is that of this study, or missing.
-    pub(super) fn has_same_uid(&self, child: &Attributes) -> bool {
+    /// Whether `child`, a row of a series or an instance, has the Study Instance UID of this study, or none.
+    pub(super) fn may_contain(&self, child: &Attributes) -> bool {
         child.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())
     }
 }

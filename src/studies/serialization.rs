@@ -1,7 +1,7 @@
 //! Writes the resource of a study as JSON, from the records of the archives that contain it.
 
 use super::study_copies::{self, StudyCopy, fetch_copies};
-use super::{Depth, DetailLimits, OmittedRows, Representation, StudiesError};
+use super::{Depth, DetailLimits, OmittedCounts, Representation, StudiesError};
 use crate::change_log::{ContentDigest, Version};
 use fhir_r4::types::{Coding, ImagingStudy};
 
@@ -11,8 +11,8 @@ pub(super) struct SerializedStudy {
     pub(super) json: Vec<u8>,
     /// The digest of the content, if the whole content was fetched.
     pub(super) content: Option<ContentDigest>,
-    /// The series and instances that the resource does not contain.
-    pub(super) omitted: OmittedRows,
+    /// How many series and instances the resource does not contain.
+    pub(super) omitted: OmittedCounts,
 }
 
 /// Fetches a study from the archives that contain it, and serializes it.
@@ -25,7 +25,7 @@ pub(super) async fn fetch_and_serialize(
     let representation = representation.clone();
     // This takes milliseconds for a study of thousands of instances.
     let serialization = tokio::task::spawn_blocking(move || {
-        let omitted = records.iter().fold(OmittedRows::default(), |sum, (_, record)| sum + record.omitted);
+        let omitted = records.iter().fold(OmittedCounts::default(), |sum, (_, record)| sum + record.omitted);
         let mut resource = study_copies::merge(records).ok_or(StudiesError::Unwritable)?;
         resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
         resource.meta.last_updated = Some(Version::UNKNOWN.instant());

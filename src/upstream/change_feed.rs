@@ -136,7 +136,7 @@ impl Archive {
 
     async fn request_feed<T: DeserializeOwned>(&self, request: FeedRequest) -> Result<T, ArchiveError> {
         let Some(request) = UpstreamRequest::change_feed(self.settings(), request) else {
-            return Err(self.unreadable("a change feed that is not configured"));
+            return Err(self.error(ArchiveErrorKind::NotFound));
         };
         let response = self.send_and_decode(request).await?;
         match response.status {

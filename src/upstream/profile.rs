@@ -2,7 +2,7 @@
 
 use super::qido::IncludeStyle;
 
-/// The source from which the instances of a series are read.
+/// The source of detail: what the gateway reads the instances of a series from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DetailSource {
     /// WADO-RS `/metadata` of the series.
@@ -69,7 +69,7 @@ pub struct Profile {
     pub include_style: IncludeStyle,
     /// Whether 404 in response to a study search means that no study matches, not that the URL is wrong.
     pub not_found_means_no_match: bool,
-    /// The preferred source of instances; the other source is used if this one fails or is incomplete.
+    /// The preferred detail source; the other source is used if this one fails or is incomplete.
     pub detail: DetailSource,
     /// Whether complete multipart responses may lack the closing delimiter if frames are requested without numbers.
     pub open_ended_frames: bool,
@@ -192,7 +192,7 @@ impl Profile {
         PROFILES.iter().find(|profile| profile.name == name).cloned()
     }
 
-    /// Returns the sources of instances in the order of preference.
+    /// Returns the detail sources in the order of preference.
     pub fn detail_sources(&self) -> [DetailSource; 2] {
         match self.detail {
             DetailSource::Metadata => [DetailSource::Metadata, DetailSource::Qido],

@@ -1,6 +1,6 @@
 //! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links instead of pixel data and other large
-//! values. Metadata of an image also has its transfer syntax, as Available Transfer Syntax UID (0008,3002): viewers recognize a video by
-//! it before they retrieve it. This module does not know which URLs the server has: the caller passes the URL of the instance.
+//! values. Metadata of an image also has its transfer syntax, as Available Transfer Syntax UID (0008,3002), from which viewers recognize
+//! a video before they retrieve it. This module does not know which URLs the server has: the caller passes the URL of the instance.
 
 use super::data_set::{ByteRange, DataElement, DataValue};
 use super::json::writer::{self, BulkDataLinks, Step};

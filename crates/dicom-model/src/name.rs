@@ -34,8 +34,8 @@ impl ComponentGroup {
     }
 }
 
-/// Returns a component without padding and white space at its ends. Text after a fifth caret is removed, because PS3.5 defines
-/// five components.
+/// Returns a component without padding and white space at its ends. The last of five parts contains everything after the fourth
+/// caret; text from its first caret on is removed, because PS3.5 defines five components.
 fn trim_component(component: &str) -> Box<str> {
     component.split('^').next().unwrap_or_default().trim_matches(is_padding).into()
 }
@@ -105,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn components_contain_no_delimiter(text in "[a-z^= ]{0,40}") {
+        fn components_contain_no_caret(text in "[a-z^= ]{0,40}") {
             for group in PersonName::parse(&text).iter().flat_map(PersonName::groups) {
                 prop_assert!(group.components().all(|component| !component.contains('^')));
             }

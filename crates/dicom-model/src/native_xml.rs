@@ -19,8 +19,8 @@ use serde_json::value::RawValue;
 use super::{Tag, tag};
 use xml_escape::push_escaped;
 
-/// Maximum depth of nested sequences. Structured reports have about twelve levels; each level is parsed once per
-/// enclosing level.
+/// Maximum depth of nested sequences. Structured reports have about twelve levels. A level is parsed again for each level that
+/// encloses it, so the time is proportional to the size times the depth.
 const MAX_DEPTH: usize = 32;
 
 /// The start of the document (PS3.19 table A.1.5-1 requires `xml:space`).
@@ -126,7 +126,7 @@ impl JsonDataSet<'_> {
     /// Returns the private creator of the block that contains a private element (PS3.5 7.8.1); `None` for all other elements.
     fn creator_of(&self, tag: Tag) -> Option<Cow<'_, str>> {
         let block = tag.element() >> 8;
-        self.creator(Tag(tag.group(), block)).filter(|_| is_block(tag.group(), block))
+        self.creator(Tag(tag.group(), block)).filter(|_| is_private_block_number(tag.group(), block))
     }
 
     /// Returns the value of a Private Creator element.
@@ -139,13 +139,14 @@ impl JsonDataSet<'_> {
     /// Whether the element is omitted: a group length, or a Private Creator, which is an XML attribute of the elements
     /// of its block.
     fn is_omitted(&self, tag: Tag) -> bool {
-        tag.element() == 0 || is_block(tag.group(), tag.element()) && self.creator(tag).is_some()
+        tag.element() == 0
+            || is_private_block_number(tag.group(), tag.element()) && self.creator(tag).is_some()
     }
 }
 
-/// Whether `block` is a private block of `group`.
-fn is_block(group: u16, block: u16) -> bool {
-    !group.is_multiple_of(2) && (0x10..=0xFF).contains(&block)
+/// Whether `number` can be a private block of `group`, that is, the element number of a Private Creator (PS3.5 7.8.1).
+fn is_private_block_number(group: u16, number: u16) -> bool {
+    !group.is_multiple_of(2) && (0x10..=0xFF).contains(&number)
 }
 
 /// The kind of the values of one element.
@@ -157,7 +158,7 @@ enum ValueKind {
 }
 
 impl ValueKind {
-    /// Returns the kind for the value representation, or for the first value that is not null.
+    /// PN and SQ determine the kind. For any other VR, the values are items if the first one that is not null is an object.
     fn of(vr: &str, values: &[&RawValue]) -> Self {
         let is_object = || values.iter().find(|value| !is_null(value)).is_some_and(|value| is_object(value));
         match vr {
@@ -192,6 +193,7 @@ impl XmlWriter<'_> {
         })
     }
 
+    /// Writes the start tag of a DicomAttribute, without its `>`.
     fn begin_attribute(&mut self, tag: Tag, element: &JsonElement<'_>, creator: Option<&str>) {
         let written_tag = if creator.is_some() { Tag(tag.group(), tag.element() & 0xFF) } else { tag };
         self.xml.push_str("<DicomAttribute");
@@ -205,7 +207,7 @@ impl XmlWriter<'_> {
         }
     }
 
-    /// Completes an attribute after the XML attributes of its start tag.
+    /// Writes the rest of a DicomAttribute: the end of the start tag, the values, the end tag.
     fn complete_attribute(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NativeXmlError> {
         let values = element.values.as_deref().unwrap_or_default();
         match (values, &element.bulk_data, &element.inline_binary) {
@@ -278,27 +280,26 @@ impl XmlWriter<'_> {
         if is_object(value) {
             let name: Name<'_> =
                 serde_json::from_str(value.get()).map_err(|_| NativeXmlError::InvalidValue)?;
-            for (group, written) in GROUPS.into_iter().zip([name.alphabetic, name.ideographic, name.phonetic])
-            {
-                self.write_name_group(group, written.as_ref().map_or("", |Text(written)| written));
+            for (group, text) in GROUPS.into_iter().zip([name.alphabetic, name.ideographic, name.phonetic]) {
+                self.write_name_group(group, text.as_ref().map_or("", |Text(text)| text));
             }
         } else {
             let name = text_of(value)?;
-            for (group, written) in GROUPS.into_iter().zip(name.splitn(GROUPS.len(), '=')) {
-                self.write_name_group(group, written);
+            for (group, text) in GROUPS.into_iter().zip(name.splitn(GROUPS.len(), '=')) {
+                self.write_name_group(group, text);
             }
         }
         Ok(())
     }
 
     /// Writes the components of a group (PS3.5 6.2.1.1). The text of the fifth component includes further carets.
-    fn write_name_group(&mut self, group: &str, written: &str) {
+    fn write_name_group(&mut self, group: &str, text: &str) {
         const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix"];
-        if written.is_empty() {
+        if text.is_empty() {
             return;
         }
         self.write_enclosed(group, |writer| {
-            let components = COMPONENTS.into_iter().zip(written.splitn(COMPONENTS.len(), '^'));
+            let components = COMPONENTS.into_iter().zip(text.splitn(COMPONENTS.len(), '^'));
             for (name, component) in components.filter(|(_, component)| !component.is_empty()) {
                 writer.write_enclosed(name, |writer| writer.write_text(component));
             }

@@ -43,6 +43,7 @@ fn errors_in_variables_are_reported_with_their_names() {
         ("GATEWAY_ARCHIVE__0__AUTH__KIND", "bearer"),
         ("GATEWAY_SERVER__", "x"),
         ("GATEWAY_AUTH__MODE__X", "x"),
+        ("GATEWAY_ARCHIVE__0__NAME", "Main \u{FFFD}"),
     ];
     let errors = load_with(MINIMAL, &environment).unwrap_err();
     let text = errors.to_string();
@@ -53,6 +54,7 @@ fn errors_in_variables_are_reported_with_their_names() {
         "environment variable GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE: archive[0].auth.token_file: /nowhere: cannot be read",
         "environment variable GATEWAY_SERVER__: the name has an empty level",
         "environment variable GATEWAY_AUTH__MODE__X: mode is not a table",
+        "environment variable GATEWAY_ARCHIVE__0__NAME: the value is not valid UTF-8",
     ] {
         assert!(text.contains(expected), "{expected}\nis missing in\n{text}");
     }

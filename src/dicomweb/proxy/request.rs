@@ -177,7 +177,7 @@ impl ProxyRequest {
     }
 
     /// Returns a request for a small rendered image instead of a thumbnail, for an archive that does not provide thumbnails (PS3.18
-    /// 10.4.1.1.5); `None` if the request is not for a thumbnail.
+    /// 10.4.1.1.4); `None` if the request is not for a thumbnail.
     pub(crate) fn thumbnail_fallback(&self) -> Option<Self> {
         let upstream = self.thumbnail_substitute.clone()?;
         Some(Self { upstream, thumbnail_substitute: None, ..self.clone() })
@@ -238,7 +238,7 @@ pub(crate) fn reject_computed_keys(archive: &Archive, query: &QidoQuery) -> Resu
     }
 }
 
-/// Returns the retrieval of a small rendered image for a thumbnail (PS3.18 10.4.1.1.5).
+/// Returns the retrieval of a small rendered image for a thumbnail (PS3.18 10.4.1.1.4).
 fn rendered_thumbnail(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
     match resource {
         Resource::Thumbnail(objects) => {

@@ -159,7 +159,8 @@ async fn read_rows(
         return Err(DicomwebError::NotFound);
     }
     let rows = list.rows.iter().map(|row| serde_json::from_str(&row.text));
-    rows.collect::<Result<_, _>>().map_err(|_| invalid_uid(archive))
+    rows.collect::<Result<_, _>>()
+        .map_err(|_| archive.unreadable("a row that is not a DICOM JSON object").into())
 }
 
 fn invalid_uid(archive: &Archive) -> DicomwebError {

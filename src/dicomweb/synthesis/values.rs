@@ -1,4 +1,4 @@
-//! Synthesizes bulk data (PS3.18 10.4.1.1.4) from the instance that contains it. The BulkDataURI of synthesized metadata is
+//! Synthesizes bulk data (PS3.18 10.4.1.1.5) from the instance that contains it. The BulkDataURI of synthesized metadata is
 //! `{instance}/bulkdata/7FE00010`: the path of tags and item numbers to the value.
 //!
 //! The instance is read up to the value, and the value is streamed. Native values are converted to little-endian order;

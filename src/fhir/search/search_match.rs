@@ -12,7 +12,7 @@ use crate::fhir::bundle::{Mode, SearchEntry};
 use crate::fhir::read::encode;
 use crate::mapping::{DIFFERING_ELEMENT, differing_elements};
 use crate::studies::{
-    FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, StudiesError, comma_separated,
+    FoundPatient, FoundStudy, OmittedCounts, Representation, SortPosition, StudiesError, comma_separated,
 };
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Meta, Patient};
@@ -97,9 +97,9 @@ fn warn_about_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
 }
 
 /// Warns about series and instances that no resource can contain.
-fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
+fn warn_about_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedCounts) {
     if !omitted.is_empty() {
-        let OmittedRows { series, instances, with_lenient_rule } = omitted;
+        let OmittedCounts { series, instances, with_lenient_rule } = omitted;
         let remedy = match with_lenient_rule {
             0 => String::new(),
             _ => format!(

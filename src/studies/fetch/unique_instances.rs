@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::OmittedRows;
+use super::OmittedCounts;
 use super::part_patients::PartPatients;
 use crate::mapping::MappedInstance;
 use crate::studies::ArchiveSource;
@@ -75,9 +75,9 @@ impl<'a> UniqueInstances<'a> {
         self.uids.len() + self.uids_of_others.len() + self.without_uid
     }
 
-    /// Returns the instances without an acceptable UID.
-    pub(super) fn omitted(&self) -> OmittedRows {
-        OmittedRows {
+    /// Counts the instances without an acceptable UID.
+    pub(super) fn omitted(&self) -> OmittedCounts {
+        OmittedCounts {
             series: 0,
             instances: self.uids.len() - self.instances.len() + self.without_uid,
             with_lenient_rule: self.with_lenient_rule,

@@ -34,13 +34,13 @@ pub(super) enum ResponseEnd {
     /// The whole response is sent.
     Complete,
     /// The connection is closed after this number of bytes of the body.
-    Closed(usize),
+    ClosedAfter(usize),
     /// No bytes follow after this number of bytes of the body, and the connection stays open.
-    Stalled(usize),
+    StalledAfter(usize),
     /// The connection is closed without a response.
-    Unanswered,
+    ClosedWithoutResponse,
     /// No response is sent, and the connection stays open.
-    NeverSent,
+    OpenWithoutResponse,
     /// Only the body is sent, without status line and headers.
     Raw,
     /// The body is sent; then the part of the body after this offset is repeated until the client disconnects.
@@ -96,12 +96,12 @@ impl CannedResponse {
 
     /// Creates a response that is never sent; the connection stays open.
     pub fn never_sent() -> Self {
-        Self { end: ResponseEnd::NeverSent, ..Self::status(0) }
+        Self { end: ResponseEnd::OpenWithoutResponse, ..Self::status(0) }
     }
 
-    /// Closes the connection instead of sending a response.
+    /// Creates a response that is never sent; the connection is closed.
     pub fn connection_closed() -> Self {
-        Self { end: ResponseEnd::Unanswered, ..Self::status(0) }
+        Self { end: ResponseEnd::ClosedWithoutResponse, ..Self::status(0) }
     }
 
     /// Creates a response that repeats `body` until the client disconnects.
@@ -172,13 +172,13 @@ impl CannedResponse {
 
     /// Closes the connection after this number of bytes of the body.
     pub fn abort_after(mut self, bytes: usize) -> Self {
-        self.end = ResponseEnd::Closed(bytes);
+        self.end = ResponseEnd::ClosedAfter(bytes);
         self
     }
 
     /// Stops sending after this number of bytes of the body.
     pub fn stall_after(mut self, bytes: usize) -> Self {
-        self.end = ResponseEnd::Stalled(bytes);
+        self.end = ResponseEnd::StalledAfter(bytes);
         self
     }
 

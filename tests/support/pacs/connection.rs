@@ -98,8 +98,8 @@ async fn wait_for_disconnect(stream: &mut TcpStream) {
 /// Sends the response; returns whether the connection can be reused.
 async fn send_response(stream: &mut TcpStream, request: &ReceivedRequest, response: &CannedResponse) -> bool {
     let send_result = match response.end {
-        ResponseEnd::Unanswered => return false,
-        ResponseEnd::NeverSent => {
+        ResponseEnd::ClosedWithoutResponse => return false,
+        ResponseEnd::OpenWithoutResponse => {
             wait_for_disconnect(stream).await;
             return false;
         }
@@ -110,9 +110,11 @@ async fn send_response(stream: &mut TcpStream, request: &ReceivedRequest, respon
             while stream.write_all(&response.body[repeated_offset..]).await.is_ok() {}
             return false;
         }
-        ResponseEnd::Complete | ResponseEnd::Closed(_) | ResponseEnd::Stalled(_) => {
+        ResponseEnd::Complete | ResponseEnd::ClosedAfter(_) | ResponseEnd::StalledAfter(_) => {
             let sent_length = match response.end {
-                ResponseEnd::Closed(bytes) | ResponseEnd::Stalled(bytes) => bytes.min(response.body.len()),
+                ResponseEnd::ClosedAfter(bytes) | ResponseEnd::StalledAfter(bytes) => {
+                    bytes.min(response.body.len())
+                }
                 _ => response.body.len(),
             };
             let body = if request.method == "HEAD" { &[] } else { &response.body[..sent_length] };
@@ -121,7 +123,7 @@ async fn send_response(stream: &mut TcpStream, request: &ReceivedRequest, respon
     };
     match response.end {
         _ if send_result.is_err() => false,
-        ResponseEnd::Stalled(_) => {
+        ResponseEnd::StalledAfter(_) => {
             wait_for_disconnect(stream).await;
             false
         }

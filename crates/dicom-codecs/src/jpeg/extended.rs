@@ -22,7 +22,7 @@ const MAX_SAMPLE: f32 = 4095.0;
 /// The level shift: the number that the encoder subtracts from each sample (T.81 A.3.1).
 const LEVEL_SHIFT: f32 = 2048.0;
 
-/// The positions in a block of the coefficients in zig-zag order (T.81 figure A.6).
+/// Maps an index in zig-zag order to a position in the block (T.81 figure A.6).
 #[rustfmt::skip]
 const ZIG_ZAG_ORDER: [usize; BLOCK_SIZE] = [
      0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
@@ -58,7 +58,7 @@ pub(super) fn decode(
             }
             blocks_until_restart = blocks_until_restart.saturating_sub(1);
             let values = inverse_dct.transform(&scan.next_block()?);
-            // Samples beyond the edge of the image only complete the block.
+            // Blocks at the edge are padded; samples outside the image are dropped.
             let lines = samples[top * headers.columns..].chunks_mut(headers.columns);
             for (line, values) in lines.zip(values.chunks_exact(8)) {
                 for (sample, value) in line[left..].iter_mut().zip(values) {
@@ -74,7 +74,7 @@ pub(super) fn decode(
 struct ScanReader<'a> {
     bits: EntropyCodedBits<'a>,
     headers: &'a JpegHeaders<'a>,
-    /// The prediction PRED of the DC coefficient: that of the previous block (T.81 F.1.1.5.1).
+    /// PRED, the predicted DC coefficient: the DC coefficient of the previous block (T.81 F.1.1.5.1).
     prediction: i32,
 }
 

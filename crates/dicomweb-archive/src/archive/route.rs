@@ -57,7 +57,7 @@ pub(super) enum RouteError {
     )]
     Uid,
     /// The frame list is invalid.
-    #[error("the frame list is invalid: expected comma-separated integers from 1 (PS3.18 10.4.1.1.4)")]
+    #[error("the frame list is invalid: expected comma-separated integers from 1 (PS3.18 10.4.1.1.6)")]
     Frames,
 }
 

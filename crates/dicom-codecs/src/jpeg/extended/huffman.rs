@@ -16,18 +16,18 @@ pub(super) struct HuffmanTable {
 
 impl HuffmanTable {
     /// Creates a table from the number of codes of each length (BITS), and their symbols (HUFFVAL). `None` if there are too many
-    /// codes of a length.
+    /// codes of a length, or if the number of symbols differs from the number of codes.
     pub(super) fn new(code_counts: &[u8; MAX_CODE_LENGTH], symbols: &[u8]) -> Option<Self> {
         let (mut code, mut index) = (0_i32, 0_i32);
         let mut ranges = [CodeRange::default(); MAX_CODE_LENGTH];
-        for (length, (count, range)) in code_counts.iter().zip(&mut ranges).enumerate() {
+        for (length, (count, range)) in (1_usize..).zip(code_counts.iter().zip(&mut ranges)) {
             let first_code = code;
             code += i32::from(*count);
-            if code > 1 << (length + 1) {
+            if code > 1 << length {
                 return None;
             }
             *range = CodeRange {
-                end: u32::try_from(code).ok()? << (MAX_CODE_LENGTH - 1 - length),
+                end: u32::try_from(code).ok()? << (MAX_CODE_LENGTH - length),
                 symbol_offset: index - first_code,
             };
             index += i32::from(*count);
@@ -36,12 +36,13 @@ impl HuffmanTable {
         (usize::try_from(index) == Ok(symbols.len())).then(|| Self { ranges, symbols: symbols.to_vec() })
     }
 
-    /// Returns the symbol whose code is at the start of `bits`, and the length of this code.
+    /// `bits` are the next [`MAX_CODE_LENGTH`] bits, as a number. Returns the symbol of the code that they begin with, and the length
+    /// of the code.
     fn decode(&self, bits: u32) -> Option<(u8, u32)> {
-        let length = self.ranges.iter().position(|range| bits < range.end)?;
-        let code = i32::try_from(bits >> (MAX_CODE_LENGTH - 1 - length)).ok()?;
-        let symbol = self.symbols.get(usize::try_from(code + self.ranges[length].symbol_offset).ok()?)?;
-        Some((*symbol, u32::try_from(length).ok()? + 1))
+        let index = self.ranges.iter().position(|range| bits < range.end)?;
+        let code = i32::try_from(bits >> (MAX_CODE_LENGTH - 1 - index)).ok()?;
+        let symbol = self.symbols.get(usize::try_from(code + self.ranges[index].symbol_offset).ok()?)?;
+        Some((*symbol, u32::try_from(index).ok()? + 1))
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_with_too_many_codes_is_rejected() {
+    fn a_table_with_too_many_codes_or_too_few_symbols_is_rejected() {
         let mut code_counts = [0; MAX_CODE_LENGTH];
         code_counts[0] = 3;
         assert!(HuffmanTable::new(&code_counts, &[1, 2, 3]).is_none());
