@@ -1,7 +1,7 @@
 //! Environment variables, which override single keys of the file: `GATEWAY_SERVER__LISTEN` sets `server.listen`, and
 //! `GATEWAY_ARCHIVE__0__URL` sets the `url` of the first `[[archive]]`. Two underscores separate levels. `ignored` reports variables
-//! without a double underscore. An empty variable is ignored. A value with U+FFFD is rejected: the caller replaces bytes that are not
-//! UTF-8 by this character.
+//! without a double underscore. An empty variable is ignored. A value with U+FFFD is rejected, because the command line puts it
+//! in the place of bytes that are not UTF-8.
 
 mod ignored;
 mod names;

@@ -49,7 +49,7 @@ pub struct AssembledStudy {
     /// Whether the archives returned every row with the UID of the study, which shows that no other patient has a study with
     /// the UID.
     pub(super) has_every_row: bool,
-    /// How many series and instances the archive lists that the resource does not contain. If there are any, the resource has the
+    /// The counts of series and instances that the archive lists but the resource does not contain. If there are any, the resource has the
     /// tag SUBSETTED.
     pub omitted: OmittedCounts,
 }

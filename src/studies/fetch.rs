@@ -38,7 +38,7 @@ pub(super) struct StudyRecord {
     pub(super) attributes: Attributes,
     /// The series, if they were requested.
     pub(super) series: Option<Vec<SeriesRecord>>,
-    /// How many series and instances the archive lists that a resource cannot contain.
+    /// The counts of series and instances that the archive lists but a resource cannot contain.
     pub(super) omitted: OmittedCounts,
     /// The patient of the study: that of its row, or, if the row has no Patient ID, that of the first part that has one.
     pub(super) patient: RowPatient,
@@ -237,7 +237,7 @@ fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
     depth == Depth::Series || archive.profile().detail != DetailSource::Metadata
 }
 
-/// Fetches the series of several studies in one search for many Study Instance UIDs. The result contains only studies whose series are
+/// Fetches the series of several studies with searches for many Study Instance UIDs at once. The result contains only studies whose series are
 /// certainly complete and within the limit; the caller fetches the others one by one.
 pub(super) async fn series_of_many(
     source: &ArchiveSource,

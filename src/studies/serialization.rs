@@ -11,7 +11,7 @@ pub(super) struct SerializedStudy {
     pub(super) json: Vec<u8>,
     /// The digest of the content, if the whole content was fetched.
     pub(super) content: Option<ContentDigest>,
-    /// How many series and instances the resource does not contain.
+    /// The counts of series and instances that the resource does not contain.
     pub(super) omitted: OmittedCounts,
 }
 
