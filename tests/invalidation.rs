@@ -207,6 +207,20 @@ async fn invalid_requests_are_rejected_with_the_reason() {
         assert_eq!((received.status, received.header("www-authenticate").is_some()), (401, true));
     }
     assert_eq!(serve.post("/other", &[("Authorization", &authorization)]).await.status, 404);
+    for query in ["study=1.2.1", "other=1", ""] {
+        let received =
+            serve.post(&format!("/invalidate?{query}"), &[("Authorization", &authorization)]).await;
+        assert_eq!(received.status, 400, "{query}");
+        assert!(received.text().contains("in the body"), "{query}: {}", received.text());
+    }
+    let url = |path: &str| format!("http://{}{path}", serve.admin_address);
+    for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
+        let received = client::send(method, &url("/invalidate"), &[("Authorization", &authorization)]).await;
+        assert_eq!((received.status, received.header("allow")), (405, Some("POST")), "{method}");
+        assert_eq!(received.text(), "only POST\n");
+    }
+    assert_eq!(client::send("PUT", &url("/other"), &[]).await.status, 404);
+    assert_eq!(client::send("PUT", &url("/metrics"), &[]).await.header("allow"), Some("GET, HEAD"));
     let public_url = format!("{}/invalidate", serve.public_url);
     assert_eq!(client::send("POST", &public_url, &[("Authorization", &authorization)]).await.status, 404);
 }
@@ -217,5 +231,9 @@ async fn invalidate_does_not_exist_without_a_configured_token() {
     let serve = RunningServe::start(&pacs, false);
     for headers in [&[][..], &[("Authorization", "Bearer "), ("Authorization", "Bearer wrong")]] {
         assert_eq!(serve.post("/invalidate", headers).await.status, 404);
+    }
+    let url = format!("http://{}/invalidate", serve.admin_address);
+    for method in ["GET", "PUT"] {
+        assert_eq!(client::send(method, &url, &[]).await.status, 404);
     }
 }

@@ -132,6 +132,10 @@ impl AdminState for Readiness {
         self.app.metrics()
     }
 
+    fn has_action(&self, path: &str) -> bool {
+        self.app.service().has_admin_action(path)
+    }
+
     async fn post(&self, request: Request<RequestBody>) -> Option<Response<Body>> {
         self.app.service().respond_to_admin(request).await
     }

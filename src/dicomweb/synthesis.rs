@@ -9,6 +9,7 @@ mod completion;
 mod counts;
 mod frame_cache;
 mod frames;
+mod held_output;
 mod instances;
 mod list;
 mod metadata;

@@ -45,7 +45,7 @@ pub(super) async fn read_form<B: HttpBody>(
     }
     if !is_form {
         return Err(Failure::unsupported_media_type(
-            "The parameters of a search must be sent as application/x-www-form-urlencoded, in UTF-8.",
+            "The parameters must be sent as application/x-www-form-urlencoded, in UTF-8.",
         ));
     }
     let text = std::str::from_utf8(&bytes)

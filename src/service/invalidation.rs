@@ -28,14 +28,21 @@ struct Invalidated {
 }
 
 impl Service {
+    /// Whether the admin listener has this route.
+    pub fn has_admin_action(&self, path: &str) -> bool {
+        self.context.admin_token.is_some() && path == PATH
+    }
+
     /// Responds to a POST of the admin listener; `None` if there is no such route.
     pub async fn respond_to_admin(&self, request: Request<RequestBody>) -> Option<Response<Body>> {
         let token = self.context.admin_token.as_ref().filter(|_| request.uri().path() == PATH)?;
         let (parts, body) = request.into_parts();
-        let response = if is_authorized(&parts.headers, token) {
-            self.invalidate(&parts.headers, body).await
-        } else {
+        let response = if !is_authorized(&parts.headers, token) {
             Err(Failure::wrong_admin_token())
+        } else if parts.uri.query().is_some() {
+            Err(Failure::bad_request("invalid", "The parameters must be in the body, not in the URL."))
+        } else {
+            self.invalidate(&parts.headers, body).await
         };
         Some(response.unwrap_or_else(|failure| error::error_response(&failure)))
     }

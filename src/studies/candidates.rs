@@ -100,7 +100,7 @@ impl Studies {
 
     /// Queries each archive for the studies that were found only in other archives: its rows of the same study may not match the
     /// criteria.
-    async fn complete_rows(
+    pub(super) async fn complete_rows(
         &self,
         found: &mut FoundStudies,
         access: &Access,

@@ -257,7 +257,7 @@ fn identifies_child(criterion: &Criterion<ImagingStudy>) -> bool {
 
 /// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it
 /// has no PatientID or no issuer, belongs to none: its images may be those of either patient.
-fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
+pub(super) fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
     let may_be_of_either = |row: &StudyRow| {
         let possible: Vec<_> = study.rows.iter().filter(|other| !row.is_of_another_patient(other)).collect();
         possible.iter().any(|one| possible.iter().any(|other| one.is_of_another_patient(other)))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::candidates::StudyRows;
-use super::filter::time_zone_of;
+use super::candidates::{StudyRows, group_by_study};
+use super::filter::{divide_by_patient, time_zone_of};
 use super::known_patient::KnownPatient;
 use super::named_patients::NamedPatients;
 use super::plan::{self, PlannedQuery};
@@ -14,6 +14,7 @@ use super::row::{RowWithoutUid, StudyRow};
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
+use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
 use fhir_r4::search::{Criterion, EvaluationContext, ReverseChain};
 use fhir_r4::types::Patient;
@@ -60,12 +61,8 @@ impl Studies {
         let Some(queries) = self.patient_queries(criteria, freshness).await? else {
             return Ok(Vec::new());
         };
-        let searches = self
-            .sources
-            .iter()
-            .map(|source| (source, self.query_patients(source, &queries, access, freshness)));
         let mut found = BTreeMap::new();
-        for (source, rows) in self.query_each(searches).await? {
+        for (source, rows) in self.subjects(&queries, access, freshness).await? {
             for (id, row) in newest_rows_by_patient(rows) {
                 if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
                     continue;
@@ -96,11 +93,7 @@ impl Studies {
     ) -> Result<Option<FoundPatient>, StudiesError> {
         if let Some(known) = self.look_up_patient(id, freshness).await? {
             let queries = plan::queries_for_patients(&[known]);
-            let searches = self
-                .sources
-                .iter()
-                .map(|source| (source, self.query_patients(source, &queries, access, freshness)));
-            for (source, rows) in self.query_each(searches).await? {
+            for (source, rows) in self.subjects(&queries, access, freshness).await? {
                 if let Some(row) = newest_rows_by_patient(rows).get(id) {
                     return Ok(Some(found_patient(source, row)));
                 }
@@ -176,31 +169,51 @@ impl Studies {
         Ok(Some(vec![plan::query_for_all_studies()]))
     }
 
-    /// Returns the patients of the rows of `queries` that the caller may see. A study without an acceptable UID describes its patient,
-    /// too, if the patient has a PatientID.
-    async fn query_patients(
+    /// Returns the rows that describe the subjects of the studies that `queries` find and the caller may see, by archive. Of the rows
+    /// of one study in several archives, only the first describes its subject: a patient whom only other rows describe has no study.
+    /// A study without an acceptable UID describes its patient, too, if the patient has a PatientID.
+    async fn subjects(
         &self,
-        source: &ArchiveSource,
         queries: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
-    ) -> Result<Vec<PatientRow>, StudiesError> {
-        let StudyRows { with_uid, mut without_uid } = self.run_queries(source, queries, freshness).await?;
-        without_uid.retain(|row| KnownPatient::from_row_without_uid(row).is_some());
-        let with_uid = with_uid
-            .into_iter()
-            .map(|StudyRow { patient, attributes, .. }| PatientRow { patient, attributes });
-        let without_uid = without_uid
-            .into_iter()
-            .map(|RowWithoutUid { patient, attributes, .. }| PatientRow { patient, attributes });
-        let mut rows: Vec<_> = with_uid.chain(without_uid).collect();
-        rows.retain(|row| access.may_see(&row.attributes));
-        Ok(rows)
+    ) -> Result<Vec<(&ArchiveSource, Vec<PatientRow>)>, StudiesError> {
+        let searches =
+            self.sources.iter().map(|source| (source, self.run_queries(source, queries, freshness)));
+        let (mut with_uid, mut patients) = (Vec::new(), Vec::new());
+        for (_, StudyRows { with_uid: rows, without_uid }) in self.query_each(searches).await? {
+            with_uid.extend(rows.into_iter().filter(|row| access.may_see(&row.attributes)));
+            let described =
+                without_uid.into_iter().filter(|row| KnownPatient::from_row_without_uid(row).is_some());
+            let visible = described.filter(|row| access.may_see(&row.attributes));
+            patients.extend(visible.map(|RowWithoutUid { archive, patient, attributes, .. }| PatientRow {
+                archive,
+                patient,
+                attributes,
+            }));
+        }
+        let mut found = group_by_study(with_uid);
+        if !queries.contains(&plan::query_for_all_studies()) {
+            self.complete_rows(&mut found, access, freshness).await?;
+        }
+        let of_several_patients = found.patient_conflicts.iter().flat_map(divide_by_patient);
+        let subjects = found.studies.into_iter().chain(of_several_patients).map(FoundStudy::into_first_row);
+        patients.extend(subjects.map(|StudyRow { archive, patient, attributes, .. }| PatientRow {
+            archive,
+            patient,
+            attributes,
+        }));
+        let by_archive = self.sources.iter().map(|source| {
+            let rows = patients.extract_if(.., |row| &row.archive == source.archive.id()).collect();
+            (source, rows)
+        });
+        Ok(by_archive.collect())
     }
 }
 
 /// The row of a study, with or without an acceptable UID, as a description of its patient.
 struct PatientRow {
+    archive: ArchiveId,
     patient: PatientKey,
     attributes: Attributes,
 }

@@ -244,3 +244,54 @@ async fn ranges_are_sent_upstream_only_for_bodies_that_are_not_rewritten() {
         "a request for several ranges gets the whole body"
     );
 }
+
+/// What PS3.18 8.6.1.2 does not define may contain anything: names of hosts, or of patients.
+#[tokio::test]
+async fn a_multipart_response_has_only_what_dicomweb_defines() {
+    let body = "DOE^JANE at http://inner:1/\r\n--b\r\nMIME-Version: 1.0\r\nContent-Type: application/dicom; name=DOE\r\nX-Node: inner\r\nContent-Disposition: attachment; filename=DOE\r\n\r\nDICM\r\n--b--\r\nDOE^JANE";
+    let content_type = "multipart/related; type=\"application/dicom\"; x-node=inner; boundary=b; start=<doe>";
+    for framing in [Framing::ContentLength, Framing::Chunked] {
+        let upstream = CannedResponse::bytes(content_type, body)
+            .header("last-modified", "yesterday at inner")
+            .header("etag", "inner")
+            .with_framing(framing);
+        let pacs = Pacs::new().with_response("/studies/1.2", upstream).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2")).await;
+        assert_eq!((response.status, response.is_complete), (200, true));
+        let expected = "multipart/related; type=\"application/dicom\"; boundary=b";
+        assert_eq!(response.header("content-type"), Some(expected));
+        assert_eq!((response.header("last-modified"), response.header("etag")), (None, None));
+        let text = String::from_utf8(response.body.clone()).unwrap();
+        assert_eq!(text, "--b\r\nContent-Type: application/dicom\r\n\r\nDICM\r\n--b--\r\n");
+    }
+}
+
+#[tokio::test]
+async fn further_parts_than_those_that_were_requested_are_an_error() {
+    let parts = |sizes: &[usize]| {
+        let contents: Vec<Vec<u8>> = sizes.iter().map(|size| vec![1; *size]).collect();
+        CannedResponse::multipart(
+            "b",
+            contents.iter().map(|content| ("Content-Type: application/dicom", &content[..])),
+        )
+    };
+    let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
+    for (resource, response, status, is_complete) in [
+        (instance, parts(&[10]), 200, true),
+        (instance, parts(&[10, 10]), 502, true),
+        (instance, parts(&[3_000_000, 10]), 200, false),
+        (&format!("{FRAMES}/1"), parts(&[10, 10]), 502, true),
+        (&format!("{FRAMES}/1,3"), parts(&[10, 10]), 200, true),
+        (&format!("{FRAMES}/1,3"), parts(&[10, 10, 10]), 502, true),
+        ("studies/1.2/series/1.2.1", parts(&[10, 10]), 200, true),
+    ] {
+        let pacs = Pacs::new().with_response(&format!("/{resource}"), response).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url(resource)).await;
+        assert_eq!(
+            (response.status, response.is_complete),
+            (status, is_complete),
+            "{resource}: {}",
+            response.body.len()
+        );
+    }
+}

@@ -3,9 +3,10 @@
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
-use crate::support::raw_objects::{EXPLICIT_LITTLE, PIXEL_DATA, RawObject};
+use crate::support::raw_objects::{EXPLICIT_LITTLE, PIXEL_DATA, RawObject, encapsulated_pixel_data};
 
 const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+const RLE: &str = "1.2.840.10008.1.2.5";
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
 
 /// Creates an instance of four frames of 2 by 2 pixels. All pixels of frame N have the value N.
@@ -102,8 +103,28 @@ async fn frames_of_a_truncated_instance_are_an_error_and_are_not_cached() {
     let root = ArchiveRoot::start(&pacs).await;
     for attempt in 1..=2 {
         let response = client::get(&root.url(&format!("{INSTANCE}/frames/1"))).await;
-        assert!(response.status == 502 || !response.is_complete, "{}", response.status);
+        assert_eq!(response.status, 502);
         assert_eq!(retrieval_count(&pacs), attempt);
+    }
+}
+
+/// Neither markers nor their number assign six fragments to three or to seven frames, which only the last fragment shows.
+#[tokio::test]
+async fn encapsulated_frames_that_cannot_be_distinguished_are_an_error_before_the_response_begins() {
+    let fragments: Vec<Vec<u8>> = (0..6_u8).map(|number| vec![number; 10]).collect();
+    for (count, first_fragments) in [("3", 6), ("7", 6), ("2", 3)] {
+        let file = RawObject::image(EXPLICIT_LITTLE, RLE, 1)
+            .frames(count)
+            .with_element(PIXEL_DATA, encapsulated_pixel_data(&[], &fragments[..first_fragments]))
+            .to_file();
+        let pacs = start_archive(instances(&[&file]), CannedResponse::status(501)).await;
+        let root = ArchiveRoot::start(&pacs).await;
+        for resource in ["frames/1", "frames", "bulkdata/7FE00010"] {
+            let response = client::get(&root.url(&format!("{INSTANCE}/{resource}"))).await;
+            let text = String::from_utf8_lossy(&response.body).into_owned();
+            assert_eq!(response.status, 502, "{count} {resource}: {text}");
+            assert!(text.contains("frames cannot be distinguished"), "{count} {resource}: {text}");
+        }
     }
 }
 

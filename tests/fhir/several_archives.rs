@@ -117,6 +117,52 @@ async fn a_search_for_one_of_two_patients_with_the_same_study_uid_does_not_hide_
     }
 }
 
+/// Without a system, equal identifiers of two archives are those of two patients. A study in both archives has one subject.
+#[tokio::test]
+async fn patients_are_the_subjects_of_studies_and_find_exactly_their_studies() {
+    let study = |number: usize, series: usize| {
+        Study::new(&format!("1.2.{number}")).patient("P1", "Doe^Jane").series(
+            &format!("1.2.{number}.{series}"),
+            "CT",
+            1,
+        )
+    };
+    for (own_studies, own_system, expected) in [
+        (vec![], "", vec![vec!["1.2.1", "1.2.2"]]),
+        (vec![3], "", vec![vec!["1.2.1", "1.2.2"], vec!["1.2.3"]]),
+        (vec![3, 4], "", vec![vec!["1.2.1", "1.2.2"], vec!["1.2.3", "1.2.4"]]),
+        (vec![3], "patient_id_system = \"urn:oid:1.2.3\"", vec![vec!["1.2.1", "1.2.2", "1.2.3"]]),
+    ] {
+        let main = Pacs::new().with_study(study(1, 1)).with_study(study(2, 1));
+        let mut second = Pacs::new().with_study(study(1, 2)).with_study(study(2, 2));
+        for number in own_studies {
+            second = second.with_study(study(number, 2));
+        }
+        let (gateway, _archives) = start_with_two_archives(main, second, own_system).await;
+        for search in ["Patient", "Patient?identifier=P1", "Patient?name=doe"] {
+            let bundle = gateway.get_json(&format!("/fhir/{search}")).await;
+            let patients = resources_with_mode(&bundle, "match");
+            assert_eq!(bundle["total"], expected.len(), "{search}: {bundle}");
+            let mut found = Vec::new();
+            for patient in patients {
+                let id = patient["id"].as_str().unwrap();
+                let mut studies = gateway.search_ids(&format!("/fhir/ImagingStudy?patient={id}")).await;
+                studies.sort();
+                let everything = gateway.get_json(&format!("/fhir/Patient/{id}/$everything")).await;
+                let is_study = |entry: &&Value| entry["resource"]["resourceType"] == "ImagingStudy";
+                let count = everything["entry"].as_array().unwrap().iter().filter(is_study).count();
+                assert_eq!(count, studies.len(), "{everything}");
+                let compartment = gateway.search_ids(&format!("/fhir/Patient/{id}/ImagingStudy")).await;
+                assert_eq!(compartment.len(), studies.len());
+                assert_eq!(gateway.get(&format!("/fhir/Patient/{id}")).await.status, 200);
+                found.push(studies);
+            }
+            found.sort();
+            assert_eq!(found, expected, "{search}");
+        }
+    }
+}
+
 /// The images of a study without a Patient ID may be those of either patient.
 #[tokio::test]
 async fn a_study_without_a_patient_id_belongs_to_neither_of_two_patients() {

@@ -74,6 +74,24 @@ impl MediaRange {
         }
     }
 
+    /// Writes the media type with only those parameters that have one of `names`, which are in lower case, and a value.
+    pub fn with_only(&self, names: &[&str]) -> String {
+        let mut text = self.essence.clone();
+        for (name, value) in
+            self.parameters.iter().filter(|(name, value)| names.contains(&name.as_str()) && !value.is_empty())
+        {
+            let is_token =
+                value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            if is_token {
+                text.extend(["; ", name, "=", value]);
+            } else {
+                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+                text.extend(["; ", name, "=\"", &escaped, "\""]);
+            }
+        }
+        text
+    }
+
     /// Returns a parameter's value; `name` is in lower case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())

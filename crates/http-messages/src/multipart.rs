@@ -29,8 +29,8 @@ pub enum MultipartError {
     /// No boundary is declared, and the beginning of the body shows none.
     #[error("the multipart body has no boundary")]
     NoBoundary,
-    /// The body has more than one part, although only one was expected.
-    #[error("the body has more than one part")]
+    /// The body has more parts than were expected.
+    #[error("the body has more parts than were expected")]
     SeveralParts,
 }
 

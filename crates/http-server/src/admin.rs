@@ -22,6 +22,9 @@ pub trait AdminState: Send + Sync + 'static {
     /// Returns the metrics as OpenMetrics text.
     fn metrics(&self) -> impl Future<Output = String> + Send;
 
+    /// Whether there is an action at `path`, which has no other method than POST.
+    fn has_action(&self, path: &str) -> bool;
+
     /// Responds to a POST; `None` if there is no such route. The implementation checks that the caller may make the request.
     fn post(&self, request: Request<RequestBody>) -> impl Future<Output = Option<Response<Body>>> + Send;
 }
@@ -36,22 +39,23 @@ impl<S: AdminState> Service for Admin<S> {
     async fn respond(&self, request: Request<RequestBody>, _peer: PeerAddress) -> Response<Body> {
         let path = request.uri().path().to_owned();
         if *request.method() != Method::POST {
-            return self.get_page(request.method(), &path).await;
+            return if self.0.has_action(&path) {
+                method_not_allowed("only POST\n", HeaderValue::from_static("POST"))
+            } else {
+                self.get_page(request.method(), &path).await
+            };
         }
         match self.0.post(request).await {
             Some(response) => response,
-            None if PAGES.contains(&path.as_str()) => self.get_page(&Method::POST, &path).await,
-            None => text_response(StatusCode::NOT_FOUND, "not found\n"),
+            None => self.get_page(&Method::POST, &path).await,
         }
     }
 }
 
 impl<S: AdminState> Admin<S> {
     async fn get_page(&self, method: &Method, path: &str) -> Response<Body> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+        if !matches!(*method, Method::GET | Method::HEAD) && PAGES.contains(&path) {
+            return method_not_allowed("only GET and HEAD\n", HeaderValue::from_static("GET, HEAD"));
         }
         let response = match path {
             "/livez" => text_response(StatusCode::OK, "alive\n"),
@@ -70,6 +74,12 @@ impl<S: AdminState> Admin<S> {
         };
         if *method == Method::HEAD { response.map(|_| body::empty()) } else { response }
     }
+}
+
+fn method_not_allowed(text: &'static str, allowed: HeaderValue) -> Response<Body> {
+    let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, text);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
 }
 
 fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
@@ -95,6 +105,10 @@ mod tests {
 
         async fn metrics(&self) -> String {
             "# EOF\n".to_owned()
+        }
+
+        fn has_action(&self, path: &str) -> bool {
+            path == "/action"
         }
 
         async fn post(&self, _request: Request<RequestBody>) -> Option<Response<Body>> {

@@ -16,14 +16,14 @@ use super::read_ahead::{next_piece, read_start_of_anonymized, read_to_first_row}
 use super::request::{Attempt, ProxyRequest};
 use super::requested_objects::RequestedObjects;
 use super::requested_rows::RequestedRows;
-use super::response_headers::{content_type_of, essence, forwarded_headers};
+use super::response_headers::{content_type_of, essence, forwarded_content_type, forwarded_headers};
 use super::stream::{ByteSource, Filter, StreamedBody};
 use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::{self, is_empty_list};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::accept::Format;
 use crate::dicomweb::request::path::Resource;
-use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls, may_have_urls};
+use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls};
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
@@ -171,13 +171,16 @@ async fn forward_body(
     }
     let is_decoded = is_decoded || matches!(source, ByteSource::Gunzip(..));
     let mut is_changed = is_decoded || !filters.is_empty();
-    // The Content-Length of the archive is forwarded if no URL must be rewritten, so that clients can display progress.
+    // The Content-Length of the archive is forwarded if the headers of the first part do not change, so that clients can display progress.
     if let (Some(_), false, [Filter::Parts(parts)]) = (upstream_length, is_decoded, filters.as_mut_slice())
         && !may_lack_closing_delimiter(archive, request)
     {
         let start = next_piece(archive, &mut source).await?;
-        if !may_have_urls(&start) {
+        if boundary_of(&content_type)
+            .is_some_and(|boundary| parts.headers_mut().keeps_beginning(&start, boundary))
+        {
             parts.headers_mut().preserve_length();
+            parts.preserve_length();
             is_changed = false;
         }
         read_ahead = Some(start);
@@ -278,11 +281,11 @@ fn content_type_for(kind: BodyKind, headers: &HeaderMap) -> HeaderValue {
         (BodyKind::Json, Some(upstream))
             if body_kind(upstream.to_str().unwrap_or_default()) == Some(BodyKind::Json) =>
         {
-            upstream.clone()
+            forwarded_content_type(upstream)
         }
         (BodyKind::Json, _) => DICOM_JSON,
         (BodyKind::JsonToXml, _) => xml_parts::CONTENT_TYPE,
-        (_, Some(upstream)) => upstream.clone(),
+        (_, Some(upstream)) => forwarded_content_type(upstream),
         (_, None) => HeaderValue::from_static("application/octet-stream"),
     }
 }
@@ -333,6 +336,15 @@ fn may_lack_closing_delimiter(archive: &Archive, request: &ProxyRequest) -> bool
     is_every_frame && archive.profile().open_ended_frames
 }
 
+/// Returns how many parts the response for `resource` may have: one for an instance, and one for each requested frame.
+fn max_parts(resource: &Resource) -> Option<usize> {
+    match resource {
+        Resource::Whole(DicomResource::Instance(..)) => Some(1),
+        Resource::Whole(DicomResource::Frames(.., frames)) if !frames.is_empty() => Some(frames.len()),
+        _ => None,
+    }
+}
+
 /// Returns the filters for a body, in the order in which it passes them.
 fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, content_type: &str) -> Vec<Filter> {
     let urls = || request.url_map.clone();
@@ -340,7 +352,8 @@ fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, conten
     let parts = || {
         let urls = PartUrls::new(urls());
         let may_lack_closing_delimiter = may_lack_closing_delimiter(archive, request);
-        Filter::Parts(Box::new(PartHeaders::new(urls, boundary_of(content_type), may_lack_closing_delimiter)))
+        let parts = PartHeaders::new(urls, boundary_of(content_type), may_lack_closing_delimiter);
+        Filter::Parts(Box::new(parts.with_max_parts(max_parts(&request.resource))))
     };
     match kind {
         BodyKind::Json => [comparison(archive, request, false)]

@@ -26,8 +26,8 @@ pub enum StreamError {
     /// The headers of a part exceed the maximum length.
     #[error("the archive's response has a part whose headers are too long")]
     PartHeadersTooLong,
-    /// The body has more parts than the requested one.
-    #[error("the archive's response has more than the single part that was requested")]
+    /// The body has more parts than were requested.
+    #[error("the archive's response has more parts than were requested")]
     SeveralParts,
     /// The body is not a valid gzip stream, although its Content-Encoding is gzip.
     #[error("the archive's response is malformed gzip")]
@@ -63,7 +63,7 @@ impl StreamError {
             Self::NotAList(error) => archive.error(error).into(),
             Self::Rewrite(_) => archive.unreadable("a URL that is too long").into(),
             Self::PartHeadersTooLong => archive.unreadable("a part whose headers are too long").into(),
-            Self::SeveralParts => archive.unreadable("more than the single part that was requested").into(),
+            Self::SeveralParts => archive.unreadable("more parts than were requested").into(),
             Self::MalformedGzip => archive.unreadable("a malformed gzip body").into(),
             Self::TooLarge => archive.unreadable("a body that is too large when decoded").into(),
             Self::Interrupted | Self::NoXml(_) => archive.unreadable("something unexpected").into(),

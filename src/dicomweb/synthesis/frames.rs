@@ -1,9 +1,10 @@
 //! Synthesizes frames (PS3.18 10.4.1.1.6) from the instance that contains them, for an archive without `/frames`.
 //!
-//! The instance is retrieved once and read while it streams. Frames are sent in the requested order, in their stored transfer syntax.
-//! The response ends after the whole instance has been read, because only the end of the instance shows that its frames could be
-//! distinguished. The requested frames and those after them are cached, so that a viewer that requests frame after frame does not
-//! cause a retrieval for each frame.
+//! The instance is retrieved once and read while it streams. Frames are sent in the requested order, in their stored transfer syntax; the
+//! response begins after the pixel data has been read, or a large part of it, and ends after the whole instance has been read, because
+//! only its end shows that its frames could be distinguished. The
+//! requested frames and those after them are cached, so that a viewer that requests frame after frame does not cause a retrieval
+//! for each of them.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,6 +15,7 @@ use http::{HeaderValue, Response};
 use tokio::sync::oneshot;
 
 use super::frame_cache::{CachedFrame, FrameCache};
+use super::held_output::HeldOutput;
 use super::instances::{ObjectReader, OutputSender, is_requested_instance, retrieve};
 use super::list;
 use super::metadata::to_stream_error;
@@ -216,7 +218,6 @@ impl FrameSearch {
         }
         let is_native = pixel_data.value.length.is_some();
         let mut frames = FrameReader::open(header, pixel_data.value, count, object)?;
-        // If the first frame cannot be located, the response is an error.
         let mut next = frames.next(object)?;
         let syntax = header.transfer_syntax;
         let Some(mut layout) = FrameLayout::choose(&self.ranges, syntax, is_native, self.numbers.len() == 1)
@@ -224,19 +225,21 @@ impl FrameSearch {
             report(beginning, Beginning::NotAccepted);
             return Ok(());
         };
-        report(beginning, Beginning::Frames { content_type: layout.content_type() });
+        let frames_follow = Beginning::Frames { content_type: layout.content_type() };
+        let mut held = HeldOutput::new(output, beginning, frames_follow);
         let mut order = FrameOrder::new(&self.numbers);
         let mut number = 0;
         while let Some(bytes) = next {
             number += 1;
+            held.count_read(bytes.len())?;
             self.cache.collect(number, &self.numbers, || CachedFrame {
                 bytes: bytes.clone(),
                 transfer_syntax: syntax,
                 is_native,
             });
             for frame in order.receive(number, bytes)? {
-                output.send(layout.before_frame().into())?;
-                output.send(frame)?;
+                held.send(layout.before_frame().into())?;
+                held.send(frame)?;
             }
             next = frames.next(object)?;
         }
@@ -244,7 +247,8 @@ impl FrameSearch {
             return Err(INDISTINGUISHABLE);
         }
         self.cache.store();
-        output.send(layout.end().into())
+        held.begin()?;
+        held.send(layout.end().into())
     }
 }
 

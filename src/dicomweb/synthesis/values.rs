@@ -2,7 +2,7 @@
 //! `{instance}/bulkdata/7FE00010`: the path of tags and item numbers to the value.
 //!
 //! The instance is read up to the value, and the value is streamed. Native values are converted to little-endian order;
-//! encapsulated pixel data is sent frame by frame without decoding.
+//! encapsulated pixel data is sent frame by frame without decoding, after it has been read, or a large part of it.
 
 use std::io::Read;
 
@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use http::{HeaderValue, Response, header};
 use tokio::sync::oneshot;
 
+use super::held_output::HeldOutput;
 use super::instances::{ObjectReader, OutputSender, is_requested_instance, retrieve};
 use super::list;
 use super::metadata::to_stream_error;
@@ -150,34 +151,29 @@ impl ValueSearch {
         let extended = header.extended_offsets.as_deref();
         let mut stream = Stream::open(object, frame_count, transfer_syntax, extended)
             .map_err(|error| frame_error(&error))?;
-        // If the first frame cannot be located, the response is an error.
         let mut next = stream.next(object).map_err(|error| frame_error(&error))?;
-        let mut parts = match choose_layout(&self.ranges, payload) {
-            Some(PayloadLayout::Single) => {
-                report(sender, ValueLookup::Value { content_type: part_type.clone(), length: None });
-                None
-            }
+        let (content_type, mut parts) = match choose_layout(&self.ranges, payload) {
+            Some(PayloadLayout::Single) => (part_type.clone(), None),
             Some(PayloadLayout::Parts) => {
                 let parts = PartWriter::new();
-                report(
-                    sender,
-                    ValueLookup::Value { content_type: parts.content_type(media_type), length: None },
-                );
-                Some(parts)
+                (parts.content_type(media_type), Some(parts))
             }
             None => {
                 report(sender, ValueLookup::NotAccepted);
                 return Ok(());
             }
         };
+        let mut held = HeldOutput::new(output, sender, ValueLookup::Value { content_type, length: None });
         while let Some(chunk) = next {
             if let Some(parts) = parts.as_mut().filter(|_| chunk.begins_frame) {
-                output.send(parts.begin_part(&part_type, None).into())?;
+                held.send(parts.begin_part(&part_type, None).into())?;
             }
-            output.send(chunk.bytes)?;
+            held.count_read(chunk.bytes.len())?;
+            held.send(chunk.bytes)?;
             next = stream.next(object).map_err(|error| frame_error(&error))?;
         }
-        parts.map_or(Ok(()), |parts| output.send(parts.end().into()))
+        held.begin()?;
+        parts.map_or(Ok(()), |parts| held.send(parts.end().into()))
     }
 }
 

@@ -1,5 +1,6 @@
-//! Rewrites the headers of parts while a multipart body is forwarded (RFC 2046 5.1). The content of parts is forwarded unchanged,
-//! and a body that ends without its last delimiter is an error. This module does not know what the headers mean.
+//! Rewrites the headers of parts while a multipart body is forwarded (RFC 2046 5.1). The content of parts is forwarded unchanged;
+//! what precedes the first delimiter or follows the last one belongs to no part and is dropped. A body that ends without its last
+//! delimiter, or has too many parts, is an error. This module does not know what the headers mean.
 
 use std::sync::Arc;
 
@@ -25,6 +26,11 @@ pub struct HeaderRewriter<R> {
     skippable_byte_count: u64,
     progress: Progress,
     may_lack_last_delimiter: bool,
+    /// Maximum number of parts.
+    max_parts: Option<usize>,
+    part_count: usize,
+    /// Whether the body must have the length of the original body.
+    preserves_length: bool,
 }
 
 /// The progress of reading a body.
@@ -50,7 +56,22 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             skippable_byte_count: 0,
             progress: Progress::BeforeParts,
             may_lack_last_delimiter,
+            max_parts: None,
+            part_count: 0,
+            preserves_length: false,
         }
+    }
+
+    /// Limits the number of parts: more parts are an error.
+    #[must_use]
+    pub fn with_max_parts(self, max_parts: Option<usize>) -> Self {
+        Self { max_parts, ..self }
+    }
+
+    /// Preserves the length of the body: what follows the last delimiter is replaced by spaces. The body must begin with a delimiter,
+    /// and the rewriter of headers must preserve their length.
+    pub fn preserve_length(&mut self) {
+        self.preserves_length = true;
     }
 
     /// Returns the rewriter of headers.
@@ -93,8 +114,11 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         };
         let last = [delimiter.text(), b"--"].concat();
         let buffered = std::mem::take(&mut self.buffered);
-        if self.progress == Progress::Closed || buffered == last && self.is_at_line_start {
-            return Ok(buffered.into());
+        if self.progress == Progress::Closed {
+            return Ok(Bytes::new());
+        }
+        if buffered == last && self.is_at_line_start {
+            return Ok(self.close(last).into());
         }
         let is_in_headers = buffered.starts_with(delimiter.text()) && !last.starts_with(&buffered);
         if !self.may_lack_last_delimiter
@@ -111,7 +135,27 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         Ok([&buffered, &b"\r\n"[..], &last, b"\r\n"].concat().into())
     }
 
+    /// Completes `last`, the last delimiter.
+    fn close(&mut self, mut last: Vec<u8>) -> Vec<u8> {
+        self.progress = Progress::Closed;
+        if !self.preserves_length {
+            last.extend_from_slice(b"\r\n");
+        }
+        last
+    }
+
+    /// Returns what replaces `bytes` after the last delimiter.
+    fn epilogue(&self, bytes: &[u8]) -> Vec<u8> {
+        if !self.preserves_length {
+            return Vec::new();
+        }
+        bytes.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { *byte } else { b' ' }).collect()
+    }
+
     fn rewrite_chunk(&mut self, chunk: &Bytes, delimiter: &Delimiter) -> Result<Bytes, MultipartError> {
+        if self.progress == Progress::Closed {
+            return Ok(self.epilogue(chunk).into());
+        }
         let mut written = BytesMut::new();
         // The offsets in `chunk` of the first byte that is not written, and of the first byte that is not searched.
         let (mut copied, mut position) = (0, 0);
@@ -135,8 +179,14 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                 _ if !is_at_line_start => position = start + 1,
                 Continuation::Data => position = start + 1,
                 Continuation::Last => {
-                    self.progress = Progress::Closed;
-                    position = after + 2;
+                    if self.progress == Progress::BeforeParts {
+                        copied = start;
+                    }
+                    let last = chunk.get(start..after + 2).unwrap_or_default().to_vec();
+                    written.extend_from_slice(chunk.get(copied..start).unwrap_or_default());
+                    written.extend_from_slice(&self.close(last));
+                    written.extend_from_slice(&self.epilogue(chunk.get(after + 2..).unwrap_or_default()));
+                    return Ok(written.freeze());
                 }
                 Continuation::Incomplete => break start,
                 Continuation::Headers(line_length) => {
@@ -148,6 +198,14 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                         break start;
                     };
                     let headers = headers.get(..length).unwrap_or_default();
+                    self.part_count += 1;
+                    if self.max_parts.is_some_and(|max| self.part_count > max) {
+                        return Err(MultipartError::SeveralParts);
+                    }
+                    if self.progress == Progress::BeforeParts {
+                        copied = start;
+                        self.progress = Progress::InParts;
+                    }
                     if let Some(rewritten) = self.headers.rewrite(headers) {
                         written.reserve(chunk.len() - copied + rewritten.len());
                         written.extend_from_slice(chunk.get(copied..after + line_length).unwrap_or_default());
@@ -156,9 +214,6 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                     }
                     position = after + line_length + length;
                     self.skippable_byte_count = content_length(headers).unwrap_or(0);
-                    if self.progress == Progress::BeforeParts {
-                        self.progress = Progress::InParts;
-                    }
                 }
             }
         };
@@ -166,8 +221,11 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         if let Some(last) = end.checked_sub(1).and_then(|index| chunk.get(index)) {
             self.is_at_line_start = *last == b'\n';
         }
-        if copied == 0 {
-            return Ok(chunk.slice(..end));
+        if self.progress == Progress::BeforeParts {
+            copied = end;
+        }
+        if written.is_empty() {
+            return Ok(chunk.slice(copied..end));
         }
         written.extend_from_slice(chunk.get(copied..end).unwrap_or_default());
         Ok(written.freeze())
