@@ -40,6 +40,7 @@ async fn urls_outside_the_archive_are_removed() {
         "00081190": {"vr": "UR", "Value": ["http://169.254.169.254/latest"]},
         "7FE00010": {"vr": "OW", "BulkDataURI": "file:///etc/passwd"},
         "00091002": {"vr": "UN", "BulkDataURI": "//evil.example/x"},
+        "00091003": {"vr": "UN", "BulkDataURI": format!("http://evil.example/{}", "x".repeat(20_000))},
         "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
     }]);
     let pacs = Pacs::new()
@@ -51,8 +52,9 @@ async fn urls_outside_the_archive_are_removed() {
         response.json(),
         json!([{
             "00081190": {"vr": "UR", "Value": [""]},
-            "7FE00010": {"vr": "OW", "BulkDataURI": ""},
-            "00091002": {"vr": "UN", "BulkDataURI": ""},
+            "7FE00010": {"vr": "OW"},
+            "00091002": {"vr": "UN"},
+            "00091003": {"vr": "UN"},
             "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
         }])
     );

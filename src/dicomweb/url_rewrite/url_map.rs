@@ -4,7 +4,6 @@
 //! a proxy, with another host, or relative URLs. A URL of a resource that the gateway serves becomes a URL of the gateway; any
 //! other URL is dropped, because clients cannot follow it. The query of a URL is sealed, because it may be a secret of the archive.
 
-use memchr::memmem::Finder;
 use url::Url;
 
 use super::query_seal::QuerySeal;
@@ -33,8 +32,6 @@ pub struct UrlMap {
     authorities: Vec<String>,
     /// Whether the public URL has no character that is escaped in JSON or XML.
     is_public_unescaped: bool,
-    /// Finds `//`.
-    two_slashes: Finder<'static>,
     /// The requested path relative to the root, which is the base of relative references (RFC 3986 5.2).
     resource: String,
     /// Seals the queries of URLs; `None` if they are sealed already.
@@ -59,7 +56,6 @@ impl UrlMap {
         Self {
             public_url: public_url.trim_end_matches('/').to_owned(),
             is_public_unescaped: public_url.bytes().all(is_unescaped),
-            two_slashes: Finder::new("//"),
             roots,
             authorities,
             resource: resource.to_owned(),
@@ -104,7 +100,14 @@ impl UrlMap {
 
     fn rewrite_without_query(&self, url: &str) -> UrlRewrite {
         if let Some(rest) = self.strip_root(url) {
-            return UrlRewrite::Rewritten(format!("{}{rest}", self.public_url));
+            let path = rest.strip_suffix('/').unwrap_or(rest);
+            let is_served =
+                path.is_empty() || path.strip_prefix('/').is_some_and(|path| Resource::parse(path).is_ok());
+            return if is_served {
+                UrlRewrite::Rewritten(format!("{}{path}", self.public_url))
+            } else {
+                UrlRewrite::Dropped
+            };
         }
         if url.is_empty() {
             return UrlRewrite::Unchanged;
@@ -144,16 +147,12 @@ impl UrlMap {
         })
     }
 
-    /// Returns the length of the root that `text` begins with, if it is sufficient to replace the root because the text contains
-    /// no query and no escapes of JSON or XML.
+    /// Returns the length of the root that `text` begins with, if it is sufficient to replace the root because the rest is the path
+    /// of a resource that the gateway serves, which has no query and no escapes of JSON or XML.
     pub(crate) fn root_len(&self, text: &[u8]) -> Option<usize> {
         let root = self.roots.iter().find(|root| text.starts_with(root.as_bytes()))?;
         let rest = text.get(root.len()..)?;
-        let is_unescaped = self.is_public_unescaped
-            && matches!(rest.first(), None | Some(b'/'))
-            && memchr::memchr3(b'\\', b'&', b'?', rest).is_none()
-            && self.two_slashes.find(rest).is_none();
-        is_unescaped.then_some(root.len())
+        (rest.is_empty() && self.is_public_unescaped || self.is_served(rest)).then_some(root.len())
     }
 
     /// Whether `path`, which begins with a slash, is the path of a resource that the gateway serves, and can be appended to the
@@ -270,7 +269,8 @@ mod tests {
         for (url, path) in [
             ("http://10.0.0.7:8042/dicom-web", ""),
             ("http://10.0.0.7:8042/dicom-web/studies/1.2", "/studies/1.2"),
-            ("http://10.0.0.7:8042/dicom-web/any/thing", "/any/thing"),
+            ("http://10.0.0.7:8042/dicom-web/", ""),
+            ("http://10.0.0.7:8042/dicom-web/studies/1.2/bulkdata/a/b", "/studies/1.2/bulkdata/a/b"),
             ("HTTP://OTHER/dicom-web/studies/1.2", "/studies/1.2"),
             ("https://inner:8042/pacs/rs/studies/1.2/series/1.3", "/studies/1.2/series/1.3"),
             ("//inner/studies/1.2", "/studies/1.2"),
@@ -314,6 +314,9 @@ mod tests {
             "http://169.254.169.254/latest/meta-data",
             "http://10.0.0.7:8042/app/explorer.html",
             "http://10.0.0.7:8042/dicom-webx/y",
+            "http://10.0.0.7:8042/dicom-web/bulk/zz",
+            "http://10.0.0.7:8042/dicom-web/bulk/zz?sig=1",
+            "http://10.0.0.7:8042/dicom-web/studies/1.2/../1.3",
             "http://evil/studies/1.2?token=1",
             "http://evil/studies/../patients",
             "//evil/x",

@@ -117,7 +117,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         if self.progress == Progress::Closed {
             return Ok(Bytes::new());
         }
-        if buffered == last && self.is_at_line_start {
+        if self.progress == Progress::InParts && buffered == last && self.is_at_line_start {
             return Ok(self.close(last).into());
         }
         let is_in_headers = buffered.starts_with(delimiter.text()) && !last.starts_with(&buffered);
@@ -178,10 +178,9 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             match Continuation::parse(rest) {
                 _ if !is_at_line_start => position = start + 1,
                 Continuation::Data => position = start + 1,
+                // A body without parts is incomplete.
+                Continuation::Last if self.progress == Progress::BeforeParts => position = start + 1,
                 Continuation::Last => {
-                    if self.progress == Progress::BeforeParts {
-                        copied = start;
-                    }
                     let last = chunk.get(start..after + 2).unwrap_or_default().to_vec();
                     written.extend_from_slice(chunk.get(copied..start).unwrap_or_default());
                     written.extend_from_slice(&self.close(last));

@@ -28,12 +28,38 @@ const USUAL_PREFIX: &[u8] = br#""vr":"UR","Value":[""#;
 enum JsonState {
     /// Before the next token that precedes a URL.
     Scan,
-    /// After a key whose value is a URL or, for an element, contains URLs.
-    Key { is_element: bool, is_after_colon: bool },
+    /// After the key of RetrieveURL, whose value contains URLs.
+    Key { is_after_colon: bool },
     /// Inside the value of RetrieveURL, within `depth` brackets.
     Element { depth: usize },
     /// At the first byte of a quoted text that is a URL, within `depth` brackets of an element.
     Text { depth: usize },
+    /// Inside a quoted text that is dropped, because it is too long for a URL.
+    Dropped { is_after_backslash: bool, then: AfterDropped },
+    /// After a removed member, which was the first of its object, so that no comma may follow.
+    Removed,
+}
+
+/// What follows a text that is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AfterDropped {
+    /// The rest of the value of RetrieveURL; only the text is dropped, not its quotes.
+    Element { depth: usize },
+    /// The end of a member whose value becomes empty.
+    Scan,
+    /// The end of a removed member.
+    Member { is_first: bool },
+}
+
+/// What precedes the key of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BeforeMember {
+    /// A comma at this position.
+    Comma(usize),
+    /// The beginning of the object.
+    Brace,
+    /// Something else, or more white space than is retained.
+    Unknown,
 }
 
 /// Finds URLs in a JSON text.
@@ -64,12 +90,15 @@ impl JsonReader {
         next: &mut [Option<usize>; 3],
     ) -> Result<RewriteStep, RewriteError> {
         Ok(match self.state {
-            JsonState::Scan => self.scan(urls, output, position, is_end, next),
-            JsonState::Key { is_element, is_after_colon } => {
-                self.read_key(output.chunk, position, is_element, is_after_colon)
-            }
+            JsonState::Scan => return self.scan(urls, output, position, is_end, next),
+            JsonState::Key { is_after_colon } => self.read_key(output.chunk, position, is_after_colon),
             JsonState::Element { depth } => self.read_element(output.chunk, position, depth),
-            JsonState::Text { depth } => return self.replace_quoted(urls, output, position, depth),
+            JsonState::Text { depth } => return Ok(self.replace_quoted(urls, output, position, depth)),
+            JsonState::Dropped { .. } if is_end => return Err(RewriteError::Incomplete),
+            JsonState::Dropped { is_after_backslash, then } => {
+                self.drop_text(output, position, is_after_backslash, then)
+            }
+            JsonState::Removed => self.remove_comma(output, position),
         })
     }
 
@@ -81,7 +110,7 @@ impl JsonReader {
         position: usize,
         is_end: bool,
         next: &mut [Option<usize>; 3],
-    ) -> RewriteStep {
+    ) -> Result<RewriteStep, RewriteError> {
         let chunk = output.chunk;
         let rest = chunk.get(position..).unwrap_or_default();
         for (next, finder) in next.iter_mut().zip(&self.finders) {
@@ -92,41 +121,152 @@ impl JsonReader {
         let nearest =
             next.iter().enumerate().filter_map(|(token, start)| start.map(|start| (start, token))).min();
         let Some((start, token)) = nearest else {
-            return if is_end {
-                RewriteStep::Done
-            } else {
-                RewriteStep::RetainFrom(chunk.len() - partial_len(rest, &TOKENS))
-            };
+            if is_end {
+                return Ok(RewriteStep::Done);
+            }
+            let end = rest.len() - partial_len(rest, &TOKENS);
+            return Ok(RewriteStep::RetainFrom(position + start_of_separator(rest, end)));
         };
         if token == 0 {
-            return urls.replace_in_text(output, start, is_end, UrlContext::Text);
+            return Ok(urls.replace_in_text(output, start, is_end, UrlContext::Text));
         }
         let previous_byte =
             start.checked_sub(1).and_then(|index| chunk.get(index)).copied().unwrap_or(self.previous_byte);
+        let after = RewriteStep::ContinueAt(start + TOKENS.get(token).map_or(0, |token| token.len()));
         // After a backslash, the quote is part of a text.
-        if previous_byte != b'\\' {
-            self.state = JsonState::Key { is_element: token == 2, is_after_colon: false };
+        if previous_byte == b'\\' {
+            return Ok(after);
         }
-        RewriteStep::ContinueAt(start + TOKENS.get(token).map_or(0, |token| token.len()))
+        if token == 1 {
+            return self.read_bulk_data_uri(urls, output, start, is_end);
+        }
+        self.state = JsonState::Key { is_after_colon: false };
+        Ok(after)
     }
 
-    /// Skips white space and the colon after a key, up to its value.
-    fn read_key(
+    /// Replaces the value of the member BulkDataURI whose key is at `start`, or removes the member if clients cannot follow the URL.
+    fn read_bulk_data_uri(
         &mut self,
-        chunk: &[u8],
+        urls: &mut UrlReplacer,
+        output: &mut Output<'_>,
+        start: usize,
+        is_end: bool,
+    ) -> Result<RewriteStep, RewriteError> {
+        let chunk = output.chunk;
+        let before = before_member(chunk.get(output.position..start).unwrap_or_default());
+        let (before, member) = match before {
+            BeforeMember::Comma(offset) => (before, output.position + offset),
+            before => (before, start),
+        };
+        let retained = if before == BeforeMember::Brace {
+            // The brace shows that the member is the first one.
+            output.position
+                + start_of_separator(
+                    chunk.get(output.position..start).unwrap_or_default(),
+                    start - output.position,
+                )
+        } else {
+            member
+        };
+        let after_key = start + TOKENS[1].len();
+        let value = match value_of_member(chunk.get(after_key..).unwrap_or_default()) {
+            MemberValue::Quoted(offset) => after_key + offset,
+            MemberValue::Other(offset) => return Ok(RewriteStep::ContinueAt(after_key + offset)),
+            MemberValue::Incomplete if is_end => return Ok(RewriteStep::Done),
+            MemberValue::Incomplete => return retain(retained, chunk.len() - start),
+        };
+        let rest = chunk.get(value..).unwrap_or_default();
+        let Some(length) = quoted_len(rest) else {
+            if rest.len() <= MAX_URL_LEN || is_end {
+                return Ok(RewriteStep::RetainFrom(retained));
+            }
+            let then = match before {
+                BeforeMember::Comma(_) => AfterDropped::Member { is_first: false },
+                BeforeMember::Brace => AfterDropped::Member { is_first: true },
+                BeforeMember::Unknown => AfterDropped::Scan,
+            };
+            if then != AfterDropped::Scan {
+                output.replace(member, value - member, b"");
+            }
+            self.state = JsonState::Dropped { is_after_backslash: false, then };
+            return Ok(RewriteStep::ContinueAt(value));
+        };
+        let end = value + length + 1;
+        if !urls.replace_if_served(output, value, rest.get(..length).unwrap_or_default()) {
+            match before {
+                BeforeMember::Unknown => output.replace(value, length, b""),
+                BeforeMember::Comma(_) => output.replace(member, end - member, b""),
+                BeforeMember::Brace => {
+                    output.replace(member, end - member, b"");
+                    self.state = JsonState::Removed;
+                }
+            }
+        }
+        Ok(RewriteStep::ContinueAt(end))
+    }
+
+    /// Drops a text up to its closing quote, with the quote if its member is removed.
+    fn drop_text(
+        &mut self,
+        output: &mut Output<'_>,
         position: usize,
-        is_element: bool,
-        is_after_colon: bool,
+        is_after_backslash: bool,
+        then: AfterDropped,
     ) -> RewriteStep {
+        let rest = output.chunk.get(position..).unwrap_or_default();
+        let mut length = usize::from(is_after_backslash);
+        let closing = loop {
+            let Some(offset) = memchr::memchr2(b'"', b'\\', rest.get(length..).unwrap_or_default()) else {
+                break None;
+            };
+            length += offset;
+            if rest.get(length) == Some(&b'"') {
+                break Some(length);
+            }
+            length += 2;
+        };
+        let Some(length) = closing else {
+            output.replace(position, rest.len(), b"");
+            self.state = JsonState::Dropped { is_after_backslash: length > rest.len(), then };
+            return RewriteStep::Done;
+        };
+        let (dropped, state) = match then {
+            AfterDropped::Element { depth } => (length, JsonState::Element { depth }),
+            AfterDropped::Scan => (length, JsonState::Scan),
+            AfterDropped::Member { is_first: false } => (length + 1, JsonState::Scan),
+            AfterDropped::Member { is_first: true } => (length + 1, JsonState::Removed),
+        };
+        output.replace(position, dropped, b"");
+        self.state = state;
+        RewriteStep::ContinueAt(position + length + 1)
+    }
+
+    /// Removes the comma after a removed member.
+    fn remove_comma(&mut self, output: &mut Output<'_>, position: usize) -> RewriteStep {
+        let rest = output.chunk.get(position..).unwrap_or_default();
+        let Some(space_count) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            return RewriteStep::Done;
+        };
+        self.state = JsonState::Scan;
+        let index = position + space_count;
+        if rest.get(space_count) != Some(&b',') {
+            return RewriteStep::ContinueAt(index);
+        }
+        output.replace(index, 1, b"");
+        RewriteStep::ContinueAt(index + 1)
+    }
+
+    /// Skips white space and the colon after the key of RetrieveURL, up to its value.
+    fn read_key(&mut self, chunk: &[u8], position: usize, is_after_colon: bool) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
         let Some(space_count) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             return RewriteStep::Done;
         };
         let index = position + space_count;
         let (state, next) = match (chunk.get(index), is_after_colon) {
-            (Some(b':'), false) => (JsonState::Key { is_element, is_after_colon: true }, index + 1),
+            (Some(b':'), false) => (JsonState::Key { is_after_colon: true }, index + 1),
             (Some(b'"'), true) => (JsonState::Text { depth: 0 }, index + 1),
-            (Some(b'{' | b'['), true) if is_element => (JsonState::Element { depth: 1 }, index + 1),
+            (Some(b'{' | b'['), true) => (JsonState::Element { depth: 1 }, index + 1),
             _ => (JsonState::Scan, index),
         };
         self.state = state;
@@ -161,19 +301,79 @@ impl JsonReader {
         output: &mut Output<'_>,
         start: usize,
         depth: usize,
-    ) -> Result<RewriteStep, RewriteError> {
+    ) -> RewriteStep {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = quoted_len(rest) else { return retain(start, rest.len()) };
-        if length > MAX_URL_LEN {
-            return Err(RewriteError::UrlTooLong);
-        }
+        let Some(length) = quoted_len(rest) else {
+            if rest.len() <= MAX_URL_LEN {
+                return RewriteStep::RetainFrom(start);
+            }
+            let then = if depth == 0 { AfterDropped::Scan } else { AfterDropped::Element { depth } };
+            self.state = JsonState::Dropped { is_after_backslash: false, then };
+            return RewriteStep::ContinueAt(start);
+        };
         let text = rest.get(..length).unwrap_or_default();
         // An element also contains keys and its value representation.
-        if depth == 0 || text.iter().any(|byte| matches!(byte, b'/' | b':' | b'\\')) {
+        if depth == 0 || length > MAX_URL_LEN || text.iter().any(|byte| matches!(byte, b'/' | b':' | b'\\')) {
             urls.replace(output, start, text);
         }
         self.state = if depth == 0 { JsonState::Scan } else { JsonState::Element { depth } };
-        Ok(RewriteStep::ContinueAt(start + length + 1))
+        RewriteStep::ContinueAt(start + length + 1)
+    }
+}
+
+/// The value of a member.
+enum MemberValue {
+    /// A quoted text, whose first byte has this offset.
+    Quoted(usize),
+    /// Something else at this offset.
+    Other(usize),
+    /// It has not arrived yet.
+    Incomplete,
+}
+
+/// Finds the value of a member in `rest`, the bytes after its key.
+fn value_of_member(rest: &[u8]) -> MemberValue {
+    let next_byte = |from: usize| {
+        let rest = rest.get(from..).unwrap_or_default();
+        rest.iter().position(|byte| !byte.is_ascii_whitespace()).map(|offset| from + offset)
+    };
+    let Some(colon) = next_byte(0) else { return MemberValue::Incomplete };
+    if rest.get(colon) != Some(&b':') {
+        return MemberValue::Other(colon);
+    }
+    match next_byte(colon + 1) {
+        Some(quote) if rest.get(quote) == Some(&b'"') => MemberValue::Quoted(quote + 1),
+        Some(other) => MemberValue::Other(other),
+        None => MemberValue::Incomplete,
+    }
+}
+
+/// Determines what precedes a key by `text`, the bytes before it.
+fn before_member(text: &[u8]) -> BeforeMember {
+    let trimmed = text.trim_ascii_end();
+    match trimmed.last() {
+        _ if text.len() - trimmed.len() > MAX_SEPARATOR_SPACE => BeforeMember::Unknown,
+        Some(b',') => BeforeMember::Comma(trimmed.len() - 1),
+        Some(b'{') => BeforeMember::Brace,
+        _ => BeforeMember::Unknown,
+    }
+}
+
+/// Maximum number of white space characters before a key that are retained with what precedes them.
+const MAX_SEPARATOR_SPACE: usize = 256;
+
+/// Returns the position in `text` of the comma or brace that precedes `end`, which is retained because a member that follows may
+/// be removed; `end` if there is none.
+fn start_of_separator(text: &[u8], end: usize) -> usize {
+    let before = text.get(..end).unwrap_or(text);
+    let trimmed = before.trim_ascii_end();
+    if before.len() - trimmed.len() > MAX_SEPARATOR_SPACE {
+        return end;
+    }
+    match trimmed.last() {
+        Some(b',' | b'{') => trimmed.len() - 1,
+        // White space at the beginning may follow a separator.
+        _ => end,
     }
 }
 

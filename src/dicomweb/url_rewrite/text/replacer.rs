@@ -8,8 +8,11 @@ use super::super::output::Output;
 use super::super::syntax::{Scheme, Syntax, find_scheme};
 use super::super::url_map::{UrlMap, UrlRewrite};
 
-/// Maximum length of a URL in bytes. A longer value of a URL element is an error.
+/// Maximum length of a URL in bytes. A longer value of a URL element is dropped.
 pub(super) const MAX_URL_LEN: usize = 8 * 1024;
+
+/// The number of bytes at the beginning of a longer text in which the host of an absolute URL is compared.
+const BEGINNING_LEN: usize = 512;
 
 /// The start of every absolute URL.
 pub(super) const HTTP: &[u8] = b"http";
@@ -64,17 +67,27 @@ impl UrlReplacer {
         Self { url_map, syntax, other_root: Vec::new() }
     }
 
-    /// Replaces a value that is a URL.
+    /// Replaces a value that is a URL. A value that clients cannot follow becomes empty.
     pub(super) fn replace(&mut self, output: &mut Output<'_>, start: usize, text: &[u8]) {
+        if !self.replace_if_served(output, start, text) {
+            output.replace(start, text.len(), b"");
+        }
+    }
+
+    /// Replaces a value that is a URL. Returns false, and replaces nothing, if clients cannot follow the URL.
+    pub(super) fn replace_if_served(&mut self, output: &mut Output<'_>, start: usize, text: &[u8]) -> bool {
+        if text.len() > MAX_URL_LEN {
+            return false;
+        }
         // Most URLs have the configured root, or the same other root as the previous URL.
-        let root_len = self.url_map.root_len(text).or_else(|| self.other_root_len(text));
-        if let Some(root_len) = root_len {
-            output.replace(start, root_len, self.url_map.public_url().as_bytes());
-            return;
+        let root = self.url_map.root_len(text).or_else(|| self.other_root_len(text));
+        if let Some(root) = root {
+            output.replace(start, root, self.url_map.public_url().as_bytes());
+            return true;
         }
         match self.url_map.rewrite(&self.syntax.unescape(text)) {
             UrlRewrite::Unchanged => {}
-            UrlRewrite::Dropped => output.replace(start, text.len(), b""),
+            UrlRewrite::Dropped => return false,
             UrlRewrite::Rewritten(url) => {
                 output.replace(start, text.len(), self.syntax.escape(&url).as_bytes());
                 self.other_root.clear();
@@ -87,6 +100,7 @@ impl UrlReplacer {
                 }
             }
         }
+        true
     }
 
     /// Returns the length of the other root, if `text` begins with it and continues with a resource that the gateway serves.
@@ -117,8 +131,7 @@ impl UrlReplacer {
         let mut length = 0;
         loop {
             if length > MAX_URL_LEN {
-                // The text is too long to be a URL.
-                return after_http;
+                break;
             }
             match (rest.get(length), rest.get(length + 1)) {
                 (Some(b'\\'), Some(b'/')) => length += 2,
@@ -128,13 +141,22 @@ impl UrlReplacer {
                 (Some(_), _) => length += 1,
             }
         }
-        let text = self.trim_end(rest, length, context);
+        let is_too_long = length > MAX_URL_LEN;
+        let text = if is_too_long {
+            // The text is too long to be a URL. Its beginning shows whether it has the host of the archive.
+            let beginning = rest.get(..BEGINNING_LEN).unwrap_or(rest);
+            beginning.strip_suffix(b"\\").unwrap_or(beginning)
+        } else {
+            self.trim_end(rest, length, context)
+        };
         let unescaped = match context {
             UrlContext::Unparsed { .. } => String::from_utf8_lossy(text),
             UrlContext::Text | UrlContext::Value { .. } => self.syntax.unescape(text),
         };
         let url = match self.url_map.rewrite_in_text(&unescaped) {
+            UrlRewrite::Unchanged if is_too_long => return after_http,
             UrlRewrite::Unchanged => return RewriteStep::ContinueAt(start + text.len()),
+            UrlRewrite::Rewritten(_) if is_too_long => self.url_map.public_url().to_owned(),
             UrlRewrite::Dropped => self.url_map.public_url().to_owned(),
             UrlRewrite::Rewritten(url) => url,
         };
@@ -178,7 +200,7 @@ pub(super) fn partial_len(rest: &[u8], tokens: &[&[u8]]) -> usize {
     tokens.iter().filter_map(matching_len).max().unwrap_or(0)
 }
 
-/// Retains an incomplete token; an error if it is too long for a URL.
+/// Retains an incomplete token; an error if it is too long.
 pub(super) fn retain(start: usize, length: usize) -> Result<RewriteStep, RewriteError> {
     if length > MAX_URL_LEN { Err(RewriteError::UrlTooLong) } else { Ok(RewriteStep::RetainFrom(start)) }
 }

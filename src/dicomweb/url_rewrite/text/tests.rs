@@ -58,8 +58,8 @@ fn every_form_of_an_archive_url_is_rewritten() {
             r#"{"BulkDataURI":"./frames"}"#,
             r#"{"BulkDataURI":"https://gw.example/dicom-web/main/studies/1.2/series/1.3/instances/1.4/frames"}"#,
         ),
-        (r#"{"BulkDataURI":"http://third.example/blob/1"}"#, r#"{"BulkDataURI":""}"#),
-        (r#"{"BulkDataURI":"file:///data/1.dcm"}"#, r#"{"BulkDataURI":""}"#),
+        (r#"{"BulkDataURI":"http://third.example/blob/1"}"#, "{}"),
+        (r#"{"BulkDataURI":"file:///data/1.dcm"}"#, "{}"),
         (
             r#"{"00081190":{"vr":"UR","Value":["http://pacs:8042/app"]}}"#,
             r#"{"00081190":{"vr":"UR","Value":[""]}}"#,
@@ -117,12 +117,85 @@ fn bytes_that_are_not_utf8_are_unchanged() {
     assert_eq!(rewrite(Syntax::Json, text, &[3]).unwrap(), text);
 }
 
+const CHUNKS: [usize; 5] = [1, 7, 1000, 5000, usize::MAX];
+
 #[test]
-fn an_endless_url_is_an_error() {
-    let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(MAX_URL_LEN));
-    assert_eq!(rewrite(Syntax::Json, text.as_bytes(), &[1000]), Err(RewriteError::UrlTooLong));
+fn an_endless_url_is_incomplete_and_needs_little_memory() {
+    let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(4 * MAX_URL_LEN));
+    for size in [1000, usize::MAX] {
+        assert_eq!(rewrite(Syntax::Json, text.as_bytes(), &[size]), Err(RewriteError::Incomplete));
+    }
+    let mut rewriter = rewriter(Syntax::Json);
+    for chunk in text.as_bytes().chunks(1000) {
+        rewriter.push(&Bytes::copy_from_slice(chunk)).unwrap();
+        assert!(rewriter.retained.len() <= MAX_URL_LEN + 1000);
+    }
     let text = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_URL_LEN));
     assert_eq!(rewrite(Syntax::Json, text.as_bytes(), &[1000]).unwrap(), text.as_bytes());
+}
+
+#[test]
+fn a_url_that_is_too_long_affects_only_its_element() {
+    let long =
+        format!("http://pacs:8042/dicom-web/studies/1.2/bulkdata/{}", "a/\\\"b".repeat(2 * MAX_URL_LEN));
+    for (before, after) in [
+        (
+            format!(r#"[{{"7FE00010":{{"vr":"OW","BulkDataURI":"{long}"}},"00100020":{{"vr":"LO"}}}}]"#),
+            r#"[{"7FE00010":{"vr":"OW"},"00100020":{"vr":"LO"}}]"#,
+        ),
+        (
+            format!(r#"[{{"7FE00010":{{"BulkDataURI":"{long}","vr":"OW"}}}}]"#),
+            r#"[{"7FE00010":{"vr":"OW"}}]"#,
+        ),
+        (
+            format!(r#"[{{"00081190":{{"vr":"UR","Value":["{long}"]}},"00100020":{{"vr":"LO"}}}}]"#),
+            r#"[{"00081190":{"vr":"UR","Value":[""]},"00100020":{"vr":"LO"}}]"#,
+        ),
+    ] {
+        for size in CHUNKS {
+            let rewritten = rewrite(Syntax::Json, before.as_bytes(), &[size.min(before.len())]).unwrap();
+            assert_eq!(String::from_utf8(rewritten).unwrap(), after, "{size}");
+        }
+    }
+    let text = format!(r#"[{{"00081190":{{"vr":"LT","Value":["see {long}"]}}}},{{"x":"{long}"}}]"#);
+    for size in CHUNKS {
+        let rewritten = rewrite(Syntax::Json, text.as_bytes(), &[size.min(text.len())]).unwrap();
+        assert!(!String::from_utf8(rewritten).unwrap().contains("pacs:8042"), "{size}");
+    }
+    let long = "http://pacs:8042/".to_owned() + &"a/".repeat(2 * MAX_URL_LEN);
+    let xml = format!(
+        r#"<DicomAttribute tag="00081190"><Value number="1">{long}</Value></DicomAttribute><DicomAttribute tag="7FE00010"><BulkData uri="{long}"/></DicomAttribute><Value>x</Value>"#
+    );
+    for size in CHUNKS {
+        let rewritten = rewrite(Syntax::Xml, xml.as_bytes(), &[size.min(xml.len())]).unwrap();
+        assert_eq!(String::from_utf8(rewritten).unwrap(), xml.replace(&long, ""), "{size}");
+    }
+}
+
+#[test]
+fn a_bulk_data_uri_that_clients_cannot_follow_is_removed_with_its_member() {
+    for (before, after) in [
+        (r#"[{"1":{"vr":"OW","BulkDataURI":"http://evil/x"}}]"#, r#"[{"1":{"vr":"OW"}}]"#),
+        (r#"[{"1":{"BulkDataURI":"http://evil/x","vr":"OW"}}]"#, r#"[{"1":{"vr":"OW"}}]"#),
+        (r#"[{"1":{"BulkDataURI":"http://evil/x"}}]"#, r#"[{"1":{}}]"#),
+        (
+            "[{\"1\" : {\n  \"vr\" : \"OW\" ,\n  \"BulkDataURI\" : \"http://pacs:8042/dicom-web/bulk/zz?sig\"\n}}]",
+            "[{\"1\" : {\n  \"vr\" : \"OW\" \n}}]",
+        ),
+        (
+            "[{\"1\": {\n  \"BulkDataURI\": \"http://pacs:8042/dicom-web/bulk/zz\",\n  \"vr\": \"OW\"}}]",
+            "[{\"1\": {\n  \n  \"vr\": \"OW\"}}]",
+        ),
+        (
+            r#"[{"1":{"vr":"OW","BulkDataURI":"file:///x","x":1},"2":{"vr":"LO","Value":["BulkDataURI","a"]}}]"#,
+            r#"[{"1":{"vr":"OW","x":1},"2":{"vr":"LO","Value":["BulkDataURI","a"]}}]"#,
+        ),
+    ] {
+        for size in 1..=before.len() {
+            let rewritten = rewrite(Syntax::Json, before.as_bytes(), &[size]).unwrap();
+            assert_eq!(String::from_utf8(rewritten).unwrap(), after, "{before} {size}");
+        }
+    }
 }
 
 #[test]
@@ -287,8 +360,9 @@ fn a_url_with_two_hyphens_is_not_written_into_a_comment() {
 }
 
 #[test]
-fn a_quote_at_the_end_of_a_url_in_json_stays_escaped() {
-    let before = r#"{"BulkDataURI":"http://pacs:8042/dicom-web/x\""}"#;
-    let after = r#"{"BulkDataURI":"https://gw.example/dicom-web/main/x\""}"#;
+fn a_quote_at_the_end_of_a_url_in_json_does_not_end_its_text() {
+    let before =
+        r#"{"BulkDataURI":"http://pacs:8042/dicom-web/x\"","x":"http://pacs:8042/dicom-web/studies/1.2\""}"#;
+    let after = r#"{"x":"https://gw.example/dicom-web/main/studies/1.2\""}"#;
     assert_eq!(rewrite_json(before), after);
 }

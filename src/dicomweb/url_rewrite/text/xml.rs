@@ -45,6 +45,8 @@ pub(super) struct XmlReader {
     depth: usize,
     /// The current tag.
     tag: Tag,
+    /// Whether the current URL is dropped, because it is too long.
+    drops_url: bool,
     /// The finder of [`HTTP`].
     http: Finder<'static>,
 }
@@ -150,7 +152,13 @@ impl NameStart {
 impl XmlReader {
     /// Creates a reader for a text.
     pub(super) fn new() -> Self {
-        Self { state: XmlState::Text, depth: 0, tag: Tag::new(TagKind::Start), http: Finder::new(HTTP) }
+        Self {
+            state: XmlState::Text,
+            depth: 0,
+            tag: Tag::new(TagKind::Start),
+            drops_url: false,
+            http: Finder::new(HTTP),
+        }
     }
 
     /// Executes the next step. `next` is the position of the next `http`: 0 before it was searched for, and `None` if there is none.
@@ -168,7 +176,7 @@ impl XmlReader {
             XmlState::Tag => Ok(self.read_tag(urls, output, position, is_end)),
             XmlState::BeforeValue(attribute) => Ok(self.read_to_value(output.chunk, position, attribute)),
             XmlState::Value { quote, attribute: Attribute::Uri } => {
-                self.replace_uri(urls, output, position, quote)
+                Ok(self.replace_uri(urls, output, position, quote))
             }
             XmlState::Value { quote, attribute: Attribute::Tag } => {
                 Ok(self.read_tag_value(output.chunk, position, quote, is_end))
@@ -215,11 +223,12 @@ impl XmlReader {
         is_end: bool,
     ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = memchr::memchr(b'<', rest) else { return retain(start, rest.len()) };
-        if length > MAX_URL_LEN {
-            return Err(RewriteError::UrlTooLong);
-        }
+        let Some(length) = memchr::memchr(b'<', rest) else { return Ok(self.retain_url(output, start)) };
         let text = rest.get(..length).unwrap_or_default();
+        if std::mem::take(&mut self.drops_url) {
+            output.replace(start, length, b"");
+            return self.read_markup(urls, output, start + length, is_end);
+        }
         let trimmed = text.trim_ascii();
         if !trimmed.is_empty() {
             let space_count = text.len() - text.trim_ascii_start().len();
@@ -353,14 +362,28 @@ impl XmlReader {
         output: &mut Output<'_>,
         start: usize,
         quote: u8,
-    ) -> Result<RewriteStep, RewriteError> {
+    ) -> RewriteStep {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = memchr::memchr2(quote, b'<', rest) else { return retain(start, rest.len()) };
-        if length > MAX_URL_LEN {
-            return Err(RewriteError::UrlTooLong);
+        let Some(length) = memchr::memchr2(quote, b'<', rest) else {
+            return self.retain_url(output, start);
+        };
+        if std::mem::take(&mut self.drops_url) {
+            output.replace(start, length, b"");
+        } else {
+            urls.replace(output, start, rest.get(..length).unwrap_or_default());
         }
-        urls.replace(output, start, rest.get(..length).unwrap_or_default());
-        Ok(self.skip_value(output.chunk, start, length))
+        self.skip_value(output.chunk, start, length)
+    }
+
+    /// Retains an incomplete URL, or drops it if it is too long.
+    fn retain_url(&mut self, output: &mut Output<'_>, start: usize) -> RewriteStep {
+        let length = output.chunk.len() - start;
+        if length <= MAX_URL_LEN && !self.drops_url {
+            return RewriteStep::RetainFrom(start);
+        }
+        self.drops_url = true;
+        output.replace(start, length, b"");
+        RewriteStep::Done
     }
 
     /// Reads the value of `tag`.
