@@ -7,6 +7,7 @@
 
 mod complete_copy;
 mod empty_list;
+mod instances_request;
 mod one_patient;
 mod study_location;
 mod study_locator;
@@ -15,6 +16,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use complete_copy::complete_copy;
 use empty_list::detect_empty_list;
+use instances_request::InstancesRequest;
 use one_patient::InstancePatients;
 use study_location::{ArchiveCopy, StudyLocation};
 use study_locator::{Located, StudyLocator};
@@ -239,7 +241,8 @@ impl Federation {
         }
     }
 
-    /// Returns the response of one archive of `location`. Instances in JSON are compared with the patient of the study.
+    /// Returns the response of one archive of `location`. Metadata and rows of instances are compared with the patient of the study, in
+    /// JSON, before they are converted to the format that the client prefers.
     async fn compared_response(
         &self,
         location: &StudyLocation,
@@ -248,18 +251,14 @@ impl Federation {
         request: &DicomwebRequest<'_>,
         resource: &Resource,
     ) -> Result<Response<Body>, DicomwebError> {
-        let response = self.archive_response(archive, public_url, request).await?;
-        let lists_instances = matches!(
-            resource,
-            Resource::Metadata(_)
-                | Resource::Search(SearchLevel::Instances { .. } | SearchLevel::SeriesInstances { .. })
-        );
-        if !lists_instances || !is_json(&response) {
-            return Ok(response);
-        }
+        let Some(instances) = InstancesRequest::read(request, resource)? else {
+            return self.archive_response(archive, public_url, request).await;
+        };
+        let in_json = instances.in_json(request);
+        let response = self.archive_response(archive, public_url, &in_json).await?;
         let patient = location.patient_in(archive.id()).cloned();
-        let patients = self.context.patients.clone();
-        InstancePatients::new(archive.id().clone(), patients, patient).compare(response).await
+        let patients = InstancePatients::new(archive.id().clone(), self.context.patients.clone(), patient);
+        instances.in_requested_format(patients.compare(response).await?).await
     }
 
     /// Returns the copies of the series, the largest part first, or of the study, with their archives.

@@ -148,6 +148,11 @@ async fn an_instance_of_another_patient_is_a_conflict_in_fhir_and_at_the_aggrega
                 let response = gateway.get(&format!("/dicom-web/{resource}")).await;
                 assert_eq!(response.status, 502, "{resource}: {}", response.text());
                 assert!(response.text().contains("different patients (main)"), "{}", response.text());
+                let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
+                let path = format!("/dicom-web/{resource}");
+                assert_eq!(gateway.get_with_headers(&path, &xml).await.status, 502, "{resource}");
+                let path = format!("/dicom-web/{resource}?accept=application/dicom%2Bxml");
+                assert_eq!(gateway.get(&path).await.status, 502, "{resource}");
             }
             let first_series = gateway.get("/dicom-web/studies/1.2.1/series/1.2.1.1/metadata").await;
             assert_eq!(first_series.status, if of_instances[0] == P2 { 502 } else { 200 });
@@ -176,6 +181,10 @@ async fn parts_without_a_patient_or_with_an_equal_one_are_those_of_the_study() {
         for resource in WITH_SECOND_INSTANCE.iter().chain(&["series", "instances", "studies/1.2.1/series"]) {
             let response = gateway.get(&format!("/dicom-web/{resource}")).await;
             assert_eq!(response.status, 200, "{of_parts:?} {resource}: {}", response.text());
+            let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
+            let response = gateway.get_with_headers(&format!("/dicom-web/{resource}"), &xml).await;
+            assert_eq!(response.status, 200, "{of_parts:?} {resource}: {}", response.text());
+            assert!(response.text().contains("<NativeDicomModel"), "{resource}: {}", response.text());
         }
     }
 }
