@@ -270,9 +270,17 @@ impl Service {
             Some(id) => Some(federation.archive(id).ok_or_else(Failure::unknown_archive)?),
             None => None,
         };
+        let uid_rule = match archive {
+            Some(archive) => archive.uid_rule(),
+            None => federation.uid_rule(),
+        };
+        let target = match target {
+            Err(PathError::NeedsLenientUids(_)) => Target::parse_by(uid_rule, path),
+            target => target,
+        };
         let target = &target.map_err(|error| Failure::from(&DicomwebError::from(error)))?;
         let (method, query, headers) = (&parts.method, parts.uri.query(), &parts.headers);
-        let request = DicomwebRequest { method, target, path, query, headers };
+        let request = DicomwebRequest { method, target, path, query, headers, uid_rule };
         let response = match archive {
             Some(archive) => {
                 let root = format!("{public_base}/dicom-web/{}", archive.id());

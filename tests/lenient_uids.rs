@@ -1,6 +1,8 @@
 //! UIDs that are not DICOM UIDs (PS3.5 9.1), such as the hashes of an anonymization, in archives with and without `lenient_uids`: what
 //! FHIR returns, what DICOMweb serves, and whether both agree.
 
+mod agreement;
+mod dicomweb;
 mod fhir;
 
 use crate::support::gateway::RunningGateway;

@@ -41,7 +41,7 @@ use crate::http::streaming_compression::compress;
 use crate::request_priority::RequestPriority;
 use crate::studies::Studies;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
-use dicom_model::{SeriesUid, StudyUid};
+use dicom_model::{SeriesUid, StudyUid, UidRule};
 use http_messages::body::{self, Body};
 
 /// All configured archives, and the locations of studies.
@@ -69,6 +69,16 @@ impl Federation {
         let archives = self.archives.iter().map(|archive| archive.with_priority(priority)).collect();
         let studies = self.studies.with_priority(priority);
         Self { archives, priority: priority.clone(), studies, ..self.clone() }
+    }
+
+    /// Returns the most lenient rule of all archives.
+    pub fn uid_rule(&self) -> UidRule {
+        self.archives.iter().map(Archive::uid_rule).max().unwrap_or_default()
+    }
+
+    /// Returns the archives that may contain UIDs that only `rule` accepts. Others are not asked for them.
+    fn archives_with(&self, rule: UidRule) -> Vec<Archive> {
+        self.archives.iter().filter(|archive| rule <= archive.uid_rule()).cloned().collect()
     }
 
     /// Returns the archive with `id`.
@@ -153,7 +163,8 @@ impl Federation {
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
         if matches!(request.target, Target::Resource(_)) {
-            retrieval_query::check(resource, &decode(request.query.unwrap_or_default())?)?;
+            let pairs = decode(request.query.unwrap_or_default())?;
+            retrieval_query::check(resource, &pairs, request.uid_rule)?;
         }
         let Located { location, is_new } = self.locate(request, resource, study).await?;
         let (first_response, lacks_resource) =
@@ -171,7 +182,8 @@ impl Federation {
         if !lacks_resource || is_new && location.copies().is_empty() {
             return first_response;
         }
-        let new_location = self.locator.locate_again(study, &self.archives, &self.context).await;
+        let archives = self.archives_with(study.rule());
+        let new_location = self.locator.locate_again(study, &archives, &self.context).await;
         if new_location.is_certain() && new_location.copies() == location.copies() {
             return first_response;
         }
@@ -191,7 +203,7 @@ impl Federation {
         {
             return Ok(located);
         }
-        self.locator.locate(study, &self.archives, &self.priority, &self.context).await
+        self.locator.locate(study, &self.archives_with(study.rule()), &self.priority, &self.context).await
     }
 
     /// Responds from the archives of `location` to a request for a resource of its study.
@@ -204,11 +216,12 @@ impl Federation {
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
         location.require_one_patient()?;
+        let rule = resource.uid_rule();
         match Scope::of(resource) {
             Scope::List(level, series) => {
                 // Without the rows of an archive that failed, the list would be incomplete.
                 location.require_every_series()?;
-                let copies = self.copies_of(location, series);
+                let copies = self.copies_of(location, series, rule);
                 match copies.iter().map(|(_, archive)| *archive).collect::<Vec<_>>().as_slice() {
                     [] => {
                         let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
@@ -222,13 +235,13 @@ impl Federation {
             }
             Scope::Whole(series) => {
                 location.require_every_series()?;
-                let copies = self.copies_of(location, series);
+                let copies = self.copies_of(location, series, rule);
                 let archive = complete_copy(&copies, study, series, &self.context).await?;
                 let archive = archive.ok_or(DicomwebError::NotFound)?;
                 self.compared_response(location, archive, public_url, request, resource).await
             }
             Scope::Instance(series) => {
-                let copies = self.copies_of(location, Some(series));
+                let copies = self.copies_of(location, Some(series), rule);
                 let archives: Vec<_> = copies.into_iter().map(|(_, archive)| archive).collect();
                 match self.retrieve_from_first(location, public_url, request, resource, archives).await {
                     Err(error) if error.is_not_found() => {
@@ -261,18 +274,21 @@ impl Federation {
         instances.in_requested_format(patients.compare(response).await?).await
     }
 
-    /// Returns the copies of the series, the largest part first, or of the study, with their archives.
+    /// Returns the copies of the series, the largest part first, or of the study, with their archives, of those archives that may be
+    /// asked for UIDs that only `rule` accepts.
     fn copies_of<'a>(
         &'a self,
         location: &'a StudyLocation,
         series: Option<&SeriesUid>,
+        rule: UidRule,
     ) -> Vec<(&'a ArchiveCopy, &'a Archive)> {
         let copies = match series {
             Some(series) => location.copies_with(series),
             None => location.copies().iter().collect(),
         };
         // Every id is configured, because only configured archives are searched.
-        copies.into_iter().filter_map(|copy| Some((copy, self.archive(&copy.archive)?))).collect()
+        let copies = copies.into_iter().filter_map(|copy| Some((copy, self.archive(&copy.archive)?)));
+        copies.filter(|(_, archive)| rule <= archive.uid_rule()).collect()
     }
 
     /// Returns the response of the first archive that has the instance, because each archive may contain only a part of its series.
@@ -322,7 +338,8 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
     let resource = match request.target {
         Target::Resource(resource) => resource.clone(),
         Target::UriService => {
-            wado_uri::resource_of(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+            let pairs = decode(request.query.unwrap_or_default())?;
+            wado_uri::resource_of(&wado_uri::read(&pairs, request.uid_rule)?)
         }
     };
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }

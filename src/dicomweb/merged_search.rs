@@ -21,9 +21,9 @@ use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
 use super::patient_comparison::PatientComparison;
 use super::proxy::assembled;
-use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_first_rows};
+use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_retrievable_rows};
 use super::proxy::request::reject_computed_keys;
-use super::proxy::response::ROWS_OMITTED_WARNING;
+use super::proxy::response::{IRRETRIEVABLE_ROWS_WARNING, ROWS_OMITTED_WARNING};
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
@@ -49,15 +49,20 @@ pub(super) struct SearchRequest {
 impl SearchRequest {
     pub(super) fn read(request: &DicomwebRequest<'_>, level: &SearchLevel) -> Result<Self, DicomwebError> {
         let pairs = decode(request.query.unwrap_or_default())?;
-        let search = query::parse_search(level.clone(), &pairs)?;
+        let search = query::parse_search(level.clone(), &pairs, request.uid_rule)?;
         let accepted = Accepted::read(&search.common.headers_of(request), &Resource::Search(level.clone()));
         let format = accepted.ok_or(DicomwebError::NotAcceptable)?.preferred_format();
         Ok(Self { query: search.query, format })
     }
 
-    /// Returns the response if the limit is 0 (PS3.18 8.3.4.4). No archive needs to be searched.
+    /// Returns the response if the limit is 0 (PS3.18 8.3.4.4). It needs no request to an archive.
     pub(super) fn response_without_rows(&self) -> Option<Response<Body>> {
-        (self.query.window().0 == Some(0)).then(|| assembled::rows("[]", self.format))
+        (self.query.window().0 == Some(0)).then(|| self.empty())
+    }
+
+    /// Returns the response without rows.
+    pub(super) fn empty(&self) -> Response<Body> {
+        assembled::rows("[]", self.format)
     }
 }
 
@@ -126,7 +131,12 @@ async fn merge(
     // A page that ends after the last row that may be read is shorter than requested (PS3.18 8.3.4.4).
     let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize)).min(max_scan);
     // One additional row shows whether the list continues after the page.
-    let searches = archives.iter().map(|archive| read_first_rows(archive, query, end + 1, max_scan));
+    let searches = archives.iter().map(|archive| async move {
+        match query.restricted_to(archive.uid_rule()) {
+            Some(query) => read_retrievable_rows(archive, &query, end + 1, max_scan).await,
+            None => Ok(FirstRows::default()),
+        }
+    });
     let mut lists = try_join_all(searches).await.map_err(query_rejection)?;
     for (archive, list) in archives.iter().zip(&mut lists) {
         list.rows.retain(|row| is_requested(archive, query.level(), row));
@@ -154,6 +164,7 @@ async fn merge(
         .map(|archive| {
             let settings = archive.settings();
             let urls = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, path)
+                .with_uid_rule(archive.uid_rule())
                 .with_query_seal(context.query_seal(archive));
             Rewriter::new(urls, Syntax::Json)
         })
@@ -178,6 +189,7 @@ async fn merge(
         (limit.is_some() && has_more, MORE_RESULTS_WARNING),
         (lists.iter().any(|list| list.is_literal_only), LITERAL_MATCHING_WARNING),
         (lists.iter().any(|list| list.omitted_count > 0), ROWS_OMITTED_WARNING),
+        (lists.iter().any(|list| list.irretrievable_count > 0), IRRETRIEVABLE_ROWS_WARNING),
         (has_uncertain_totals, UNCERTAIN_TOTALS_WARNING),
     ];
     let warnings = warnings.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning);

@@ -21,6 +21,7 @@ pub(crate) mod requested_objects;
 pub(crate) mod requested_rows;
 pub(crate) mod response;
 pub(crate) mod response_headers;
+pub(crate) mod row_uids;
 pub(crate) mod stream;
 pub(crate) mod stream_error;
 pub(crate) mod xml_completeness;

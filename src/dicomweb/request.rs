@@ -16,6 +16,7 @@ pub(crate) mod wado_uri;
 
 use http::{HeaderMap, Method};
 
+use dicom_model::UidRule;
 use path::Target;
 
 /// A request below `/dicom-web/{archive}/` or `/dicom-web/`.
@@ -31,4 +32,6 @@ pub struct DicomwebRequest<'a> {
     pub query: Option<&'a str>,
     /// All headers of the request, few of which are forwarded.
     pub headers: &'a HeaderMap,
+    /// The rule for the UIDs in the request: that of the archive, or the most lenient one of all archives.
+    pub uid_rule: UidRule,
 }

@@ -277,7 +277,7 @@ fn with_public_urls(
 ) -> Response<Body> {
     // The URL is valid for every archive id.
     let Ok(root) = Url::parse(&placeholder_root(archive)) else { return response };
-    let url_map = UrlMap::new(public_url, &root, &root, request.path);
+    let url_map = UrlMap::new(public_url, &root, &root, request.path).with_uid_rule(archive.uid_rule());
     let location = response.headers_mut().remove(header::CONTENT_LOCATION);
     if let Some(location) = location.and_then(|location| rewrite_location(&location, &url_map)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);

@@ -104,10 +104,18 @@ async fn respond(
     public_url: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
-    let proxy_request = ProxyRequest::read(archive, public_url, request, context.query_seal(archive))?;
-    if let Target::Resource(Resource::Search(level)) = request.target
-        && let Some(empty) = SearchRequest::read(request, level)?.response_without_rows()
+    let search = match request.target {
+        Target::Resource(Resource::Search(level)) => Some(SearchRequest::read(request, level)?),
+        _ => None,
+    };
+    // The archive is not asked for UIDs that its rule does not accept.
+    if let Some(search) = &search
+        && search.query.restricted_to(archive.uid_rule()).is_none()
     {
+        return Ok(search.empty());
+    }
+    let proxy_request = ProxyRequest::read(archive, public_url, request, context.query_seal(archive))?;
+    if let Some(empty) = search.and_then(|search| search.response_without_rows()) {
         return Ok(empty);
     }
     let mut response = respond_as(

@@ -5,7 +5,8 @@ use dicomweb_gateway::telemetry::Metrics;
 use dicomweb_gateway::upstream::{Archive, Settings, Synthesized, SynthesizedSet};
 
 use super::settings_for;
-use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
+use dicom_model::UidRule;
 
 /// The UIDs of the study and the series, as members of a row.
 const UIDS: &str = r#""0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
@@ -159,5 +160,29 @@ async fn check_reports_a_wrong_path_and_missing_credentials() {
         let pacs = Pacs::new().with_response("/studies", response).start().await;
         let checks = run_check(settings_for(&pacs.url())).await.to_string();
         assert!(checks.contains(&format!("main     DOES NOT WORK  {reason}")), "{checks}");
+    }
+}
+
+#[tokio::test]
+async fn check_recommends_lenient_uids_if_a_uid_is_not_a_dicom_uid() {
+    let study = |uid: &str| Study::new(uid).series("1.2.1.1", "CT", 1);
+    let hashed = Study::new("ab-1").series("ab-1.1", "CT", 1);
+    let hint = "main: set lenient_uids = true: some of its UIDs are not DICOM UIDs (PS3.5 9.1)";
+    for (studies, is_recommended, works) in [
+        (vec![study("1.2.1"), study("1.2.02")], false, true),
+        (vec![study("1.2.1"), hashed.clone()], true, true),
+        (vec![hashed.clone(), study("1.2.1")], true, true),
+        (vec![hashed.clone()], true, false),
+        (vec![Study::new("1.2.1").series("1.2.1.1", "CT", 1).series("s-1", "MR", 1)], true, true),
+        (vec![study("1.2.1"), Study::new("a b")], false, true),
+    ] {
+        let pacs = Pacs::new();
+        let pacs = studies.into_iter().fold(pacs, Pacs::with_study).start().await;
+        let checks = run_check(settings_for(&pacs.url())).await;
+        assert_eq!(checks.to_string().contains(hint), is_recommended, "{checks}");
+        assert_eq!(checks.is_success(), works, "{checks}");
+        let lenient = Settings { uid_rule: UidRule::Lenient, ..settings_for(&pacs.url()) };
+        let checks = run_check(lenient).await;
+        assert!(checks.is_success() && !checks.to_string().contains("lenient_uids"), "{checks}");
     }
 }

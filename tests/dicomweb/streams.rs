@@ -197,7 +197,7 @@ async fn gzip_that_was_not_requested_is_decoded_unless_the_client_accepts_it() {
 }
 
 #[tokio::test]
-async fn a_compressed_response_above_the_size_limit_is_aborted() {
+async fn a_compressed_response_above_the_size_limit_is_an_error() {
     let mut body = vec![b' '; 128 * 1024 * 1024];
     body[0] = b'[';
     let pacs = Pacs::new()
@@ -206,7 +206,8 @@ async fn a_compressed_response_above_the_size_limit_is_aborted() {
         .await;
     let root = ArchiveRoot::start(&pacs).await;
     let response = client::get(&root.url("studies")).await;
-    assert!(!response.is_complete);
+    // White space between rows is not forwarded, so the response has not begun when the limit is reached.
+    assert_eq!(response.status, 502);
     assert!(response.body.len() < 64 * 1024 * 1024, "{}", response.body.len());
 }
 

@@ -61,6 +61,9 @@ impl ArchiveCheck {
             MissingSetting::TimeZone => {
                 "set time_zone: its times have no time zone, so ImagingStudy.started is a date only"
             }
+            MissingSetting::LenientUids => {
+                "set lenient_uids = true: some of its UIDs are not DICOM UIDs (PS3.5 9.1), so these studies, series or instances are omitted"
+            }
             MissingSetting::PatientIdSystem => {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }

@@ -12,7 +12,7 @@ use crate::upstream::{
     Archive, ArchiveError, ArchiveId, Credentials, DetailSource, DicomResource, QidoQuery, Rendering,
     Retrieval, SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
 };
-use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
+use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, UidRule, tags};
 
 /// The length of the preamble and the prefix of a DICOM file, in bytes (PS3.10 7.1).
 const PREAMBLE_LEN: usize = 132;
@@ -47,13 +47,18 @@ impl ProbeResult {
     }
 }
 
-/// A missing setting that the study requires.
+/// The number of studies whose UIDs are looked at.
+const SAMPLED_STUDIES: u32 = 100;
+
+/// A missing setting that the studies require.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum MissingSetting {
     /// The time of the study has no offset from UTC.
     TimeZone,
     /// The patient identifier has no issuer.
     PatientIdSystem,
+    /// A UID is not a DICOM UID, but the lenient rule would accept it.
+    LenientUids,
 }
 
 /// The host and path of a service, for messages about unreachable hosts and wrong paths.
@@ -163,15 +168,19 @@ impl ArchiveToCheck {
         check.missing_services.extend(has_invalid_metadata.then_some(Synthesized::Metadata));
         let instances =
             QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
-        let mut lacks_parents = false;
+        let rule = archive.uid_rule();
+        let (mut lacks_parents, mut needs_lenient_uids) = (false, false);
         check.instances = count_rows(archive, UpstreamRequest::search(instances), |row| {
+            needs_lenient_uids |= needs_lenient_rule(rule, row, tags::SOP_INSTANCE_UID);
             let parents = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID];
             lacks_parents |= parents.iter().any(|tag| row.text(*tag).is_none());
-            let uid = row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse(uid).ok());
+            let uid =
+                row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse_by(rule, uid).ok());
             instance = instance.take().or(uid);
         })
         .await;
         check.missing_services.extend(lacks_parents.then_some(Synthesized::Parents));
+        check.missing_settings.extend(needs_lenient_uids.then_some(MissingSetting::LenientUids));
         if let Some(instance) = instance {
             let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
             check.uri_service = try_uri_service(archive, object).await;
@@ -199,11 +208,25 @@ impl ArchiveToCheck {
             tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
         ];
         let included = [count_tags.as_slice(), &other_tags].concat();
-        let studies = QidoQuery::new(SearchLevel::Studies).include(&included).page(1, 0);
-        let (probe_result, row) = read_first_row(&self.archive, UpstreamRequest::search(studies)).await;
+        let rule = self.archive.uid_rule();
+        let studies = QidoQuery::new(SearchLevel::Studies).include(&included);
+        let first = UpstreamRequest::search(studies.clone().page(1, 0));
+        let (probe_result, mut rows) = read_rows(&self.archive, first).await;
         check.studies = probe_result;
-        let row = row?;
-        let Some(study) = row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok()) else {
+        let first = rows.drain(..).next()?;
+        // The UIDs of further studies show whether the archive has others than DICOM UIDs.
+        let sample = UpstreamRequest::search(studies.page(SAMPLED_STUDIES, 0));
+        let (_, sample) = read_rows(&self.archive, sample).await;
+        let mut rows: Vec<_> = std::iter::once(first).chain(sample).collect();
+        if rows.iter().any(|row| needs_lenient_rule(rule, row, tags::STUDY_INSTANCE_UID)) {
+            check.missing_settings.insert(MissingSetting::LenientUids);
+        }
+        let study_of = |row: &Attributes| {
+            row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse_by(rule, uid).ok())
+        };
+        rows.retain(|row| study_of(row).is_some());
+        let Some((row, study)) = rows.into_iter().next().and_then(|row| study_of(&row).map(|uid| (row, uid)))
+        else {
             check.studies = ProbeResult::Unexpected("its rows have no valid Study Instance UID");
             return None;
         };
@@ -211,14 +234,19 @@ impl ArchiveToCheck {
         if !has_counts || row.text(tags::MODALITIES_IN_STUDY).is_none() {
             check.missing_services.insert(Synthesized::Counts);
         }
-        check.missing_settings = self.find_missing_settings(&row);
+        check.missing_settings.extend(self.find_missing_settings(&row));
 
         let count_tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
         let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count_tag]);
-        let (probe_result, row) = read_first_row(&self.archive, UpstreamRequest::search(series)).await;
+        let (probe_result, rows) = read_rows(&self.archive, UpstreamRequest::search(series)).await;
         check.series = probe_result;
-        let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
-        let Some(series) = series.and_then(|uid| SeriesUid::parse(uid).ok()) else {
+        if rows.iter().any(|row| needs_lenient_rule(rule, row, tags::SERIES_INSTANCE_UID)) {
+            check.missing_settings.insert(MissingSetting::LenientUids);
+        }
+        let series_of = |row: &Attributes| {
+            row.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse_by(rule, uid).ok())
+        };
+        let Some((row, series)) = rows.iter().find_map(|row| Some((row, series_of(row)?))) else {
             if let ProbeResult::Rows(..) = check.series {
                 check.series = ProbeResult::Unexpected(
                     "a study that it found has no series with a valid Series Instance UID",
@@ -226,11 +254,9 @@ impl ArchiveToCheck {
             }
             return None;
         };
-        if let Some(row) = &row {
-            check.missing_services.extend(row.integer(count_tag).is_none().then_some(Synthesized::Counts));
-            let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
-            check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
-        }
+        check.missing_services.extend(row.integer(count_tag).is_none().then_some(Synthesized::Counts));
+        let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
+        check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
         Some((study, series))
     }
 
@@ -312,16 +338,23 @@ async fn returns_other_type(
     })
 }
 
-/// Returns the number of rows of a search, and the first row.
-async fn read_first_row(archive: &Archive, request: UpstreamRequest) -> (ProbeResult, Option<Attributes>) {
+/// Whether `row` has a UID in `tag` that `rule` does not accept, but the lenient rule does.
+fn needs_lenient_rule(rule: UidRule, row: &Attributes, tag: Tag) -> bool {
+    row.text(tag).and_then(UidRule::of).is_some_and(|needed| needed > rule)
+}
+
+/// Counts the rows of a search, and returns the first of them.
+async fn read_rows(archive: &Archive, request: UpstreamRequest) -> (ProbeResult, Vec<Attributes>) {
     let started = Instant::now();
-    let mut first = None;
-    let result = archive
-        .rows(request, |row: Attributes| {
-            first.get_or_insert(row);
-        })
-        .await;
-    (to_probe_result(result.map(|outcome| outcome.row_count), started), first)
+    let mut rows = Vec::new();
+    let add = |row: Attributes| {
+        // An archive that ignores the limit returns its whole list.
+        if rows.len() < SAMPLED_STUDIES as usize {
+            rows.push(row);
+        }
+    };
+    let end = archive.rows(request, add).await;
+    (to_probe_result(end.map(|outcome| outcome.row_count), started), rows)
 }
 
 /// Counts the rows of a series, and calls `inspect` for each row. No rows are an error.

@@ -37,7 +37,7 @@ impl InstancesRequest {
             Resource::Metadata(_) => (RetrievalParameters::parse(resource, &pairs)?.common, false),
             Resource::Search(
                 level @ (SearchLevel::Instances { .. } | SearchLevel::SeriesInstances { .. }),
-            ) => (parse_search(level.clone(), &pairs)?.common, true),
+            ) => (parse_search(level.clone(), &pairs, request.uid_rule)?.common, true),
             _ => return Ok(None),
         };
         let mut headers = common.headers_of(request);

@@ -108,14 +108,14 @@ impl PageOfRows<'_> {
                 if text.is_none() && self.archives.len() > 1 {
                     return Err(archive.unreadable("a row without a Study Instance UID").into());
                 }
-                text.and_then(|text| StudyUid::parse(text).ok())
+                text.and_then(|text| StudyUid::parse_by(archive.uid_rule(), text).ok())
             }
         };
         let is_series = matches!(self.level, SearchLevel::Series { .. } | SearchLevel::AllSeries);
         let series = attributes.text(tags::SERIES_INSTANCE_UID).filter(|_| is_series);
         Ok(UidsOfRow {
             study,
-            series: series.and_then(|text| SeriesUid::parse(text).ok()),
+            series: series.and_then(|text| SeriesUid::parse_by(archive.uid_rule(), text).ok()),
             has_accession_number: attributes.text(tags::ACCESSION_NUMBER).is_some(),
             patient: {
                 let is_study = matches!(self.level, SearchLevel::Studies);

@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::row_uids::RowUids;
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::{
     Archive, ArchiveError, ArchiveErrorKind, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
@@ -41,6 +42,20 @@ pub(crate) struct FirstRows {
     pub(crate) is_literal_only: bool,
     /// The number of rows that do not match the search.
     pub(crate) omitted_count: usize,
+    /// The number of rows that are omitted because clients could not retrieve their objects.
+    pub(crate) irretrievable_count: usize,
+}
+
+/// Does the same as [`read_first_rows`], without the rows of objects whose UIDs the rule of the archive does not accept, for a client,
+/// which could not retrieve them.
+pub(crate) async fn read_retrievable_rows(
+    archive: &Archive,
+    query: &QidoQuery,
+    max_uids: usize,
+    max_scan: usize,
+) -> Result<FirstRows, DicomwebError> {
+    let uids = RowUids::of_search(archive, query.level());
+    read_rows(archive, query, Some(&uids), (max_uids, max_scan)).await
 }
 
 /// Returns the rows of the first `max_uids` UIDs that match `query` in `archive`, without duplicates. If the gateway must filter
@@ -50,6 +65,15 @@ pub(crate) async fn read_first_rows(
     query: &QidoQuery,
     max_uids: usize,
     max_scan: usize,
+) -> Result<FirstRows, DicomwebError> {
+    read_rows(archive, query, None, (max_uids, max_scan)).await
+}
+
+async fn read_rows(
+    archive: &Archive,
+    query: &QidoQuery,
+    retrievable: Option<&RowUids>,
+    (max_uids, max_scan): (usize, usize),
 ) -> Result<FirstRows, DicomwebError> {
     let NarrowedQuery { query, filter, is_literal_only } = query
         .narrowed_for(archive.profile())
@@ -62,7 +86,9 @@ pub(crate) async fn read_first_rows(
     // An archive may return rows of other studies without their UIDs. These rows are compared after the UIDs have been added.
     let is_completed = archive.profile().synthesized.contains(Synthesized::Parents);
     let keys = if is_completed { ExactKeys::default() } else { ExactKeys::from_query(&query) };
-    let is_filtered = |first_rows: &FirstRows| !filter.is_empty() || first_rows.omitted_count > 0;
+    let is_filtered = |first_rows: &FirstRows| {
+        !filter.is_empty() || first_rows.omitted_count + first_rows.irretrievable_count > 0
+    };
     loop {
         let page_size = if is_filtered(&first_rows) {
             PAGE_SIZE
@@ -78,6 +104,10 @@ pub(crate) async fn read_first_rows(
             row_count += 1;
             if !keys.is_empty() && !keys.match_row(text.get()) {
                 first_rows.omitted_count += 1;
+                return break_if(row_count > max_scan + PAGE_SIZE);
+            }
+            if retrievable.is_some_and(|uids| !uids.accept(text.get())) {
+                first_rows.irretrievable_count += 1;
                 return break_if(row_count > max_scan + PAGE_SIZE);
             }
             match is_match(&filter, &text) {
@@ -116,6 +146,7 @@ pub(crate) async fn read_first_rows(
                 first_rows.rows.clear();
                 first_rows.has_more = false;
                 first_rows.omitted_count = 0;
+                first_rows.irretrievable_count = 0;
                 uids.clear();
                 (total_len, row_count) = (0, 0);
             }
@@ -131,6 +162,7 @@ pub(crate) async fn read_first_rows(
         }
     }
     archive.report_omitted_rows(first_rows.omitted_count);
+    archive.report_irretrievable_rows(first_rows.irretrievable_count);
     Ok(first_rows)
 }
 

@@ -59,6 +59,11 @@ impl PrefetchedBody {
     pub(crate) fn has_omitted_rows(&self) -> bool {
         self.rest.has_omitted_rows()
     }
+
+    /// Whether rows of objects that clients could not retrieve have been read and omitted.
+    pub(crate) fn has_irretrievable_rows(&self) -> bool {
+        self.rest.has_irretrievable_rows()
+    }
 }
 
 impl Body for PrefetchedBody {

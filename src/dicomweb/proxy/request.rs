@@ -76,12 +76,14 @@ impl ProxyRequest {
         let (mut is_limit_reduced, mut exact_keys, mut limit) = (false, ExactKeys::default(), None);
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
-                let search = query::parse_search(level, &pairs)?;
+                let search = query::parse_search(level, &pairs, request.uid_rule)?;
                 reject_computed_keys(archive, &search.query)?;
                 is_limit_reduced = search.is_limit_reduced;
-                exact_keys = ExactKeys::from_query(&search.query);
-                limit = search.query.window().0;
-                (UpstreamRequest::search(search.query), None, Rendering::default(), search.common)
+                // A search that finds nothing without the other UIDs is not sent.
+                let query = search.query.restricted_to(archive.uid_rule()).ok_or(DicomwebError::NotFound)?;
+                exact_keys = ExactKeys::from_query(&query);
+                limit = query.window().0;
+                (UpstreamRequest::search(query), None, Rendering::default(), search.common)
             }
             retrieved => {
                 let RetrievalParameters { rendering, common, sealed_query } =
@@ -105,6 +107,7 @@ impl ProxyRequest {
         let settings = archive.settings();
         Ok(Self {
             url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path)
+                .with_uid_rule(archive.uid_rule())
                 .with_query_seal(query_seal),
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
@@ -153,7 +156,7 @@ impl ProxyRequest {
         query_seal: QuerySeal,
     ) -> Result<Self, DicomwebError> {
         let settings = archive.settings();
-        let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
+        let object = wado_uri::read(&decode(request.query.unwrap_or_default())?, request.uid_rule)?;
         let resource = wado_uri::resource_of(&object);
         let accepted = Accepted::in_query(object.requests_media_type("text/html"));
         let anonymized_original = object.requests_anonymized().then(|| object.instance().clone());
@@ -161,6 +164,7 @@ impl ProxyRequest {
         let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {
             url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path)
+                .with_uid_rule(archive.uid_rule())
                 .with_query_seal(query_seal),
             accepts_gzip: negotiation::accepts_gzip(request.headers),
             accepted,

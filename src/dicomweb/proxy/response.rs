@@ -17,6 +17,7 @@ use super::request::{Attempt, ProxyRequest};
 use super::requested_objects::RequestedObjects;
 use super::requested_rows::RequestedRows;
 use super::response_headers::{content_type_of, essence, forwarded_content_type, forwarded_headers};
+use super::row_uids::RowUids;
 use super::stream::{ByteSource, Filter, StreamedBody};
 use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::{self, is_empty_list};
@@ -27,7 +28,7 @@ use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls};
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
-use crate::upstream::{Archive, ContentCoding, DicomResource, Synthesized, UpstreamResponse};
+use crate::upstream::{Archive, ContentCoding, DicomResource, ExactKeys, Synthesized, UpstreamResponse};
 use http_messages::body::{self, Body};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
@@ -38,7 +39,13 @@ pub(crate) const ROWS_OMITTED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The archive returned results that do not match the search. They have been omitted\"",
 );
 
-/// The warning of a page from which rows were omitted. It says "may", because it is sent before the number of rows is known.
+/// The warning of a search of which the archive returned objects that clients could not retrieve. Like [`ROWS_OMITTED_WARNING`], it is
+/// sent if such a row is among those that are read before the response begins.
+pub(crate) const IRRETRIEVABLE_ROWS_WARNING: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"The archive returned results without a valid UID (PS3.5 9.1), which cannot be retrieved. They have been omitted; lenient_uids in the configuration of the gateway allows other UIDs\"",
+);
+
+/// The warning of a page from which rows were omitted. The header is sent before the number of rows is known.
 const PAGE_SHORTENED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The page may have fewer results than the limit. There may be additional results that can be requested\"",
 );
@@ -215,11 +222,14 @@ fn build_response(
     body: PrefetchedBody,
     limit: Option<u32>,
 ) -> Response<Body> {
-    if body.has_omitted_rows() {
-        headers.append(header::WARNING, ROWS_OMITTED_WARNING);
-        if limit.is_some() {
-            headers.append(header::WARNING, PAGE_SHORTENED_WARNING);
-        }
+    let (has_omitted_rows, has_irretrievable_rows) = (body.has_omitted_rows(), body.has_irretrievable_rows());
+    let warnings = [
+        (has_omitted_rows, ROWS_OMITTED_WARNING),
+        (has_irretrievable_rows, IRRETRIEVABLE_ROWS_WARNING),
+        ((has_omitted_rows || has_irretrievable_rows) && limit.is_some(), PAGE_SHORTENED_WARNING),
+    ];
+    for (_, warning) in warnings.into_iter().filter(|(applies, _)| *applies) {
+        headers.append(header::WARNING, warning);
     }
     let mut response = Response::new(body::streamed(body));
     *response.status_mut() = status;
@@ -304,15 +314,16 @@ fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
 /// Returns the filter that compares rows or metadata in JSON with the request. Rows that are completed with the UIDs of their parents
 /// are compared when they are completed.
 fn comparison(archive: &Archive, request: &ProxyRequest, needs_row: bool) -> Option<Filter> {
+    let adds_parents = archive.profile().synthesized.contains(Synthesized::Parents);
     match &request.resource {
-        _ if archive.profile().synthesized.contains(Synthesized::Parents) => None,
-        Resource::Search(_) if request.exact_keys.is_empty() => None,
-        Resource::Search(_) => {
+        Resource::Search(level) => {
             let limit = request.limit.and_then(|limit| usize::try_from(limit).ok());
             let omission_limit = if needs_row { Some(1) } else { limit };
-            let rows = RequestedRows::new(request.exact_keys.clone(), omission_limit);
+            let keys = if adds_parents { ExactKeys::default() } else { request.exact_keys.clone() };
+            let rows = RequestedRows::new(keys, RowUids::of_search(archive, level), omission_limit);
             Some(Filter::RequestedRows(Box::new(rows)))
         }
+        Resource::Metadata(_) if adds_parents => None,
         Resource::Metadata(objects) => {
             Some(Filter::RequestedObjects(Box::new(RequestedObjects::new(objects))))
         }

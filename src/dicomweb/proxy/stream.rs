@@ -98,6 +98,7 @@ impl Filter {
 impl Drop for StreamedBody {
     fn drop(&mut self) {
         self.archive.report_omitted_rows(self.omitted_row_count());
+        self.archive.report_irretrievable_rows(self.irretrievable_row_count());
     }
 }
 
@@ -214,12 +215,24 @@ impl StreamedBody {
         self.omitted_row_count() > 0
     }
 
+    /// Whether rows of objects that clients could not retrieve have been read and omitted.
+    pub(crate) fn has_irretrievable_rows(&self) -> bool {
+        self.irretrievable_row_count() > 0
+    }
+
     fn omitted_row_count(&self) -> usize {
-        let count = |filter: &Filter| match filter {
-            Filter::RequestedRows(rows) => rows.omitted_count(),
-            _ => 0,
-        };
-        self.filters.iter().map(count).sum()
+        self.row_filters().map(RequestedRows::omitted_count).sum()
+    }
+
+    fn irretrievable_row_count(&self) -> usize {
+        self.row_filters().map(RequestedRows::irretrievable_count).sum()
+    }
+
+    fn row_filters(&self) -> impl Iterator<Item = &RequestedRows> {
+        self.filters.iter().filter_map(|filter| match filter {
+            Filter::RequestedRows(rows) => Some(rows.as_ref()),
+            _ => None,
+        })
     }
 
     /// Passes a chunk through all filters.

@@ -114,7 +114,9 @@ async fn search_series(archive: &Archive, study: &StudyUid) -> Result<Vec<Series
     let count_tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
     let rows = read_rows(archive, level, &[tags::SERIES_NUMBER, count_tag]).await?;
     let to_summary = |row: &Attributes| {
-        let uid = row.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
+        let uid = row
+            .text(tags::SERIES_INSTANCE_UID)
+            .and_then(|uid| SeriesUid::parse_by(archive.uid_rule(), uid).ok());
         Ok(SeriesSummary {
             uid: uid.ok_or_else(|| invalid_uid(archive))?,
             number: row.integer(tags::SERIES_NUMBER),
@@ -138,7 +140,9 @@ async fn search_images(
     }
     rows.sort_by_key(|row| row.integer(tags::INSTANCE_NUMBER));
     let to_resource = |row: &Attributes| {
-        let uid = row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse(uid).ok());
+        let uid = row
+            .text(tags::SOP_INSTANCE_UID)
+            .and_then(|uid| SopInstanceUid::parse_by(archive.uid_rule(), uid).ok());
         Ok(DicomResource::Instance(study.clone(), series.clone(), uid.ok_or_else(|| invalid_uid(archive))?))
     };
     rows.iter().map(to_resource).collect()

@@ -5,7 +5,8 @@
 
 use dicom_core::VR;
 
-use dicom_model::{DicomDate, DicomTime, Uid};
+use crate::upstream::is_object_uid;
+use dicom_model::{DicomDate, DicomTime, Tag, Uid, UidRule, tag};
 
 /// The form of the match values of one VR.
 struct Form {
@@ -45,10 +46,28 @@ const FORMS: [Form; 4] = [
     },
 ];
 
-/// Describes the valid values if `value` is not a valid match value of an attribute with the value representation `vr`.
+/// Describes the valid values of `tag` that only the lenient rule accepts.
+const EXPECTED_WITH_LENIENT_RULE: &str = "a UID, or a list of UIDs with commas between them: numeric components separated by single dots, at most 64 characters (PS3.18 8.3.4.1, PS3.5 9.1); if the archive has other UIDs, set lenient_uids = true for it in the configuration of the gateway";
+
+/// Describes the valid values if `value` is not a valid match value of the attribute `tag` in archives with `uid_rule`.
 /// Backslashes separate several values, and so do the commas of a list of UIDs. `*`, and `""` if `allows_empty_value` is set (PS3.4
 /// C.2.2.2.7), are valid for every VR.
-pub(super) fn expected_form(vr: VR, value: &str, allows_empty_value: bool) -> Option<&'static str> {
+pub(super) fn expected_form(
+    tag: Tag,
+    value: &str,
+    allows_empty_value: bool,
+    uid_rule: UidRule,
+) -> Option<&'static str> {
+    let vr = tag::value_representation(tag)?;
+    let is_uid = |rule: UidRule| value.split(['\\', ',']).all(|item| rule.accepts(item.trim_matches(' ')));
+    if is_object_uid(tag) && is_uid(UidRule::Lenient) {
+        return (!is_uid(uid_rule)).then_some(EXPECTED_WITH_LENIENT_RULE);
+    }
+    expected_form_of(vr, value, allows_empty_value)
+}
+
+/// Describes the valid values if `value` is not a valid match value of an attribute with the value representation `vr`.
+fn expected_form_of(vr: VR, value: &str, allows_empty_value: bool) -> Option<&'static str> {
     let form = FORMS.iter().find(|form| form.vr == vr)?;
     if value == "*" || (allows_empty_value && value == "\"\"") {
         return None;
@@ -105,9 +124,29 @@ fn is_date_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dicom_model::tags;
 
     fn is_valid(vr: VR, value: &str) -> bool {
-        expected_form(vr, value, false).is_none()
+        expected_form_of(vr, value, false).is_none()
+    }
+
+    #[test]
+    fn the_rule_of_the_archive_concerns_only_the_uids_of_objects() {
+        let expected = |tag, value, rule| expected_form(tag, value, false, rule);
+        for tag in [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID] {
+            for value in ["ab-1", "1.2,ab-1", "1.2\\a_b", "1..2"] {
+                assert_eq!(expected(tag, value, UidRule::Lenient), None, "{value}");
+                let form = expected(tag, value, UidRule::Strict).unwrap();
+                assert!(form.contains("lenient_uids = true"), "{value}");
+            }
+            for value in ["a*", "a b", "a,,b", "..", "a/b"] {
+                assert!(expected(tag, value, UidRule::Lenient).is_some(), "{value}");
+            }
+            assert_eq!(expected(tag, "*", UidRule::Strict), None);
+            assert_eq!(expected(tag, "1.2,1.3", UidRule::Strict), None);
+        }
+        let form = expected(tags::SOP_CLASS_UID, "ab-1", UidRule::Lenient).unwrap();
+        assert!(!form.contains("lenient_uids"));
     }
 
     #[test]
@@ -173,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_empty_value_is_valid_if_the_search_matches_it() {
-        assert_eq!(expected_form(VR::DA, "\"\"", true), None);
-        assert!(expected_form(VR::DA, "\"\"", false).is_some());
+        assert_eq!(expected_form_of(VR::DA, "\"\"", true), None);
+        assert!(expected_form_of(VR::DA, "\"\"", false).is_some());
     }
 }

@@ -6,7 +6,7 @@
 //! result is a [`Target`], from which the upstream path is built.
 
 use crate::upstream::{DicomResource, PathSegment, Rendering, Retrieval, SearchLevel};
-use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, UidRule};
 
 /// Maximum number of frames in a list. A request without a list returns all frames.
 const MAX_FRAMES: usize = 1000;
@@ -32,7 +32,16 @@ pub enum Target {
 impl Target {
     /// Parses the path after `/dicom-web/{archive}/` or `/dicom-web/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
-        if path == URI_SERVICE { Ok(Self::UriService) } else { Resource::parse(path).map(Self::Resource) }
+        Self::parse_by(UidRule::Strict, path)
+    }
+
+    /// Does the same as [`parse`](Self::parse), for an archive with `rule`.
+    pub fn parse_by(rule: UidRule, path: &str) -> Result<Self, PathError> {
+        if path == URI_SERVICE {
+            Ok(Self::UriService)
+        } else {
+            Resource::parse_by(rule, path).map(Self::Resource)
+        }
     }
 }
 
@@ -87,6 +96,12 @@ pub enum PathError {
         "the path has no valid UID after \"{0}\" (PS3.5 9.1: digits and single dots, at most 64 characters)"
     )]
     InvalidUid(&'static str),
+    /// A segment that must be a UID is not a DICOM UID, but an archive with the lenient rule may have it.
+    #[error(
+        "the text after \"{0}\" is not a UID (PS3.5 9.1: digits and single dots, at most 64 characters); if the archive has such UIDs, set \
+         lenient_uids = true for it in the configuration of the gateway"
+    )]
+    NeedsLenientUids(&'static str),
     /// The frame list is not a list of positive numbers.
     #[error(
         "a frame list is a comma-separated list of at most {MAX_FRAMES} frame numbers; the first frame is 1"
@@ -102,6 +117,11 @@ pub enum PathError {
 impl Resource {
     /// Parses the path after `/dicom-web/{archive}/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
+        Self::parse_by(UidRule::Strict, path)
+    }
+
+    /// Does the same as [`parse`](Self::parse), for an archive with `rule`.
+    pub fn parse_by(rule: UidRule, path: &str) -> Result<Self, PathError> {
         let is_legal =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b',' | b'_' | b'-');
         // The segment is empty, a dot segment, or consists of more dots.
@@ -115,19 +135,19 @@ impl Resource {
             ["series"] => Ok(Self::Search(SearchLevel::AllSeries)),
             ["instances"] => Ok(Self::Search(SearchLevel::AllInstances)),
             ["studies", study, rest @ ..] => {
-                let study = StudyUid::parse(study).map_err(|_| PathError::InvalidUid("studies"))?;
-                parse_below_study(study, rest)
+                let study = StudyUid::parse_by(rule, study).map_err(|_| uid_error("studies", study))?;
+                parse_below_study(rule, study, rest)
             }
             _ => Err(PathError::Unknown),
         }
     }
 
     /// Whether `path` identifies a study, a series or an instance, like the RetrieveURL of every row. This is ten times as fast
-    /// as [`parse`](Self::parse).
-    pub(crate) fn is_objects_path(path: &str) -> bool {
+    /// as [`parse_by`](Self::parse_by).
+    pub(crate) fn is_objects_path(rule: UidRule, path: &str) -> bool {
         let mut segments = path.split('/').peekable();
         for level in ["studies", "series", "instances"] {
-            if segments.next() != Some(level) || !segments.next().is_some_and(Uid::is_legal) {
+            if segments.next() != Some(level) || !segments.next().is_some_and(|uid| rule.accepts(uid)) {
                 return false;
             }
             if segments.peek().is_none() {
@@ -166,6 +186,18 @@ impl Resource {
         }
     }
 
+    /// Returns the strictest rule that accepts the UIDs of the resource.
+    pub fn uid_rule(&self) -> UidRule {
+        match self {
+            Self::Search(level) => level.uid_rule(),
+            Self::Whole(objects)
+            | Self::Metadata(objects)
+            | Self::Rendered(objects)
+            | Self::Thumbnail(objects)
+            | Self::Bulkdata(objects, _) => objects.uid_rule(),
+        }
+    }
+
     /// Whether the response is text: DICOM JSON or XML.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Search(_) | Self::Metadata(_))
@@ -177,23 +209,37 @@ impl Resource {
     }
 }
 
-fn parse_below_study(study: StudyUid, rest: &[&str]) -> Result<Resource, PathError> {
+/// Returns the error for a `text` after the segment `after` that the rule for UIDs does not accept.
+fn uid_error(after: &'static str, text: &str) -> PathError {
+    match UidRule::of(text) {
+        Some(_) => PathError::NeedsLenientUids(after),
+        None => PathError::InvalidUid(after),
+    }
+}
+
+fn parse_below_study(rule: UidRule, study: StudyUid, rest: &[&str]) -> Result<Resource, PathError> {
     match rest {
         ["series"] => Ok(Resource::Search(SearchLevel::Series { study })),
         ["instances"] => Ok(Resource::Search(SearchLevel::Instances { study })),
         ["series", series, rest @ ..] => {
-            let series = SeriesUid::parse(series).map_err(|_| PathError::InvalidUid("series"))?;
-            parse_below_series(study, series, rest)
+            let series = SeriesUid::parse_by(rule, series).map_err(|_| uid_error("series", series))?;
+            parse_below_series(rule, study, series, rest)
         }
         rest => parse_objects(DicomResource::Study(study), rest),
     }
 }
 
-fn parse_below_series(study: StudyUid, series: SeriesUid, rest: &[&str]) -> Result<Resource, PathError> {
+fn parse_below_series(
+    rule: UidRule,
+    study: StudyUid,
+    series: SeriesUid,
+    rest: &[&str],
+) -> Result<Resource, PathError> {
     match rest {
         ["instances"] => Ok(Resource::Search(SearchLevel::SeriesInstances { study, series })),
         ["instances", instance, rest @ ..] => {
-            let instance = SopInstanceUid::parse(instance).map_err(|_| PathError::InvalidUid("instances"))?;
+            let instance =
+                SopInstanceUid::parse_by(rule, instance).map_err(|_| uid_error("instances", instance))?;
             parse_below_instance(study, series, instance, rest)
         }
         rest => parse_objects(DicomResource::Series(study, series), rest),
@@ -331,17 +377,27 @@ mod tests {
 
     #[test]
     fn an_invalid_uid_is_rejected() {
-        let long = "1".repeat(65);
-        for uid in ["1.2.", ".1", "1..2", "1.a", "1,2", "-1", &long] {
-            assert_eq!(
-                Resource::parse(&format!("studies/{uid}")),
-                Err(PathError::InvalidUid("studies")),
-                "{uid}"
-            );
-            let series = format!("studies/1.2/series/{uid}/metadata");
-            assert_eq!(Resource::parse(&series), Err(PathError::InvalidUid("series")), "{uid}");
-            let instance = format!("studies/1.2/series/1.3/instances/{uid}");
-            assert_eq!(Resource::parse(&instance), Err(PathError::InvalidUid("instances")), "{uid}");
+        let (long, hash) = ("1".repeat(65), "0123456789abcdef".repeat(4));
+        let paths = |uid: &str| {
+            [
+                ("studies", format!("studies/{uid}")),
+                ("series", format!("studies/1.2/series/{uid}/metadata")),
+                ("instances", format!("studies/1.2/series/1.3/instances/{uid}")),
+            ]
+        };
+        for uid in ["1,2", &long] {
+            for (after, path) in paths(uid) {
+                for rule in [UidRule::Strict, UidRule::Lenient] {
+                    assert_eq!(Resource::parse_by(rule, &path), Err(PathError::InvalidUid(after)), "{path}");
+                }
+            }
+        }
+        for uid in ["1.2.", ".1", "1..2", "1.a", "-1", "a_b", "metadata", &hash] {
+            for (after, path) in paths(uid) {
+                assert_eq!(Resource::parse(&path), Err(PathError::NeedsLenientUids(after)), "{path}");
+                let resource = Resource::parse_by(UidRule::Lenient, &path).unwrap();
+                assert_eq!(resource.uid_rule(), UidRule::Lenient, "{path}");
+            }
         }
     }
 
@@ -377,18 +433,22 @@ mod tests {
 
         #[test]
         fn an_accepted_path_contains_no_escapes_and_no_dot_segments(
-            segments in prop::collection::vec("studies|series|instances|frames|metadata|bulk|1\\.2|[.]{1,2}|1%2e2|1,2|", 0..9),
+            segments in prop::collection::vec("studies|series|instances|frames|metadata|bulk|1\\.2|a-1|[.]{1,2}|1%2e2|1,2|", 0..9),
         ) {
             let path = segments.join("/");
-            if Resource::parse(&path).is_ok() {
-                prop_assert!(!path.contains(['%', '\\', ';', '?', '#']));
-                prop_assert!(!path.split('/').any(|segment| matches!(segment, "" | "." | "..")));
+            for rule in [UidRule::Strict, UidRule::Lenient] {
+                let resource = Resource::parse_by(rule, &path);
+                if let Ok(resource) = &resource {
+                    prop_assert!(!path.contains(['%', '\\', ';', '?', '#']));
+                    prop_assert!(!path.split('/').any(|segment| matches!(segment, "" | "." | "..")));
+                    prop_assert!(resource.uid_rule() <= rule);
+                }
+                let is_objects_path = matches!(
+                    resource,
+                    Ok(Resource::Whole(objects)) if !matches!(objects, DicomResource::Frames(..))
+                );
+                prop_assert_eq!(Resource::is_objects_path(rule, &path), is_objects_path);
             }
-            let is_objects_path = matches!(
-                Resource::parse(&path),
-                Ok(Resource::Whole(objects)) if !matches!(objects, DicomResource::Frames(..))
-            );
-            prop_assert_eq!(Resource::is_objects_path(&path), is_objects_path);
         }
     }
 }

@@ -13,7 +13,7 @@ use dicom_core::VR;
 use super::DicomwebRequest;
 use super::match_value_form::expected_form;
 use crate::upstream::{MatchValue, MatchingOption, QidoQuery, SearchLevel};
-use dicom_model::{Tag, tag};
+use dicom_model::{Tag, UidRule, tag};
 
 /// Maximum number of rows of one response. It replaces a larger limit (PS3.18 8.3.4.4).
 const MAX_ROWS: u32 = 50_000;
@@ -146,10 +146,11 @@ pub(crate) struct SearchParameters {
     pub(crate) is_limit_reduced: bool,
 }
 
-/// Parses the decoded query of a search at `level`.
+/// Parses the decoded query of a search at `level`, in archives with `uid_rule`.
 pub(crate) fn parse_search(
     level: SearchLevel,
     pairs: &[(String, String)],
+    uid_rule: UidRule,
 ) -> Result<SearchParameters, QueryError> {
     let mut query = QidoQuery::new(level);
     let mut common = CommonParameters::default();
@@ -209,8 +210,7 @@ pub(crate) fn parse_search(
                 return Err(QueryError::invalid_value(key, "text without control characters, at most 32 kB"));
             }
             SearchKey::Attribute(tag)
-                if let Some(expected) = tag::value_representation(tag)
-                    .and_then(|vr| expected_form(vr, value, allows_empty_value)) =>
+                if let Some(expected) = expected_form(tag, value, allows_empty_value, uid_rule) =>
             {
                 return Err(QueryError::invalid_value(key, expected));
             }
@@ -290,7 +290,8 @@ mod tests {
     }
 
     fn canonical(query: &[(&str, &str)]) -> Result<String, QueryError> {
-        parse_search(SearchLevel::Studies, &pairs(query)).map(|search| search.query.canonical())
+        let search = parse_search(SearchLevel::Studies, &pairs(query), UidRule::Strict);
+        search.map(|search| search.query.canonical())
     }
 
     #[test]
@@ -370,7 +371,8 @@ mod tests {
             ("4294967296", "50000", true),
             ("99999999999999999999999", "50000", true),
         ] {
-            let search = parse_search(SearchLevel::Studies, &pairs(&[("limit", limit)])).unwrap();
+            let search =
+                parse_search(SearchLevel::Studies, &pairs(&[("limit", limit)]), UidRule::Strict).unwrap();
             assert_eq!(search.query.canonical(), format!("studies?limit={sent}"));
             assert_eq!(search.is_limit_reduced, is_limit_reduced, "{limit}");
         }
@@ -422,7 +424,7 @@ mod tests {
             query in prop::collection::vec(("PatientID|00100020|StudyDate|limit|offset|includefield|\\PC{0,8}", "\\PC{0,20}|[0-9]{1,4}|00100010"), 0..5),
         ) {
             let query: Vec<_> = query.into_iter().collect();
-            if let Ok(search) = parse_search(SearchLevel::Studies, &query) {
+            if let Ok(search) = parse_search(SearchLevel::Studies, &query, UidRule::Lenient) {
                 let text = search.query.canonical();
                 let text = text.strip_prefix("studies?").unwrap();
                 for pair in text.split('&').filter(|pair| !pair.is_empty()) {

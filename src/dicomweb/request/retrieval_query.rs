@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::path::Resource;
 use super::query::{CommonParameters, QueryError, parse_search};
 use crate::upstream::{DicomResource, Rendering};
+use dicom_model::UidRule;
 
 /// The parameter with the sealed query of an archive's URL.
 pub(crate) const SEALED_QUERY: &str = "sealed";
@@ -65,9 +66,13 @@ impl RetrievalParameters {
 }
 
 /// Checks the decoded query of a request for `resource`, before a request is sent to an archive.
-pub(crate) fn check(resource: &Resource, pairs: &[(String, String)]) -> Result<(), QueryError> {
+pub(crate) fn check(
+    resource: &Resource,
+    pairs: &[(String, String)],
+    uid_rule: UidRule,
+) -> Result<(), QueryError> {
     match resource {
-        Resource::Search(level) => parse_search(level.clone(), pairs).map(drop),
+        Resource::Search(level) => parse_search(level.clone(), pairs, uid_rule).map(drop),
         resource => RetrievalParameters::parse(resource, pairs).map(drop),
     }
 }

@@ -6,10 +6,10 @@
 use super::path::Resource;
 use super::query::QueryError;
 use crate::upstream::{WadoUri, WadoUriError};
-use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, UidRule};
 
-/// Parses the decoded query.
-pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
+/// Parses the decoded query of a request to archives with `rule`.
+pub(crate) fn read(pairs: &[(String, String)], rule: UidRule) -> Result<WadoUri, QueryError> {
     let required_value = |name: &'static str| {
         let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
@@ -18,14 +18,19 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
             (None, _) => Err(QueryError::Missing(name)),
         }
     };
-    let not_a_uid = |name| move |_| QueryError::invalid_value(name, "a UID (PS3.5 9.1)");
+    let not_a_uid = |name| {
+        move |_| {
+            let expected = "a UID (PS3.5 9.1); lenient_uids = true in the configuration of the archive also allows letters, - and _";
+            QueryError::invalid_value(name, expected)
+        }
+    };
     if required_value("requestType")? != "WADO" {
         return Err(QueryError::invalid_value("requestType", "\"WADO\""));
     }
     let object = WadoUri::new(
-        StudyUid::parse(required_value("studyUID")?).map_err(not_a_uid("studyUID"))?,
-        SeriesUid::parse(required_value("seriesUID")?).map_err(not_a_uid("seriesUID"))?,
-        SopInstanceUid::parse(required_value("objectUID")?).map_err(not_a_uid("objectUID"))?,
+        StudyUid::parse_by(rule, required_value("studyUID")?).map_err(not_a_uid("studyUID"))?,
+        SeriesUid::parse_by(rule, required_value("seriesUID")?).map_err(not_a_uid("seriesUID"))?,
+        SopInstanceUid::parse_by(rule, required_value("objectUID")?).map_err(not_a_uid("objectUID"))?,
     );
     let mut optional_pairs = pairs
         .iter()

@@ -17,7 +17,7 @@ use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::dicomweb::request::computed_attributes::computed_attributes;
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
+use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, UidRule, tags};
 
 /// A study or a series whose objects are counted.
 type Parent = (StudyUid, Option<SeriesUid>);
@@ -29,7 +29,7 @@ pub(super) async fn complete(
     limits: DicomwebLimits,
     level: &SearchLevel,
 ) -> Result<Vec<Bytes>, DicomwebError> {
-    let incomplete = find_incomplete(&rows, level);
+    let incomplete = find_incomplete(&rows, level, archive.uid_rule());
     let counter = Counter { archive, limits, search_count: AtomicUsize::new(0) };
     if incomplete.len() > limits.max_opened {
         return Err(counter.too_many_queries());
@@ -43,31 +43,32 @@ pub(super) async fn complete(
         .try_collect()
         .await?;
     let complete = |(row, attributes): (Bytes, Attributes)| {
-        let elements = parent_of(&attributes, level).and_then(|parent| elements_by_parent.get(&parent));
+        let elements = parent_of(&attributes, level, archive.uid_rule())
+            .and_then(|parent| elements_by_parent.get(&parent));
         elements.map_or_else(|| row.clone(), |elements| add_missing(row.clone(), &attributes, elements))
     };
     Ok(rows.into_iter().map(complete).collect())
 }
 
-/// Returns the studies or series that must be searched to complete `rows`.
-fn find_incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSet<Parent> {
+/// Returns the studies or series that must be searched to complete `rows` of an archive with `rule`.
+fn find_incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel, rule: UidRule) -> BTreeSet<Parent> {
     let mut patients: BTreeMap<Parent, BTreeSet<&str>> = BTreeMap::new();
     for (_, attributes) in rows {
-        if let Some(parent) = parent_of(attributes, level) {
+        if let Some(parent) = parent_of(attributes, level, rule) {
             patients.entry(parent).or_default().insert(attributes.text(tags::PATIENT_ID).unwrap_or_default());
         }
     }
     let is_incomplete =
         |attributes: &Attributes| computed_attributes(level).iter().any(|tag| !has_value(attributes, *tag));
     let parents = rows.iter().filter(|(_, attributes)| is_incomplete(attributes));
-    let parents = parents.filter_map(|(_, attributes)| parent_of(attributes, level));
+    let parents = parents.filter_map(|(_, attributes)| parent_of(attributes, level, rule));
     parents.filter(|parent| patients.get(parent).is_some_and(|patients| patients.len() == 1)).collect()
 }
 
-/// Returns the study or series of a row; `None` if the row does not identify it.
-fn parent_of(attributes: &Attributes, level: &SearchLevel) -> Option<Parent> {
-    let study = || StudyUid::parse(attributes.text(tags::STUDY_INSTANCE_UID)?).ok();
-    let series = || SeriesUid::parse(attributes.text(tags::SERIES_INSTANCE_UID)?).ok();
+/// Returns the study or series of a row of an archive with `rule`; `None` if the row does not identify it.
+fn parent_of(attributes: &Attributes, level: &SearchLevel, rule: UidRule) -> Option<Parent> {
+    let study = || StudyUid::parse_by(rule, attributes.text(tags::STUDY_INSTANCE_UID)?).ok();
+    let series = || SeriesUid::parse_by(rule, attributes.text(tags::SERIES_INSTANCE_UID)?).ok();
     match level {
         SearchLevel::Studies => Some((study()?, None)),
         SearchLevel::Series { study } => Some((study.clone(), Some(series()?))),
@@ -109,7 +110,9 @@ impl Counter<'_> {
         let mut modalities: Vec<String> = Vec::new();
         let mut instances: BTreeMap<SeriesUid, Option<usize>> = BTreeMap::new();
         for attributes in rows {
-            let uid = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
+            let rule = self.archive.uid_rule();
+            let uid = attributes.text(tags::SERIES_INSTANCE_UID);
+            let uid = uid.and_then(|uid| SeriesUid::parse_by(rule, uid).ok());
             let is_of_study =
                 attributes.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == study.as_str());
             let Some(uid) = uid.filter(|_| is_of_study) else { continue };

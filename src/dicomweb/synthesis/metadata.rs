@@ -24,7 +24,7 @@ use crate::dicomweb::url_rewrite::url_map::UrlMap;
 use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel, Synthesized};
 use dicom_model::metadata;
 use dicom_model::part10::{Header, Object, ReadError};
-use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, tags};
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, UidRule, tags};
 
 /// Maximum number of instances in one response that were not requested and are skipped.
 const MAX_UNREQUESTED: usize = 50_000;
@@ -74,8 +74,8 @@ impl MetadataSynthesizer {
 
     /// Returns the metadata of each of `instances` that belongs to `objects`.
     fn metadata_of(&self, instances: InstanceStream, objects: DicomResource) -> RowStream {
-        let public_url = self.url_map.public_url().to_owned();
-        instances.process(move |reader, output| write_all(reader, output, &public_url, &objects))
+        let (public_url, rule) = (self.url_map.public_url().to_owned(), self.archive.uid_rule());
+        instances.process(move |reader, output| write_all(reader, output, &public_url, (&objects, rule)))
     }
 
     /// Requests the metadata of the series of a study, or of the instances of a series, one after the other.
@@ -113,10 +113,11 @@ impl MetadataSynthesizer {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
         let invalid_uid = |_| self.archive.unreadable("a row without a valid UID").into();
+        let rule = self.archive.uid_rule();
         let child = |uid: &str| match &level {
-            SearchLevel::SeriesInstances { series, .. } => SopInstanceUid::parse(uid)
+            SearchLevel::SeriesInstances { series, .. } => SopInstanceUid::parse_by(rule, uid)
                 .map(|instance| DicomResource::Instance(study.clone(), series.clone(), instance)),
-            _ => SeriesUid::parse(uid).map(|series| DicomResource::Series(study.clone(), series)),
+            _ => SeriesUid::parse_by(rule, uid).map(|series| DicomResource::Series(study.clone(), series)),
         };
         let mut children: Vec<_> = list
             .rows
@@ -157,18 +158,18 @@ impl MetadataSynthesizer {
     }
 }
 
-/// Writes the metadata of every received instance that belongs to `objects`.
+/// Writes the metadata of every received instance that belongs to `objects` of an archive with `rule`.
 fn write_all(
     reader: &mut ObjectReader,
     output: &OutputSender,
     public_url: &str,
-    objects: &DicomResource,
+    (objects, rule): (&DicomResource, UidRule),
 ) -> Result<(), StreamError> {
     let mut unrequested_count = 0;
     while reader.advance()? {
         let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
         let header = object.header(|_| true).map_err(|error| to_stream_error(&error))?;
-        let Some(path) = path_of(&header, objects)? else {
+        let Some(path) = path_of(&header, objects, rule)? else {
             unrequested_count += 1;
             if unrequested_count > MAX_UNREQUESTED {
                 return Err(StreamError::Unreadable("too many instances that were not requested"));
@@ -186,13 +187,13 @@ fn write_all(
 }
 
 /// Returns the path of the instance with `header`, relative to the root of the archive; `None` if the instance does not belong
-/// to `objects`.
-fn path_of(header: &Header, objects: &DicomResource) -> Result<Option<String>, StreamError> {
+/// to `objects`. `rule` is that of the archive.
+fn path_of(header: &Header, objects: &DicomResource, rule: UidRule) -> Result<Option<String>, StreamError> {
     let uid = |tag| header.data.text(tag).ok_or(StreamError::Unreadable("an instance without its UIDs"));
     let invalid_uid = |_| StreamError::Unreadable("an instance with an invalid UID");
-    let study = StudyUid::parse(uid(tags::STUDY_INSTANCE_UID)?).map_err(invalid_uid)?;
-    let series = SeriesUid::parse(uid(tags::SERIES_INSTANCE_UID)?).map_err(invalid_uid)?;
-    let instance = SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID)?).map_err(invalid_uid)?;
+    let study = StudyUid::parse_by(rule, uid(tags::STUDY_INSTANCE_UID)?).map_err(invalid_uid)?;
+    let series = SeriesUid::parse_by(rule, uid(tags::SERIES_INSTANCE_UID)?).map_err(invalid_uid)?;
+    let instance = SopInstanceUid::parse_by(rule, uid(tags::SOP_INSTANCE_UID)?).map_err(invalid_uid)?;
     let is_requested = match objects {
         DicomResource::Study(requested_study) => *requested_study == study,
         DicomResource::Series(requested_study, requested_series) => {

@@ -9,6 +9,7 @@ use url::Url;
 use super::query_seal::QuerySeal;
 use crate::dicomweb::request::path::Resource;
 use crate::dicomweb::request::retrieval_query::SEALED_QUERY;
+use dicom_model::UidRule;
 
 /// The result of rewriting a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct UrlMap {
     resource: String,
     /// Seals the queries of URLs; `None` if they are sealed already.
     query_seal: Option<QuerySeal>,
+    /// The rule for the UIDs in paths that the gateway serves.
+    uid_rule: UidRule,
 }
 
 impl UrlMap {
@@ -60,6 +63,7 @@ impl UrlMap {
             authorities,
             resource: resource.to_owned(),
             query_seal: None,
+            uid_rule: UidRule::Strict,
         }
     }
 
@@ -67,6 +71,12 @@ impl UrlMap {
     #[must_use]
     pub fn with_query_seal(self, seal: QuerySeal) -> Self {
         Self { query_seal: Some(seal), ..self }
+    }
+
+    /// Sets the rule for the UIDs of the archive, whose default is [`UidRule::Strict`].
+    #[must_use]
+    pub fn with_uid_rule(self, uid_rule: UidRule) -> Self {
+        Self { uid_rule, ..self }
     }
 
     /// Returns the map for a response to another resource of the same archive.
@@ -101,8 +111,7 @@ impl UrlMap {
     fn rewrite_without_query(&self, url: &str) -> UrlRewrite {
         if let Some(rest) = self.strip_root(url) {
             let path = rest.strip_suffix('/').unwrap_or(rest);
-            let is_served =
-                path.is_empty() || path.strip_prefix('/').is_some_and(|path| Resource::parse(path).is_ok());
+            let is_served = path.is_empty() || path.strip_prefix('/').is_some_and(|path| self.serves(path));
             return if is_served {
                 UrlRewrite::Rewritten(format!("{}{path}", self.public_url))
             } else {
@@ -113,7 +122,7 @@ impl UrlMap {
             return UrlRewrite::Unchanged;
         }
         match UrlForm::parse(url) {
-            UrlForm::WithHost(path) | UrlForm::AbsolutePath(path) => match served_path(path) {
+            UrlForm::WithHost(path) | UrlForm::AbsolutePath(path) => match self.served_path(path) {
                 Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public_url)),
                 None => UrlRewrite::Dropped,
             },
@@ -162,8 +171,8 @@ impl UrlMap {
         // The path of a resource contains no byte that is escaped in JSON or XML.
         self.is_public_unescaped
             && resource.is_some_and(|path| {
-                let is_valid = || path.starts_with("studies") && Resource::parse(path).is_ok();
-                Resource::is_objects_path(path) || is_valid()
+                let is_valid = || path.starts_with("studies") && self.serves(path);
+                Resource::is_objects_path(self.uid_rule, path) || is_valid()
             })
     }
 
@@ -189,7 +198,20 @@ impl UrlMap {
             }
         }
         let path = segments.join("/");
-        Resource::parse(&path).is_ok().then_some(path)
+        self.serves(&path).then_some(path)
+    }
+
+    /// Returns the part of `path` that is the path of a resource that the gateway serves, after any root.
+    fn served_path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let resources = path.match_indices("/studies").filter_map(|(start, _)| path.get(start + 1..));
+        let resources = resources.map(|resource| resource.strip_suffix('/').unwrap_or(resource));
+        let mut resources = resources.filter(|resource| self.serves(resource));
+        resources.next()
+    }
+
+    /// Whether `path`, without a leading slash, is the path of a resource that the gateway serves.
+    fn serves(&self, path: &str) -> bool {
+        Resource::parse_by(self.uid_rule, path).is_ok()
     }
 }
 
@@ -231,14 +253,6 @@ impl<'a> UrlForm<'a> {
             _ => Self::Relative,
         }
     }
-}
-
-/// Returns the part of `path` that is the path of a resource that the gateway serves, after any root.
-fn served_path(path: &str) -> Option<&str> {
-    let resources = path.match_indices("/studies").filter_map(|(start, _)| path.get(start + 1..));
-    let resources = resources.map(|resource| resource.strip_suffix('/').unwrap_or(resource));
-    let mut resources = resources.filter(|resource| Resource::parse(resource).is_ok());
-    resources.next()
 }
 
 /// Whether a relative reference contains the segment `..`.

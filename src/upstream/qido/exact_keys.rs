@@ -7,7 +7,7 @@
 
 use super::{QidoQuery, SearchLevel};
 use dicom_core::VR;
-use dicom_model::{Attributes, DicomDate, Tag, Uid, tag, tags};
+use dicom_model::{Attributes, DicomDate, Tag, Uid, UidRule, tag, tags};
 
 /// The keys that rows are compared with. Without keys every row matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl ExactKey {
         match tag::value_representation(tag)? {
             VR::UI => {
                 let uids: Vec<_> = value.split(',').map(|uid| uid.trim().to_owned()).collect();
-                uids.iter().all(|uid| Uid::is_legal(uid)).then_some(Self::AnyOf(uids))
+                uids.iter().all(|uid| UidRule::Lenient.accepts(uid)).then_some(Self::AnyOf(uids))
             }
             VR::DA => {
                 let (first, last) = value.split_once('-').unwrap_or((value, value));
@@ -144,6 +144,8 @@ mod tests {
             (tags::ISSUER_OF_PATIENT_ID, "HOSP", "OTHER", false),
             (tags::STUDY_INSTANCE_UID, "1.2,1.3", "1.3", true),
             (tags::STUDY_INSTANCE_UID, "1.2,1.3", "1.4", false),
+            (tags::STUDY_INSTANCE_UID, "1.2,ab-1", "ab-1", true),
+            (tags::STUDY_INSTANCE_UID, "ab-1", "ab-2", false),
             (tags::STUDY_DATE, "20240131", "20240131", true),
             (tags::STUDY_DATE, "20240131", "20240201", false),
             (tags::STUDY_DATE, "20240101-20240131", "20240115", true),

@@ -1,0 +1,78 @@
+//! The UIDs of the rows of a search: whether clients can retrieve the object of a row. The gateway serves no URL with a UID that the rule
+//! of the archive does not accept, so a viewer would list a study that it cannot open.
+
+use crate::upstream::{Archive, SearchLevel};
+use dicom_model::{Attributes, Tag, UidRule, tags};
+
+/// The UIDs that identify the objects of rows, from the study down.
+const STUDY_UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID];
+const SERIES_UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID];
+const INSTANCE_UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID];
+
+/// The check of the UIDs of the rows of one search in one archive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowUids {
+    tags: &'static [Tag],
+    rule: UidRule,
+}
+
+impl RowUids {
+    /// Returns the check for rows of `archive` at `level`.
+    pub(crate) fn of_search(archive: &Archive, level: &SearchLevel) -> Self {
+        Self::new(archive.uid_rule(), level)
+    }
+
+    /// Returns the check by `rule` for rows at `level`.
+    pub(crate) fn new(rule: UidRule, level: &SearchLevel) -> Self {
+        let tags = match level {
+            SearchLevel::Studies => STUDY_UIDS,
+            SearchLevel::Series { .. } | SearchLevel::AllSeries => SERIES_UIDS,
+            SearchLevel::Instances { .. }
+            | SearchLevel::SeriesInstances { .. }
+            | SearchLevel::AllInstances => INSTANCE_UIDS,
+        };
+        Self { tags, rule }
+    }
+
+    /// Whether every UID of `row`, an object in DICOM JSON, is accepted. A UID that the row lacks is not checked, nor is a row that
+    /// cannot be read.
+    pub(crate) fn accept(&self, row: &str) -> bool {
+        let accepts = |row: Attributes| {
+            self.tags.iter().all(|tag| row.text(*tag).is_none_or(|uid| self.rule.accepts(uid)))
+        };
+        Attributes::read_elements(row, self.tags).map_or(true, accepts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(study: &str, series: &str, instance: &str) -> String {
+        format!(
+            r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}},"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["{series}"]}}}}"#
+        )
+    }
+
+    #[test]
+    fn the_uids_down_to_the_level_of_the_search_are_checked() {
+        let levels = [SearchLevel::Studies, SearchLevel::AllSeries, SearchLevel::AllInstances];
+        let accepted = |rule, row: &str| levels.clone().map(|level| RowUids::new(rule, &level).accept(row));
+        for (study, series, instance, strict, lenient) in [
+            ("1.2", "1.3", "1.4", [true; 3], [true; 3]),
+            ("1.2.03", "1.3\\u0000", "1.4 ", [true; 3], [true; 3]),
+            ("ab-1", "1.3", "1.4", [false; 3], [true; 3]),
+            ("1.2", "a_b", "1.4", [true, false, false], [true; 3]),
+            ("1.2", "1.3", "1..4", [true, true, false], [true; 3]),
+            ("1.2", "1.3", "..", [true, true, false], [true, true, false]),
+            ("a b", "1.3", "1.4", [false; 3], [false; 3]),
+        ] {
+            let row = row(study, series, instance);
+            assert_eq!(accepted(UidRule::Strict, &row), strict, "{row}");
+            assert_eq!(accepted(UidRule::Lenient, &row), lenient, "{row}");
+        }
+        for unknown in ["{}", r#"{"0020000D":{"vr":"UI"}}"#, "7"] {
+            assert_eq!(accepted(UidRule::Strict, unknown), [true; 3], "{unknown}");
+        }
+    }
+}
