@@ -1,7 +1,7 @@
 //! Assembles serialized resources from rows. Cached studies that are still current are reused. The others are fetched only as
 //! deep as requested, and concurrent requests share the fetch. The change log determines the version of each study.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +162,8 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<ReadOutcome, StudiesError> {
-        let studies = self.accepting_partial_answers();
+        let timeout = self.partial_answer.as_ref().and_then(|answer| answer.timeout);
+        let studies = self.allowing_failures(BTreeSet::new(), timeout);
         let outcome = studies.read_current(uid, representation, access, freshness).await;
         let outcome = outcome.and_then(|outcome| self.accept_missing(outcome, &studies));
         let error = match &outcome {

@@ -29,6 +29,8 @@ use fhir_r4::types::ImagingStudy;
 pub(super) struct PartialAnswer {
     /// The archives whose failure is an error of the request.
     required: BTreeSet<ArchiveId>,
+    /// Maximum duration of a query to one of the others; `None` if only the deadline of the request limits it.
+    pub(super) timeout: Option<Duration>,
     /// The errors of the archives that failed.
     failures: Mutex<BTreeMap<ArchiveId, StudiesError>>,
 }
@@ -42,15 +44,15 @@ impl PartialAnswer {
 impl Studies {
     /// Returns the same studies for one request that accepts an answer without the archives that fail, except those in `required`.
     #[must_use]
-    pub(super) fn allowing_failures(&self, required: BTreeSet<ArchiveId>) -> Self {
-        let answer = PartialAnswer { required, failures: Mutex::default() };
+    pub(super) fn allowing_failures(&self, required: BTreeSet<ArchiveId>, timeout: Option<Duration>) -> Self {
+        let answer = PartialAnswer { required, timeout, failures: Mutex::default() };
         Self { partial_answer: Some(Arc::new(answer)), ..self.clone() }
     }
 
     /// Returns the same studies for one request whose client accepts an answer without the archives that fail.
     #[must_use]
     pub fn accepting_partial_answers(&self) -> Self {
-        self.allowing_failures(BTreeSet::new())
+        self.allowing_failures(BTreeSet::new(), Some(self.limits.partial_timeout))
     }
 
     /// Returns the same studies for a search that names archives by `endpoint`: it does not depend on the others.
@@ -62,7 +64,7 @@ impl Studies {
         if self.partial_answer.is_some() || named.len() == self.sources.len() {
             return self.clone();
         }
-        self.allowing_failures(named)
+        self.allowing_failures(named, None)
     }
 
     /// Returns the same studies for a search. A search by `_lastUpdated` requires every archive, because a client that misses a change
@@ -107,9 +109,13 @@ impl Studies {
         if answer.lock_failures().contains_key(id) {
             return Ok(None);
         }
-        let timeout = self.limits.partial_timeout;
-        let result = tokio::time::timeout(timeout, query).await;
-        match result.unwrap_or(Err(StudiesError::LoadTimeout(timeout))) {
+        let result = match answer.timeout {
+            Some(timeout) => {
+                tokio::time::timeout(timeout, query).await.unwrap_or(Err(StudiesError::LoadTimeout(timeout)))
+            }
+            None => query.await,
+        };
+        match result {
             Ok(found) => Ok(Some(found)),
             Err(error) if is_archive_failure(&error) => {
                 self.record_missing_archive(id, &error);
