@@ -16,6 +16,7 @@
 //!   [`rendering`] renders images
 //! - [`error`] defines the errors
 
+mod block_buffer;
 mod capabilities;
 mod context;
 mod error;

@@ -11,6 +11,7 @@ mod circuit_breaker;
 mod client;
 mod content_coding;
 mod error;
+mod large_object;
 mod profile;
 mod qido;
 mod request;
@@ -26,6 +27,7 @@ pub use circuit_breaker::Health;
 pub use client::Archive;
 pub use content_coding::ContentCoding;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
+pub use large_object::LargeObjectPermit;
 pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
     ExactKeys, IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,

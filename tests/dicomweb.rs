@@ -9,6 +9,7 @@ mod errors;
 mod escapes;
 mod federation;
 mod headers;
+mod large_objects;
 mod limits;
 mod negotiation;
 mod patient_conflicts;

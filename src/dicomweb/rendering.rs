@@ -9,6 +9,7 @@
 mod images;
 mod instances;
 mod multiple;
+mod object_buffer;
 mod parameters;
 mod pool;
 

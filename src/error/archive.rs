@@ -79,6 +79,7 @@ mod tests {
         vec![
             (Kind::Unreachable(ConnectFailure::Refused), 503, 503, Some(5)),
             (Kind::Busy, 503, 503, Some(5)),
+            (Kind::LargeObjectBusy, 503, 503, Some(5)),
             (Kind::Abandoned, 503, 503, Some(5)),
             (Kind::CircuitOpen(Duration::from_secs(42)), 503, 503, Some(42)),
             (

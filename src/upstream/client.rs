@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
 use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health};
+use super::large_object::{LargeObjectPermit, LargeObjectPermits, MAX_SMALL_OBJECT_SIZE};
 use super::qido::{QidoQuery, SearchLevel};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
@@ -36,6 +37,7 @@ struct ArchiveState {
     transport: Transport,
     credentials: Option<(HeaderName, HeaderValue)>,
     queue: CallQueue,
+    large_objects: LargeObjectPermits,
     search_breaker: CircuitBreaker,
     metadata_breaker: CircuitBreaker,
     retrieval_breaker: CircuitBreaker,
@@ -63,6 +65,7 @@ impl Archive {
                 transport: Transport::new(&settings)?,
                 credentials,
                 queue: CallQueue::new(settings.id.clone(), limits, limits, retrieval_limits),
+                large_objects: LargeObjectPermits::new(),
                 search_breaker: breaker(),
                 metadata_breaker: breaker(),
                 retrieval_breaker: breaker(),
@@ -132,6 +135,26 @@ impl Archive {
             // The circuit breaker records the result.
             tokio::spawn(async move { drop(archive.send(UpstreamRequest::search(query)).await) });
         }
+    }
+
+    /// Waits for the permit for a large object; an error after the same time as for the permit of a call.
+    pub async fn large_object_permit(&self) -> Result<LargeObjectPermit, ArchiveError> {
+        let permit = self.inner.large_objects.acquire(self.inner.settings.queue_timeout).await;
+        permit.ok_or_else(|| self.error(ArchiveErrorKind::LargeObjectBusy))
+    }
+
+    /// Acquires `permit` if `size`, the size in bytes of an incomplete object in memory, requires it, and releases it otherwise.
+    pub async fn require_permit_for(
+        &self,
+        size: usize,
+        permit: &mut Option<LargeObjectPermit>,
+    ) -> Result<(), ArchiveError> {
+        if size <= MAX_SMALL_OBJECT_SIZE {
+            *permit = None;
+        } else if permit.is_none() {
+            *permit = Some(self.large_object_permit().await?);
+        }
+        Ok(())
     }
 
     /// Creates an error of this archive.

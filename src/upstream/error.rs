@@ -47,6 +47,9 @@ pub enum ArchiveErrorKind {
     /// The maximum number of requests already waits for this archive, or the request has waited for the maximum time.
     #[error("already has as many requests in flight as it may have; try again later")]
     Busy,
+    /// Another large object of the archive was in memory until the request had waited as long as it may.
+    #[error("sent a large object, and other large objects of it are being read; try again later")]
+    LargeObjectBusy,
     /// No client waits for the result any more, and other requests wait for this archive.
     #[error("was not called, because no client waits for the result any more")]
     Abandoned,
@@ -164,6 +167,7 @@ impl ArchiveError {
         match self.kind {
             Kind::Unreachable(_)
             | Kind::Busy
+            | Kind::LargeObjectBusy
             | Kind::Abandoned
             | Kind::CircuitOpen(_)
             | Kind::Unavailable { .. }
@@ -234,7 +238,7 @@ impl ArchiveError {
             Kind::Disconnected => "disconnected",
             Kind::Timeout(_) => "timeout",
             Kind::TooSlow(_) => "too_slow",
-            Kind::Busy => "busy",
+            Kind::Busy | Kind::LargeObjectBusy => "busy",
             Kind::Abandoned => "abandoned",
             Kind::CircuitOpen(_) => "resting",
             Kind::Unauthorized(_) => "unauthorized",

@@ -9,7 +9,9 @@
 
 mod stream;
 
+use bytes::Bytes;
 use dicom_dictionary_std::uids;
+use std::ops::Range;
 
 pub use stream::{FramePart, Stream, StreamError, read_item_header};
 
@@ -48,6 +50,12 @@ impl Fragment {
     pub fn new(offset: u64, length: u32, start: &[u8]) -> Self {
         Self { offset, length, has_marker: MARKERS.iter().any(|marker| start.starts_with(marker)) }
     }
+
+    /// Returns where its value is, relative to the first item after the Basic Offset Table.
+    pub fn value_range(&self) -> Range<u64> {
+        let start = self.offset + 8;
+        start..start + u64::from(self.length)
+    }
 }
 
 /// A rule that determines where frames begin.
@@ -84,12 +92,46 @@ impl FrameStart {
     }
 }
 
+/// The offsets of an Extended or a Basic Offset Table, as they are encoded.
+#[derive(Debug, Clone)]
+enum OffsetTable {
+    Extended(Bytes),
+    Basic(Bytes),
+}
+
+impl OffsetTable {
+    fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        let (long, short) = match self {
+            Self::Extended(bytes) => (bytes.as_chunks().0, &[][..]),
+            Self::Basic(bytes) => (&[][..], bytes.as_chunks().0),
+        };
+        let short = short.iter().map(|offset| u32::from_le_bytes(*offset).into());
+        long.iter().map(|offset| u64::from_le_bytes(*offset)).chain(short)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Extended(bytes) => bytes.len() / 8,
+            Self::Basic(bytes) => bytes.len() / 4,
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<u64> {
+        match self {
+            Self::Extended(bytes) => bytes.as_chunks().0.get(index).map(|offset| u64::from_le_bytes(*offset)),
+            Self::Basic(bytes) => {
+                bytes.as_chunks().0.get(index).map(|offset| u32::from_le_bytes(*offset).into())
+            }
+        }
+    }
+}
+
 /// Determines which fragments begin frames.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FrameLocator {
     frame_count: usize,
-    /// The offsets in the offset table; `None` after a fragment contradicted it.
-    table: Option<Vec<u64>>,
+    /// The offset table; `None` after a fragment contradicted it.
+    table: Option<OffsetTable>,
     /// The number of offsets that matched a fragment.
     matched_count: usize,
     /// Whether the last matched offset refers to an empty fragment. Its frame begins with the next fragment that is not empty.
@@ -104,18 +146,15 @@ pub struct FrameLocator {
 impl FrameLocator {
     /// Creates a locator for an image of `frame_count` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
     /// table is ignored.
-    pub fn new(frame_count: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {
+    pub fn new(frame_count: usize, transfer_syntax: &str, basic: &Bytes, extended: Option<&Bytes>) -> Self {
         let frame_count = if is_video(transfer_syntax) { 1 } else { frame_count };
-        let read_extended =
-            |bytes: &[u8]| bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect();
-        let basic_offsets =
-            basic.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset).into()).collect();
-        let is_valid = |offsets: &Vec<u64>| {
-            offsets.len() == frame_count
-                && offsets.first() == Some(&0)
-                && offsets.is_sorted_by(|offset, next| offset < next)
+        let is_valid = |table: &OffsetTable| {
+            table.len() == frame_count
+                && table.get(0) == Some(0)
+                && table.iter().is_sorted_by(|one, next| one < next)
         };
-        let table = extended.map(read_extended).filter(is_valid).or(Some(basic_offsets).filter(is_valid));
+        let extended = extended.cloned().map(OffsetTable::Extended).filter(is_valid);
+        let table = extended.or_else(|| Some(OffsetTable::Basic(basic.clone())).filter(is_valid));
         Self {
             frame_count,
             table: table.filter(|_| frame_count > 1),
@@ -131,14 +170,14 @@ impl FrameLocator {
     fn add_fragment(&mut self, fragment: Fragment) -> Option<FrameStart> {
         if let Some(table) = &self.table {
             let next = table.get(self.matched_count);
-            if next == Some(&fragment.offset) {
+            if next == Some(fragment.offset) {
                 // The previous frame would be empty.
                 if self.is_pending {
                     self.table = None;
                 }
                 self.matched_count += 1;
                 self.is_pending = true;
-            } else if next.is_some_and(|next| *next < fragment.offset) {
+            } else if next.is_some_and(|next| next < fragment.offset) {
                 self.table = None;
             }
         }
@@ -179,18 +218,23 @@ impl FrameLocator {
         self.candidates().find(applies).ok_or(Inconsistent)
     }
 
-    /// Returns the frames of `fragments`: for each frame the indices of its fragments, in order.
-    pub fn locate(mut self, fragments: &[Fragment]) -> Result<Vec<Vec<usize>>, Inconsistent> {
-        let starts: Vec<_> = fragments.iter().map(|fragment| self.add_fragment(*fragment)).collect();
-        let rule = self.rule()?;
-        let mut frames: Vec<Vec<usize>> = Vec::new();
-        for (index, start) in starts.into_iter().enumerate() {
-            let Some(start) = start else { continue };
-            if start.begins_frame(rule) {
-                frames.push(Vec::new());
-            }
-            if let Some(frame) = frames.last_mut() {
-                frame.push(index);
+    /// Returns the frames of `fragments`: for each frame the range of its fragments. The ranges are the only memory that is allocated;
+    /// there are at most as many as fragments.
+    pub fn locate(mut self, fragments: &[Fragment]) -> Result<Vec<Range<usize>>, Inconsistent> {
+        let mut counted = self.clone();
+        for fragment in fragments {
+            counted.add_fragment(*fragment);
+        }
+        let rule = counted.rule()?;
+        let count = if rule == Rule::Whole { 1 } else { self.frame_count };
+        let mut frames: Vec<Range<usize>> = Vec::with_capacity(count.min(fragments.len()));
+        for (index, fragment) in fragments.iter().enumerate() {
+            let is_start = self.add_fragment(*fragment).is_some_and(|start| start.begins_frame(rule));
+            if is_start {
+                if let Some(previous) = frames.last_mut() {
+                    previous.end = index;
+                }
+                frames.push(index..fragments.len());
             }
         }
         Ok(frames)

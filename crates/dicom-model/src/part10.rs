@@ -16,6 +16,7 @@ mod data_set_builder;
 mod element_reader;
 pub mod in_place;
 mod inflate;
+mod memory_budget;
 mod meta;
 mod source;
 mod syntax;
@@ -42,6 +43,8 @@ const MAX_INLINE_TEXT: u64 = 4 * 1024 * 1024;
 /// Maximum size of a header in bytes, with [`ELEMENT_OVERHEAD`] bytes for each element and item in addition to its value. The
 /// largest real headers, of multi-frame images with many thousands of frames, have tens of megabytes.
 const MAX_HEADER: u64 = 64 * 1024 * 1024;
+/// Size of a header in bytes above which its reader can be asked to wait.
+const MAX_SMALL_HEADER: u64 = 1024 * 1024;
 /// The number of bytes added to the size of a header for each element, in addition to its value.
 const ELEMENT_OVERHEAD: u64 = 64;
 /// Maximum size of an Extended Offset Table in bytes: one million frames.
@@ -176,12 +179,29 @@ impl<R: Read> Object<R> {
     /// Reads the header, with those top-level elements that `is_requested` accepts. The next read returns the value of the
     /// pixel data, or the data after the data set.
     pub fn header(&mut self, is_requested: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
-        self.read_header(is_requested, None)
+        self.read_header(is_requested, None, || Ok(()))
     }
 
-    /// Reads up to the value with the path `steps`. If [`Header::requested_value`] is present, the next read returns that value.
-    pub fn header_up_to(&mut self, steps: &[Step]) -> Result<Header, ReadError> {
-        self.read_header(|_| true, Some(steps))
+    /// Does the same as [`header`](Self::header). If the header is larger than 1 MiB, `before_large` is called once before the rest is
+    /// read; its error ends the reading.
+    pub fn header_unless_large(
+        &mut self,
+        is_requested: impl Fn(Tag) -> bool,
+        before_large: impl FnMut() -> io::Result<()>,
+    ) -> Result<Header, ReadError> {
+        self.read_header(is_requested, None, before_large)
+    }
+
+    /// Reads up to the value with the path `steps`, with those top-level elements that `is_requested` accepts. If
+    /// [`Header::requested_value`] is present, the next read returns that value. `before_large` is that of
+    /// [`header_unless_large`](Self::header_unless_large).
+    pub fn header_up_to(
+        &mut self,
+        steps: &[Step],
+        is_requested: impl Fn(Tag) -> bool,
+        before_large: impl FnMut() -> io::Result<()>,
+    ) -> Result<Header, ReadError> {
+        self.read_header(is_requested, Some(steps), before_large)
     }
 
     /// Skips native pixel data after [`Self::header`]. Fails if the file ends inside the value; [`Self::header`] does not detect this
@@ -200,6 +220,7 @@ impl<R: Read> Object<R> {
         &mut self,
         is_requested: impl Fn(Tag) -> bool,
         requested_path: Option<&[Step]>,
+        mut before_large: impl FnMut() -> io::Result<()>,
     ) -> Result<Header, ReadError> {
         let (syntax, transfer_syntax) = (self.syntax, self.transfer_syntax);
         let mut reader = ElementReader::new(&mut self.source, syntax);
@@ -213,11 +234,14 @@ impl<R: Read> Object<R> {
         };
         let is_at_requested_path =
             |builder: &DataSetBuilder, tag| requested_path.is_some_and(|steps| builder.is_at(tag, steps));
-        let mut header_size = 0;
+        let (mut header_size, mut is_large) = (0, false);
         while let Some(event) = reader.next()? {
             header_size += ELEMENT_OVERHEAD;
             if header_size > MAX_HEADER {
                 return Err(ReadError::TooLarge);
+            }
+            if header_size > MAX_SMALL_HEADER && !std::mem::replace(&mut is_large, true) {
+                before_large()?;
             }
             match event {
                 Event::Fragments(element) if builder.is_at_root() && is_pixel_data(element.tag) => {

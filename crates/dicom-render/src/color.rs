@@ -85,11 +85,14 @@ fn map_palette_indices(
             LookupTable::read_segments(attributes, descriptor, segments, layout.is_signed())?
         });
     }
-    let rgb_values = indices.iter().flat_map(|index| {
+    let mut rgb_values = Vec::with_capacity(tables.len() * indices.len());
+    for index in indices {
         let index = layout.value(u32::from(*index));
-        tables.iter().map(move |table| {
-            (f64::from(table.entry(index)) / f64::from(table.max_entry) * 255.0).round() as u8
-        })
-    });
-    Ok(rgb_values.collect())
+        rgb_values.extend(
+            tables.iter().map(|table| {
+                (f64::from(table.entry(index)) / f64::from(table.max_entry) * 255.0).round() as u8
+            }),
+        );
+    }
+    Ok(rgb_values)
 }

@@ -11,6 +11,10 @@ use super::object::DataSet;
 
 const INVALID: RenderError = RenderError::Malformed("a lookup table is invalid");
 
+/// Maximum number of words of a segmented table for each of its entries: those of an indirect segment with one entry whose words
+/// have one byte, and those of the segment to which it refers.
+const MAX_WORDS_PER_ENTRY: usize = 10;
+
 /// The descriptor of a table.
 #[derive(Debug, Clone, Copy)]
 struct Descriptor {
@@ -21,7 +25,8 @@ struct Descriptor {
 
 impl Descriptor {
     fn read(data_set: &DataSet, tag: Tag, is_signed: bool) -> Result<Self, RenderError> {
-        let descriptor_words = data_set.words(tag).ok_or(INVALID)?;
+        // One more word than a descriptor has shows that it is longer.
+        let descriptor_words: Vec<u16> = data_set.words(tag).ok_or(INVALID)?.take(4).collect();
         let [entry_count, first_input, bits @ 1..=16] = *descriptor_words.as_slice() else {
             return Err(INVALID);
         };
@@ -63,7 +68,7 @@ impl LookupTable {
         let entries: Vec<u16> = if bits <= 8 && bytes.len() < 2 * entry_count {
             bytes.iter().take(entry_count).copied().map(u16::from).collect()
         } else {
-            data_set.words(data).unwrap_or_default().into_iter().take(entry_count).collect()
+            data_set.words(data).into_iter().flatten().take(entry_count).collect()
         };
         Self::from_entries(first_input, bits, entry_count, entries)
     }
@@ -77,10 +82,12 @@ impl LookupTable {
     ) -> Result<Self, RenderError> {
         let Descriptor { entry_count, first_input, bits } =
             Descriptor::read(data_set, descriptor, is_signed)?;
-        let words = if bits > 8 {
-            data_set.words(data).ok_or(INVALID)?
+        // Each segment has at least one entry and few words in addition to its entries.
+        let max_words = entry_count * MAX_WORDS_PER_ENTRY;
+        let words: Vec<u16> = if bits > 8 {
+            data_set.words(data).ok_or(INVALID)?.take(max_words).collect()
         } else {
-            data_set.bytes(data).ok_or(INVALID)?.iter().copied().map(u16::from).collect()
+            data_set.bytes(data).ok_or(INVALID)?.iter().copied().map(u16::from).take(max_words).collect()
         };
         let bytes_per_word = if bits > 8 { 2 } else { 1 };
         Self::from_entries(

@@ -62,7 +62,7 @@ const REQUIRED: &[Tag] = &[
     tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
 ];
 
-/// Reads the file up to the end of its pixel data. A deflated data set must not inflate to more than `limit` bytes.
+/// Reads the file up to the end of its pixel data. In addition to the file, at most `limit` bytes of memory are used.
 pub(super) fn read(file: &Bytes, limit: usize) -> Result<Object, RenderError> {
     let is_required = |tag| REQUIRED.contains(&tag) || annotation::ATTRIBUTES.contains(&tag);
     Ok(Object::read(file, limit, is_required)?)

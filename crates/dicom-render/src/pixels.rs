@@ -1,5 +1,7 @@
 //! Reads the Image Pixel Module (PS3.3 C.7.6.3) and locates the bytes of frames (PS3.5 8). This module does not decode frames.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
 
@@ -73,8 +75,8 @@ impl FrameData {
 pub(super) enum Frames {
     /// The location in native pixel data.
     Native { frames: NativeFrames, byte_order: ByteOrder },
-    /// The indexes of the fragments of each frame, in encapsulated pixel data.
-    Encapsulated(Vec<Vec<usize>>),
+    /// The fragments of each frame, in encapsulated pixel data.
+    Encapsulated(Vec<Range<usize>>),
 }
 
 impl Frames {
@@ -103,10 +105,9 @@ impl Frames {
                 Ok(Self::Native { frames, byte_order })
             }
             Some(Pixels::Encapsulated { table, fragments }) => {
-                let extended = attributes.bytes(tags::EXTENDED_OFFSET_TABLE).map(AsRef::as_ref);
+                let extended = attributes.bytes(tags::EXTENDED_OFFSET_TABLE);
                 let locator = FrameLocator::new(count, object.transfer_syntax, table, extended);
-                let fragments: Vec<_> = fragments.iter().map(|(fragment, _)| *fragment).collect();
-                let frames = locator.locate(&fragments);
+                let frames = locator.locate(fragments.list());
                 let mismatch = RenderError::Malformed("its fragments do not match its number of frames");
                 frames.map(Self::Encapsulated).map_err(|_| mismatch)
             }
@@ -125,13 +126,45 @@ impl Frames {
                 Ok(FrameData::Native { bytes, bit_offset, byte_order: *byte_order })
             }
             (Self::Encapsulated(frames), Some(Pixels::Encapsulated { fragments, .. })) => {
-                Ok(FrameData::BitStream(match frames.get(index as usize).map_or(&[][..], Vec::as_slice) {
-                    [] => return Err(missing_frame),
-                    [only] => fragments[*only].1.clone(),
-                    several => several.iter().flat_map(|index| fragments[*index].1.iter().copied()).collect(),
-                }))
+                let range = frames.get(index as usize).cloned().ok_or_else(|| missing_frame.clone())?;
+                let mut values =
+                    range.filter_map(|index| fragments.value(index)).filter(|value| !value.is_empty());
+                let first = values.next().ok_or(missing_frame)?;
+                let joined_size = self.joined_size(object, index);
+                if joined_size == 0 {
+                    return Ok(FrameData::BitStream(first));
+                }
+                let mut joined = Vec::with_capacity(joined_size);
+                joined.extend_from_slice(&first);
+                values.for_each(|value| joined.extend_from_slice(&value));
+                Ok(FrameData::BitStream(joined.into()))
             }
             _ => Err(missing_frame),
+        }
+    }
+
+    /// Returns the size in bytes of the copy of the frame with this index, which is necessary if it has several fragments; 0 if it has
+    /// only one.
+    pub(super) fn joined_size(&self, object: &Object, index: u32) -> usize {
+        let (Self::Encapsulated(frames), Some(Pixels::Encapsulated { fragments, .. })) =
+            (self, &object.pixels)
+        else {
+            return 0;
+        };
+        let range = frames.get(index as usize).cloned().unwrap_or_default();
+        let sizes = range.filter_map(|index| fragments.value(index)).map(|value| value.len());
+        let (count, size) =
+            sizes.filter(|size| *size > 0).fold((0, 0), |(count, sum), size| (count + 1, sum + size));
+        if count > 1 { size } else { 0 }
+    }
+
+    /// Returns the maximum size in bytes of the locations of the frames of `object`, of which it declares `count`.
+    pub(super) fn max_memory(object: &Object, count: u32) -> usize {
+        match &object.pixels {
+            Some(Pixels::Encapsulated { fragments, .. }) => {
+                fragments.list().len().min(count as usize) * size_of::<Range<usize>>()
+            }
+            Some(Pixels::Native { .. }) | None => 0,
         }
     }
 }

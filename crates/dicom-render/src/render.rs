@@ -23,24 +23,34 @@ pub struct Image {
     module: ImagePixelModule,
     codec: Codec,
     frames: Frames,
-    /// Memory in bytes that rendering can use in addition to the object.
-    memory_limit: usize,
+    /// The memory in bytes that the file and all data derived from it may use.
+    limit: usize,
+    /// The memory that the file and its parsed form use.
+    object_memory: usize,
 }
 
 impl Image {
     /// Reads a DICOM file. The file and all data derived from it must fit in `limit` bytes of memory.
     pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
-        let memory_limit = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
-        let object = object::read(file, memory_limit)?;
+        let limit_of_derived = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
+        let object = object::read(file, limit_of_derived)?;
         let module = ImagePixelModule::read(&object.elements)?;
         if object.pixels.is_none() {
             return Err(RenderError::NoImage);
         }
         let codec = Codec::of_transfer_syntax(object.transfer_syntax)
             .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
+        let derived_memory = object.memory + Frames::max_memory(&object, module.frame_count);
+        if derived_memory > limit_of_derived {
+            return Err(RenderError::TooLarge);
+        }
         let frames = Frames::locate(&object, &module)?;
-        let memory_limit = memory_limit.checked_sub(object.inflated_size).ok_or(RenderError::TooLarge)?;
-        Ok(Self { object, module, codec, frames, memory_limit })
+        Ok(Self { object, module, codec, frames, limit, object_memory: file.len() + derived_memory })
+    }
+
+    /// Sets the memory in bytes that the file and all data derived from it may use.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// Returns the Study, Series and SOP Instance UIDs of the object; `None` for those that it lacks.
@@ -88,10 +98,12 @@ impl Image {
             geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
         let encoding_memory =
             if format == Format::Gif { gif::max_memory(output_width, output_height, channels) } else { 0 };
-        let required_memory = [converted_memory, scaling_memory, encoding_memory]
-            .into_iter()
-            .fold(self.codec.max_memory(layout), usize::saturating_add);
-        if required_memory > self.memory_limit {
+        let joined_size = self.frames.joined_size(&self.object, index);
+        let required_memory =
+            [converted_memory, scaling_memory, encoding_memory, joined_size, self.object_memory]
+                .into_iter()
+                .fold(self.codec.max_memory(layout), usize::saturating_add);
+        if required_memory > self.limit {
             return Err(RenderError::TooLarge);
         }
         let data = self.frames.data(&self.object, index)?;

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 
 use super::instances::InstanceReference;
+use super::object_buffer::ObjectBuffer;
 use super::parameters::AcceptedRendering;
 use super::pool::{RenderPermit, RenderPool};
 use crate::dicomweb::error::DicomwebError;
@@ -121,7 +122,6 @@ impl ImageSequence {
 /// An object in memory, with the permit for the memory of the object and its images.
 pub(super) struct OpenObject {
     permit: RenderPermit,
-    file: Bytes,
     image: Arc<Image>,
     instance: InstanceReference,
 }
@@ -156,7 +156,7 @@ impl OpenObject {
                     if !instance.is_identified_by(image.uids()) {
                         return Err(archive.unreadable("an object that was not requested").into());
                     }
-                    return Ok(Self { permit, file, image, instance });
+                    return Ok(Self { permit, image, instance });
                 }
             }
         }
@@ -179,8 +179,8 @@ impl OpenObject {
                 Err(DicomwebError::Render(RenderError::TooLarge))
                     if self.permit.acquire_extra_memory().await? =>
                 {
-                    let (file, limit) = (self.file.clone(), self.permit.limit());
-                    self.image = Arc::new(self.permit.run(move |_| Image::open(&file, limit)).await?);
+                    // The work has ended, so the image has no other owner and is not copied.
+                    Arc::make_mut(&mut self.image).set_limit(self.permit.limit());
                 }
                 image => return image,
             }
@@ -195,18 +195,12 @@ async fn fetch_file(
     request: &ProxyRequest,
 ) -> Result<Bytes, DicomwebError> {
     let mut body = fetch(archive, request).await?.into_body();
-    let mut file = BytesMut::new();
+    let mut file = ObjectBuffer::default();
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|error| body_error(archive, &error))?.into_data() else { continue };
-        // While a buffer grows, the old and the new buffer are both in memory.
-        while 2 * (file.len() + chunk.len()) > permit.limit() {
-            if !permit.acquire_extra_memory().await? {
-                return Err(RenderError::TooLarge.into());
-            }
-        }
-        file.extend_from_slice(&chunk);
+        file.append(&chunk, permit).await?;
     }
-    Ok(file.freeze())
+    Ok(file.into_bytes())
 }
 
 /// Converts the error of the body of a response.

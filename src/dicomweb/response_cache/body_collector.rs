@@ -2,15 +2,16 @@
 
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as _;
 
+use crate::dicomweb::block_buffer::BlockBuffer;
 use http_messages::body::{Body, BoxError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// The bytes collected so far, and the function to call with the complete bytes.
 struct Collection<F> {
-    bytes: BytesMut,
+    bytes: BlockBuffer,
     on_complete: F,
 }
 
@@ -24,14 +25,14 @@ pub(super) struct BodyCollector<F> {
 impl<F: FnOnce(Bytes)> BodyCollector<F> {
     /// Calls `on_complete` with the bytes of `inner` at its end, if there are at most `max_size` bytes.
     pub(super) fn observe_body(inner: Body, max_size: usize, on_complete: F) -> ObservedBody<Body, Self> {
-        let collection = Some(Collection { bytes: BytesMut::new(), on_complete });
+        let collection = Some(Collection { bytes: BlockBuffer::default(), on_complete });
         ObservedBody::new(inner, Self { max_size, collection })
     }
 
     fn collect(&mut self, data: &Bytes) {
         match &mut self.collection {
             Some(collection) if collection.bytes.len() + data.len() <= self.max_size => {
-                collection.bytes.extend_from_slice(data);
+                collection.bytes.append(data);
             }
             _ => self.collection = None,
         }
@@ -39,7 +40,7 @@ impl<F: FnOnce(Bytes)> BodyCollector<F> {
 
     fn complete(&mut self) {
         if let Some(Collection { bytes, on_complete }) = self.collection.take() {
-            on_complete(bytes.freeze());
+            on_complete(bytes.into_bytes());
         }
     }
 }

@@ -61,7 +61,7 @@ pub(in crate::dicomweb) async fn complete_response(
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
-    let rows = add_parents(list::parse_rows(body), parents);
+    let rows = add_parents(list::parse_rows(archive, body), parents);
     let rows = match level {
         Some(level) => {
             let rows = collect(archive, limits, rows).await?;

@@ -187,9 +187,12 @@ impl FrameSearch {
         beginning: oneshot::Sender<Beginning>,
     ) -> Result<(), StreamError> {
         while reader.advance()? {
+            let mut permit = reader.header_permit();
             let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
-            let header =
-                object.header(|tag| FRAME_TAGS.contains(&tag)).map_err(|error| to_stream_error(&error))?;
+            let header = object.header_unless_large(|tag| FRAME_TAGS.contains(&tag), || permit.wait());
+            let header = header.map_err(|error| to_stream_error(&error))?;
+            // What remains of the header is small.
+            drop(permit);
             // An archive may return other instances too.
             if is_requested_instance(&header, &self.instance) {
                 return self.send_frames(&header, &mut object, output, beginning);
@@ -313,7 +316,7 @@ impl FrameReader {
         object: &mut impl Read,
     ) -> Result<Self, StreamError> {
         let Some(length) = value.length else {
-            let extended = header.extended_offsets.as_deref();
+            let extended = header.extended_offsets.as_ref();
             let mut stream = Stream::open(object, count, header.transfer_syntax, extended)
                 .map_err(|error| frame_error(&error))?;
             let next = stream.next(object).map_err(|error| frame_error(&error))?;

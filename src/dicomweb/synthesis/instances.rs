@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use futures_util::future::poll_fn;
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderValue, StatusCode, header};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::list::RowStream;
@@ -18,7 +19,9 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::response_headers::{content_type_of, essence};
 use crate::dicomweb::proxy::stream::ByteSource;
 use crate::dicomweb::proxy::stream_error::StreamError;
-use crate::upstream::{Archive, ContentCoding, DicomResource, Retrieval, UpstreamRequest, UpstreamResponse};
+use crate::upstream::{
+    Archive, ContentCoding, DicomResource, LargeObjectPermit, Retrieval, UpstreamRequest, UpstreamResponse,
+};
 use dicom_model::part10::Header;
 use dicom_model::tags;
 use http_messages::multipart::boundary_of;
@@ -38,6 +41,7 @@ const MAX_BUFFERED_CHUNKS: usize = 8;
 /// The objects of a retrieval whose response has begun.
 #[derive(Debug)]
 pub(super) struct InstanceStream {
+    archive: Archive,
     source: ByteSource,
     framing: ObjectFraming,
 }
@@ -62,7 +66,7 @@ pub(super) async fn retrieve(
         let upstream = archive.send(request).await?;
         let error = match upstream.status {
             StatusCode::OK => {
-                return InstanceStream::from_response(upstream)
+                return InstanceStream::from_response(archive, upstream)
                     .map_err(|content| archive.unreadable(content).into());
             }
             // Some of the objects are missing (PS3.18 table 10.4.3-1). A result without them would appear to be complete.
@@ -90,7 +94,7 @@ pub(super) fn is_requested_instance(header: &Header, instance: &DicomResource) -
 }
 
 impl InstanceStream {
-    fn from_response(upstream: UpstreamResponse) -> Result<Self, &'static str> {
+    fn from_response(archive: &Archive, upstream: UpstreamResponse) -> Result<Self, &'static str> {
         let UpstreamResponse { headers, body, .. } = upstream;
         let content_type = content_type_of(&headers);
         let framing = match essence(&content_type).as_str() {
@@ -112,7 +116,7 @@ impl InstanceStream {
             ContentCoding::Identity => ByteSource::Plain(body),
             ContentCoding::Gzip => ByteSource::gunzip(Bytes::new(), body),
         };
-        Ok(Self { source, framing })
+        Ok(Self { archive: archive.clone(), source, framing })
     }
 
     /// Runs `work` with the objects on a blocking thread, and returns its output. If `work` fails, the output ends with an error.
@@ -123,6 +127,7 @@ impl InstanceStream {
         let (inputs, input_receiver) = mpsc::channel(MAX_BUFFERED_CHUNKS);
         let (sender, output) = mpsc::channel(1);
         let closed_watch = sender.clone();
+        let archive = self.archive.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = closed_watch.closed() => {}
@@ -132,6 +137,7 @@ impl InstanceStream {
         tokio::task::spawn_blocking(move || {
             let output = OutputSender { sender };
             let mut objects = ObjectReader {
+                archive,
                 inputs: input_receiver,
                 current: Bytes::new(),
                 state: ObjectState::Between,
@@ -221,6 +227,7 @@ enum ObjectState {
 /// A reader of the objects while they arrive. Reading returns the bytes of one object, up to its end.
 #[derive(Debug)]
 pub(super) struct ObjectReader {
+    archive: Archive,
     inputs: Receiver<Result<ReaderInput, StreamError>>,
     current: Bytes,
     state: ObjectState,
@@ -242,6 +249,11 @@ impl ObjectReader {
         }
     }
 
+    /// Returns the permit for the header of the next object, which is acquired only if the header is large.
+    pub(super) fn header_permit(&self) -> HeaderPermit {
+        HeaderPermit { archive: self.archive.clone(), permit: None }
+    }
+
     /// Waits for the next input.
     fn receive(&mut self) {
         self.current = Bytes::new();
@@ -259,6 +271,22 @@ impl ObjectReader {
                 self.state = ObjectState::AtEnd;
             }
         }
+    }
+}
+
+/// The permit for a large header. The header must be dropped before the permit.
+#[derive(Debug)]
+pub(super) struct HeaderPermit {
+    archive: Archive,
+    permit: Option<LargeObjectPermit>,
+}
+
+impl HeaderPermit {
+    /// Waits for the permit on a blocking thread.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        let permit = Handle::current().block_on(self.archive.large_object_permit());
+        self.permit = Some(permit.map_err(|error| io::Error::other(StreamError::from(error)))?);
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::proxy::xml_parts::to_stream_error;
-use crate::upstream::Archive;
+use crate::upstream::{Archive, LargeObjectPermit};
 use dicom_model::json::reader::RowReader;
 use http_messages::body::{self, Body};
 
@@ -49,9 +49,9 @@ pub(super) fn array_body(archive: &Archive, rows: RowStream) -> Body {
     streamed_body(archive, chunks.boxed())
 }
 
-/// Parses the rows of `body`, a JSON array, while it arrives.
-pub(super) fn parse_rows(body: Body) -> RowStream {
-    let state = RowReading { body, reader: Some(RowReader::new()) };
+/// Parses the rows of `body`, a JSON array from `archive`, while it arrives.
+pub(super) fn parse_rows(archive: &Archive, body: Body) -> RowStream {
+    let state = RowReading { archive: archive.clone(), body, reader: Some(RowReader::new()), permit: None };
     let rows = stream::try_unfold(state, |mut reading| async move {
         let Some(reader) = &mut reading.reader else { return Ok(None) };
         let mut rows: Vec<Box<RawValue>> = Vec::new();
@@ -59,6 +59,7 @@ pub(super) fn parse_rows(body: Body) -> RowStream {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
                     reader.push(&chunk, &mut |row| rows.push(row)).map_err(to_stream_error)?;
+                    reading.archive.require_permit_for(reader.pending_len(), &mut reading.permit).await?;
                 }
             }
             Some(Err(error)) => {
@@ -78,7 +79,9 @@ pub(super) fn parse_rows(body: Body) -> RowStream {
 
 /// A body of rows that is being read.
 struct RowReading {
+    archive: Archive,
     body: Body,
     /// `None` if the body has ended.
     reader: Option<RowReader<Box<RawValue>>>,
+    permit: Option<LargeObjectPermit>,
 }

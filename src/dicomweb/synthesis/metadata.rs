@@ -150,7 +150,7 @@ impl MetadataSynthesizer {
         match fetch(&self.archive, &request).await {
             Ok(response) => {
                 let response = complete_response(&self.archive, self.limits, &request, response).await?;
-                require_row(&self.archive, parse_rows(response.into_body())).await
+                require_row(&self.archive, parse_rows(&self.archive, response.into_body())).await
             }
             Err(rejection) if rejection.is_unsupported_by_archive() => self.rows(objects).await,
             Err(error) => Err(error),
@@ -167,8 +167,12 @@ fn write_all(
 ) -> Result<(), StreamError> {
     let mut unrequested_count = 0;
     while reader.advance()? {
+        // Dropped after the header and the row.
+        let mut permit = reader.header_permit();
         let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
-        let header = object.header(|_| true).map_err(|error| to_stream_error(&error))?;
+        let header = object
+            .header_unless_large(|_| true, || permit.wait())
+            .map_err(|error| to_stream_error(&error))?;
         let Some(path) = path_of(&header, objects, rule)? else {
             unrequested_count += 1;
             if unrequested_count > MAX_UNREQUESTED {
@@ -209,6 +213,11 @@ fn path_of(header: &Header, objects: &DicomResource, rule: UidRule) -> Result<Op
 
 /// Converts an error of the parser, whose text may contain values, to an error of the response.
 pub(super) fn to_stream_error(error: &ReadError) -> StreamError {
+    if let ReadError::Io(error) = error
+        && let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<StreamError>())
+    {
+        return error.clone();
+    }
     StreamError::Unreadable(match error {
         ReadError::NotDicom => "an object that is not a DICOM file (PS3.10)",
         ReadError::Directory => "a DICOMDIR among the instances",

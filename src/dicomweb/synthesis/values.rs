@@ -24,12 +24,21 @@ use dicom_model::data_set::swap_words;
 use dicom_model::encapsulated_pixel_data::{self, Stream, is_video, media_type, number_of_frames};
 use dicom_model::json::writer::Step;
 use dicom_model::part10::{Header, Object, StoredValue};
-use dicom_model::tags;
+use dicom_model::{Tag, tags};
 use http_messages::body::Body;
 use http_messages::multipart::writer::PartWriter;
 
 /// Size of a chunk of a value in bytes, a multiple of every word size.
 const CHUNK_SIZE: u64 = 64 * 1024;
+
+/// The attributes that identify the instance, and those that determine the frames of encapsulated pixel data.
+const VALUE_TAGS: [Tag; 5] = [
+    tags::SOP_INSTANCE_UID,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::NUMBER_OF_FRAMES,
+    tags::EXTENDED_OFFSET_TABLE,
+];
 
 /// The transfer syntax of native values in responses.
 pub(super) const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
@@ -91,8 +100,12 @@ impl ValueSearch {
         sender: oneshot::Sender<ValueLookup>,
     ) -> Result<(), StreamError> {
         while reader.advance()? {
+            let mut permit = reader.header_permit();
             let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
-            let header = object.header_up_to(&self.steps).map_err(|error| to_stream_error(&error))?;
+            let header = object.header_up_to(&self.steps, |tag| VALUE_TAGS.contains(&tag), || permit.wait());
+            let header = header.map_err(|error| to_stream_error(&error))?;
+            // What remains of the header is small.
+            drop(permit);
             // An archive may return other instances too. The UID of the instance precedes the value.
             if !is_requested_instance(&header, &self.instance) {
                 continue;
@@ -148,7 +161,7 @@ impl ValueSearch {
         let payload =
             Payload { media_type, transfer_syntax, is_single: frame_count == 1 || is_video(transfer_syntax) };
         let part_type = format!("{media_type}; transfer-syntax={transfer_syntax}");
-        let extended = header.extended_offsets.as_deref();
+        let extended = header.extended_offsets.as_ref();
         let mut stream = Stream::open(object, frame_count, transfer_syntax, extended)
             .map_err(|error| frame_error(&error))?;
         let mut next = stream.next(object).map_err(|error| frame_error(&error))?;

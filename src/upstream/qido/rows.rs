@@ -103,7 +103,7 @@ impl Archive {
         max_row_len: usize,
         add: &mut impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<usize, ArchiveError> {
-        let mut reader = RowReader::with_max_row_len(max_row_len);
+        let (mut reader, mut permit) = (RowReader::with_max_row_len(max_row_len), None);
         let (row_count, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
         let add = &mut |row| {
             if !is_stopped.load(Ordering::Relaxed) {
@@ -112,12 +112,13 @@ impl Archive {
             }
         };
         let mut length: u64 = 0;
-        let mut read = |text: &[u8]| {
+        let mut read = async |text: &[u8], reader: &mut RowReader<T>| {
             length += text.len() as u64;
             if length > MAX_RESPONSE_LEN {
                 return Err(self.error(ArchiveErrorKind::TooLarge(MAX_RESPONSE_LEN)));
             }
-            reader.push(text, add).map_err(|error| self.error(error))
+            reader.push(text, add).map_err(|error| self.error(error))?;
+            self.require_permit_for(reader.pending_len(), &mut permit).await
         };
         let gunzip_error = |error| {
             self.error(ArchiveErrorKind::Unreadable(match error {
@@ -140,14 +141,14 @@ impl Archive {
                 gunzip = Some(Gunzip::default());
             }
             let Some(gunzip) = &mut gunzip else {
-                read(&chunk)?;
+                read(&chunk, &mut reader).await?;
                 continue;
             };
             gunzip.push(chunk);
             while !is_stopped.load(Ordering::Relaxed)
                 && let Some(piece) = gunzip.next_piece().map_err(gunzip_error)?
             {
-                read(&piece)?;
+                read(&piece, &mut reader).await?;
             }
         }
         if is_stopped.load(Ordering::Relaxed) {
@@ -156,7 +157,7 @@ impl Archive {
         if let Some(gunzip) = &mut gunzip
             && let Some(piece) = gunzip.finish().map_err(gunzip_error)?
         {
-            read(&piece)?;
+            read(&piece, &mut reader).await?;
         }
         reader.finish(add).map_err(|error| self.error(error))
     }

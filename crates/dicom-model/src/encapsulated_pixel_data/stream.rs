@@ -70,7 +70,7 @@ impl Stream {
         source: &mut impl Read,
         frame_count: usize,
         transfer_syntax: &str,
-        extended: Option<&[u8]>,
+        extended: Option<&Bytes>,
     ) -> Result<Self, StreamError> {
         let length = read_item_header(source)?.ok_or(StreamError::Malformed)?;
         let mut table = Vec::new();
@@ -85,7 +85,7 @@ impl Stream {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         Ok(Self {
-            locator: FrameLocator::new(frame_count, transfer_syntax, &table, extended),
+            locator: FrameLocator::new(frame_count, transfer_syntax, &table.into(), extended),
             offset: 0,
             remaining: 0,
             buffer: VecDeque::new(),

@@ -34,11 +34,9 @@ fn locate(
         offset += 8 + u64::from(length);
     }
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
-    let frames = FrameLocator::new(count, syntax, &table, extended).locate(&found)?;
-    Ok(frames
-        .iter()
-        .map(|frame| frame.iter().flat_map(|index| fragments[*index].clone()).collect())
-        .collect())
+    let extended = extended.map(Bytes::copy_from_slice);
+    let frames = FrameLocator::new(count, syntax, &table.into(), extended.as_ref()).locate(&found)?;
+    Ok(frames.iter().map(|frame| fragments[frame.clone()].concat()).collect())
 }
 
 fn read_stream(
@@ -47,7 +45,8 @@ fn read_stream(
     extended: Option<&[u8]>,
     mut source: impl Read,
 ) -> Result<Vec<Vec<u8>>, StreamError> {
-    let mut stream = Stream::open(&mut source, count, syntax, extended)?;
+    let extended = extended.map(Bytes::copy_from_slice);
+    let mut stream = Stream::open(&mut source, count, syntax, extended.as_ref())?;
     let mut frames: Vec<Vec<u8>> = Vec::new();
     while let Some(piece) = stream.next(&mut source)? {
         if piece.begins_frame {

@@ -120,6 +120,11 @@ impl<T: DeserializeOwned> RowReader<T> {
         self.push_whole(&bytes, handle)
     }
 
+    /// Returns the number of bytes in memory that are not part of a complete row.
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Ends the body; returns the number of rows.
     pub fn finish(mut self, handle: &mut impl FnMut(T)) -> Result<usize, RowError> {
         if !self.split_character.is_empty() {

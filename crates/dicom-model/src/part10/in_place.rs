@@ -1,9 +1,10 @@
 //! Reads the object of a file in memory without copying (PS3.10 7): values are slices of the file, except for big-endian numbers,
-//! which are converted to little-endian order. Items of sequences are parsed only on request. This module does not decode text or
-//! pixel data.
+//! which are converted to little-endian order. Items of sequences are parsed only on request. All memory in addition to the file is
+//! counted before it is allocated. This module does not decode text or pixel data.
 
 use super::element_reader::{ElementReader, Event};
 use super::inflate::Inflated;
+use super::memory_budget::MemoryBudget;
 use super::source::{InMemory, Source};
 use super::syntax::{Syntax, is_deflated};
 use super::{ReadError, is_pixel_data, meta};
@@ -12,7 +13,14 @@ use crate::encapsulated_pixel_data::Fragment;
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
-use std::io::Read;
+use std::io::{self, Read};
+use std::ops::Range;
+
+/// Maximum size in bytes of a textual value. In Explicit VR, those with a short length are smaller (PS3.5 7.1.2).
+const MAX_TEXT: u32 = 64 * 1024;
+
+/// Maximum size in bytes of the lists of the elements and items of an item. Real items have few.
+const MAX_ITEM_MEMORY: usize = 1024 * 1024;
 
 /// An object in memory.
 #[derive(Debug, Clone)]
@@ -23,8 +31,8 @@ pub struct InPlace {
     pub elements: Elements,
     /// Pixel data, if the object has any.
     pub pixels: Option<Pixels>,
-    /// Size in bytes of the inflated data set, which needs memory in addition to the file; 0 if it is not deflated.
-    pub inflated_size: usize,
+    /// Size in bytes of the memory in addition to the file.
+    pub memory: usize,
 }
 
 /// The complete value of Pixel Data (7FE0,0010).
@@ -43,34 +51,58 @@ pub enum Pixels {
     Encapsulated {
         /// The value of the first item, the Basic Offset Table.
         table: Bytes,
-        /// The fragments.
-        fragments: Vec<(Fragment, Bytes)>,
+        /// The fragments after it.
+        fragments: Fragments,
     },
 }
 
-impl InPlace {
-    /// Reads a file up to the end of its pixel data, with those elements that `is_requested` accepts. A deflated data set
-    /// must not inflate to more than `limit` bytes.
-    pub fn read(file: &Bytes, limit: usize, is_requested: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
-        let mut source = InMemory::new(file.clone());
-        let declared_syntax = meta::read(&mut source)?;
-        let mut inflated_size = 0;
-        if is_deflated(declared_syntax.uid()) {
-            let inflated_bytes = inflate(&source.rest(), limit)?;
-            inflated_size = inflated_bytes.len();
-            source = InMemory::new(inflated_bytes);
-        }
-        let syntax = Syntax::detect(declared_syntax, source.peek(8)?);
-        let (elements, pixels) = read_elements(source, syntax, is_requested)?;
-        Ok(Self { transfer_syntax: declared_syntax.uid(), elements, pixels, inflated_size })
+/// The fragments of encapsulated pixel data.
+#[derive(Debug, Clone)]
+pub struct Fragments {
+    /// The items, from the first one.
+    bytes: Bytes,
+    list: Vec<Fragment>,
+}
+
+impl Fragments {
+    /// Returns the properties of the fragments.
+    pub fn list(&self) -> &[Fragment] {
+        &self.list
+    }
+
+    /// Returns the value of the fragment at `index`.
+    pub fn value(&self, index: usize) -> Option<Bytes> {
+        let range = self.list.get(index)?.value_range();
+        let [start, end] = [range.start, range.end].map(|offset| usize::try_from(offset).ok());
+        Some(self.bytes.slice(start?..end?))
     }
 }
 
-fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
-    let mut inflated_bytes = Vec::new();
-    let mut reader = Inflated::new(deflated).take(limit as u64 + 1);
-    reader.read_to_end(&mut inflated_bytes)?;
-    if inflated_bytes.len() > limit { Err(ReadError::TooLarge) } else { Ok(inflated_bytes.into()) }
+impl InPlace {
+    /// Reads a file up to the end of its pixel data, with those elements that `is_requested` accepts. In addition to the file, at most
+    /// `limit` bytes of memory are used.
+    pub fn read(file: &Bytes, limit: usize, is_requested: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
+        let mut budget = MemoryBudget::new(limit);
+        let mut source = InMemory::new(file.clone());
+        let declared_syntax = meta::read(&mut source)?;
+        if is_deflated(declared_syntax.uid()) {
+            source = InMemory::new(inflate(&source.rest(), &mut budget)?);
+        }
+        let syntax = Syntax::detect(declared_syntax, source.peek(8)?);
+        let (elements, pixels) = read_elements(source, syntax, is_requested, &mut budget)?;
+        Ok(Self { transfer_syntax: declared_syntax.uid(), elements, pixels, memory: budget.used() })
+    }
+}
+
+/// Inflates a data set. It is inflated twice, because a buffer that grows would need more memory than the data set.
+fn inflate(deflated: &[u8], budget: &mut MemoryBudget) -> Result<Bytes, ReadError> {
+    let limit = budget.remaining() as u64;
+    let size = io::copy(&mut Inflated::new(deflated).take(limit.saturating_add(1)), &mut io::sink())?;
+    let size = usize::try_from(size).map_err(|_| ReadError::TooLarge)?;
+    budget.take(size)?;
+    let mut inflated_bytes = Vec::with_capacity(size);
+    Inflated::new(deflated).take(size as u64).read_to_end(&mut inflated_bytes)?;
+    Ok(inflated_bytes.into())
 }
 
 /// Reads the elements of a data set or an item, up to its pixel data or its end.
@@ -78,6 +110,7 @@ fn read_elements(
     source: InMemory,
     syntax: Syntax,
     is_requested: impl Fn(Tag) -> bool,
+    budget: &mut MemoryBudget,
 ) -> Result<(Elements, Option<Pixels>), ReadError> {
     let bytes = source.rest();
     let start = source.position();
@@ -95,7 +128,7 @@ fn read_elements(
                 ));
             }
             Event::Fragments(header) if reader.depth() == 0 && header.tag == tags::PIXEL_DATA => {
-                return Ok((elements, Some(read_fragments(&mut reader)?)));
+                return Ok((elements, Some(read_fragments(&mut reader, budget)?)));
             }
             Event::Value(header, length)
                 if reader.depth() == 0
@@ -104,9 +137,15 @@ fn read_elements(
             {
                 let bytes = reader.source().take_bytes(length.into())?;
                 let vr = header.resolve_vr(|| elements.word(tags::PIXEL_REPRESENTATION));
-                let bytes =
-                    if header.syntax.big_endian { convert_to_little_endian(bytes, vr) } else { bytes };
-                elements.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
+                if is_text(vr) && length > MAX_TEXT {
+                    return Err(ReadError::Malformed("a text is longer than 64 KiB"));
+                }
+                let bytes = if header.syntax.big_endian {
+                    convert_to_little_endian(bytes, vr, budget)?
+                } else {
+                    bytes
+                };
+                budget.push(&mut elements.elements, (header.tag, InPlaceElement::Value { vr, bytes }))?;
             }
             Event::Value(_, length) => reader.source().skip(length.into())?,
             Event::Fragments(_) => reader.skip_fragments()?,
@@ -118,12 +157,13 @@ fn read_elements(
             Event::EndItem(end) if reader.depth() == 1 => {
                 if let Some((_, items, _)) = &mut sequence {
                     let index = |position: u64| usize::try_from(position - start).unwrap_or(bytes.len());
-                    items.push(bytes.slice(index(item_start)..index(end)));
+                    budget.push(items, index(item_start)..index(end))?;
                 }
             }
             Event::EndSequence if reader.depth() == 0 => {
                 if let Some((tag, items, syntax)) = sequence.take() {
-                    elements.elements.push((tag, InPlaceElement::Items { items, syntax }));
+                    let items = InPlaceElement::Items { bytes: bytes.clone(), items, syntax };
+                    budget.push(&mut elements.elements, (tag, items))?;
                 }
             }
             Event::BeginSequence(..) | Event::BeginItem | Event::EndItem(_) | Event::EndSequence => {}
@@ -133,28 +173,32 @@ fn read_elements(
 }
 
 /// Converts a big-endian value (PS3.5 7.3).
-fn convert_to_little_endian(bytes: Bytes, vr: VR) -> Bytes {
+fn convert_to_little_endian(bytes: Bytes, vr: VR, budget: &mut MemoryBudget) -> Result<Bytes, ReadError> {
     let size = word_size(vr);
     if size == 1 {
-        return bytes;
+        return Ok(bytes);
     }
+    budget.take(bytes.len())?;
     let mut bytes = Vec::from(bytes);
     swap_words(&mut bytes, size);
-    bytes.into()
+    Ok(bytes.into())
 }
 
-fn read_fragments(reader: &mut ElementReader<InMemory>) -> Result<Pixels, ReadError> {
+fn read_fragments(
+    reader: &mut ElementReader<InMemory>,
+    budget: &mut MemoryBudget,
+) -> Result<Pixels, ReadError> {
     let length = reader.next_fragment()?.ok_or(ReadError::Malformed("the pixel data is empty"))?;
     let table = reader.source().take_bytes(length.into())?;
-    let start = reader.position();
-    let mut fragments = Vec::new();
+    let (bytes, start) = (reader.source().rest(), reader.position());
+    let mut list = Vec::new();
     loop {
         let offset = reader.position() - start;
         let Some(length) = reader.next_fragment()? else {
-            return Ok(Pixels::Encapsulated { table, fragments });
+            return Ok(Pixels::Encapsulated { table, fragments: Fragments { bytes, list } });
         };
-        let bytes = reader.source().take_bytes(length.into())?;
-        fragments.push((Fragment::new(offset, length, &bytes), bytes));
+        let value = reader.source().take_bytes(length.into())?;
+        budget.push(&mut list, Fragment::new(offset, length, &value))?;
     }
 }
 
@@ -166,8 +210,16 @@ pub struct Elements {
 
 #[derive(Debug, Clone)]
 enum InPlaceElement {
-    Value { vr: VR, bytes: Bytes },
-    Items { items: Vec<Bytes>, syntax: Syntax },
+    Value {
+        vr: VR,
+        bytes: Bytes,
+    },
+    /// The items of a sequence, as ranges of the bytes that contain them.
+    Items {
+        bytes: Bytes,
+        items: Vec<Range<usize>>,
+        syntax: Syntax,
+    },
 }
 
 impl Elements {
@@ -195,15 +247,15 @@ impl Elements {
         self.value(tag).map(|(_, bytes)| bytes)
     }
 
-    /// Returns the value as unsigned 16-bit integers; `None` for a text.
-    pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
+    /// Iterates over the value as unsigned 16-bit integers; `None` for a text.
+    pub fn words(&self, tag: Tag) -> Option<impl Iterator<Item = u16> + '_> {
         let (vr, bytes) = self.value(tag)?;
-        (!is_text(vr)).then(|| words(bytes).collect())
+        (!is_text(vr)).then(|| words(bytes))
     }
 
     /// Returns the first unsigned 16-bit integer.
     pub fn word(&self, tag: Tag) -> Option<u16> {
-        self.words(tag)?.first().copied()
+        self.words(tag)?.next()
     }
 
     /// Returns the text values without padding; none for a binary representation. Bytes that are not UTF-8 are replaced.
@@ -238,9 +290,11 @@ impl Elements {
 
     /// Reads the item of a sequence at `index`, starting at 0.
     pub fn item(&self, tag: Tag, index: usize) -> Result<Option<Self>, ReadError> {
-        let Some(InPlaceElement::Items { items, syntax }) = self.element(tag) else { return Ok(None) };
-        let Some(bytes) = items.get(index) else { return Ok(None) };
-        let (elements, _) = read_elements(InMemory::new(bytes.clone()), *syntax, |tag| !is_pixel_data(tag))?;
+        let Some(InPlaceElement::Items { bytes, items, syntax }) = self.element(tag) else { return Ok(None) };
+        let Some(range) = items.get(index) else { return Ok(None) };
+        let source = InMemory::new(bytes.slice(range.clone()));
+        let mut budget = MemoryBudget::new(MAX_ITEM_MEMORY);
+        let (elements, _) = read_elements(source, *syntax, |tag| !is_pixel_data(tag), &mut budget)?;
         Ok(Some(elements))
     }
 }

@@ -201,7 +201,8 @@ fn value_is_found_by_its_path() {
     let bytes = with_preamble(bytes);
     let value = |path: &[&str]| {
         let mut object = Object::open(&bytes[..], None).unwrap();
-        let requested_value = object.header_up_to(&Step::path(path).unwrap()).unwrap().requested_value?;
+        let requested_value =
+            object.header_up_to(&Step::path(path).unwrap(), |_| true, || Ok(())).unwrap().requested_value?;
         let mut value = Vec::new();
         Read::take(object, requested_value.length.unwrap()).read_to_end(&mut value).unwrap();
         Some(value)

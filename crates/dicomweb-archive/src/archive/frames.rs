@@ -13,6 +13,7 @@ use dicom_model::native_pixel_data::{FrameAttributes, NativeFrame, NativeFrames}
 use dicom_model::part10::{Header, ReadError};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 /// Maximum size in bytes of a frame that does not start or end at a byte boundary. Such a frame is shifted in memory.
@@ -170,10 +171,13 @@ fn locate_encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<
         file.seek_relative(i64::try_from(rest).unwrap_or(i64::MAX))?;
     }
     let count = number_of_frames(header.data.text(tags::NUMBER_OF_FRAMES));
-    let extended = header.extended_offsets.as_deref();
-    let locator = FrameLocator::new(count, header.transfer_syntax, &table, extended);
+    let extended = header.extended_offsets.as_ref();
+    let locator = FrameLocator::new(count, header.transfer_syntax, &table.into(), extended);
     let frames = locator.locate(&fragments).map_err(StreamError::from)?;
-    let frame = |indices: Vec<usize>| Frame::Ranges(indices.into_iter().map(|index| ranges[index]).collect());
+    // An empty fragment has no range.
+    let has_bytes = |range: &&ByteRange| range.length > 0;
+    let frame =
+        |indices: Range<usize>| Frame::Ranges(ranges[indices].iter().filter(has_bytes).copied().collect());
     Ok(frames.into_iter().map(frame).collect())
 }
 

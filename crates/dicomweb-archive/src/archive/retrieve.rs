@@ -252,7 +252,7 @@ pub(super) enum Value {
 
 /// Returns the value with the path `steps` in the file at `path`; `None` if the object has no such value.
 pub(super) fn locate_value(path: &Path, steps: &[Step]) -> Result<Option<Value>, ReadError> {
-    let header = body::open_object(path)?.header_up_to(steps)?;
+    let header = body::open_object(path)?.header_up_to(steps, |_| true, || Ok(()))?;
     Ok(header.requested_value.map(|requested_value| match requested_value.length {
         Some(_) => Value::Octets(FileRange::of(&header, path, requested_value)),
         None => Value::Encapsulated,

@@ -1,0 +1,98 @@
+//! Of the large objects of an archive, only one at a time is in memory. Others wait for it, and small ones do not.
+
+use std::time::Duration;
+
+use crate::support::archive_root::ArchiveRoot;
+use crate::support::client;
+use crate::support::objects::{encode_explicit_file, object_without_pixel_data};
+use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
+
+/// Where a stalled response ends in bytes: after what may be in memory without a permit.
+const STALLED_LEN: usize = 3 << 20;
+
+/// Returns an instance whose header has 100 kB or, if it is large, 5 MB.
+fn instance(uid: &str, is_large: bool) -> Vec<u8> {
+    let mut file = encode_explicit_file(object_without_pixel_data("1.2", "1.2.1", uid));
+    for number in 0..if is_large { 5000_u16 } else { 100 } {
+        file.extend_from_slice(&[0x99, 0x00]);
+        file.extend_from_slice(&(0x1000 + number).to_le_bytes());
+        file.extend_from_slice(b"UT\0\0");
+        file.extend_from_slice(&1000_u32.to_le_bytes());
+        file.extend_from_slice(&[b'a'; 1000]);
+    }
+    file
+}
+
+fn instance_response(uid: &str, is_large: bool) -> CannedResponse {
+    CannedResponse::multipart("b", [("Content-Type: application/dicom", &instance(uid, is_large)[..])])
+}
+
+/// Returns the path of an instance or of its metadata.
+fn path(uid: &str, suffix: &str) -> String {
+    format!("studies/1.2/series/1.2.1/instances/{uid}{suffix}")
+}
+
+/// Checks that a large object waits while the object 1.1 is incomplete, and that small ones do not.
+async fn check(pacs: RunningPacs, config: &str, accept: &str) {
+    let root = ArchiveRoot::start_with_config(&pacs.url(), config).await;
+    // The cache must not return the metadata.
+    let headers = [("Accept", accept), ("Cache-Control", "no-cache")];
+    let url = |uid: &str| root.url(&path(uid, "/metadata"));
+    let stalled = client::send_request("GET", &url("1.1"), &headers).await;
+    // The stalled object has the permit as soon as it has arrived, and no other object has it.
+    let mut rejected = client::get_with_headers(&url("1.2"), &headers).await;
+    for _ in 0..100 {
+        if rejected.status != 200 {
+            break;
+        }
+        rejected = client::get_with_headers(&url("1.2"), &headers).await;
+    }
+    assert_eq!(rejected.status, 503, "{config}");
+    assert!(rejected.header("retry-after").is_some() && rejected.text().contains("large object"));
+    let small = client::get_with_headers(&url("1.3"), &headers).await;
+    assert!(small.status == 200 && small.is_complete, "{config}");
+    drop(stalled);
+    // The permit of a client that has left is released.
+    let mut large = client::get_with_headers(&url("1.2"), &headers).await;
+    for _ in 0..100 {
+        if large.status == 200 {
+            break;
+        }
+        large = client::get_with_headers(&url("1.2"), &headers).await;
+    }
+    assert!(large.status == 200 && large.is_complete && large.body.len() > STALLED_LEN, "{config}");
+}
+
+fn config(synthesized: &str) -> String {
+    format!("queue_timeout = \"5s\"\n{synthesized}\n")
+}
+
+#[tokio::test]
+async fn a_large_header_waits_for_another_one() {
+    let response = |uid, is_large| instance_response(uid, is_large);
+    let pacs = Pacs::new()
+        .with_response(&format!("/{}", path("1.1", "")), response("1.1", true).stall_after(STALLED_LEN))
+        .with_response(&format!("/{}", path("1.2", "")), response("1.2", true))
+        .with_response(&format!("/{}", path("1.3", "")), response("1.3", false))
+        .start()
+        .await;
+    check(pacs, &config("synthesize = [\"metadata\"]"), "application/dicom+json").await;
+}
+
+#[tokio::test]
+async fn large_objects_that_arrive_together_are_all_returned() {
+    let uids: Vec<String> = (1..=6).map(|number| format!("1.{number}")).collect();
+    let pacs = uids.iter().fold(Pacs::new(), |pacs, uid| {
+        let response = instance_response(uid, true).in_pieces(1 << 20, Duration::from_millis(5));
+        pacs.with_response(&format!("/{}", path(uid, "")), response)
+    });
+    let pacs = pacs.start().await;
+    let config = "synthesize = [\"metadata\"]\nqueue_timeout = \"1h\"\n";
+    let root = ArchiveRoot::start_with_config(&pacs.url(), config).await;
+    let get = async |uid: &String| client::get(&root.url(&path(uid, "/metadata"))).await;
+    let responses = futures_util::future::join_all(uids.iter().map(get)).await;
+    for (response, uid) in responses.iter().zip(&uids) {
+        assert_eq!((response.status, response.is_complete), (200, true), "{uid}");
+        assert_eq!(response.json()[0]["00080018"]["Value"][0], **uid);
+    }
+}
