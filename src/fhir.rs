@@ -134,10 +134,15 @@ async fn perform(
         Interaction::Capabilities => capabilities::capability_statement(context, request)?,
         Interaction::Read(kind, id) => read::read_resource(context, kind, id, request, access).await?,
         Interaction::VersionRead(kind, id, version) => {
+            // A resource without a part of its content has no version.
+            let context = &context.requiring_every_archive();
             let current = read::read_resource(context, kind, id, request, access).await?;
             read::require_version(current, version)?
         }
-        Interaction::History(kind, id) => history::read_history(context, kind, id, request, access).await?,
+        Interaction::History(kind, id) => {
+            let context = &context.requiring_every_archive();
+            history::read_history(context, kind, id, request, access).await?
+        }
         Interaction::Search(ResourceType::ImagingStudy) => {
             search::search_studies(context, request, access, None).await?
         }

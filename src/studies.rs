@@ -154,6 +154,8 @@ pub struct Studies {
     priority: RequestPriority,
     /// The archives that may be missing from the answer to the request; `None` if none may be missing.
     partial_answer: Option<Arc<PartialAnswer>>,
+    /// Whether the response depends on every archive, even if it is about studies in other archives.
+    requires_every_archive: bool,
     cache: Cache,
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String, Generation), ScanResult>>,
@@ -179,6 +181,7 @@ impl Studies {
             sources: sources.into(),
             priority: RequestPriority::of_new_request(),
             partial_answer: None,
+            requires_every_archive: false,
             cache,
             change_log,
             scans: Arc::default(),

@@ -161,7 +161,8 @@ async fn perform_entry(
         last_modified: last_modified
             .and_then(|second| Timestamp::try_from(second).ok())
             .map(|instant| instant.to_string()),
-        outcome: None,
+        outcome: (!encoded.missing_archives.is_empty())
+            .then(|| response::incomplete_outcome(&encoded.missing_archives).into()),
         resource: Some(encoded.json).filter(|_| !is_not_modified && method != Method::HEAD),
     })
 }

@@ -37,11 +37,19 @@ impl FhirContext {
     /// Returns the same dependencies, for one interaction of `request`.
     #[must_use]
     pub(super) fn for_interaction(&self, request: &FhirRequest<'_>) -> Self {
-        if request.accepts_partial_answers(self.limits.partial) {
+        if request.is_strict() {
+            self.requiring_every_archive()
+        } else if request.accepts_partial_answers(self.limits.partial) {
             Self { studies: self.studies.accepting_partial_answers(), ..self.clone() }
         } else {
             self.clone()
         }
+    }
+
+    /// Returns the same dependencies, for a response that depends on every archive.
+    #[must_use]
+    pub(super) fn requiring_every_archive(&self) -> Self {
+        Self { studies: self.studies.requiring_every_archive(), ..self.clone() }
     }
 
     /// Returns the same dependencies, for a search for studies that match `criteria`, which may name archives.

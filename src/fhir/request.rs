@@ -123,12 +123,12 @@ impl FhirRequest<'_> {
         }
     }
 
-    /// Returns the preferences of the client, in lower case.
+    /// Returns the preferences of the client, in lower case, without quotation marks and spaces (RFC 7240 2).
     fn preferences(&self) -> Vec<String> {
         let lines = self.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
         lines
             .flat_map(|line| line.split([',', ';']))
-            .map(|preference| preference.trim().to_ascii_lowercase())
+            .map(|preference| preference.replace(['"', ' ', '\t'], "").to_ascii_lowercase())
             .collect()
     }
 }

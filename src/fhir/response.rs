@@ -80,10 +80,25 @@ pub(super) fn success_response(
     Ok(response)
 }
 
+/// Returns an OperationOutcome with the warning that a resource may be incomplete.
+pub(super) fn incomplete_outcome(missing: &[ArchiveId]) -> Vec<u8> {
+    let issue = OutcomeIssue {
+        severity: "warning",
+        code: "incomplete",
+        diagnostics: incomplete_text(missing).into(),
+        expression: Vec::new(),
+    };
+    serde_json::to_vec(&OperationOutcome { issue: vec![issue] }).unwrap_or_default()
+}
+
+fn incomplete_text(missing: &[ArchiveId]) -> String {
+    let ids = missing.iter().map(ArchiveId::as_str).collect::<Vec<_>>().join(", ");
+    format!("The resource may be incomplete, because these archives failed: {ids}")
+}
+
 /// Returns the warning that a resource may be incomplete (RFC 7234 5.5.6, miscellaneous warning).
 fn incomplete_warning(missing: &[ArchiveId]) -> HeaderValue {
-    let ids = missing.iter().map(ArchiveId::as_str).collect::<Vec<_>>().join(", ");
-    let warning = format!("199 - \"The resource may be incomplete, because these archives failed: {ids}\"");
+    let warning = format!("199 - \"{}\"", incomplete_text(missing));
     HeaderValue::try_from(warning)
         .unwrap_or(HeaderValue::from_static("199 - \"The resource may be incomplete\""))
 }

@@ -51,6 +51,11 @@ impl RowPatient {
         if self.key.has_patient_id() && other.key.has_patient_id() {
             return self.key.contradicts(&other.key);
         }
+        self.is_another_person(other)
+    }
+
+    /// Whether the name or the birth date, as far as both rows have them, differ.
+    fn is_another_person(&self, other: &Self) -> bool {
         let has_other_birth_date =
             matches!((self.birth_date, other.birth_date), (Some(one), Some(other)) if one != other);
         let has_other_name =
@@ -59,13 +64,16 @@ impl RowPatient {
     }
 
     /// Compares the patient of a study with that of `part`, a series or an instance of it in the same archive. Returns whether they
-    /// may be the same: an attribute that one of the rows lacks is not compared. A study without a Patient ID takes that of the first
-    /// part that has one, so that the next part is compared with it.
+    /// may be the same: an attribute that one of the rows lacks is not compared. A study without a Patient ID is compared by name and birth
+    /// date, and takes the Patient ID of the first part that has one, so that the next part is compared with it.
     pub fn includes(&mut self, part: &Self) -> bool {
         if !part.key.has_patient_id() {
             return true;
         }
         if !self.key.has_patient_id() {
+            if self.is_another_person(part) {
+                return false;
+            }
             self.key = part.key.clone();
             self.has_issuer = part.has_issuer;
             return true;

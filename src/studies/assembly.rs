@@ -163,7 +163,11 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<ReadOutcome, StudiesError> {
         let timeout = self.partial_answer.as_ref().and_then(|answer| answer.timeout);
-        let studies = self.allowing_failures(BTreeSet::new(), timeout);
+        let studies = if self.requires_every_archive {
+            self.clone()
+        } else {
+            self.allowing_failures(BTreeSet::new(), timeout)
+        };
         let outcome = studies.read_current(uid, representation, access, freshness).await;
         let outcome = outcome.and_then(|outcome| self.accept_missing(outcome, &studies));
         let error = match &outcome {

@@ -48,7 +48,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<(FoundStudies, Vec<RowWithoutUid>), StudiesError> {
         let patients = self.look_up_referenced_patients(criteria, freshness).await?;
-        let sources = self.sources.iter().filter(|source| may_contain_matches(source, criteria));
+        let sources = self.sources.iter().filter(|source| must_be_queried(source, criteria));
         let searches = sources.map(|source| {
             let plan = plan::plan_queries(criteria, patients.as_deref(), UidKeys::of(&source.archive));
             (source, self.run_plan(source, plan, freshness))
@@ -343,15 +343,29 @@ fn queries_every_archive_by_uid(criteria: &[Criterion<ImagingStudy>]) -> bool {
     criteria.iter().any(is_id) && !criteria.iter().any(excludes_archives)
 }
 
-/// Whether the criteria allow matches in the archive.
-pub(super) fn may_contain_matches(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
+/// Whether the archive must be queried to find all matches. A search by `endpoint` needs only the archives that the first such criterion
+/// names, because each match has a part in one of them; but other criteria may be satisfied by a part in any archive.
+pub(super) fn must_be_queried(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
+    if !criteria.iter().all(holds_for_every_part) {
+        return true;
+    }
+    criteria.iter().find_map(|criterion| is_named(source, criterion)).unwrap_or(true)
+}
+
+/// Whether a study matches the criterion independently of which of its parts is compared.
+pub(super) fn holds_for_every_part(criterion: &Criterion<ImagingStudy>) -> bool {
+    matches!(criterion.parameter.key, Param::Endpoint | Param::Id | Param::LastUpdated)
+}
+
+/// Whether the criterion names the archive by its Endpoint; `None` if it names no archives.
+pub(super) fn is_named(source: &ArchiveSource, criterion: &Criterion<ImagingStudy>) -> Option<bool> {
     let id = source.archive.id().as_str();
-    criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.comparison) {
+    match (criterion.parameter.key, &criterion.comparison) {
         (Param::Endpoint, Comparison::Reference(references)) => {
-            references.iter().any(|reference| reference.id_of(ResourceType::Endpoint) == Some(id))
+            Some(references.iter().any(|reference| reference.id_of(ResourceType::Endpoint) == Some(id)))
         }
-        _ => true,
-    })
+        _ => None,
+    }
 }
 
 /// Reads the UID and the patient of a row.

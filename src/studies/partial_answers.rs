@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::assembly::AssembledStudy;
-use super::candidates::may_contain_matches;
+use super::candidates::is_named;
 use super::serialization::without_version;
 use super::study_copies::{self, StudyCopy};
 use super::{
@@ -55,13 +55,21 @@ impl Studies {
         self.allowing_failures(BTreeSet::new(), Some(self.limits.partial_timeout))
     }
 
+    /// Returns the same studies for one request whose client requires every archive.
+    #[must_use]
+    pub fn requiring_every_archive(&self) -> Self {
+        Self { partial_answer: None, requires_every_archive: true, ..self.clone() }
+    }
+
     /// Returns the same studies for a search that names archives by `endpoint`: it does not depend on the others.
     #[must_use]
     pub fn for_named_archives(&self, criteria: &[Criterion<ImagingStudy>]) -> Self {
-        let is_named = |source: &&ArchiveSource| may_contain_matches(source, criteria);
+        let is_named_by_one = |source: &&ArchiveSource| {
+            criteria.iter().any(|criterion| is_named(source, criterion) == Some(true))
+        };
         let named: BTreeSet<_> =
-            self.sources.iter().filter(is_named).map(|source| source.archive.id().clone()).collect();
-        if self.partial_answer.is_some() || named.len() == self.sources.len() {
+            self.sources.iter().filter(is_named_by_one).map(|source| source.archive.id().clone()).collect();
+        if self.requires_every_archive || self.partial_answer.is_some() || named.is_empty() {
             return self.clone();
         }
         self.allowing_failures(named, None)
@@ -71,7 +79,7 @@ impl Studies {
     /// never requests it again.
     pub(super) fn for_search_by_last_updated(&self, uses_last_updated: bool) -> Cow<'_, Self> {
         if uses_last_updated && self.partial_answer.is_some() {
-            Cow::Owned(Self { partial_answer: None, ..self.clone() })
+            Cow::Owned(self.requiring_every_archive())
         } else {
             Cow::Borrowed(self)
         }
@@ -205,7 +213,7 @@ impl Studies {
 
     fn record_missing_archive(&self, archive: &ArchiveId, error: &StudiesError) {
         let Some(answer) = &self.partial_answer else { return };
-        tracing::warn!(%archive, %error, "An archive is missing from a response.");
+        tracing::warn!(%archive, %error, "An archive failed; a response may be without it.");
         answer.lock_failures().entry(archive.clone()).or_insert_with(|| error.clone());
     }
 }

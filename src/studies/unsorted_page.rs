@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::candidates::{may_contain_matches, parse_row};
+use super::candidates::{holds_for_every_part, is_named, must_be_queried, parse_row};
 use super::plan::{self, Plan, UidKeys};
 use super::row::OmittedMatches;
 use super::scan::ListLimits;
@@ -186,7 +186,13 @@ impl Studies {
         source: &ArchiveSource,
         search: &StudySearch<'_>,
     ) -> Result<Option<QidoQuery>, StudiesError> {
-        if !may_contain_matches(source, search.criteria) {
+        let names_archives = search.criteria.iter().any(|criterion| is_named(source, criterion).is_some());
+        if names_archives && !search.criteria.iter().all(holds_for_every_part) {
+            // The list of no single archive contains all matches.
+            let archive = source.archive.id().clone();
+            return Err(StudiesError::TooManyRows { archive, limit: self.limits.max_scan });
+        }
+        if !must_be_queried(source, search.criteria) {
             return Ok(None);
         }
         let (Plan::Studies(queries) | Plan::ChildrenFirst { studies: queries, .. }) =

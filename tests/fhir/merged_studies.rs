@@ -47,6 +47,9 @@ async fn a_study_contains_the_series_and_identifiers_of_all_archives() {
         "instance=1.2.1.2.1",
         "endpoint=Endpoint/archive-1",
         "endpoint=Endpoint/main",
+        "endpoint=Endpoint/main&modality=SR",
+        "endpoint=Endpoint/archive-1&modality=CT",
+        "endpoint=Endpoint/main&endpoint=Endpoint/archive-1",
     ] {
         let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
         let studies = resources_with_mode(&bundle, "match");

@@ -193,6 +193,27 @@ async fn a_search_that_names_an_archive_does_not_depend_on_the_others() {
 }
 
 #[tokio::test]
+async fn a_strict_client_a_version_and_a_history_require_every_archive() {
+    let main = Pacs::new().with_study(study("1.2.1", "P1", "1.2.1.1"));
+    let second =
+        Pacs::new().with_responses("/studies", [CannedResponse::json("[]"), CannedResponse::status(503)]);
+    let (gateway, _archives) = start(main, second, "partial = true").await;
+    let version = gateway.get_json("/fhir/ImagingStudy/1.2.1").await["meta"]["versionId"].clone();
+    let no_cache = ("cache-control", "no-cache");
+    for strict in ["handling=strict", "handling = \"Strict\""] {
+        for path in ["/fhir/ImagingStudy/1.2.1", "/fhir/ImagingStudy?endpoint=main"] {
+            let response = get(&gateway, path, &[("prefer", strict), no_cache]).await;
+            assert_eq!(response.status, 503, "{path} {strict}: {}", response.text());
+        }
+    }
+    let version_path = format!("/fhir/ImagingStudy/1.2.1/_history/{}", version.as_str().unwrap());
+    for path in [version_path.as_str(), "/fhir/ImagingStudy/1.2.1/_history"] {
+        assert_eq!(get(&gateway, path, &[no_cache]).await.status, 503, "{path}");
+    }
+    assert_eq!(get(&gateway, "/fhir/ImagingStudy/1.2.1", &[no_cache]).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_search_for_changes_requires_every_archive() {
     let (gateway, _archives) = start_with_failing_second("partial = true").await;
     for path in [
@@ -244,12 +265,17 @@ async fn entries_of_a_batch_are_partial_each_by_itself() {
     let batch = r#"{"resourceType":"Bundle","type":"batch","entry":[
         {"request":{"method":"GET","url":"ImagingStudy"}},
         {"request":{"method":"GET","url":"ImagingStudy/1.2.9"}},
-        {"request":{"method":"GET","url":"Endpoint/main"}}]}"#;
+        {"request":{"method":"GET","url":"Endpoint/main"}},
+        {"request":{"method":"GET","url":"ImagingStudy/1.2.1"}}]}"#;
     let url = format!("{}/fhir", gateway.base_url());
     let response = crate::support::client::post(&url, "application/fhir+json", batch).await.json();
     assert_is_marked(&response["entry"][0]["resource"], "second");
     assert_eq!(response["entry"][1]["response"]["status"], "503 Service Unavailable");
     assert_eq!(response["entry"][2]["response"]["status"], "200 OK");
+    assert_eq!(response["entry"][2]["response"]["outcome"], Value::Null);
+    let outcome = &response["entry"][3]["response"]["outcome"];
+    assert_eq!(outcome["issue"][0]["code"], "incomplete", "{response}");
+    assert!(outcome.to_string().contains("second"), "{outcome}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use dicom_model::{Attributes, Element, tags};
 
 #[test]
 fn a_patient_has_the_elements_of_the_row() {
@@ -154,4 +155,24 @@ fn a_patient_without_a_patient_id_belongs_to_one_study() {
         id(&context(), json!({"StudyInstanceUID": "1.3"}))
     );
     assert_eq!(patient_of(&context(), json!({"StudyInstanceUID": "1.2"})).get("identifier"), None);
+}
+
+#[test]
+fn a_part_of_another_person_does_not_belong_to_a_study_without_a_patient_id() {
+    let row = |id: Option<&str>, birth_date: &str| {
+        let mut attributes: Attributes =
+            [(tags::PATIENT_BIRTH_DATE, Element::text(birth_date))].into_iter().collect();
+        if let Some(id) = id {
+            attributes.insert(tags::PATIENT_ID, Element::text(id));
+        }
+        RowPatient::from_row(&context(), &attributes)
+    };
+    assert!(row(None, "19700101").includes(&row(Some("P1"), "19700101")));
+    assert!(!row(None, "19700101").includes(&row(Some("P1"), "19700102")));
+    let mut study = row(None, "19700101");
+    assert!(study.includes(&row(Some("P1"), "19700101")));
+    assert!(
+        !study.includes(&row(Some("P2"), "19700101")),
+        "the Patient ID of the first part is that of the study"
+    );
 }

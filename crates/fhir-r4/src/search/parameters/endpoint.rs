@@ -94,7 +94,7 @@ impl Searchable for Endpoint {
             Param::Status,
             "status",
             "http://hl7.org/fhir/SearchParameter/Endpoint-status",
-            "The status; every configured Endpoint is active.",
+            "The status: active, or error while searches at the archive fail.",
             |endpoint, each| each(Value::code(STATUS, &endpoint.status)),
         ),
     ];
