@@ -10,7 +10,7 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 
 from servers import CHROMIUM, Gateway, documented_block
-from test_dicomweb import without_empty_modalities
+from test_dicomweb import rows_of_gateway
 
 STUDY = "2.25.133470007535392751803217985031206560121.1.1"
 SERIES = f"{STUDY}.1"
@@ -30,7 +30,7 @@ def with_public_url(orthanc, holdings, folder):
 
 
 def rewrite(value, gateway, orthanc):
-    return without_empty_modalities(json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb)))
+    return rows_of_gateway(json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb)))
 
 
 def file_digest(dataset) -> str:
@@ -72,6 +72,11 @@ def test_dicomweb_client_of_pypi_gets_the_same_responses_as_from_orthanc(call, w
     from_orthanc = CALLS[call](DICOMwebClient(orthanc.dicomweb), instance)
     # Orthanc writes URLs with the Host header of the request, from which this library omits the port.
     from_orthanc = json.loads(json.dumps(from_orthanc).replace("http://127.0.0.1/dicom-web", orthanc.dicomweb))
+    if call == "every page of studies":
+        # The library takes a page with an omitted row for a shorter one, so the offsets of its next pages are others.
+        from_gateway = sorted({json.dumps(row) for row in from_gateway})
+        assert from_gateway == sorted({json.dumps(row) for row in rewrite(from_orthanc, with_public_url, orthanc)})
+        return
     assert from_gateway == rewrite(from_orthanc, with_public_url, orthanc) and len(from_gateway) > 0
 
 
@@ -96,7 +101,7 @@ def test_dicomweb_client_of_npm_gets_the_same_responses_as_from_orthanc(with_pub
     from_orthanc, from_gateway = rewrite(results[orthanc.dicomweb], with_public_url, orthanc), results[with_public_url.dicomweb]
     for call, response in from_orthanc.items():
         assert "error" not in response, (call, response)
-        assert from_gateway[call] == response, call
+        assert from_gateway[call] == rows_of_gateway(response), call
     assert len(from_orthanc) == 16
 
 

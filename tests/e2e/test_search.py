@@ -230,7 +230,9 @@ def test_included_resources_equal_read_resources(fhir, resources):
 def test_patients_are_found_by_every_parameter(fhir, resources):
     patients = [patient for page in fhir.pages("/Patient?_count=20") for patient in matches(page)]
     ids = [patient["id"] for patient in patients]
-    assert len(ids) == len(set(ids)) and set(ids) == {resource["subject"]["reference"].removeprefix("Patient/") for resource in resources.values()}
+    subjects = {resource["subject"]["reference"].removeprefix("Patient/") for resource in resources.values()}
+    # One more patient is known only by a study without a DICOM UID, of which there is no resource.
+    assert len(ids) == len(set(ids)) and subjects < set(ids) and len(ids) == len(subjects) + 1
 
     def search_patients(query: str) -> set[str]:
         return {patient["id"] for page in fhir.pages(f"/Patient?{query}") for patient in matches(page)}
