@@ -138,33 +138,32 @@ impl JsonReader {
             return Ok(after);
         }
         if token == 1 {
-            return self.read_bulk_data_uri(urls, output, start, is_end);
+            return self.read_bulk_data_uri(urls, output, position, start, is_end);
         }
         self.state = JsonState::Key { is_after_colon: false };
         Ok(after)
     }
 
     /// Replaces the value of the member BulkDataURI whose key is at `start`, or removes the member if clients cannot follow the URL.
+    /// `scanned_from` is the end of the previous token, which does not separate members.
     fn read_bulk_data_uri(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
+        scanned_from: usize,
         start: usize,
         is_end: bool,
     ) -> Result<RewriteStep, RewriteError> {
         let chunk = output.chunk;
-        let before = before_member(chunk.get(output.position..start).unwrap_or_default());
-        let (before, member) = match before {
-            BeforeMember::Comma(offset) => (before, output.position + offset),
-            before => (before, start),
+        let between = chunk.get(scanned_from..start).unwrap_or_default();
+        let before = before_member(between);
+        let member = match before {
+            BeforeMember::Comma(offset) => scanned_from + offset,
+            BeforeMember::Brace | BeforeMember::Unknown => start,
         };
         let retained = if before == BeforeMember::Brace {
             // The brace shows that the member is the first one.
-            output.position
-                + start_of_separator(
-                    chunk.get(output.position..start).unwrap_or_default(),
-                    start - output.position,
-                )
+            scanned_from + start_of_separator(between, between.len())
         } else {
             member
         };

@@ -366,3 +366,12 @@ fn a_quote_at_the_end_of_a_url_in_json_does_not_end_its_text() {
     let after = r#"{"x":"https://gw.example/dicom-web/main/studies/1.2\""}"#;
     assert_eq!(rewrite_json(before), after);
 }
+
+#[test]
+fn a_brace_in_a_url_does_not_begin_an_object_for_any_chunk_size() {
+    let text = br#""http://pacs:4iiii{"BulkDataURI":"http://pacs:8042/di""#;
+    let expected = rewrite(Syntax::Json, text, &[text.len()]).unwrap();
+    for chunk_size in 1..text.len() {
+        assert_eq!(rewrite(Syntax::Json, text, &[chunk_size]).unwrap(), expected, "{chunk_size}");
+    }
+}
