@@ -62,15 +62,14 @@ impl Studies {
             return Ok(Vec::new());
         };
         let mut found = BTreeMap::new();
-        for (source, rows) in self.subjects(&queries, access, freshness).await? {
-            for (id, row) in newest_rows_by_patient(rows) {
-                if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
-                    continue;
-                }
-                let resource = mapping::patient(&source.context, &row);
-                if self.is_match(source, &resource, criteria) {
-                    found.entry(id).or_insert(FoundPatient { resource, zone: time_zone_of(source) });
-                }
+        for (id, row) in newest_rows_by_patient(self.subjects(&queries, access, freshness).await?) {
+            if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
+                continue;
+            }
+            let Some(source) = self.source(&row.archive) else { continue };
+            let patient = found_patient(source, &row.attributes);
+            if self.is_match(source, &patient.resource, criteria) {
+                found.insert(id, patient);
             }
         }
         Ok(found.into_values().collect())
@@ -93,10 +92,10 @@ impl Studies {
     ) -> Result<Option<FoundPatient>, StudiesError> {
         if let Some(known) = self.look_up_patient(id, freshness).await? {
             let queries = plan::queries_for_patients(&[known]);
-            for (source, rows) in self.subjects(&queries, access, freshness).await? {
-                if let Some(row) = newest_rows_by_patient(rows).get(id) {
-                    return Ok(Some(found_patient(source, row)));
-                }
+            let rows = newest_rows_by_patient(self.subjects(&queries, access, freshness).await?);
+            let row = rows.get(id).and_then(|row| Some((self.source(&row.archive)?, row)));
+            if let Some((source, row)) = row {
+                return Ok(Some(found_patient(source, &row.attributes)));
             }
         }
         self.require_complete_answer().map(|()| None)
@@ -169,7 +168,7 @@ impl Studies {
         Ok(Some(vec![plan::query_for_all_studies()]))
     }
 
-    /// Returns the rows that describe the subjects of the studies that `queries` find and the caller may see, by archive. Of the rows
+    /// Returns the rows that describe the subjects of the studies that `queries` find and the caller may see. Of the rows
     /// of one study in several archives, only the first describes its subject: a patient whom only other rows describe has no study.
     /// A study without an acceptable UID describes its patient, too, if the patient has a PatientID.
     async fn subjects(
@@ -177,7 +176,7 @@ impl Studies {
         queries: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
-    ) -> Result<Vec<(&ArchiveSource, Vec<PatientRow>)>, StudiesError> {
+    ) -> Result<Vec<PatientRow>, StudiesError> {
         let searches =
             self.sources.iter().map(|source| (source, self.run_queries(source, queries, freshness)));
         let (mut with_uid, mut patients) = (Vec::new(), Vec::new());
@@ -203,11 +202,7 @@ impl Studies {
             patient,
             attributes,
         }));
-        let by_archive = self.sources.iter().map(|source| {
-            let rows = patients.extract_if(.., |row| &row.archive == source.archive.id()).collect();
-            (source, rows)
-        });
-        Ok(by_archive.collect())
+        Ok(patients)
     }
 }
 
@@ -233,11 +228,11 @@ fn found_patient(source: &ArchiveSource, row: &Attributes) -> FoundPatient {
 }
 
 /// Returns the row of the newest study of each patient, by the id of the patient.
-fn newest_rows_by_patient(mut rows: Vec<PatientRow>) -> BTreeMap<String, Attributes> {
+fn newest_rows_by_patient(mut rows: Vec<PatientRow>) -> BTreeMap<String, PatientRow> {
     rows.sort_by_cached_key(PatientRow::newest_first_key);
-    let mut newest: BTreeMap<PatientKey, Attributes> = BTreeMap::new();
+    let mut newest: BTreeMap<PatientKey, PatientRow> = BTreeMap::new();
     for row in rows {
-        newest.entry(row.patient).or_insert(row.attributes);
+        newest.entry(row.patient.clone()).or_insert(row);
     }
     newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
 }

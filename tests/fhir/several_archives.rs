@@ -188,3 +188,23 @@ async fn a_study_without_a_patient_id_belongs_to_neither_of_two_patients() {
     }
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
 }
+
+#[tokio::test]
+async fn a_patient_is_described_by_the_newest_study_in_any_archive() {
+    let archive = |uid: &str, name: &str, date: &str| {
+        let study = Study::new(uid).patient("P1", name).study_date(date).series(&format!("{uid}.1"), "CT", 1);
+        Pacs::new().with_study(study)
+    };
+    let (gateway, _archives) = start_with_two_archives(
+        archive("1.2.1", "Old^Name", "20200101"),
+        archive("1.2.2", "New^Name", "20250101"),
+        "patient_id_system = \"urn:oid:1.2.3\"",
+    )
+    .await;
+    let (patients, _) = gateway.search("/fhir/Patient").await;
+    assert_eq!((patients.len(), &patients[0]["name"][0]["family"]), (1, &Value::from("New")));
+    let id = patients[0]["id"].as_str().unwrap();
+    assert_eq!(gateway.get_json(&format!("/fhir/Patient/{id}")).await, patients[0]);
+    assert_eq!(gateway.search_ids("/fhir/Patient?family=new").await, [id]);
+    assert_eq!(gateway.search_ids("/fhir/Patient?family=old").await, [""; 0]);
+}
