@@ -5,6 +5,7 @@ mod cancellation;
 mod compression;
 mod cors;
 mod empty_modalities;
+mod encapsulated_content;
 mod errors;
 mod escapes;
 mod federation;

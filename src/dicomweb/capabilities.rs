@@ -25,6 +25,8 @@ enum ResourceKind {
     Instances,
     Frames,
     Rendered,
+    /// The rendered resource of one instance, which can be a document or a video.
+    RenderedInstance,
 }
 
 const STUDY_ATTRIBUTES: &[&str] = &[
@@ -61,7 +63,7 @@ const RESOURCES: [(&str, ResourceKind); 22] = [
     ("studies/{study}/series/{series}/instances", ResourceKind::Search(INSTANCE_ATTRIBUTES)),
     ("studies/{study}/series/{series}/instances/{instance}", ResourceKind::Instances),
     ("studies/{study}/series/{series}/instances/{instance}/metadata", ResourceKind::Metadata),
-    ("studies/{study}/series/{series}/instances/{instance}/rendered", ResourceKind::Rendered),
+    ("studies/{study}/series/{series}/instances/{instance}/rendered", ResourceKind::RenderedInstance),
     ("studies/{study}/series/{series}/instances/{instance}/thumbnail", ResourceKind::Rendered),
     ("studies/{study}/series/{series}/instances/{instance}/frames", ResourceKind::Frames),
     ("studies/{study}/series/{series}/instances/{instance}/frames/{frames}", ResourceKind::Frames),
@@ -78,7 +80,9 @@ impl ResourceKind {
             Self::Search(attributes) => {
                 (attributes, &["limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching"])
             }
-            Self::Rendered => (&[], &["viewport", "window", "quality", "annotation", "iccprofile"]),
+            Self::Rendered | Self::RenderedInstance => {
+                (&[], &["viewport", "window", "quality", "annotation", "iccprofile"])
+            }
             Self::Metadata | Self::Instances | Self::Frames => (&[], &[]),
         };
         attributes.iter().chain(others).copied().chain(["accept", "charset"])
@@ -92,6 +96,9 @@ impl ResourceKind {
             Self::Instances => &["multipart/related; type=\"application/dicom\""],
             Self::Frames => &["multipart/related; type=\"application/octet-stream\""],
             Self::Rendered => &["image/jpeg", "image/png", "image/gif"],
+            Self::RenderedInstance => {
+                &["image/jpeg", "image/png", "image/gif", "application/pdf", "video/mp4", "video/mpeg"]
+            }
         }
     }
 }
@@ -103,6 +110,7 @@ pub(super) fn media_types_of(resource: &Resource) -> &'static [&'static str] {
         Resource::Metadata(_) => ResourceKind::Metadata,
         Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => ResourceKind::Frames,
         Resource::Whole(_) => ResourceKind::Instances,
+        Resource::Rendered(DicomResource::Instance(..)) => ResourceKind::RenderedInstance,
         Resource::Rendered(_) | Resource::Thumbnail(_) => ResourceKind::Rendered,
     };
     kind.media_types()
@@ -188,7 +196,9 @@ mod tests {
                 }
                 (ResourceKind::Metadata, Resource::Metadata(_))
                 | (ResourceKind::Instances | ResourceKind::Frames, Resource::Whole(_)) => true,
-                (ResourceKind::Rendered, resource) => resource.has_rendered_media_type(),
+                (ResourceKind::Rendered | ResourceKind::RenderedInstance, resource) => {
+                    resource.has_rendered_media_type()
+                }
                 _ => false,
             };
             assert!(is_served, "{path}: {kind:?}");

@@ -61,6 +61,15 @@ pub enum DicomwebError {
         /// The available media types.
         available: String,
     },
+    /// The client accepts none of the media types in which the object can be rendered.
+    #[error(
+        "none of the media types in Accept is available for this object; available are {}",
+        available.join(", ")
+    )]
+    ObjectMediaTypes {
+        /// The available media types.
+        available: Vec<&'static str>,
+    },
     /// The WADO-URI service of the archive is not configured.
     #[error(
         "the WADO-URI service of this archive is not configured; use WADO-RS, or ask the administrator to set wado_uri_url"
@@ -243,12 +252,13 @@ impl DicomwebError {
 
     /// Adds the media types that are `available` to the error, if none of those in `requested_in` is available.
     pub(super) fn with_available_types(self, requested_in: &'static str, available: &[&str]) -> Self {
-        let rejection = match self {
-            Self::NotAcceptable => None,
-            Self::MediaTypesRejected { archive, status } => Some((archive, status)),
+        let (rejection, available) = match self {
+            Self::NotAcceptable => (None, available.join(", ")),
+            Self::ObjectMediaTypes { available } => (None, available.join(", ")),
+            Self::MediaTypesRejected { archive, status } => (Some((archive, status)), available.join(", ")),
             error => return error,
         };
-        Self::OtherMediaTypesAvailable { requested_in, rejection, available: available.join(", ") }
+        Self::OtherMediaTypesAvailable { requested_in, rejection, available }
     }
 
     /// Whether the archive rejected the requested media types. Archives respond to an unavailable media type with 400, 406 or

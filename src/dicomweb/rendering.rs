@@ -1,4 +1,5 @@
-//! Renders images from the objects of an archive, if the archive cannot render them (PS3.18 10.4.1.1.3 and 10.4.1.1.4).
+//! Renders images from the objects of an archive, if the archive cannot render them (PS3.18 10.4.1.1.3 and 10.4.1.1.4). The rendered
+//! resource of a PDF document or a video is what the instance encapsulates, without conversion (8.7.4).
 //!
 //! Several frames are rendered as a multipart body with one image per part, or as one GIF if they belong to one instance. If the
 //! client accepts neither, the response is 406, because a single frame would appear to be the whole resource. A thumbnail shows
@@ -19,7 +20,9 @@ use super::error::DicomwebError;
 use super::proxy::request::ProxyRequest;
 use super::proxy::response_headers::set_common_headers;
 use super::request::path::{PathError, Resource};
-use crate::upstream::{Archive, DicomResource};
+use super::synthesis::{accepts_encapsulated_content, respond_with_encapsulated_content};
+use crate::upstream::{Archive, DicomResource, Rendering};
+use dicom_model::encapsulated_pixel_data::is_video;
 use dicom_render::{Format, RenderError};
 use http_messages::body::{self, Body};
 use images::{ImageSequence, OpenObject};
@@ -34,7 +37,15 @@ pub(super) async fn render(
     public_url: &str,
     request: &ProxyRequest,
 ) -> Result<Response<Body>, DicomwebError> {
-    let parameters = AcceptedRendering::read(request)?;
+    let ranges = &request.accepted.ranges;
+    let parameters = match (AcceptedRendering::read(request), &request.resource) {
+        (Err(DicomwebError::NotAcceptable), Resource::Rendered(instance @ DicomResource::Instance(..)))
+            if accepts_encapsulated_content(ranges) =>
+        {
+            return respond_with_content(archive, instance, request).await;
+        }
+        (parameters, _) => parameters?,
+    };
     match &request.resource {
         Resource::Rendered(objects) => {
             let instances = match objects {
@@ -44,7 +55,14 @@ pub(super) async fn render(
                 DicomResource::Instance(..) | DicomResource::Frames(..) => vec![objects.clone()],
             };
             let images = ImageSequence::new(archive, pool, public_url, request, parameters, instances);
-            respond(images).await
+            match (respond(images).await, objects) {
+                (Err(DicomwebError::Render(error)), DicomResource::Instance(..))
+                    if may_be_encapsulated_content(&error) =>
+                {
+                    respond_with_content(archive, objects, request).await
+                }
+                (response, _) => response,
+            }
         }
         Resource::Thumbnail(objects) => {
             let instance = match objects {
@@ -64,6 +82,27 @@ pub(super) async fn render(
         }
         _ => Err(PathError::Unknown.into()),
     }
+}
+
+/// Whether `error` may be that of an instance that encapsulates a document or a video.
+fn may_be_encapsulated_content(error: &RenderError) -> bool {
+    match error {
+        RenderError::NoImage => true,
+        RenderError::TransferSyntax(transfer_syntax) => is_video(transfer_syntax),
+        _ => false,
+    }
+}
+
+/// Responds with the document or the video that `instance` encapsulates.
+async fn respond_with_content(
+    archive: &Archive,
+    instance: &DicomResource,
+    request: &ProxyRequest,
+) -> Result<Response<Body>, DicomwebError> {
+    // Content without a color profile is what `iccprofile=no` requests.
+    let is_given = |name: &&&str| **name != "iccprofile" && request.rendering.parameter(name).is_some();
+    let parameter = Rendering::PARAMETERS.iter().find(is_given).copied();
+    respond_with_encapsulated_content(archive, instance, &request.accepted.ranges, parameter).await
 }
 
 /// Responds with the single image, or with all images as parts or as a GIF.

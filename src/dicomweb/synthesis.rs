@@ -1,5 +1,6 @@
-//! Synthesizes resources that an archive does not provide: metadata, bulk data and frames from its instances, and attributes that
-//! rows of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.5, 10.4.1.1.6 and 10.6.3).
+//! Synthesizes resources that an archive does not provide: metadata, bulk data, frames and encapsulated documents and videos from its
+//! instances, and attributes that rows of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.5, 10.4.1.1.6
+//! and 10.6.3).
 //!
 //! A service that the configuration of the archive lists is always synthesized, and never requested from the archive; any other
 //! service is synthesized if the archive rejects it. If an instance cannot be read, the transfer is aborted, because a response
@@ -7,6 +8,7 @@
 
 mod completion;
 mod counts;
+mod encapsulated_content;
 mod frame_cache;
 mod frames;
 mod held_output;
@@ -30,6 +32,9 @@ use dicom_model::json::writer::Step;
 use http_messages::body::Body;
 
 pub(super) use completion::{complete_response, complete_rows, needs_completion};
+pub(super) use encapsulated_content::{
+    ENCAPSULATED_PDF_STORAGE, accepts_encapsulated_content, respond_with_encapsulated_content,
+};
 pub use frame_cache::FrameCache;
 pub(super) use parents::Parents;
 pub(super) use row::{Element, set_elements};

@@ -15,6 +15,7 @@ fn status(error: &DicomwebError) -> StatusCode {
     match error {
         DicomwebError::NotAcceptable
         | DicomwebError::OtherMediaTypesAvailable { .. }
+        | DicomwebError::ObjectMediaTypes { .. }
         | DicomwebError::Query(QueryError::Charset)
         | DicomwebError::MultipleImages
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,

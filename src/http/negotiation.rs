@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-pub use http_messages::media_range::{MediaRange, by_preference, preferred};
+pub use http_messages::media_range::{MediaRange, applicable_range, by_preference, covers, preferred};
 use http_messages::media_range::{elements, parse_weight};
 
 /// Maximum number of elements of a header that are read.

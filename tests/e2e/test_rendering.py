@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
 import rendered_images
+import viewer_studies
 from holdings import real_files
 from servers import Gateway, Orthanc
 
@@ -258,6 +259,27 @@ def test_malformed_objects_are_errors_within_the_memory_limit(tmp_path, http_ses
     finally:
         gateway.stop()
         archive.stop()
+
+
+@pytest.mark.parametrize("synthesized", ["", 'synthesize = ["rendered"]'], ids=["the archive is asked first", "the archive is not asked"])
+def test_documents_and_videos_are_their_own_rendered_resources(synthesized, archive, http_session, tmp_path):
+    video_content = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
+    gateway = Gateway(tmp_path, "content", archive.dicomweb, archive=synthesized)
+    try:
+        for (file,), media_type, content in (
+            (viewer_studies.document(), "application/pdf", viewer_studies.pdf()), (viewer_studies.video(), "video/mp4", video_content),
+        ):
+            assert archive.store(http_session, file) in ("Success", "AlreadyStored")
+            url = f"{gateway.dicomweb}{instance_path(pydicom.dcmread(io.BytesIO(file)))}/rendered"
+            for accept in ("*/*", media_type, f"image/jpeg, {media_type};q=0.5"):
+                response = http_session.get(url, headers={"Accept": accept}, timeout=300)
+                assert (response.status_code, response.headers["Content-Type"]) == (200, media_type), f"{accept}: {response.text[:200]}"
+                assert response.content == content
+            assert http_session.get(f"{url}?accept={media_type}", timeout=300).content == content
+            rejected = http_session.get(url, headers={"Accept": "image/png"}, timeout=300)
+            assert rejected.status_code == 406 and media_type in rejected.json()["message"], rejected.text
+    finally:
+        gateway.stop()
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 Two ingresses serve the same viewer: one has Orthanc under /dicom-web, the other the gateway under /pacs. viewer_tour.mjs opens each study in
 both, each series of it by a double click, and the last image of those with several.
 
-What the viewer cannot show in front of Orthanc, it cannot show through the gateway either, with the same messages:
+What the viewer cannot show in front of Orthanc, it cannot show through the gateway either, with the same messages, except for videos:
 
 - Presentation states and key objects are listed as unsupported.
 - The report of the sample study has an item without a concept name, at which OHIF 3.13 fails. The report of the tour has none.
-- A video has an empty viewport, which is not compared. The viewer requests the rendered instance, which Orthanc rejects with 400 and the gateway with 501.
+- A video has an empty viewport, which is not compared. The viewer requests the rendered instance, which Orthanc rejects with 400,
+  while the gateway returns the video.
 
 Orthanc 1.10 ignores an `includefield` whose commas are percent-encoded, as OHIF writes them: without the gateway, the list of a patient's
 studies has no descriptions. The ingress in front of Orthanc decodes the commas, so that the two places can be compared.
@@ -133,6 +134,10 @@ def test_the_viewer_shows_the_same_through_the_gateway_as_in_front_of_the_archiv
         name = f"{stop}, {observation['view']}"
         assert archive["rendered"], f"{name}: not rendered in front of the archive: {archive['reason']}"
         assert gateway["rendered"], f"{name}: not rendered through the gateway: {gateway['reason']}"
+        if stop == "video":
+            rejected = [failure for failure in archive["failures"] if failure.endswith("/rendered was rejected")]
+            assert len(rejected) == 1, archive["failures"]
+            archive["failures"].remove(rejected[0])
         for aspect in ("text", "thumbnails", "viewports", "messages", "failures", "requests"):
             assert gateway[aspect] == archive[aspect], f"{name}: {aspect} differ"
         difference = different_pixels(archive["screenshot"], gateway["screenshot"])

@@ -201,7 +201,7 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def video() -> list[bytes]:
-    """Returns a video with the header of an MP4 file only: neither Orthanc nor the gateway renders videos."""
+    """Returns a video with the header of an MP4 file only: no browser decodes it, and Orthanc does not render videos."""
     content = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
     return [write_object(
         VIDEO, 1, 1, VideoPhotographicImageStorage, "XC", MPEG4HP41, SeriesDescription="Video", ImageType=["ORIGINAL", "PRIMARY"],

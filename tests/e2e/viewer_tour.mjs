@@ -88,7 +88,7 @@ function onEach(pages, action) {
 async function openView(page, view) {
   // Messages disappear after a time. Their texts are compared, not when each page shows them.
   await page.addStyleTag({ content: '[data-sonner-toaster] { opacity: 0 !important; }' });
-  // Neither place has a rendered video. What the empty viewport writes over it depends on the order of events, so it is not compared.
+  // No place shows the video, which has no frames. What the empty viewport writes over it depends on the order of events, so it is not compared.
   if (view.shows === 'video') await page.addStyleTag({ content: '[data-cy="viewport-grid"] { visibility: hidden !important; }' });
   if (view.shows === 'last') {
     await page.keyboard.press('End');

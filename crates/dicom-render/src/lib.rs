@@ -43,7 +43,7 @@ pub use window::{Window, WindowFunction};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// The object has no pixel data, for example a document or a waveform.
-    #[error("the object is not an image and cannot be rendered")]
+    #[error("the object cannot be rendered: it is not an image")]
     NoImage,
     /// The object has fewer frames.
     #[error("the object does not have this frame; its number of frames is {frames}")]
@@ -62,11 +62,11 @@ pub enum RenderError {
     TooLarge,
     /// The transfer syntax is not supported.
     #[error(
-        "rendering does not support the transfer syntax {0} of the object; request the object or its frames instead"
+        "the object cannot be rendered: the transfer syntax {0} is not supported; request the object or its frames instead"
     )]
     TransferSyntax(String),
     /// Another property of the object is not supported. The text names the property.
-    #[error("rendering does not support {0} of the object; request the object or its frames instead")]
+    #[error("the object cannot be rendered: {0} is not supported; request the object or its frames instead")]
     Unsupported(&'static str),
     /// The object is invalid.
     #[error("the object cannot be rendered: {0}")]

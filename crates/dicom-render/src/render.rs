@@ -34,12 +34,12 @@ impl Image {
     pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
         let limit_of_derived = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
         let object = object::read(file, limit_of_derived)?;
-        let module = ImagePixelModule::read(&object.elements)?;
         if object.pixels.is_none() {
             return Err(RenderError::NoImage);
         }
         let codec = Codec::of_transfer_syntax(object.transfer_syntax)
             .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
+        let module = ImagePixelModule::read(&object.elements)?;
         let derived_memory = object.memory + Frames::max_memory(&object, module.frame_count);
         if derived_memory > limit_of_derived {
             return Err(RenderError::TooLarge);

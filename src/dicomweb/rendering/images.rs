@@ -15,9 +15,17 @@ use crate::dicomweb::proxy::attempts::fetch;
 use crate::dicomweb::proxy::request::ProxyRequest;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::request::path::PathError;
+use crate::dicomweb::synthesis::ENCAPSULATED_PDF_STORAGE;
 use crate::upstream::{Archive, DicomResource};
+use dicom_model::encapsulated_pixel_data::is_video;
+use dicom_model::json::writer::Step;
+use dicom_model::part10::Object;
+use dicom_model::tags;
 use dicom_render::{Cancellation, Format, Image, RenderError};
 use http_messages::body::BoxError;
+
+/// The number of bytes at the beginning of a file that show what the object is.
+const BEGINNING_LEN: usize = 16 * 1024;
 
 /// A rendered image of a sequence.
 pub(super) struct RenderedImage {
@@ -188,7 +196,8 @@ impl OpenObject {
     }
 }
 
-/// Fetches the file of a whole object; an error if it exceeds the memory of the permit.
+/// Fetches the file of a whole object; an error if it exceeds the memory of the permit. A large object without images is an error as
+/// soon as its beginning has been received, before it takes memory.
 async fn fetch_file(
     archive: &Archive,
     permit: &mut RenderPermit,
@@ -196,11 +205,34 @@ async fn fetch_file(
 ) -> Result<Bytes, DicomwebError> {
     let mut body = fetch(archive, request).await?.into_body();
     let mut file = ObjectBuffer::default();
+    let mut beginning = Some(Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|error| body_error(archive, &error))?.into_data() else { continue };
         file.append(&chunk, permit).await?;
+        if let Some(bytes) = &mut beginning {
+            bytes.extend_from_slice(&chunk[..chunk.len().min(BEGINNING_LEN - bytes.len())]);
+        }
+        if let Some(bytes) = beginning.take_if(|bytes| bytes.len() == BEGINNING_LEN) {
+            permit.run(move |_| check_beginning(&bytes)).await?;
+        }
     }
     Ok(file.into_bytes())
+}
+
+/// Returns an error if `beginning`, the beginning of a file, is that of a video or a document. The whole file is checked later.
+fn check_beginning(beginning: &[u8]) -> Result<(), RenderError> {
+    let up_to = [Step::Attribute(tags::SOP_INSTANCE_UID)];
+    let header = Object::open(beginning, None)
+        .and_then(|mut object| object.header_up_to(&up_to, |tag| tag == tags::SOP_CLASS_UID, || Ok(())));
+    match header {
+        Ok(header) if is_video(header.transfer_syntax) => {
+            Err(RenderError::TransferSyntax(header.transfer_syntax.to_owned()))
+        }
+        Ok(header) if header.data.text(tags::SOP_CLASS_UID) == Some(ENCAPSULATED_PDF_STORAGE) => {
+            Err(RenderError::NoImage)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Converts the error of the body of a response.
