@@ -107,6 +107,7 @@ mod tests {
             (Kind::Redirected, 502, 502, None),
             (Kind::ForbiddenAddress, 502, 502, None),
             (Kind::NotFound, 502, 404, None),
+            (Kind::NoSearchService(StatusCode::NOT_FOUND), 502, 502, None),
             (Kind::Unpageable, 400, 413, None),
         ]
     }

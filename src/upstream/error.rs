@@ -62,6 +62,10 @@ pub enum ArchiveErrorKind {
     /// The archive has no such resource.
     #[error("has no such resource")]
     NotFound,
+    /// The archive responded to a search that has no parent resource as if the service did not exist. A search without matches has
+    /// another status (PS3.18 10.6.3.1).
+    #[error("has no such search at its url (status {0}); check the url")]
+    NoSearchService(StatusCode),
     /// The archive is overloaded or under maintenance.
     #[error("is temporarily unavailable (status {status}); try again later")]
     Unavailable {
@@ -178,6 +182,7 @@ impl ArchiveError {
             Kind::Unpageable => ErrorClass::TooCostly,
             Kind::ForbiddenAddress
             | Kind::Unauthorized(_)
+            | Kind::NoSearchService(_)
             | Kind::Rejected(_)
             | Kind::Redirected
             | Kind::Malformed(_)
@@ -242,7 +247,7 @@ impl ArchiveError {
             Kind::Abandoned => "abandoned",
             Kind::CircuitOpen(_) => "resting",
             Kind::Unauthorized(_) => "unauthorized",
-            Kind::NotFound => "not_found",
+            Kind::NotFound | Kind::NoSearchService(_) => "not_found",
             Kind::Unavailable { .. } => "unavailable",
             Kind::Rejected(_) => "refused",
             Kind::Redirected => "redirected",

@@ -137,9 +137,10 @@ impl UpstreamRequest {
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| self.headers.contains_key(name))
     }
 
-    /// Whether the request searches for studies. Such a search has no parent resource that a 404 could refer to.
-    pub(super) fn is_study_search(&self) -> bool {
-        matches!(&self.service, ArchiveService::Search(query) if *query.level() == SearchLevel::Studies)
+    /// Whether the request is a search across studies. It has no parent resource that a 404 could refer to.
+    pub(super) fn is_search_across_studies(&self) -> bool {
+        let ArchiveService::Search(query) = &self.service else { return false };
+        matches!(query.level(), SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances)
     }
 
     /// Builds the URL from the root URL of the archive, path segments that are constants or typed values, and known query keys.

@@ -60,9 +60,25 @@ async fn every_form_of_a_response_without_matches_becomes_an_empty_list() {
 }
 
 #[tokio::test]
-async fn a_404_to_a_study_search_is_an_error_unless_the_profile_says_otherwise() {
-    let pacs = Pacs::new().with_response("/studies", CannedResponse::status(404)).start().await;
-    assert_eq!(client::get(&ArchiveRoot::start(&pacs).await.url("studies")).await.status, 404);
+async fn a_404_to_a_search_across_studies_is_an_upstream_error_unless_the_profile_says_otherwise() {
+    let pacs = Pacs::new().with_fallback(CannedResponse::status(404)).start().await;
+    let (root, static_root) = (
+        ArchiveRoot::start(&pacs).await,
+        ArchiveRoot::start_with_config(&pacs.url(), "profile = \"static-dicomweb\"").await,
+    );
+    for target in ["studies", "studies?PatientID=P1", "series", "instances"] {
+        for accept in ["application/dicom+json", "multipart/related; type=\"application/dicom+xml\""] {
+            let response = client::get_with_headers(&root.url(target), &[("accept", accept)]).await;
+            assert_eq!(response.status, 502, "{target}");
+            assert!(
+                response.text().contains("Archive main has no such search at its url"),
+                "{}",
+                response.text()
+            );
+            assert!(response.text().contains("check the url"), "{}", response.text());
+        }
+        assert_eq!(client::get(&static_root.url(target)).await.text(), "[]", "{target}");
+    }
 }
 
 #[tokio::test]

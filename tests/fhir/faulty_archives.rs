@@ -50,7 +50,7 @@ async fn an_invalid_response_causes_a_502_that_names_the_archive_and_the_cause()
             CannedResponse::status(302).header("Location", "http://elsewhere.example/secret"),
             "does not follow",
         ),
-        (CannedResponse::status(404), "has no such resource"),
+        (CannedResponse::status(404), "check the url"),
         (CannedResponse::status(500), "rejected the request"),
         (CannedResponse::status(401), "credentials"),
     ] {

@@ -19,14 +19,12 @@ impl ArchiveCheck {
             ("WADO-URI", &self.uri_service, &addresses.wado_uri),
         ];
         let mut problems = Vec::new();
-        for (index, (request, result, address)) in requests.into_iter().enumerate() {
+        for (request, result, address) in requests {
             let problem = match result {
                 ProbeResult::Rows(..) | ProbeResult::NotTried => continue,
                 ProbeResult::Unexpected(problem) => (*problem).to_owned(),
                 ProbeResult::Failed(error) => match error.kind {
-                    // For the first request, 404 means that the root URL is wrong. Later requests may receive 404 because the
-                    // study has been deleted.
-                    ArchiveErrorKind::NotFound if index == 0 => format!(
+                    ArchiveErrorKind::NoSearchService(_) => format!(
                         "{}/studies does not exist there; check url (the root of Orthanc is /dicom-web, that of dcm4chee \
                          /dcm4chee-arc/aets/DCM4CHEE/rs)",
                         address.path

@@ -252,7 +252,8 @@ mod tests {
         assert!(problem(unauthorized, true).starts_with("rejected the gateway's credentials"));
         assert!(problem(forbidden, true).starts_with("this account may not do that (status 403)"));
         assert!(
-            problem(ArchiveErrorKind::NotFound, true).starts_with("/dicomweb/studies does not exist there")
+            problem(ArchiveErrorKind::NoSearchService(StatusCode::NOT_FOUND), true)
+                .starts_with("/dicomweb/studies does not exist there")
         );
         assert!(problem(ArchiveErrorKind::Disconnected, true).contains("https://"));
         let login_page = ArchiveErrorKind::Malformed(RowError::NotAnArray("markup"));

@@ -5,15 +5,14 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::row_uids::RowUids;
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::{
-    Archive, ArchiveError, ArchiveErrorKind, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
-    RowIdentity, Synthesized, UnsearchableValue,
+    Archive, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity, Synthesized,
+    UnsearchableValue,
 };
 use dicom_model::Attributes;
 
@@ -128,10 +127,7 @@ async fn read_rows(
             let is_too_costly = !filter.is_empty() && row_count > max_scan + PAGE_SIZE;
             break_if(is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN)
         };
-        let end = pager
-            .next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row)
-            .await
-            .map_err(not_found_as_rejected)?;
+        let end = pager.next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row).await?;
         if is_uid_missing {
             return Err(archive.unreadable("a row without a UID").into());
         }
@@ -176,13 +172,4 @@ fn is_match(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableVal
         return Ok(true);
     }
     Attributes::deserialize(text).map_or(Ok(false), |row| filter.matches(&row))
-}
-
-/// Converts the error 404 for a search to a rejection by the archive, because the client would interpret 404 as a study that does not
-/// exist.
-fn not_found_as_rejected(mut error: ArchiveError) -> ArchiveError {
-    if error.is_not_found() {
-        error.kind = ArchiveErrorKind::Rejected(StatusCode::NOT_FOUND);
-    }
-    error
 }

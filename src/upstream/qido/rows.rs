@@ -84,12 +84,14 @@ impl Archive {
             return Ok(Some(response));
         }
         let is_no_match = match response.status {
-            StatusCode::NO_CONTENT => true,
-            // 404 means that the study does not exist (PS3.18 CP-2473). For a study search, which has no parent resource, it
-            // means a wrong URL.
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                !request.is_study_search() || self.profile().not_found_means_no_match
+            // A search across studies has no parent resource, so it is the service that does not exist.
+            StatusCode::NOT_FOUND | StatusCode::GONE
+                if request.is_search_across_studies() && !self.profile().not_found_means_no_match =>
+            {
+                return Err(self.error(ArchiveErrorKind::NoSearchService(response.status)));
             }
+            // 404 means that the study does not exist (PS3.18 CP-2473).
+            StatusCode::NO_CONTENT | StatusCode::NOT_FOUND | StatusCode::GONE => true,
             StatusCode::OK => response.has_empty_body().await?,
             _ => false,
         };
