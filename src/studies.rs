@@ -20,6 +20,7 @@ mod fetch;
 mod filter;
 mod invalidation;
 mod known_patient;
+mod listed_patients;
 mod named_patients;
 mod partial_answers;
 mod patients;
@@ -46,10 +47,12 @@ pub use deep_check::DeepCheckLifetimes;
 pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedCounts};
 pub use invalidation::{InvalidatedStudies, Selection};
+pub use listed_patients::listed_patients;
 pub use partial_answers::partial_timeout;
 pub use patients::FoundPatient;
 pub use representation::Representation;
 pub use row::{OmittedMatches, RowWithoutUid};
+pub use scan::ListLimits;
 pub use search::{
     Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadableStudy,
 };

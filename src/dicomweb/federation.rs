@@ -25,7 +25,6 @@ use super::capabilities;
 use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
-use super::proxy::assembled;
 use super::proxy::filtered_body::FilteredBody;
 use super::proxy::stream::Filter;
 use super::request::path::{PathError, Resource, Target};
@@ -223,10 +222,7 @@ impl Federation {
                 location.require_every_series()?;
                 let copies = self.copies_of(location, series, rule);
                 match copies.iter().map(|(_, archive)| *archive).collect::<Vec<_>>().as_slice() {
-                    [] => {
-                        let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
-                        Ok(assembled::rows("[]", format))
-                    }
+                    [] => Ok(SearchRequest::read(request, level)?.empty()),
                     [archive] => {
                         self.compared_response(location, archive, public_url, request, resource).await
                     }

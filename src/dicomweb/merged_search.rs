@@ -62,7 +62,7 @@ impl SearchRequest {
 
     /// Returns the response without rows.
     pub(super) fn empty(&self) -> Response<Body> {
-        assembled::rows("[]", self.format)
+        assembled::no_rows(self.format)
     }
 }
 

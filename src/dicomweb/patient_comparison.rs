@@ -27,6 +27,11 @@ impl PatientComparison {
 
     /// Returns the patient that `row`, a row or an object of `archive`, names; `None` for an archive that is not configured.
     pub(super) fn patient_of(&self, archive: &ArchiveId, row: &Attributes) -> Option<RowPatient> {
-        Some(RowPatient::from_row(self.contexts.get(archive)?, row))
+        Some(RowPatient::from_row(self.mapping_of(archive)?, row))
+    }
+
+    /// Returns the mapping of the rows of `archive`; `None` for an archive that is not configured.
+    pub(super) fn mapping_of(&self, archive: &ArchiveId) -> Option<&MappingContext> {
+        self.contexts.get(archive)
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn is_accepted(rule: UidRule, text: &str) -> bool {
 
 /// Whether a resource can have the UID `text` only if its archive has the lenient rule.
 pub(super) fn needs_lenient_rule(text: &str) -> bool {
-    UidRule::of(text) == Some(UidRule::Lenient) && is_id(text)
+    UidRule::needs_lenient(text) && is_id(text)
 }
 
 /// Parses the UID of a series of an archive with `rule`.

@@ -98,11 +98,11 @@ pub(super) struct ListedRows<T> {
 
 /// The limits of a list in memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ListLimits {
+pub struct ListLimits {
     /// Maximum number of rows.
-    pub(super) max_rows: usize,
+    pub max_rows: usize,
     /// Maximum size of the rows in memory, in bytes.
-    pub(super) max_bytes: usize,
+    pub max_bytes: usize,
 }
 
 impl ListLimits {

@@ -164,6 +164,17 @@ async fn check_reports_a_wrong_path_and_missing_credentials() {
 }
 
 #[tokio::test]
+async fn check_says_that_fhir_does_not_return_a_uid_that_is_no_fhir_id() {
+    for (uid, is_id) in [("ab-1", true), ("ab_1", false)] {
+        let pacs = Pacs::new().with_study(Study::new("1.2.1").series("1.2.1.1", "CT", 1));
+        let pacs = pacs.with_study(Study::new(uid).series("1.2.2.1", "CT", 1)).start().await;
+        let checks = run_check(settings_for(&pacs.url())).await.to_string();
+        assert!(checks.contains("main: set lenient_uids = true: "), "{checks}");
+        assert_eq!(checks.contains("DICOMweb returns them, but FHIR does not"), !is_id, "{checks}");
+    }
+}
+
+#[tokio::test]
 async fn check_recommends_lenient_uids_if_a_uid_is_not_a_dicom_uid() {
     let study = |uid: &str| Study::new(uid).series("1.2.1.1", "CT", 1);
     let hashed = Study::new("ab-1").series("ab-1.1", "CT", 1);

@@ -38,6 +38,11 @@ impl UidRule {
         }
     }
 
+    /// Whether `text` is accepted by [`Lenient`](Self::Lenient) only.
+    pub fn needs_lenient(text: &str) -> bool {
+        Self::of(text) == Some(Self::Lenient)
+    }
+
     /// Whether `text` is accepted.
     pub fn accepts(self, text: &str) -> bool {
         Self::of(text).is_some_and(|needed| needed <= self)

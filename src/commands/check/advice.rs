@@ -62,6 +62,9 @@ impl ArchiveCheck {
             MissingSetting::LenientUids => {
                 "set lenient_uids = true: some of its UIDs are not DICOM UIDs (PS3.5 9.1), so these studies, series or instances are omitted"
             }
+            MissingSetting::LenientUidsWithoutFhirId => {
+                "set lenient_uids = true: some of its UIDs are neither DICOM UIDs (PS3.5 9.1) nor ids of FHIR (R4 datatypes#id), so these studies, series or instances are omitted; with the key, DICOMweb returns them, but FHIR does not"
+            }
             MissingSetting::PatientIdSystem => {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }

@@ -13,6 +13,7 @@ use crate::upstream::{
     Retrieval, SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
 };
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, UidRule, tags};
+use fhir_r4::id::is_id;
 
 /// The length of the preamble and the prefix of a DICOM file, in bytes (PS3.10 7.1).
 const PREAMBLE_LEN: usize = 132;
@@ -59,6 +60,8 @@ pub(super) enum MissingSetting {
     PatientIdSystem,
     /// A UID is not a DICOM UID, but the lenient rule would accept it.
     LenientUids,
+    /// The same for a UID that is not an id of FHIR either.
+    LenientUidsWithoutFhirId,
 }
 
 /// The host and path of a service, for messages about unreachable hosts and wrong paths.
@@ -169,9 +172,9 @@ impl ArchiveToCheck {
         let instances =
             QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
         let rule = archive.uid_rule();
-        let (mut lacks_parents, mut needs_lenient_uids) = (false, false);
+        let (mut lacks_parents, mut missing_settings) = (false, BTreeSet::new());
         check.instances = count_rows(archive, UpstreamRequest::search(instances), |row| {
-            needs_lenient_uids |= needs_lenient_rule(rule, row, tags::SOP_INSTANCE_UID);
+            missing_settings.extend(missing_uid_setting(rule, row, tags::SOP_INSTANCE_UID));
             let parents = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID];
             lacks_parents |= parents.iter().any(|tag| row.text(*tag).is_none());
             let uid =
@@ -180,7 +183,7 @@ impl ArchiveToCheck {
         })
         .await;
         check.missing_services.extend(lacks_parents.then_some(Synthesized::Parents));
-        check.missing_settings.extend(needs_lenient_uids.then_some(MissingSetting::LenientUids));
+        check.missing_settings.extend(missing_settings);
         if let Some(instance) = instance {
             let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
             check.uri_service = try_uri_service(archive, object).await;
@@ -218,9 +221,9 @@ impl ArchiveToCheck {
         let sample = UpstreamRequest::search(studies.page(SAMPLED_STUDIES, 0));
         let (_, sample) = read_rows(&self.archive, sample).await;
         let mut rows: Vec<_> = std::iter::once(first).chain(sample).collect();
-        if rows.iter().any(|row| needs_lenient_rule(rule, row, tags::STUDY_INSTANCE_UID)) {
-            check.missing_settings.insert(MissingSetting::LenientUids);
-        }
+        check
+            .missing_settings
+            .extend(rows.iter().filter_map(|row| missing_uid_setting(rule, row, tags::STUDY_INSTANCE_UID)));
         let study_of = |row: &Attributes| {
             row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse_by(rule, uid).ok())
         };
@@ -240,9 +243,9 @@ impl ArchiveToCheck {
         let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count_tag]);
         let (probe_result, rows) = read_rows(&self.archive, UpstreamRequest::search(series)).await;
         check.series = probe_result;
-        if rows.iter().any(|row| needs_lenient_rule(rule, row, tags::SERIES_INSTANCE_UID)) {
-            check.missing_settings.insert(MissingSetting::LenientUids);
-        }
+        check
+            .missing_settings
+            .extend(rows.iter().filter_map(|row| missing_uid_setting(rule, row, tags::SERIES_INSTANCE_UID)));
         let series_of = |row: &Attributes| {
             row.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse_by(rule, uid).ok())
         };
@@ -338,9 +341,10 @@ async fn returns_other_type(
     })
 }
 
-/// Whether `row` has a UID in `tag` that `rule` does not accept, but the lenient rule does.
-fn needs_lenient_rule(rule: UidRule, row: &Attributes, tag: Tag) -> bool {
-    row.text(tag).and_then(UidRule::of).is_some_and(|needed| needed > rule)
+/// Returns the setting that is missing if `row` has a UID in `tag` that `rule` does not accept, but the lenient rule does.
+fn missing_uid_setting(rule: UidRule, row: &Attributes, tag: Tag) -> Option<MissingSetting> {
+    let uid = row.text(tag).filter(|uid| rule == UidRule::Strict && UidRule::needs_lenient(uid))?;
+    Some(if is_id(uid) { MissingSetting::LenientUids } else { MissingSetting::LenientUidsWithoutFhirId })
 }
 
 /// Counts the rows of a search, and returns the first of them.

@@ -76,7 +76,7 @@ impl InstancesRequest {
         }
         let (parts, rows) = response.into_parts();
         let mut converted = if is_empty {
-            assembled::rows("[]", self.format)
+            assembled::no_rows(self.format)
         } else {
             assembled::streamed_rows(rows, self.format)
         };

@@ -14,19 +14,16 @@ use crate::cache::{Cache, CacheKey, SingleFlight};
 use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::merged_search::is_requested;
-use crate::dicomweb::proxy::first_rows::{FirstRows, read_first_rows};
+use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_first_rows};
 use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
-use crate::upstream::{Archive, MatchValue, QidoQuery, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
+use crate::studies::{ListLimits, listed_patients};
+use crate::upstream::{Archive, QidoQuery, SearchLevel};
+use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
 /// Lifetime of a cached location. A copy of another patient that appears meanwhile is detected after this time, or by the next
 /// request for more than an instance.
 const LOCATION_LIFETIME: Duration = Duration::from_secs(1);
-
-/// The attributes that show the patient of a study.
-const PATIENT_TAGS: [Tag; 4] =
-    [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID, tags::PATIENT_NAME, tags::PATIENT_BIRTH_DATE];
 
 /// Locates studies, and caches their locations.
 #[derive(Debug, Clone)]
@@ -165,13 +162,10 @@ async fn search_patients(
     archive: &Archive,
     context: &DicomwebContext,
 ) -> Result<Vec<RowPatient>, DicomwebError> {
-    let query = QidoQuery::new(SearchLevel::Studies)
-        .matching(tags::STUDY_INSTANCE_UID, MatchValue::uid(study.uid()))
-        .include(&PATIENT_TAGS);
-    let list = read_list(archive, &query, context.limits.max_scan).await?;
-    // An archive that ignores the key returns all of its studies.
-    let rows = list.rows.iter().filter(|row| *row.uid == *study.as_str());
-    Ok(rows.filter_map(|row| context.patients.patient(archive.id(), &row.text)).collect())
+    // Only configured archives are searched.
+    let Some(mapping) = context.patients.mapping_of(archive.id()) else { return Ok(Vec::new()) };
+    let limits = ListLimits { max_rows: context.limits.max_scan, max_bytes: MAX_LIST_LEN };
+    Ok(listed_patients(archive, mapping, study, limits).await?)
 }
 
 /// Reads the whole list of `query`; an error if it has more than `max_rows` rows.

@@ -15,6 +15,11 @@ use http_messages::body::{self, Body};
 /// The media type of rows in JSON.
 pub(crate) const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
+/// Builds a response without rows in `format`.
+pub(crate) fn no_rows(format: Format) -> Response<Body> {
+    rows("[]", format)
+}
+
 /// Builds a response with the rows of the JSON array `text` in `format`. An empty list in XML is a response with status 204,
 /// because a multipart body has at least one part.
 pub(crate) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
@@ -49,6 +54,5 @@ pub(crate) fn with_type(content_type: HeaderValue, body: Body) -> Response<Body>
 
 /// Builds the response to a search without matches (PS3.18 CP-2473).
 pub(crate) fn no_match(request: &ProxyRequest) -> Response<Body> {
-    let format = if request.accepted.accepts(Format::Json) { Format::Json } else { Format::Xml };
-    rows("[]", format)
+    no_rows(if request.accepted.accepts(Format::Json) { Format::Json } else { Format::Xml })
 }

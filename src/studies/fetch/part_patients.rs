@@ -6,11 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::mapping::{self, MappingContext, RowPatient};
+use crate::mapping::{MappingContext, RowPatient};
 use crate::studies::row::StudyRow;
-use crate::studies::scan::{self, ListLimits};
-use crate::studies::{ArchiveSource, StudiesError};
-use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
+use crate::studies::{ArchiveSource, ListLimits, StudiesError, listed_patients};
 use dicom_model::{Attributes, tags};
 
 /// Maximum number of patients for whom an archive may list one study. A study with more of them is a conflict.
@@ -82,18 +80,9 @@ impl PartPatients {
         if self.others.len() > MAX_OTHER_PATIENTS {
             return Err(conflict());
         }
-        let query = QidoQuery::new(SearchLevel::Studies)
-            .matching(tags::STUDY_INSTANCE_UID, MatchValue::uid(row.uid.uid()))
-            .include(mapping::patient_tags());
         let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes };
-        let listed = scan::read_list(&source.archive, &query, limits).await?;
-        let listed: Vec<_> = listed
-            .rows
-            .iter()
-            .filter(|listed| listed.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()))
-            .map(|listed| RowPatient::from_row(&source.context, listed))
-            .filter(RowPatient::has_patient_id)
-            .collect();
+        let mut listed = listed_patients(&source.archive, &source.context, &row.uid, limits).await?;
+        listed.retain(RowPatient::has_patient_id);
         let is_listed = |other: &RowPatient| listed.iter().any(|listed| listed.clone().includes(other));
         if self.others.iter().all(is_listed) { Ok(()) } else { Err(conflict()) }
     }
