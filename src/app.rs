@@ -131,6 +131,7 @@ impl App {
                 max_scan: config.search.max_scan,
                 max_instances: config.search.max_instances,
                 max_opened: config.search.max_opened,
+                partial: config.search.partial,
             },
             render_pool: RenderPool::new(
                 config.render.memory,

@@ -1,5 +1,5 @@
 //! HTTP (RFC 9110 and related standards), independent of FHIR and DICOM: bounded bodies, compression, query strings, content
-//! negotiation, conditional requests, CORS, the public base URL, sealed values of links.
+//! negotiation, preferences, conditional requests, CORS, the public base URL, sealed values of links.
 
 pub mod accepted_hosts;
 pub mod bounded;
@@ -8,6 +8,7 @@ pub mod cors;
 pub mod forwarded;
 pub mod negotiation;
 pub mod network;
+pub mod preference;
 pub mod query;
 pub mod sealing;
 pub mod streaming_compression;

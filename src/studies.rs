@@ -48,7 +48,7 @@ pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedCounts};
 pub use invalidation::{InvalidatedStudies, Selection};
 pub use listed_patients::listed_patients;
-pub use partial_answers::partial_timeout;
+pub use partial_answers::{ArchiveFailure, partial_timeout};
 pub use patients::FoundPatient;
 pub use representation::Representation;
 pub use row::{OmittedMatches, RowWithoutUid};

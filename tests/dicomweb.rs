@@ -13,6 +13,7 @@ mod headers;
 mod large_objects;
 mod limits;
 mod negotiation;
+mod partial_responses;
 mod patient_conflicts;
 mod patients_of_parts;
 mod rendering;

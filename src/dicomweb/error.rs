@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::request::path::PathError;
 use super::request::query::QueryError;
-use crate::studies::StudiesError;
+use crate::studies::{ArchiveFailure, StudiesError};
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, UnsearchableValue, retry_after};
 use dicom_render::RenderError;
 
@@ -238,6 +238,16 @@ impl From<StudiesError> for DicomwebError {
     }
 }
 
+impl ArchiveFailure for DicomwebError {
+    fn as_archive_failure(&self) -> Option<StudiesError> {
+        match self {
+            Self::Archive(error) => StudiesError::from(error.clone()).as_archive_failure(),
+            Self::Studies(error) => error.as_archive_failure(),
+            _ => None,
+        }
+    }
+}
+
 impl DicomwebError {
     /// Returns the error of a response of the archive with `status`, which is not a success.
     pub(super) fn from_status(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Self {
@@ -315,6 +325,15 @@ impl DicomwebError {
     /// Whether the archive redirected the request, which the gateway does not follow.
     pub(super) fn is_redirection(&self) -> bool {
         matches!(self, Self::Archive(error) if matches!(error.kind, ArchiveErrorKind::Redirected))
+    }
+
+    /// Whether an archive without the resource is the error, so that another archive may have it.
+    pub(super) fn is_absence(&self) -> bool {
+        match self {
+            Self::NotFound => true,
+            Self::ErrorStatus { .. } | Self::Archive(_) => self.is_not_found(),
+            _ => false,
+        }
     }
 
     /// Whether the archive does not have the resource.

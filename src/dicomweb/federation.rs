@@ -9,6 +9,7 @@ mod complete_copy;
 mod empty_list;
 mod instances_request;
 mod one_patient;
+mod partial_response;
 mod study_location;
 mod study_locator;
 
@@ -109,9 +110,10 @@ impl Federation {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let resource = authorize(access, &request)?;
-        let response = self.respond_for_resource(public_url, &request, &resource).await;
+        let federation = self.for_client(&request, &resource)?;
+        let response = federation.respond_for_resource(public_url, &request, &resource).await;
         response
-            .map(|response| finish(&request, response))
+            .map(|response| finish(&request, federation.with_missing_archives(response)))
             .map_err(|error| with_available_types(error, &request))
     }
 
@@ -166,6 +168,7 @@ impl Federation {
             retrieval_query::check(resource, &pairs, request.uid_rule)?;
         }
         let Located { location, is_new } = self.locate(request, resource, study).await?;
+        self.record_missing(&location);
         let (first_response, lacks_resource) =
             match self.respond_from(&location, public_url, request, resource, study).await {
                 Ok(response) if matches!(resource, Resource::Search(_)) => {
@@ -179,14 +182,16 @@ impl Federation {
                 }
             };
         if !lacks_resource || is_new && location.copies().is_empty() {
-            return first_response;
+            return self.error_of_missing_archive(first_response);
         }
-        let archives = self.archives_with(study.rule());
-        let new_location = self.locator.locate_again(study, &archives, &self.context).await;
+        let (archives, partial_timeout) = (self.archives_with(study.rule()), self.studies.partial_timeout());
+        let new_location = self.locator.locate_again(study, &archives, partial_timeout, &self.context).await;
+        self.record_missing(&new_location);
         if new_location.is_certain() && new_location.copies() == location.copies() {
             return first_response;
         }
-        self.respond_from(&new_location, public_url, request, resource, study).await
+        let response = self.respond_from(&new_location, public_url, request, resource, study).await;
+        self.error_of_missing_archive(response)
     }
 
     /// Returns the location of `study`, from the cache only for the retrieval of an instance.
@@ -202,7 +207,8 @@ impl Federation {
         {
             return Ok(located);
         }
-        self.locator.locate(study, &self.archives_with(study.rule()), &self.priority, &self.context).await
+        let (archives, partial_timeout) = (self.archives_with(study.rule()), self.studies.partial_timeout());
+        self.locator.locate(study, &archives, partial_timeout, (&self.priority, &self.context)).await
     }
 
     /// Responds from the archives of `location` to a request for a resource of its study.
@@ -222,7 +228,10 @@ impl Federation {
                 location.require_every_series()?;
                 let copies = self.copies_of(location, series, rule);
                 match copies.iter().map(|(_, archive)| *archive).collect::<Vec<_>>().as_slice() {
-                    [] => Ok(SearchRequest::read(request, level)?.empty()),
+                    [] => {
+                        self.studies.require_complete_answer()?;
+                        Ok(SearchRequest::read(request, level)?.empty())
+                    }
                     [archive] => {
                         self.compared_response(location, archive, public_url, request, resource).await
                     }

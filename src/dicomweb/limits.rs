@@ -9,4 +9,6 @@ pub struct DicomwebLimits {
     pub max_instances: usize,
     /// Maximum number of studies and series of one archive whose contents are counted for one response.
     pub max_opened: usize,
+    /// Whether responses of the aggregate root may be without archives that fail, unless the client requests strict handling.
+    pub partial: bool,
 }

@@ -79,6 +79,11 @@ struct MergedPage {
 const MORE_RESULTS_WARNING: HeaderValue =
     HeaderValue::from_static("299 dicomweb-gateway \"There are additional results that can be requested\"");
 
+/// The same warning of a page without an archive that failed, because a later page requires every archive.
+const LATER_RESULTS_WARNING: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"There are additional results that can be requested when every archive responds\"",
+);
+
 /// The warning of PS3.18 8.3.4.2, if fuzzy matching was requested, but matching was literal.
 const LITERAL_MATCHING_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
@@ -132,12 +137,25 @@ async fn merge(
     let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize)).min(max_scan);
     // One additional row shows whether the list continues after the page.
     let searches = archives.iter().map(|archive| async move {
-        match query.restricted_to(archive.uid_rule()) {
-            Some(query) => read_retrievable_rows(archive, &query, end + 1, max_scan).await,
-            None => Ok(FirstRows::default()),
+        let Some(query) = query.restricted_to(archive.uid_rule()) else {
+            return Ok(Some(FirstRows::default()));
+        };
+        let reading = async {
+            let list = read_retrievable_rows(archive, &query, end + 1, max_scan).await;
+            list.map_err(query_rejection)
+        };
+        match studies {
+            Some(studies) => studies.query_unless_failed(archive.id(), reading).await,
+            None => reading.await.map(Some),
         }
     });
-    let mut lists = try_join_all(searches).await.map_err(query_rejection)?;
+    let lists = try_join_all(searches).await?;
+    if lists.iter().all(Option::is_none)
+        && let Some(studies) = studies
+    {
+        studies.require_complete_answer()?;
+    }
+    let mut lists: Vec<_> = lists.into_iter().map(Option::unwrap_or_default).collect();
     for (archive, list) in archives.iter().zip(&mut lists) {
         list.rows.retain(|row| is_requested(archive, query.level(), row));
     }
@@ -155,7 +173,13 @@ async fn merge(
             let rows = page.iter().map(|position| archives[position.archive]).zip(rows).collect();
             let shared_studies = shared_studies(query, &lists);
             let page = PageOfRows { level: query.level(), archives, rows, shared_studies };
-            set_totals(page, studies, limits).await?
+            let missing_before = studies.missing_archives().len();
+            let rows = set_totals(page, studies, limits).await?;
+            // The rows of an archive that fails now are already in the list.
+            if studies.missing_archives().len() > missing_before {
+                studies.require_complete_answer()?;
+            }
+            rows
         }
         None => (rows, false),
     };
@@ -185,8 +209,10 @@ async fn merge(
         }
     }
     text.push(']');
+    let is_partial = studies.is_some_and(|studies| !studies.missing_archives().is_empty());
     let warnings = [
-        (limit.is_some() && has_more, MORE_RESULTS_WARNING),
+        (limit.is_some() && has_more && !is_partial, MORE_RESULTS_WARNING),
+        (limit.is_some() && has_more && is_partial, LATER_RESULTS_WARNING),
         (lists.iter().any(|list| list.is_literal_only), LITERAL_MATCHING_WARNING),
         (lists.iter().any(|list| list.omitted_count > 0), ROWS_OMITTED_WARNING),
         (lists.iter().any(|list| list.irretrievable_count > 0), IRRETRIEVABLE_ROWS_WARNING),

@@ -6,6 +6,7 @@ use crate::error::{Failure, Issue};
 use crate::fhir::FhirContext;
 use crate::http::conditional;
 use crate::http::forwarded::PublicBase;
+use crate::http::preference::{PreferredHandling, has_preference};
 use crate::studies::Freshness;
 use dicom_model::{Uid, UidRule};
 use fhir_r4::search::{Handling, Parameter, ParseContext, ResultParameters, Search, SearchError, Searchable};
@@ -99,37 +100,21 @@ impl FhirRequest<'_> {
 
     /// Whether the client accepts a response without archives that fail. `by_default` applies to clients without a preference.
     pub(super) fn accepts_partial_answers(&self, by_default: bool) -> bool {
-        self.preferred_handling().map_or(by_default, |handling| handling == Handling::Lenient)
+        PreferredHandling::from_headers(self.headers)
+            .map_or(by_default, |handling| handling == PreferredHandling::Lenient)
     }
 
     /// Whether the client requests details about the result (`Prefer: return=OperationOutcome`, R4 http#return).
     pub(super) fn requests_outcome(&self) -> bool {
-        self.preferences().iter().any(|preference| preference == "return=operationoutcome")
+        has_preference(self.headers, "return=operationoutcome")
     }
 
     /// Returns the handling of unsupported parameters, which is lenient by default (R4 search#errors).
     fn handling(&self) -> Handling {
-        self.preferred_handling().unwrap_or(Handling::Lenient)
-    }
-
-    /// Returns the handling that `Prefer` contains (RFC 7240 4.4), if any.
-    fn preferred_handling(&self) -> Option<Handling> {
-        let preferences = self.preferences();
-        let has = |preference: &str| preferences.iter().any(|other| other == preference);
-        if has("handling=strict") {
-            Some(Handling::Strict)
-        } else {
-            has("handling=lenient").then_some(Handling::Lenient)
+        match PreferredHandling::from_headers(self.headers) {
+            Some(PreferredHandling::Strict) => Handling::Strict,
+            Some(PreferredHandling::Lenient) | None => Handling::Lenient,
         }
-    }
-
-    /// Returns the preferences of the client, in lower case, without quotation marks and spaces (RFC 7240 2).
-    fn preferences(&self) -> Vec<String> {
-        let lines = self.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
-        lines
-            .flat_map(|line| line.split([',', ';']))
-            .map(|preference| preference.replace(['"', ' ', '\t'], "").to_ascii_lowercase())
-            .collect()
     }
 }
 

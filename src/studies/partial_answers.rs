@@ -6,6 +6,7 @@
 //! version, and neither the cache nor the change log receives them.
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::{
     ArchiveSource, Depth, FoundStudy, Freshness, LoadResult, ReadOutcome, Representation, Studies,
     StudiesError,
 };
-use crate::upstream::{ArchiveId, ErrorClass};
+use crate::upstream::{ArchiveError, ArchiveErrorKind, ArchiveId, ErrorClass};
 use fhir_r4::search::Criterion;
 use fhir_r4::types::ImagingStudy;
 
@@ -97,20 +98,25 @@ impl Studies {
     }
 
     /// Returns the error of a missing archive, if there is one: what no other archive contains, this one may contain.
-    pub(super) fn require_complete_answer(&self) -> Result<(), StudiesError> {
+    pub fn require_complete_answer(&self) -> Result<(), StudiesError> {
         match self.missing_archives().into_iter().next() {
             Some((_, error)) => Err(error),
             None => Ok(()),
         }
     }
 
-    /// Awaits a query to `source`; `None` if the archive fails, or has already failed, and may be missing from the answer.
-    pub(super) async fn query_unless_failed<T>(
+    /// Returns how long an archive may take before it is missing from the answer; `None` if that is not limited, or if every archive is
+    /// required.
+    pub fn partial_timeout(&self) -> Option<Duration> {
+        self.partial_answer.as_ref()?.timeout
+    }
+
+    /// Awaits a query to the archive with `id`; `None` if the archive fails, or has already failed, and may be missing from the answer.
+    pub async fn query_unless_failed<T, E: ArchiveFailure>(
         &self,
-        source: &ArchiveSource,
-        query: impl Future<Output = Result<T, StudiesError>>,
-    ) -> Result<Option<T>, StudiesError> {
-        let id = source.archive.id();
+        id: &ArchiveId,
+        query: impl Future<Output = Result<T, E>>,
+    ) -> Result<Option<T>, E> {
         let Some(answer) = self.partial_answer.as_ref().filter(|answer| !answer.required.contains(id)) else {
             return query.await.map(Some);
         };
@@ -118,18 +124,21 @@ impl Studies {
             return Ok(None);
         }
         let result = match answer.timeout {
-            Some(timeout) => {
-                tokio::time::timeout(timeout, query).await.unwrap_or(Err(StudiesError::LoadTimeout(timeout)))
-            }
+            Some(timeout) => tokio::time::timeout(timeout, query).await.unwrap_or_else(|_| {
+                let timeout = ArchiveErrorKind::Timeout(timeout);
+                Err(StudiesError::from(ArchiveError { archive: id.clone(), kind: timeout }).into())
+            }),
             None => query.await,
         };
         match result {
             Ok(found) => Ok(Some(found)),
-            Err(error) if is_archive_failure(&error) => {
-                self.record_missing_archive(id, &error);
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            Err(error) => match error.as_archive_failure() {
+                Some(failure) => {
+                    self.record_missing_archive(id, &failure);
+                    Ok(None)
+                }
+                None => Err(error),
+            },
         }
     }
 
@@ -143,7 +152,7 @@ impl Studies {
         F: Future<Output = Result<T, StudiesError>>,
     {
         let queries = queries.map(|(source, query)| async move {
-            let found = self.query_unless_failed(source, query).await?;
+            let found = self.query_unless_failed(source.archive.id(), query).await?;
             Ok::<_, StudiesError>((source, found))
         });
         let results = try_join_all(queries).await?;
@@ -159,7 +168,7 @@ impl Studies {
         let (Some(answer), StudiesError::Archive(cause)) = (&self.partial_answer, error) else {
             return false;
         };
-        let is_tolerated = !answer.required.contains(&cause.archive) && is_archive_failure(error);
+        let is_tolerated = !answer.required.contains(&cause.archive) && error.as_archive_failure().is_some();
         if is_tolerated {
             self.record_missing_archive(&cause.archive, error);
         }
@@ -211,10 +220,13 @@ impl Studies {
         }
     }
 
-    fn record_missing_archive(&self, archive: &ArchiveId, error: &StudiesError) {
+    /// Records that the answer to this request is without an archive, which failed with `error`.
+    pub fn record_missing_archive(&self, archive: &ArchiveId, error: &StudiesError) {
         let Some(answer) = &self.partial_answer else { return };
-        tracing::warn!(%archive, %error, "An archive failed; a response may be without it.");
-        answer.lock_failures().entry(archive.clone()).or_insert_with(|| error.clone());
+        if let Entry::Vacant(entry) = answer.lock_failures().entry(archive.clone()) {
+            entry.insert(error.clone());
+            tracing::warn!(%archive, %error, "An archive failed; a response may be without it.");
+        }
     }
 }
 
@@ -224,11 +236,19 @@ pub fn partial_timeout(request_timeout: Duration) -> Duration {
     request_timeout / 2
 }
 
-/// Whether the error concerns the whole archive, and a narrower search would fail too.
-fn is_archive_failure(error: &StudiesError) -> bool {
-    match error {
-        StudiesError::Archive(error) => error.class() != ErrorClass::TooCostly,
-        StudiesError::LoadTimeout(_) => true,
-        _ => false,
+/// An error of a query to an archive.
+pub trait ArchiveFailure: From<StudiesError> {
+    /// Returns the error of the archive, if it concerns the whole archive, and a narrower search would fail too.
+    fn as_archive_failure(&self) -> Option<StudiesError>;
+}
+
+impl ArchiveFailure for StudiesError {
+    fn as_archive_failure(&self) -> Option<StudiesError> {
+        let is_failure = match self {
+            Self::Archive(error) => error.class() != ErrorClass::TooCostly,
+            Self::LoadTimeout(_) => true,
+            _ => false,
+        };
+        is_failure.then(|| self.clone())
     }
 }

@@ -122,7 +122,10 @@ impl Studies {
         for source in self.sources.iter() {
             let queries = [plan::query_for_all_studies()];
             let rows = self
-                .query_unless_failed(source, Box::pin(self.run_queries(source, &queries, freshness)))
+                .query_unless_failed(
+                    source.archive.id(),
+                    Box::pin(self.run_queries(source, &queries, freshness)),
+                )
                 .await?;
             let Some(rows) = rows else { continue };
             if let Some(row) = rows.with_uid.iter().find(|row| row.patient.id() == id) {

@@ -121,7 +121,7 @@ impl Studies {
             // An archive that ignores the limit returns its whole list.
             let limits = ListLimits { max_rows: usize::MAX, max_bytes: self.limits.detail.max_bytes };
             let reading = Box::pin(read_batch(&source.archive, &query, &position, limits));
-            let Some(batch) = self.query_unless_failed(source, reading).await? else {
+            let Some(batch) = self.query_unless_failed(source.archive.id(), reading).await? else {
                 position = position.next_archive();
                 continue;
             };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::cache::CacheEntry;
 use crate::dicomweb::error::DicomwebError;
 use crate::mapping::RowPatient;
+use crate::studies::{ArchiveFailure, StudiesError};
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::SeriesUid;
 
@@ -27,6 +28,8 @@ pub(super) struct StudyLocation {
     unlisted: Option<DicomwebError>,
     /// The error of an archive that contains the study, but could not list its series.
     unknown_series: Option<DicomwebError>,
+    /// The archives that may contain a part of the study, but failed, if the location may be without them.
+    missing: Vec<(ArchiveId, StudiesError)>,
     /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives were searched.
     pub(super) searched_at: Duration,
 }
@@ -67,6 +70,20 @@ pub(super) struct ArchiveFindings {
     pub(super) patients: Result<Vec<RowPatient>, DicomwebError>,
 }
 
+impl ArchiveFindings {
+    /// Returns the error of an archive that failed, and that may contain a part of the study.
+    fn failure(&self) -> Option<StudiesError> {
+        match (&self.series, &self.patients) {
+            (Ok(series), Err(_)) if series.is_empty() => None,
+            (Err(_), Ok(patients)) if patients.is_empty() => None,
+            (series, patients) => {
+                let errors = [series.as_ref().err(), patients.as_ref().err()];
+                errors.into_iter().flatten().find_map(DicomwebError::as_archive_failure)
+            }
+        }
+    }
+}
+
 impl ArchiveCopy {
     /// Returns the series with `uid`.
     fn series(&self, uid: &str) -> Option<&SeriesLocation> {
@@ -91,8 +108,22 @@ impl StudyLocation {
             unknown_patient: None,
             unlisted: None,
             unknown_series: None,
+            missing: Vec::new(),
             searched_at,
         }
+    }
+
+    /// Adds what `archive` says. If the archive failed, the location is without it.
+    pub(super) fn add_unless_failed(&mut self, archive: &Archive, findings: ArchiveFindings) {
+        match findings.failure() {
+            Some(failure) => self.missing.push((archive.id().clone(), failure)),
+            None => self.add(archive, findings),
+        }
+    }
+
+    /// Returns the archives without which the study was located, with the error of each.
+    pub(super) fn missing(&self) -> &[(ArchiveId, StudiesError)] {
+        &self.missing
     }
 
     /// Adds what `archive` says.
@@ -198,7 +229,7 @@ impl StudyLocation {
 
     /// Whether every archive could be searched, and the study belongs to one patient.
     pub(super) fn is_certain(&self) -> bool {
-        self.unknown_series.is_none() && self.require_one_patient().is_ok()
+        self.missing.is_empty() && self.unknown_series.is_none() && self.require_one_patient().is_ok()
     }
 }
 

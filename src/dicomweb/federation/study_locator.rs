@@ -18,7 +18,7 @@ use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_first_row
 use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
 use crate::studies::{ListLimits, listed_patients};
-use crate::upstream::{Archive, QidoQuery, SearchLevel};
+use crate::upstream::{Archive, ArchiveErrorKind, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
 /// Lifetime of a cached location. A copy of another patient that appears meanwhile is detected after this time, or by the next
@@ -29,8 +29,8 @@ const LOCATION_LIFETIME: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct StudyLocator {
     cache: Cache,
-    /// The searches in flight, by the study and the second in which they began.
-    flights: Arc<SingleFlight<(StudyUid, u64), Arc<StudyLocation>>>,
+    /// The searches in flight, by the study, the second in which they began, and whether they may be without archives that fail.
+    flights: Arc<SingleFlight<(StudyUid, u64, bool), Arc<StudyLocation>>>,
 }
 
 /// A location, and whether the archives were searched for this request.
@@ -53,22 +53,23 @@ impl StudyLocator {
         (is_fresh && !location.copies_with(series).is_empty()).then_some(Located { location, is_new: false })
     }
 
-    /// Locates `study`, or waits for the location that another request of the same second began to determine.
+    /// Locates `study`, or waits for the location that another request of the same second began to determine. `partial_timeout` is how
+    /// long an archive may take before the location is without it; `None` if every archive is required.
     pub(super) async fn locate(
         &self,
         study: &StudyUid,
         archives: &[Archive],
-        priority: &RequestPriority,
-        context: &DicomwebContext,
+        partial_timeout: Option<Duration>,
+        (priority, context): (&RequestPriority, &DicomwebContext),
     ) -> Result<Located, DicomwebError> {
         let mut is_new = false;
         let searched_at = self.cache.elapsed();
-        let flight = (study.clone(), searched_at.as_secs());
+        let flight = (study.clone(), searched_at.as_secs(), partial_timeout.is_some());
         let search = |priority: RequestPriority| {
             is_new = true;
             let archives: Vec<_> = archives.iter().map(|archive| archive.with_priority(&priority)).collect();
             let (uid, context) = (study.clone(), context.clone());
-            async move { Arc::new(search(&uid, &archives, &context, searched_at).await) }
+            async move { Arc::new(search(&uid, &archives, partial_timeout, (&context, searched_at)).await) }
         };
         let location = self.flights.run(flight, priority, search).await;
         let location = location.map_err(|_| DicomwebError::Interrupted)?;
@@ -81,9 +82,11 @@ impl StudyLocator {
         &self,
         study: &StudyUid,
         archives: &[Archive],
+        partial_timeout: Option<Duration>,
         context: &DicomwebContext,
     ) -> Arc<StudyLocation> {
-        let location = Arc::new(search(study, archives, context, self.cache.elapsed()).await);
+        let searched_at = self.cache.elapsed();
+        let location = Arc::new(search(study, archives, partial_timeout, (context, searched_at)).await);
         self.store(study, &location);
         location
     }
@@ -107,23 +110,39 @@ fn cache_key(study: &StudyUid) -> CacheKey {
 async fn search(
     study: &StudyUid,
     archives: &[Archive],
-    context: &DicomwebContext,
-    searched_at: Duration,
+    partial_timeout: Option<Duration>,
+    (context, searched_at): (&DicomwebContext, Duration),
 ) -> StudyLocation {
     let searches = archives.iter().map(|archive| async move {
-        let (series, patients) =
-            join(search_series(study, archive, context), search_patients(study, archive, context)).await;
-        let (series, patients_of_series) = match series {
-            Ok((series, patients)) => (Ok(series), patients),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        ArchiveFindings { series, patients_of_series, patients }
+        let searching = search_archive(study, archive, context);
+        match partial_timeout {
+            Some(timeout) => tokio::time::timeout(timeout, searching).await.unwrap_or_else(|_| {
+                let error = DicomwebError::from(archive.error(ArchiveErrorKind::Timeout(timeout)));
+                let (series, patients) = (Err(error.clone()), Err(error));
+                ArchiveFindings { series, patients_of_series: Vec::new(), patients }
+            }),
+            None => searching.await,
+        }
     });
     let mut location = StudyLocation::new(searched_at);
     for (archive, findings) in archives.iter().zip(join_all(searches).await) {
-        location.add(archive, findings);
+        match partial_timeout {
+            Some(_) => location.add_unless_failed(archive, findings),
+            None => location.add(archive, findings),
+        }
     }
     location
+}
+
+/// Searches `archive` for the study and for its series.
+async fn search_archive(study: &StudyUid, archive: &Archive, context: &DicomwebContext) -> ArchiveFindings {
+    let (series, patients) =
+        join(search_series(study, archive, context), search_patients(study, archive, context)).await;
+    let (series, patients_of_series) = match series {
+        Ok((series, patients)) => (Ok(series), patients),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    ArchiveFindings { series, patients_of_series, patients }
 }
 
 /// Returns the series of `study` that `archive` lists, and the patients that their rows name, without consecutive duplicates.
