@@ -1,4 +1,5 @@
-"""The viewer OHIF in headless Chromium, in two deployments: at another origin than the gateway, and at the same ingress."""
+"""The viewer OHIF in headless Chromium, in two deployments: at another origin than the gateway, and at the same ingress; and over an archive
+that has no frames."""
 
 import json
 import pathlib
@@ -7,6 +8,7 @@ import subprocess
 import pytest
 import requests
 
+from dicom_rst import DicomRst
 from holdings import fill
 from servers import CHROMIUM, SCREENSHOTS, Gateway, Nginx, Orthanc, Viewer, free_ports
 
@@ -73,3 +75,40 @@ def test_the_viewer_lists_studies_and_scrolls_through_a_series(deployment, reque
     assert observations["first"]["digest"] != observations["last"]["digest"] and min(observations["first"]["shades"], observations["last"]["shades"]) > 16
     frames = {request["url"] for request in observations["requests"] if f"/series/{SERIES}/" in request["url"] and "/frames/" in request["url"]}
     assert len(frames) == IMAGES, "not every image of the series was loaded through the gateway"
+
+
+@pytest.fixture(scope="module")
+def shown_over_orthanc(archive, tmp_path_factory):
+    """What the viewer shows through a gateway in front of Orthanc."""
+    return show(archive.dicomweb, "orthanc", tmp_path_factory.mktemp("over-orthanc"))
+
+
+def show(archive_url: str, profile: str, folder: pathlib.Path) -> dict:
+    """Runs the viewer through a gateway in front of the archive with this profile."""
+    (port,) = free_ports(1)
+    gateway = Gateway(folder, "gateway", archive_url, server='trusted_proxies = ["127.0.0.1/32"]', profile=profile)
+    try:
+        viewer = Viewer(folder / "viewer", f"{PREFIX}/dicom-web/main", port, Nginx.proxy_location(PREFIX, gateway.url))
+        try:
+            return run_viewer(folder.name, viewer.url)
+        finally:
+            viewer.stop()
+    finally:
+        gateway.stop()
+
+
+@pytest.mark.parametrize("has_metadata", [True, False], ids=["with metadata of whole studies", "without metadata"])
+def test_the_viewer_shows_the_images_of_an_archive_without_frames(has_metadata, archive, shown_over_orthanc, tmp_path):
+    dialect = DicomRst(archive.dicomweb, has_metadata)
+    try:
+        observations = show(dialect.url, "dicom-rst", tmp_path)
+    finally:
+        dialect.stop()
+    assert "stopped" not in observations, observations["stopped"]
+    assert observations["failed"] == [] and observations["errors"] == [], (observations["failed"], observations["errors"])
+    assert {request["status"] for request in observations["requests"]} <= {200, 204, 304}, [request for request in observations["requests"] if request["status"] >= 400]
+    assert observations["shown"] == shown_over_orthanc["shown"] == f"{IMAGES}/{IMAGES}"
+    # The digests are those of all pixels of the viewport.
+    assert [observations["first"], observations["last"]] == [shown_over_orthanc["first"], shown_over_orthanc["last"]]
+    assert not any("/frames/" in path for path in dialect.requests), "the gateway asked for frames"
+    assert any(f"/series/{SERIES}/instances/" in path for path in dialect.requests), "the gateway retrieved no instance"
