@@ -28,7 +28,7 @@ pub use client::Archive;
 pub use content_coding::ContentCoding;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
 pub use large_object::LargeObjectPermit;
-pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
+pub use profile::{DetailSource, MAX_UIDS_PER_QUERY, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
     ExactKeys, IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
     RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue, is_object_uid,

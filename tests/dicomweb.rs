@@ -27,6 +27,7 @@ mod synthesis;
 mod synthesized_frames;
 mod totals;
 mod truncation;
+mod uid_lists;
 mod unusual_objects;
 mod url_rewrite;
 mod wado_uri;

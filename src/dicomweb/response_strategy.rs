@@ -30,7 +30,7 @@ const LIMIT_REDUCED_WARNING: HeaderValue = HeaderValue::from_static(
 enum Strategy {
     /// The response of the archive is forwarded, without a fallback.
     ForwardOnly,
-    /// The query is widened, and the rows of the archive are compared with the requested values.
+    /// The query is widened, and the rows of the archive are compared with the requested values; or it is split, and the rows are merged.
     CompareRows(SearchLevel),
     /// The image is rendered from the object, which is requested from the archive.
     Render,
@@ -61,7 +61,7 @@ impl Strategy {
             Target::Resource(resource) => resource,
         };
         if let Resource::Search(level) = resource
-            && needs_comparison(archive, request, level)?
+            && needs_other_queries(archive, request, level)?
         {
             return Ok(Self::CompareRows(level.clone()));
         }
@@ -193,13 +193,18 @@ fn lacks_objects(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
     }
 }
 
-/// Whether the query must be widened for the archive, so its rows must be compared with the requested values.
-fn needs_comparison(
+/// Whether the query must be widened for the archive, so its rows must be compared with the requested values, or split, because the
+/// archive does not support lists of so many UIDs.
+fn needs_other_queries(
     archive: &Archive,
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
 ) -> Result<bool, DicomwebError> {
-    let narrowed = SearchRequest::read(request, level)?.query.narrowed_for(archive.profile());
+    let query = SearchRequest::read(request, level)?.query;
+    if query.split_uid_lists(archive.profile().max_uids_per_query()).len() > 1 {
+        return Ok(true);
+    }
+    let narrowed = query.narrowed_for(archive.profile());
     let narrowed =
         narrowed.map_err(|reason| DicomwebError::UnsearchableValue(archive.id().clone(), reason))?;
     Ok(!narrowed.filter.is_empty())

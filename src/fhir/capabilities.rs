@@ -9,7 +9,10 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::mapping::{self, Guide, HasProfiles};
-use fhir_r4::search::{Parameter, ReferenceElement, ResourceType, ResultParameters, Searchable};
+use fhir_r4::search::{
+    MAX_ALTERNATIVES, MAX_UID_ALTERNATIVES, Parameter, ReferenceElement, ResourceType, ResultParameters,
+    Searchable,
+};
 use fhir_r4::types::{
     CapabilityStatement, Endpoint, ImagingStudy, Implementation, Operation, Patient, Resource,
     ResourceInteraction, Rest, SearchParam, Security, Software,
@@ -126,7 +129,8 @@ fn describe_limits(limits: &SearchConfig) -> String {
         "Limits: a search that needs a total or an order reads at most {max_scan} studies of one archive and sorts at most \
          {sort_window} matches; it reads at most {max_opened} studies in full for criteria that archives cannot search by. At \
          most {max_included} resources are included in a page. A batch has at most {max_batch} entries. A search or batch beyond \
-         a limit is an error (too-costly), never a shortened result. If an archive fails, {} A search by _lastUpdated always \
+         a limit is an error (too-costly), never a shortened result. A value has at most {MAX_ALTERNATIVES} alternatives, or \
+         {MAX_UID_ALTERNATIVES} that are UIDs; a URL has at most 48 KiB, and the body of a POST to _search 64 KiB. If an archive fails, {} A search by _lastUpdated always \
          requires every archive.",
         if *partial { PARTIAL_BY_DEFAULT } else { PARTIAL_ON_REQUEST }
     )

@@ -18,7 +18,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::instances::{InstanceBudget, instances_of};
 use self::part_patients::PartPatients;
 use crate::mapping::{self, RowPatient, SeriesRecord};
-use crate::upstream::{Archive, DetailSource, MatchValue, QidoQuery, SearchLevel};
+use crate::upstream::{Archive, DetailSource, MAX_UIDS_PER_QUERY, MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, StudyUid, tags};
 
 use super::accepted_uids::{needs_lenient_rule, parse_series_uid};
@@ -217,7 +217,7 @@ pub(super) async fn series_of_many(
     limits: DetailLimits,
 ) -> Result<HashMap<StudyUid, StudySeries>, StudiesError> {
     let mut series: HashMap<StudyUid, StudySeries> = HashMap::new();
-    for chunk in studies.chunks(super::plan::UIDS_PER_QUERY) {
+    for chunk in studies.chunks(MAX_UIDS_PER_QUERY) {
         let uids: Vec<_> = chunk.iter().map(|row| row.uid.uid().clone()).collect();
         let Some(list) = MatchValue::any_of(&uids) else { continue };
         let mut query = QidoQuery::new(SearchLevel::AllSeries).matching(tags::STUDY_INSTANCE_UID, list);

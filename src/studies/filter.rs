@@ -13,6 +13,7 @@ use super::{
     UnreadableStudy,
 };
 use crate::mapping;
+use crate::upstream::MAX_UIDS_PER_QUERY;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Comparison, Criterion, EvaluationContext, ImagingStudyParam as Param, System, Token};
@@ -174,7 +175,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
         let mut found = FoundStudies::default();
-        for studies in studies.chunks(super::plan::UIDS_PER_QUERY) {
+        for studies in studies.chunks(MAX_UIDS_PER_QUERY) {
             let entries = self.assemble(studies, representation, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
                 let (json, is_whole) = match entry {

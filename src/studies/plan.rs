@@ -28,9 +28,6 @@ pub(super) use identifying_keys::referenced_patient_ids;
 /// The attributes whose values are also searched for with padding: those that identify patients and studies, except UIDs.
 const PADDED_TAGS: [Tag; 3] = [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::STUDY_ID];
 
-/// The maximum number of UIDs in one query, whose request line then has about 3 kB.
-pub(super) const UIDS_PER_QUERY: usize = 50;
-
 /// A query to an archive, and its alternatives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedQuery {
@@ -101,12 +98,7 @@ pub(super) struct UidKeys {
 impl UidKeys {
     /// Returns the UIDs by which `archive` can be searched.
     pub(super) fn of(archive: &Archive) -> Self {
-        Self::new(archive.uid_rule(), archive.profile().uid_lists)
-    }
-
-    /// If the archive does not support lists of UIDs, a query has one UID.
-    fn new(rule: UidRule, supports_lists: bool) -> Self {
-        Self { rule, per_query: if supports_lists { UIDS_PER_QUERY } else { 1 } }
+        Self { rule: archive.uid_rule(), per_query: archive.profile().max_uids_per_query() }
     }
 }
 
@@ -233,7 +225,7 @@ mod tests {
         };
         let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(parse_pair).collect();
         let criteria = Search::parse(&pairs, &context).unwrap().criteria;
-        plan_queries(&criteria, None, UidKeys::new(rule, supports_uid_lists))
+        plan_queries(&criteria, None, UidKeys { rule, per_query: if supports_uid_lists { 50 } else { 1 } })
     }
 
     /// Returns the matching keys of a query, without the attributes that every query requests.

@@ -57,6 +57,9 @@ impl SynthesizedSet {
     }
 }
 
+/// The maximum number of UIDs in one query to an archive that supports lists of UIDs. Its request line then has about 3 kB.
+pub const MAX_UIDS_PER_QUERY: usize = 50;
+
 /// The quirks of one archive product. The default profile relies only on what the standard guarantees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the quirks are independent of each other")]
@@ -190,6 +193,11 @@ impl Profile {
     /// Returns the profile with `name`.
     pub fn find(name: &str) -> Option<Self> {
         PROFILES.iter().find(|profile| profile.name == name).cloned()
+    }
+
+    /// Returns the maximum number of UIDs in one query.
+    pub fn max_uids_per_query(&self) -> usize {
+        if self.uid_lists { MAX_UIDS_PER_QUERY } else { 1 }
     }
 
     /// Returns the detail sources in the order of preference.

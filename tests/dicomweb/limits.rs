@@ -26,6 +26,8 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
         "studies?limit=-1".to_owned(),
         "studies?offset=1000001".to_owned(),
         fields(257),
+        format!("studies?PatientName={}", "a".repeat(4 * 1024 + 1)),
+        format!("studies?PatientName={}&StudyID={0}", "a".repeat(3 * 1024)),
         format!("studies?{}", "accept&".repeat(1001)),
         "studies?StudyInstanceUID=1.2&0020000D=1.3".to_owned(),
         "studies?0020000d=1.2&0020000D=1.3".to_owned(),

@@ -21,6 +21,7 @@ mod value;
 
 use std::fmt;
 
+pub use alternatives::{MAX_ALTERNATIVES, MAX_UID_ALTERNATIVES};
 pub use criterion::{Comparison, Criterion, EvaluationContext};
 pub use include::{Include, ReferenceElement};
 pub use parameter::{Parameter, ParameterType, Values};
@@ -36,8 +37,8 @@ pub use value::{TokenValue, Value};
 use crate::types::{Endpoint, ImagingStudy, Patient};
 use result::{IgnoredReason, ResultParameterError};
 
-/// Maximum length of a value in bytes: enough for sixty UIDs of full length.
-const MAX_VALUE_LEN: usize = 4096;
+/// Maximum length of a value in bytes: enough for [`MAX_UID_ALTERNATIVES`] UIDs of full length with their systems.
+const MAX_VALUE_LEN: usize = 48 * 1024;
 
 /// Maximum number of parameters; clients send fewer.
 const MAX_PARAMETERS: usize = 100;

@@ -24,7 +24,7 @@ use super::activity::{Activity, ResponseBody};
 use super::open_connections::AdmittedConnection;
 use super::protocol_detection::{DetectedProtocol, detect_protocol};
 use super::request_body::wrap_body;
-use super::request_validation::validate;
+use super::request_validation::{MAX_HEAD_SIZE, MAX_TARGET_LEN, validate};
 use super::stream_body::{OpenStreams, StreamBody};
 use super::timed_stream::TimedStream;
 use super::tls::{Tls, has_negotiated_http2};
@@ -40,9 +40,10 @@ const MAX_STREAMS: u32 = 100;
 /// could only fill memory.
 const REQUEST_WINDOW: u32 = 64 * 1024;
 
-/// Maximum size of an HTTP/2 header list in bytes, equal to `MAX_HEAD_SIZE` of the request validation. A larger list is rejected
-/// while it is read.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// Maximum size of an HTTP/2 header list in bytes, which includes the target: the limits of the request validation together. A larger
+/// list is rejected while it is read.
+#[expect(clippy::cast_possible_truncation, reason = "64 KiB")]
+const MAX_HEADER_LIST: u32 = (MAX_TARGET_LEN + MAX_HEAD_SIZE) as u32;
 
 /// The interval and the timeout of HTTP/2 pings, which detect clients that disappeared.
 const PING_INTERVAL: Duration = Duration::from_secs(20);

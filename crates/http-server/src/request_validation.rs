@@ -6,16 +6,16 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 
-/// Maximum length of the request target in bytes, enough for a search by a long list of identifiers. RFC 9110 4.1
-/// recommends at least 8,000.
-const MAX_TARGET_LEN: usize = 8 * 1024;
+/// Maximum length of the request target in bytes, enough for a search by 500 UIDs of full length with their systems. RFC 9110 4.1 recommends at
+/// least 8,000.
+pub(super) const MAX_TARGET_LEN: usize = 48 * 1024;
 
 /// Maximum number of header fields. A browser behind two proxies sends about 30.
 const MAX_FIELDS: usize = 64;
 
 /// Maximum size of the header fields in bytes. A bearer token with many claims has 4 KiB; browsers and proxies add 2
 /// KiB.
-const MAX_HEAD_SIZE: usize = 16 * 1024;
+pub(super) const MAX_HEAD_SIZE: usize = 16 * 1024;
 
 /// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum InvalidRequest {
     Target,
     /// The target is too long.
     #[error(
-        "the URL is longer than 8 KiB; send fewer or shorter parameters, those of a FHIR search in a POST to _search, and split a long list of UIDs over several DICOMweb requests"
+        "the URL is longer than 48 KiB; send fewer or shorter parameters, those of a FHIR search in a POST to _search, and split a long list of UIDs over several DICOMweb requests"
     )]
     TargetTooLong,
     /// There are too many header fields, or they are too large.

@@ -68,7 +68,55 @@ pub(crate) async fn read_first_rows(
     read_rows(archive, query, None, (max_uids, max_scan)).await
 }
 
+/// Reads the rows of `query` with as many queries as its lists of UIDs require. The rows of the first query come first.
 async fn read_rows(
+    archive: &Archive,
+    query: &QidoQuery,
+    retrievable: Option<&RowUids>,
+    (max_uids, max_scan): (usize, usize),
+) -> Result<FirstRows, DicomwebError> {
+    let queries = query.split_uid_lists(archive.profile().max_uids_per_query());
+    if let [query] = queries.as_slice() {
+        return read_rows_of_query(archive, query, retrievable, (max_uids, max_scan)).await;
+    }
+    let mut merged = FirstRows::default();
+    // An object with several values of an attribute can match several of the queries.
+    let mut known_rows: HashSet<RowIdentity> = HashSet::new();
+    let (mut uids, mut total_len) = (HashSet::new(), 0);
+    for query in &queries {
+        let remaining = max_uids.saturating_sub(uids.len());
+        if remaining == 0 {
+            merged.has_more = true;
+            break;
+        }
+        let mut rows = read_rows_of_query(archive, query, retrievable, (max_uids, max_scan)).await?;
+        rows.rows.retain(|row| {
+            let identity = serde_json::from_str(&row.text).ok();
+            identity
+                .and_then(|row| RowIdentity::from_row(query.level(), &row))
+                .is_none_or(|new| known_rows.insert(new))
+        });
+        for row in rows.rows {
+            if uids.len() >= max_uids && !uids.contains(&row.uid) {
+                merged.has_more = true;
+                continue;
+            }
+            uids.insert(row.uid.clone());
+            total_len += row.text.len();
+            merged.rows.push(row);
+        }
+        if total_len > MAX_LIST_LEN {
+            return Err(archive.unreadable("a list that is too long").into());
+        }
+        merged.has_more |= rows.has_more;
+        merged.is_literal_only |= rows.is_literal_only;
+        merged.omitted_count += rows.omitted_count;
+        merged.irretrievable_count += rows.irretrievable_count;
+    }
+    Ok(merged)
+}
+
+async fn read_rows_of_query(
     archive: &Archive,
     query: &QidoQuery,
     retrievable: Option<&RowUids>,

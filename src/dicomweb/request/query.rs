@@ -24,8 +24,11 @@ const MAX_OFFSET: u32 = 1_000_000;
 /// Maximum number of attributes in `includefield`. Clients that need more can request `includefield=all`.
 const MAX_INCLUDED_FIELDS: usize = 256;
 
-/// Maximum length of a value in bytes: the length of a list of a few hundred UIDs.
+/// Maximum length of a value in bytes: the length of a list of 500 UIDs.
 const MAX_VALUE_LEN: usize = 32 * 1024;
+
+/// Maximum length of all values together that are not UIDs, in bytes. They are sent in one URL, in which each byte may need three.
+const MAX_TEXT_LEN: usize = 4 * 1024;
 
 /// Why a query is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +162,7 @@ pub(crate) fn parse_search(
     let allows_value_lists = is_option_set("multiplevaluematching");
     let allows_empty_value = is_option_set("emptyvaluematching");
     let mut included_tags = BTreeSet::new();
-    let mut keys = BTreeSet::new();
+    let (mut keys, mut text_len) = (BTreeSet::new(), 0);
     for (key, value) in pairs {
         if common.parse(key, value)? {
             continue;
@@ -225,7 +228,14 @@ pub(crate) fn parse_search(
                     "one value without a backslash; search for the values one by one, or with multiplevaluematching=true if the archive supports it",
                 ));
             }
-            SearchKey::Attribute(tag) => query.matching(tag, MatchValue::raw(value)),
+            SearchKey::Attribute(tag) => {
+                text_len += value.len();
+                if text_len > MAX_TEXT_LEN {
+                    let expected = "at most 4 kB, together with all other values that are not UIDs";
+                    return Err(QueryError::invalid_value(key, expected));
+                }
+                query.matching(tag, MatchValue::raw(value))
+            }
         };
     }
     let included_tags: Vec<Tag> = included_tags.into_iter().collect();

@@ -14,6 +14,9 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::{ImagingStudy, Patient};
 
+/// Maximum number of keys of one criterion that are queries of their own. Beyond it, the identifiers are compared with every study.
+const MAX_SINGLE_KEYS: usize = 200;
+
 /// An attribute and the value that it must match.
 pub(super) type MatchKey = (Tag, MatchValue);
 
@@ -151,6 +154,9 @@ fn keys_of_identifiers(tokens: &[Token], uid_keys: UidKeys) -> Option<Vec<MatchK
                 }
             }
         }
+    }
+    if keys.len() > MAX_SINGLE_KEYS {
+        return None;
     }
     keys.extend(keys_of_uids(tags::STUDY_INSTANCE_UID, uids.into_iter(), uid_keys));
     Some(keys)

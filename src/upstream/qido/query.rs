@@ -1,7 +1,10 @@
 //! A search: its level, match values, attributes and paging (PS3.18 8.3.4, 10.6.1).
 
+use std::collections::HashSet;
+
 use super::SearchLevel;
 use super::value::{MatchValue, escape_into};
+use dicom_core::VR;
 use dicom_model::{Tag, UidRule, tag, tags};
 
 /// Whether the rule for the UIDs of an archive concerns the values of the attribute: it is the UID of a study, a series or an instance.
@@ -134,6 +137,29 @@ impl QidoQuery {
         Some(query)
     }
 
+    /// Returns searches whose lists of UIDs have at most `max_uids` UIDs each, and whose results together are those of this search.
+    /// They are in the order of the UIDs, without repeated UIDs.
+    pub fn split_uid_lists(&self, max_uids: usize) -> Vec<Self> {
+        let mut searches = vec![self.clone()];
+        for (tag, MatchValue(value)) in &self.matches {
+            let is_uid = tag::value_representation(*tag) == Some(VR::UI);
+            if !is_uid || value.split(',').count() <= max_uids {
+                continue;
+            }
+            let mut known = HashSet::new();
+            let uids = value.split(',').map(|uid| uid.trim_matches(' '));
+            let uids: Vec<&str> = uids.filter(|uid| !uid.is_empty() && known.insert(*uid)).collect();
+            let lists: Vec<_> = uids.chunks(max_uids.max(1)).map(|uids| uids.join(",")).collect();
+            let with_list =
+                |search: &Self, list: &String| search.clone().matching(*tag, MatchValue(list.clone()));
+            searches = searches
+                .iter()
+                .flat_map(|search| lists.iter().map(move |list| with_list(search, list)))
+                .collect();
+        }
+        searches
+    }
+
     /// Whether the search has no match value, except perhaps for `tag`.
     pub fn is_matching_only(&self, tag: Tag) -> bool {
         self.matches.iter().all(|(key, _)| *key == tag)
@@ -249,6 +275,39 @@ mod tests {
         let study = StudyUid::parse_by(UidRule::Lenient, "ab-1").unwrap();
         let below = QidoQuery::new(SearchLevel::Series { study });
         assert_eq!((below.uid_rule(), below.restricted_to(UidRule::Strict)), (UidRule::Lenient, None));
+    }
+
+    #[test]
+    fn long_lists_of_uids_are_split_in_their_order_without_repeated_uids() {
+        let split = |value: &str, max_uids| -> Vec<String> {
+            let query =
+                QidoQuery::new(SearchLevel::Studies).matching(tags::MODALITY, MatchValue::raw("CT,MR,US"));
+            let query = query.matching(tags::STUDY_INSTANCE_UID, MatchValue::raw(value)).limit(7);
+            query
+                .split_uid_lists(max_uids)
+                .iter()
+                .map(|query| query.query_string(IncludeStyle::List))
+                .collect()
+        };
+        let expected = |lists: &[&str]| {
+            lists
+                .iter()
+                .map(|list| format!("Modality=CT,MR,US&StudyInstanceUID={list}&limit=7"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(split("1.3,1.2", 2), expected(&["1.3,1.2"]));
+        assert_eq!(split("1.3,1.2, 1.1,1.3,,1.5", 2), expected(&["1.3,1.2", "1.1,1.5"]));
+        assert_eq!(split("1.3,1.2", 1), expected(&["1.3", "1.2"]));
+        let two_lists = QidoQuery::new(SearchLevel::AllInstances)
+            .matching(tags::STUDY_INSTANCE_UID, MatchValue::raw("1,2,3"))
+            .matching(tags::SOP_CLASS_UID, MatchValue::raw("4,5,6"));
+        let canonical: Vec<_> = two_lists.split_uid_lists(2).iter().map(QidoQuery::canonical).collect();
+        assert_eq!(
+            canonical,
+            [("1,2", "4,5"), ("1,2", "6"), ("3", "4,5"), ("3", "6")].map(|(studies, classes)| format!(
+                "instances?StudyInstanceUID={studies}&SOPClassUID={classes}"
+            ))
+        );
     }
 
     #[test]

@@ -94,8 +94,9 @@ fn http_request(
     OutgoingRequest { url, headers }: OutgoingRequest,
 ) -> Result<Request<Empty<Bytes>>, TransportError> {
     let mut request = Request::new(Empty::new());
-    // Fails only if the URL has more than 65,534 bytes, the maximum of `Uri`. URLs are shorter, because a request target of a client
-    // has at most 8 KiB, and a FHIR search has at most 4 KiB per value and few matching keys.
+    // Fails only if the URL has more than 65,534 bytes, the maximum of `Uri`. URLs are shorter, because long lists of UIDs are split, the
+    // other values of a DICOMweb search have at most 4 KiB, paths at most 8 KiB, and a FHIR search has at most 4 KiB per value and few
+    // matching keys.
     *request.uri_mut() =
         Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable(ConnectFailure::Other))?;
     *request.headers_mut() = headers;

@@ -1,8 +1,14 @@
 //! Splits values into alternatives and removes escapes (R4 search#escaping): a comma separates alternatives, unless a backslash
 //! precedes it. This module does not know about types of parameters.
 
-/// Maximum number of alternatives in one value; clients send fewer.
-const MAX_ALTERNATIVES: usize = 100;
+/// Maximum number of alternatives in one value that are not UIDs; clients send fewer.
+pub const MAX_ALTERNATIVES: usize = 100;
+
+/// Maximum number of alternatives in one value that are UIDs. An archive is asked for many of them at once.
+pub const MAX_UID_ALTERNATIVES: usize = 500;
+
+/// Maximum length of one alternative in bytes, which may be sent to an archive.
+const MAX_ALTERNATIVE_LEN: usize = 4096;
 
 /// Returns the alternatives of a value, with their escapes; at least one.
 pub(super) fn split(value: &str) -> Result<Vec<&str>, String> {
@@ -10,10 +16,23 @@ pub(super) fn split(value: &str) -> Result<Vec<&str>, String> {
     if parts.is_empty() {
         return Err("expected a value, not only commas".to_owned());
     }
-    if parts.len() > MAX_ALTERNATIVES {
-        return Err(format!("expected at most {MAX_ALTERNATIVES} alternatives"));
+    if parts.iter().any(|part| part.len() > MAX_ALTERNATIVE_LEN) {
+        return Err(format!("expected alternatives of at most {MAX_ALTERNATIVE_LEN} bytes"));
+    }
+    let uid_count = parts.iter().filter(|part| is_uid(part)).count();
+    if uid_count > MAX_UID_ALTERNATIVES || parts.len() - uid_count > MAX_ALTERNATIVES {
+        return Err(format!(
+            "expected at most {MAX_ALTERNATIVES} alternatives, or {MAX_UID_ALTERNATIVES} alternatives that are UIDs"
+        ));
     }
     Ok(parts)
+}
+
+/// Whether an alternative is a UID, perhaps after a system and the prefix of an identifier that is a UID.
+fn is_uid(alternative: &str) -> bool {
+    let code = alternative.rsplit_once('|').map_or(alternative, |(_, code)| code);
+    let uid = code.strip_prefix("urn:oid:").unwrap_or(code);
+    uid.contains('.') && uid.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// Parses each alternative of a value.
@@ -75,6 +94,10 @@ mod tests {
         assert!(split(",").is_err());
         assert!(split(&"a,".repeat(MAX_ALTERNATIVES)).is_ok());
         assert!(split(&"a,".repeat(MAX_ALTERNATIVES + 1)).is_err());
+        for uid in ["1.2.3,", "urn:oid:1.2.3,", "urn:dicom:uid|urn:oid:1.2.3,"] {
+            assert!(split(&uid.repeat(MAX_UID_ALTERNATIVES)).is_ok());
+            assert!(split(&uid.repeat(MAX_UID_ALTERNATIVES + 1)).is_err());
+        }
     }
 
     #[test]
