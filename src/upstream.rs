@@ -27,11 +27,11 @@ pub use circuit_breaker::Health;
 pub use client::Archive;
 pub use content_coding::ContentCoding;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
-pub use large_object::LargeObjectPermit;
+pub use large_object::{LargeObjectAdmission, LargeObjectPermit};
 pub use profile::{DetailSource, MAX_UIDS_PER_QUERY, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
-    ExactKeys, IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
-    RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue, is_object_uid,
+    ExactKeys, IncludeStyle, MAX_SEARCH_ROW_LEN, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager,
+    QidoQuery, RowFilter, RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue, is_object_uid,
 };
 pub use request::{FORWARDED_HEADERS, RequestClass, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};

@@ -59,10 +59,10 @@ fn check_first_values(body: &[u8], result: &Result<usize, RowError>) {
 
 fn scan(chunks: &[&[u8]]) -> (Vec<String>, Result<usize, RowError>) {
     let mut uids = Vec::new();
-    let mut scanner = FirstValues::new(&["0020000D"]);
+    let mut scanner = FirstValues::with_texts(&["0020000D"], usize::MAX);
     let mut add = |_, found: Found<'_>| {
-        if let Found::Attribute { value: Some(uid), .. } = found {
-            uids.push(uid.to_owned());
+        if let Found::Attribute { value, text, .. } = found {
+            uids.push(format!("{value:?} {}", String::from_utf8_lossy(text)));
         }
     };
     let pushed = chunks.iter().try_for_each(|chunk| scanner.push(chunk, &mut add));

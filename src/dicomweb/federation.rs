@@ -276,7 +276,7 @@ impl Federation {
         let response = self.archive_response(archive, public_url, &in_json).await?;
         let patient = location.patient_in(archive.id()).cloned();
         let patients = InstancePatients::new(archive.id().clone(), self.context.patients.clone(), patient);
-        instances.in_requested_format(patients.compare(response).await?).await
+        instances.in_requested_format(archive, patients.compare(archive, response).await?).await
     }
 
     /// Returns the copies of the series, the largest part first, or of the study, with their archives, of those archives that may be

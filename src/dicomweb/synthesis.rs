@@ -93,7 +93,7 @@ pub(super) async fn synthesize(
         Some(Synthesizable::Metadata(objects)) => {
             let synthesizer = metadata::MetadataSynthesizer::new(archive, &request.url_map, limits);
             let rows = synthesizer.rows(objects.clone()).await?;
-            Ok(streamed_rows(list::array_body(archive, rows), request.accepted.preferred_format()))
+            Ok(streamed_rows(archive, list::array_body(archive, rows), request.accepted.preferred_format()))
         }
         Some(Synthesizable::Value(instance, steps)) => {
             values::respond(archive, instance, steps, &ranges()).await

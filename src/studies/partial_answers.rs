@@ -37,6 +37,16 @@ pub(super) struct PartialAnswer {
 }
 
 impl PartialAnswer {
+    /// Whether the answer may be without `archive`, which failed with `error`. An archive whose calls are limited by the gateway itself
+    /// may be missing only from an answer whose client accepts that.
+    fn accepts(&self, archive: &ArchiveId, error: &StudiesError) -> bool {
+        let is_accepted = match error {
+            StudiesError::Archive(cause) if cause.is_overload() => self.timeout.is_some(),
+            error => error.as_archive_failure().is_some(),
+        };
+        is_accepted && !self.required.contains(archive)
+    }
+
     fn lock_failures(&self) -> MutexGuard<'_, BTreeMap<ArchiveId, StudiesError>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,6 +115,13 @@ impl Studies {
         }
     }
 
+    /// Returns the error of a missing archive if every archive is missing.
+    pub(super) fn require_an_archive(&self) -> Result<(), StudiesError> {
+        let missing = self.missing_archives();
+        let is_missing = |source: &ArchiveSource| missing.iter().any(|(id, _)| id == source.archive.id());
+        if self.sources.iter().all(is_missing) { self.require_complete_answer() } else { Ok(()) }
+    }
+
     /// Returns how long an archive may take before it is missing from the answer; `None` if that is not limited, or if every archive is
     /// required.
     pub fn partial_timeout(&self) -> Option<Duration> {
@@ -132,7 +149,7 @@ impl Studies {
         };
         match result {
             Ok(found) => Ok(Some(found)),
-            Err(error) => match error.as_archive_failure() {
+            Err(error) => match error.as_archive_failure().filter(|failure| answer.accepts(id, failure)) {
                 Some(failure) => {
                     self.record_missing_archive(id, &failure);
                     Ok(None)
@@ -168,7 +185,7 @@ impl Studies {
         let (Some(answer), StudiesError::Archive(cause)) = (&self.partial_answer, error) else {
             return false;
         };
-        let is_tolerated = !answer.required.contains(&cause.archive) && error.as_archive_failure().is_some();
+        let is_tolerated = answer.accepts(&cause.archive, error);
         if is_tolerated {
             self.record_missing_archive(&cause.archive, error);
         }

@@ -160,7 +160,11 @@ impl Studies {
                     for id in ids {
                         patients.extend(self.look_up_patient(id, freshness).await?);
                     }
-                    return Ok((!patients.is_empty()).then(|| plan::queries_for_patients(&patients)));
+                    if patients.is_empty() {
+                        self.require_an_archive()?;
+                        return Ok(None);
+                    }
+                    return Ok(Some(plan::queries_for_patients(&patients)));
                 }
                 Some(NamedPatients::Identifiers(values)) => {
                     return Ok(Some(plan::queries_for_patient_ids(values)));

@@ -160,6 +160,7 @@ impl Studies {
                 return Err(StudiesError::TooManyRows { archive, limit: self.limits.max_scan });
             }
         }
+        self.require_an_archive()?;
         Ok(page)
     }
 

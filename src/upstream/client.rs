@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
 use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health};
-use super::large_object::{LargeObjectPermit, LargeObjectPermits, MAX_SMALL_OBJECT_SIZE};
+use super::large_object::{LargeObjectPermit, LargeObjectPermits};
 use super::qido::{QidoQuery, SearchLevel};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
@@ -141,20 +141,6 @@ impl Archive {
     pub async fn large_object_permit(&self) -> Result<LargeObjectPermit, ArchiveError> {
         let permit = self.inner.large_objects.acquire(self.inner.settings.queue_timeout).await;
         permit.ok_or_else(|| self.error(ArchiveErrorKind::LargeObjectBusy))
-    }
-
-    /// Acquires `permit` if `size`, the size in bytes of an incomplete object in memory, requires it, and releases it otherwise.
-    pub async fn require_permit_for(
-        &self,
-        size: usize,
-        permit: &mut Option<LargeObjectPermit>,
-    ) -> Result<(), ArchiveError> {
-        if size <= MAX_SMALL_OBJECT_SIZE {
-            *permit = None;
-        } else if permit.is_none() {
-            *permit = Some(self.large_object_permit().await?);
-        }
-        Ok(())
     }
 
     /// Creates an error of this archive.

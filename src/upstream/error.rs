@@ -207,6 +207,12 @@ impl ArchiveError {
         )
     }
 
+    /// Whether the gateway did not complete the call, because it limits its calls to the archive.
+    pub fn is_overload(&self) -> bool {
+        use ArchiveErrorKind as Kind;
+        matches!(self.kind, Kind::Busy | Kind::LargeObjectBusy | Kind::Abandoned)
+    }
+
     /// Whether the error shows that the archive is unhealthy, independently of the request.
     pub(super) fn is_archive_failure(&self) -> bool {
         use ArchiveErrorKind as Kind;

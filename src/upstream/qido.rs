@@ -20,7 +20,7 @@ pub use exact_keys::ExactKeys;
 pub use narrowing::{NarrowedQuery, RowFilter, UnsearchableValue};
 pub use pager::{PageEnd, Pager, RowIdentity};
 pub use query::{IncludeStyle, MatchingOption, QidoQuery, is_object_uid};
-pub use rows::RowsOutcome;
+pub use rows::{MAX_SEARCH_ROW_LEN, RowsOutcome};
 pub use value::MatchValue;
 
 /// The resource of a search (PS3.18 table 10.6.1-1).

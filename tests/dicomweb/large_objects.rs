@@ -47,7 +47,7 @@ async fn check(pacs: RunningPacs, config: &str, accept: &str) {
         }
         rejected = client::get_with_headers(&url("1.2"), &headers).await;
     }
-    assert_eq!(rejected.status, 503, "{config}");
+    assert_eq!(rejected.status, 503, "{config} {accept}");
     assert!(rejected.header("retry-after").is_some() && rejected.text().contains("large object"));
     let small = client::get_with_headers(&url("1.3"), &headers).await;
     assert!(small.status == 200 && small.is_complete, "{config}");
@@ -77,6 +77,31 @@ async fn a_large_header_waits_for_another_one() {
         .start()
         .await;
     check(pacs, &config("synthesize = [\"metadata\"]"), "application/dicom+json").await;
+}
+
+/// Returns metadata of an instance whose UIDs follow other attributes, which have 100 kB or, if it is large, 5 MB.
+fn metadata_response(uid: &str, is_large: bool) -> CannedResponse {
+    let text = "a".repeat(if is_large { 5_000_000 } else { 100_000 });
+    CannedResponse::json(format!(
+        r#"[{{"00080005":{{"vr":"CS","Value":["ISO_IR 192"]}},"00104000":{{"vr":"LT","Value":["{text}"]}},"00080018":{{"vr":"UI","Value":["{uid}"]}},"0020000D":{{"vr":"UI","Value":["1.2"]}},"0020000E":{{"vr":"UI","Value":["1.2.1"]}}}}]"#
+    ))
+}
+
+#[tokio::test]
+async fn large_metadata_that_is_held_waits_for_other_large_metadata() {
+    for accept in ["application/dicom+json", "multipart/related; type=\"application/dicom+xml\""] {
+        let response = |uid: &str, is_large| {
+            let response = metadata_response(uid, is_large);
+            if uid == "1.1" { response.stall_after(STALLED_LEN) } else { response }
+        };
+        let pacs = [("1.1", true), ("1.2", true), ("1.3", false)].into_iter().fold(
+            Pacs::new(),
+            |pacs, (uid, is_large)| {
+                pacs.with_response(&format!("/{}", path(uid, "/metadata")), response(uid, is_large))
+            },
+        );
+        check(pacs.start().await, &config(""), accept).await;
+    }
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ async fn the_failure_of_every_archive_is_an_error_for_a_lenient_client_too() {
         "/fhir/ImagingStudy",
         "/fhir/ImagingStudy/1.2.1",
         "/fhir/Patient",
+        "/fhir/Patient?_id=unknown",
         "/fhir/ImagingStudy?endpoint=main",
     ] {
         assert_eq!(get(&gateway, path, &LENIENT).await.status, 503, "{path}");

@@ -12,7 +12,7 @@ use crate::dicomweb::request::path::Resource;
 use crate::dicomweb::request::query::parse_search;
 use crate::dicomweb::request::retrieval_query::RetrievalParameters;
 use crate::http::query::{decode, encode};
-use crate::upstream::SearchLevel;
+use crate::upstream::{Archive, SearchLevel};
 use http_messages::body::Body;
 
 /// A request for metadata or rows of instances.
@@ -61,9 +61,10 @@ impl InstancesRequest {
         DicomwebRequest { headers: &self.headers, query, ..*request }
     }
 
-    /// Converts `response` in JSON to the requested format.
+    /// Converts `response` of `archive` in JSON to the requested format.
     pub(super) async fn in_requested_format(
         &self,
+        archive: &Archive,
         response: Response<Body>,
     ) -> Result<Response<Body>, DicomwebError> {
         if self.format == Format::Json || response.status() != StatusCode::OK {
@@ -78,7 +79,7 @@ impl InstancesRequest {
         let mut converted = if is_empty {
             assembled::no_rows(self.format)
         } else {
-            assembled::streamed_rows(rows, self.format)
+            assembled::streamed_rows(archive, rows, self.format)
         };
         for warning in parts.headers.get_all(header::WARNING) {
             converted.headers_mut().append(header::WARNING, warning.clone());

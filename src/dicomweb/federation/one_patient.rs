@@ -5,6 +5,7 @@
 //! transfer is aborted. This module does not compare series; `study_location` does.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,17 +14,24 @@ use futures_util::FutureExt;
 use http::{Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
-use serde_json::value::RawValue;
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::patient_comparison::PatientComparison;
-use crate::mapping::{MappedInstance, RowPatient};
-use crate::upstream::ArchiveId;
-use dicom_model::json::reader::RowReader;
+use crate::mapping::RowPatient;
+use crate::upstream::{Archive, ArchiveId};
+use dicom_model::Attributes;
+use dicom_model::json::first_values::{FirstValues, Found};
+use dicom_model::json::reader::RowError;
 use http_messages::body::{self, Body, BoxError};
 
 /// Length in bytes of the beginning that is compared before the response begins.
 const MAX_COMPARED_FIRST: usize = 16 * 1024;
+
+/// The tags of [`NAMED_PATIENT_TAGS`](crate::mapping::NAMED_PATIENT_TAGS).
+const PATIENT_TAGS: &[&str] = &["00100020", "00100021", "00100024"];
+
+/// Maximum length in bytes of the text of one of these attributes. An ID has at most 64 characters, and the sequence few items.
+const MAX_ATTRIBUTE_LEN: usize = 64 * 1024;
 
 /// The comparison of instances with the patient of their study in one archive.
 #[derive(Debug)]
@@ -44,10 +52,9 @@ impl InstancePatients {
         Self { archive, comparison, patient }
     }
 
-    /// Whether `instance`, an object in DICOM JSON, may belong to the patient. What cannot be read names no patient.
-    fn includes(&mut self, instance: &RawValue) -> bool {
-        let Ok(instance) = serde_json::from_str::<MappedInstance>(instance.get()) else { return true };
-        let Some(part) = self.comparison.patient_of(&self.archive, &instance.patient) else { return true };
+    /// Whether an instance with these attributes may belong to the patient.
+    fn includes(&mut self, attributes: &Attributes) -> bool {
+        let Some(part) = self.comparison.patient_of(&self.archive, attributes) else { return true };
         if let Some(patient) = &mut self.patient {
             return patient.includes(&part);
         }
@@ -55,20 +62,26 @@ impl InstancePatients {
         true
     }
 
-    /// Returns `response` with a body in DICOM JSON that is compared while it streams; an error if one of the first instances is
-    /// that of another patient.
-    pub(super) async fn compare(self, response: Response<Body>) -> Result<Response<Body>, DicomwebError> {
+    /// Returns `response` of `archive` with a body in DICOM JSON that is compared while it streams; an error if one of the first
+    /// instances is that of another patient, or cannot be compared.
+    pub(super) async fn compare(
+        self,
+        archive: &Archive,
+        response: Response<Body>,
+    ) -> Result<Response<Body>, DicomwebError> {
         if response.status() != StatusCode::OK {
             return Ok(response);
         }
-        let conflict = DicomwebError::PatientConflict { archives: vec![self.archive.clone()] };
         let (parts, inner) = response.into_parts();
-        let mut compared = ComparedBody {
-            inner,
-            first: VecDeque::new(),
-            reader: RowReader::new(),
-            patients: self,
-            error: None,
+        let mut compared = ComparedBody::new(self, inner);
+        let before_response = |error: ComparisonError| match error {
+            ComparisonError::OtherPatient => {
+                DicomwebError::PatientConflict { archives: vec![archive.id().clone()] }
+            }
+            ComparisonError::Unreadable(error) => archive.error(error).into(),
+            ComparisonError::UnreadablePatient => {
+                archive.unreadable("an instance whose patient is malformed").into()
+            }
         };
         let mut first_len = 0;
         while first_len < MAX_COMPARED_FIRST {
@@ -80,30 +93,33 @@ impl InstancePatients {
             } else {
                 break;
             };
-            let Some(frame) = frame else {
-                compared.finish().map_err(|_| conflict.clone())?;
-                break;
-            };
             match frame {
-                Ok(frame) => {
-                    let frame = compared.read(frame).map_err(|_| conflict.clone())?;
+                Some(Ok(frame)) => {
+                    compared.read(&frame).map_err(before_response)?;
                     first_len += frame.data_ref().map_or(0, Bytes::len);
                     compared.first.push_back(frame);
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     compared.error = Some(error);
                     break;
                 }
+                None => break,
             }
         }
         Ok(Response::from_parts(parts, body::streamed(compared)))
     }
 }
 
-/// An instance belongs to another patient than its study.
+/// Why the rest of a list cannot be forwarded.
 #[derive(Debug, thiserror::Error)]
-#[error("the archive's response contains instances of different patients")]
-struct OtherPatient;
+enum ComparisonError {
+    #[error("the archive's response contains instances of different patients")]
+    OtherPatient,
+    #[error("the patients of the archive's response cannot be compared: {0}")]
+    Unreadable(RowError),
+    #[error("an instance of the archive's response names its patient in malformed attributes")]
+    UnreadablePatient,
+}
 
 /// A body of instances that are compared while they stream.
 #[derive(Debug)]
@@ -113,29 +129,51 @@ struct ComparedBody {
     first: VecDeque<Frame<Bytes>>,
     /// The error after these pieces.
     error: Option<BoxError>,
-    reader: RowReader<Box<RawValue>>,
+    scanner: FirstValues,
+    /// The members of the current instance that name its patient, as JSON text.
+    attributes: String,
     patients: InstancePatients,
 }
 
 impl ComparedBody {
-    /// Reads `frame`, and returns it unchanged.
-    fn read(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, OtherPatient> {
-        let Some(data) = frame.data_ref() else { return Ok(frame) };
-        let mut is_included = true;
-        let patients = &mut self.patients;
-        // Other filters detect a body that is not a list.
-        let _ = self
-            .reader
-            .push(data, &mut |instance: Box<RawValue>| is_included &= patients.includes(&instance));
-        if is_included { Ok(frame) } else { Err(OtherPatient) }
+    fn new(patients: InstancePatients, inner: Body) -> Self {
+        Self {
+            inner,
+            first: VecDeque::new(),
+            error: None,
+            scanner: FirstValues::with_texts(PATIENT_TAGS, MAX_ATTRIBUTE_LEN),
+            attributes: String::new(),
+            patients,
+        }
     }
 
-    /// Reads the end of the list, which may complete its last instances.
-    fn finish(&mut self) -> Result<(), OtherPatient> {
-        let mut is_included = true;
-        let (reader, patients) = (std::mem::take(&mut self.reader), &mut self.patients);
-        let _ = reader.finish(&mut |instance: Box<RawValue>| is_included &= patients.includes(&instance));
-        if is_included { Ok(()) } else { Err(OtherPatient) }
+    /// Reads `frame`, and compares the instances that it completes. The end of the list needs no comparison, because an instance is
+    /// complete before it, and other filters require that the list is complete.
+    fn read(&mut self, frame: &Frame<Bytes>) -> Result<(), ComparisonError> {
+        let Some(data) = frame.data_ref() else { return Ok(()) };
+        let Self { scanner, attributes, patients, .. } = self;
+        let mut outcome = Ok(());
+        let read = scanner.push(data, &mut |_, found| match found {
+            Found::Object => attributes.clear(),
+            Found::Attribute { index, text, .. } => {
+                let tag = PATIENT_TAGS.get(index).copied().unwrap_or_default();
+                let separator = if attributes.is_empty() { '{' } else { ',' };
+                attributes.push(separator);
+                // Writing to a string does not fail.
+                let _ = write!(attributes, "\"{tag}\":{}", String::from_utf8_lossy(text));
+            }
+            Found::End if attributes.is_empty() || outcome.is_err() => {}
+            Found::End => {
+                attributes.push('}');
+                outcome = match serde_json::from_str(attributes) {
+                    Ok(read) if patients.includes(&read) => Ok(()),
+                    Ok(_) => Err(ComparisonError::OtherPatient),
+                    Err(_) => Err(ComparisonError::UnreadablePatient),
+                };
+            }
+        });
+        outcome?;
+        read.map_err(ComparisonError::Unreadable)
     }
 }
 
@@ -155,13 +193,93 @@ impl HttpBody for ComparedBody {
             return Poll::Ready(Some(Err(error)));
         }
         let frame = ready!(Pin::new(&mut body.inner).poll_frame(context)).transpose()?;
-        let compared = match frame {
-            Some(frame) => body.read(frame).map(Some),
-            None => body.finish().map(|()| None),
-        };
-        if compared.is_err() {
-            tracing::warn!(archive = %body.patients.archive, "The response of the archive has instances of different patients; the client's transfer was aborted.");
+        let compared = frame.as_ref().map_or(Ok(()), |frame| body.read(frame));
+        if let Err(error) = &compared {
+            tracing::warn!(archive = %body.patients.archive, %error, "The response of the archive failed; the client's transfer was aborted.");
         }
-        Poll::Ready(compared.map_err(Into::into).transpose())
+        Poll::Ready(compared.map(|()| frame).map_err(Into::into).transpose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{MappingContext, NAMED_PATIENT_TAGS};
+
+    /// Returns a body of instances of an archive whose study is that of the patient P1.
+    fn body() -> ComparedBody {
+        let archive = ArchiveId::parse("main").unwrap();
+        let context = MappingContext { archive: "main".to_owned(), ..MappingContext::default() };
+        let comparison = PatientComparison::new([(archive.clone(), context.clone())]);
+        let attributes = serde_json::from_str(r#"{"00100020":{"vr":"LO","Value":["P1"]}}"#).unwrap();
+        let patient = RowPatient::from_row(&context, &attributes);
+        ComparedBody::new(InstancePatients::new(archive, comparison, Some(patient)), body::empty())
+    }
+
+    /// Compares `text` in chunks of `size` bytes. Returns the number of bytes before the chunk that has the error.
+    fn compare(text: &str, size: usize) -> Result<(), (usize, ComparisonError)> {
+        let (mut body, mut read_len) = (body(), 0);
+        for chunk in text.as_bytes().chunks(size) {
+            body.read(&Frame::data(Bytes::copy_from_slice(chunk))).map_err(|error| (read_len, error))?;
+            read_len += chunk.len();
+        }
+        Ok(())
+    }
+
+    fn instance(patient: &str, length: usize) -> String {
+        let value = "A".repeat(length);
+        format!(
+            r#"{{"00080018":{{"vr":"UI","Value":["1.4"]}},"00100020":{{"vr":"LO","Value":["{patient}"]}},"7FE00010":{{"vr":"OW","InlineBinary":"{value}"}}}}"#
+        )
+    }
+
+    #[test]
+    fn an_instance_of_another_patient_is_detected_at_its_end_in_chunks_of_any_size() {
+        let (own, other) = (instance("P1 ", 9), instance("P2", 9));
+        let list = format!("[{own},{{}},{other},{own}]");
+        let end = list.len() - own.len() - 2;
+        for size in 1..=list.len() {
+            let (position, error) = compare(&list, size).unwrap_err();
+            assert!(matches!(error, ComparisonError::OtherPatient), "{error}");
+            assert_eq!(position, (end - 1) / size * size, "{size}");
+        }
+        for size in [1, 100, 1000] {
+            assert!(compare(&format!("[{own},{{}},{own}]"), size).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_instance_after_one_of_any_length_is_compared_without_holding_either() {
+        let mut body = body();
+        let mut read = |text: &str| body.read(&Frame::data(Bytes::copy_from_slice(text.as_bytes())));
+        let own = instance("P1", 2);
+        let (beginning, end) = own.split_at(own.len() - 4);
+        read(&format!("[{beginning}")).unwrap();
+        let piece = "A".repeat(1 << 20);
+        for _ in 0..100 {
+            read(&piece).unwrap();
+        }
+        read(end).unwrap();
+        let other = read(&format!(",{}]", instance("P2", 2)));
+        assert!(matches!(other, Err(ComparisonError::OtherPatient)));
+        assert!(body.attributes.capacity() < 1000);
+    }
+
+    #[test]
+    fn a_list_whose_patients_cannot_be_read_is_an_error() {
+        let is_unreadable = |text: &str| matches!(compare(text, 7), Err((_, ComparisonError::Unreadable(_))));
+        assert!(is_unreadable(r#"[{"00100020":{"Value":["P1"]},"00100020":{"Value":["P2"]}}]"#));
+        assert!(is_unreadable("[1]") && is_unreadable("{}") && is_unreadable("[{}]x"));
+        assert!(is_unreadable(&format!("[{}]", instance(&"P".repeat(MAX_ATTRIBUTE_LEN), 2))));
+        let malformed = compare(r#"[{"00100020":{"vr":"LO","Value":["\ud800"]}}]"#, 7);
+        assert!(matches!(malformed, Err((_, ComparisonError::UnreadablePatient))), "{malformed:?}");
+    }
+
+    #[test]
+    fn the_attributes_that_are_compared_are_those_that_name_the_patient() {
+        assert_eq!(
+            NAMED_PATIENT_TAGS.map(|tag| format!("{:04X}{:04X}", tag.group(), tag.element())).as_slice(),
+            PATIENT_TAGS
+        );
     }
 }

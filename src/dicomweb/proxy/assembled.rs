@@ -10,6 +10,7 @@ use super::response_headers::set_common_headers;
 use super::stream::Filter;
 use super::xml_parts::{self, is_empty_list};
 use crate::dicomweb::request::accept::Format;
+use crate::upstream::Archive;
 use http_messages::body::{self, Body};
 
 /// The media type of rows in JSON.
@@ -30,18 +31,26 @@ pub(crate) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
         set_common_headers(response.headers_mut());
         return response;
     }
-    streamed_rows(body::full(text), format)
+    match format {
+        Format::Json => with_type(DICOM_JSON, body::full(text)),
+        Format::Xml => in_xml(xml_parts(body::full(text))),
+    }
 }
 
-/// Builds a response with the rows of a JSON array in `format`. The array is converted while it streams.
-pub(crate) fn streamed_rows(array: Body, format: Format) -> Response<Body> {
+/// Builds a response with the rows of a JSON array from `archive` in `format`. The array is converted while it streams.
+pub(crate) fn streamed_rows(archive: &Archive, array: Body, format: Format) -> Response<Body> {
     match format {
         Format::Json => with_type(DICOM_JSON, array),
-        Format::Xml => {
-            let parts = FilteredBody::new(array, Filter::XmlParts(Box::default()));
-            with_type(xml_parts::CONTENT_TYPE, body::streamed(parts))
-        }
+        Format::Xml => in_xml(xml_parts(array).of_archive(archive)),
     }
+}
+
+fn xml_parts(array: Body) -> FilteredBody {
+    FilteredBody::new(array, Filter::XmlParts(Box::default()))
+}
+
+fn in_xml(parts: FilteredBody) -> Response<Body> {
+    with_type(xml_parts::CONTENT_TYPE, body::streamed(parts))
 }
 
 /// Builds a response with `body` of the media type `content_type`.

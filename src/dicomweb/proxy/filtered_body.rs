@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 
 use super::stream::Filter;
+use crate::upstream::{Archive, LargeObjectAdmission};
 use http_messages::body::{Body, BoxError};
 
 /// Maximum number of bytes that are filtered in one poll, which takes less than a millisecond.
@@ -20,12 +21,19 @@ pub(crate) struct FilteredBody {
     /// The bytes that were received but not yet filtered.
     pending: Bytes,
     filter: Filter,
+    /// The archive whose objects the filter holds, and their admission; `None` if they are in memory anyway.
+    admission: Option<(Archive, LargeObjectAdmission)>,
 }
 
 impl FilteredBody {
     /// Creates a body of the filtered bytes of `inner`.
     pub(crate) fn new(inner: Body, filter: Filter) -> Self {
-        Self { inner: Some(inner), pending: Bytes::new(), filter }
+        Self { inner: Some(inner), pending: Bytes::new(), filter, admission: None }
+    }
+
+    /// Returns the same body, whose objects are those of `archive` and are not in memory yet.
+    pub(crate) fn of_archive(self, archive: &Archive) -> Self {
+        Self { admission: Some((archive.clone(), LargeObjectAdmission::default())), ..self }
     }
 }
 
@@ -37,8 +45,11 @@ impl HttpBody for FilteredBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { inner, pending, filter } = &mut *self;
+        let Self { inner, pending, filter, admission } = &mut *self;
         while let Some(body) = inner {
+            if let Some((archive, admission)) = admission {
+                ready!(admission.poll_admit(archive, filter.held_len(), context))?;
+            }
             if pending.is_empty() {
                 let frame = ready!(Pin::new(body).poll_frame(context)).transpose()?;
                 match frame.map(Frame::into_data) {

@@ -27,6 +27,9 @@ pub(crate) struct RequestedObjects {
     comparison: Comparison,
     /// The beginning of an object that is not compared yet, and nothing before it.
     held: Vec<u8>,
+    /// Whether an object has begun. Nothing is forwarded before the first one has been compared, so that the client receives an error
+    /// status if it is another one.
+    has_object: bool,
     max_uncompared_len: usize,
 }
 
@@ -79,21 +82,24 @@ impl RequestedObjects {
                 is_other: false,
             },
             held: Vec::new(),
+            has_object: false,
             max_uncompared_len: MAX_UNCOMPARED_LEN,
         }
     }
 
     /// Returns what can be forwarded after `chunk` has been read.
     pub(crate) fn push(&mut self, chunk: &Bytes) -> Result<Bytes, StreamError> {
-        let Self { scanner, comparison, .. } = self;
+        let Self { scanner, comparison, has_object, .. } = self;
+        let is_first = scanner.objects() == 0;
         // Where the current object begins in this chunk; 0 if it began before.
         let mut begin = 0;
         let read = scanner.push(chunk, &mut |position, found| match found {
             Found::Object => {
                 begin = position;
+                *has_object = true;
                 comparison.begin();
             }
-            Found::Attribute { index, value } => comparison.compare(index, value),
+            Found::Attribute { index, value, .. } => comparison.compare(index, value),
             Found::End => comparison.missing = [false; 3],
         });
         // An error after an object of another study must not hide it.
@@ -101,7 +107,9 @@ impl RequestedObjects {
             return Err(StreamError::Unreadable("metadata of objects that were not requested"));
         }
         read.map_err(to_stream_error)?;
-        if comparison.is_complete() {
+        if !*has_object || is_first && scanner.objects() == 0 && !comparison.is_complete() {
+            begin = 0;
+        } else if comparison.is_complete() {
             begin = chunk.len();
         }
         self.forward(chunk, begin)
@@ -128,9 +136,15 @@ impl RequestedObjects {
         Ok(())
     }
 
+    /// Returns the number of bytes of an object whose UIDs have not been compared.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Requires that the list is complete.
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
-        self.scanner.finish().map(|_| Bytes::new()).map_err(to_stream_error)
+        self.scanner.finish().map_err(to_stream_error)?;
+        Ok(std::mem::take(&mut self.held).into())
     }
 }
 
@@ -158,7 +172,14 @@ mod tests {
                 Err(error) => return (String::from_utf8(forwarded).unwrap(), Some(error)),
             }
         }
-        (String::from_utf8(forwarded).unwrap(), objects.finish().err())
+        let error = match objects.finish() {
+            Ok(bytes) => {
+                forwarded.extend_from_slice(&bytes);
+                None
+            }
+            Err(error) => Some(error),
+        };
+        (String::from_utf8(forwarded).unwrap(), error)
     }
 
     fn object(study: &str, series: &str, instance: &str) -> String {
@@ -198,6 +219,16 @@ mod tests {
         }
         let other_series = object("1.2", "1.5", "1.5");
         assert_eq!(read(STUDY, &format!("[{other_series}]"), 7).1, None);
+    }
+
+    #[test]
+    fn nothing_is_forwarded_before_the_first_object_has_been_compared() {
+        for other in [object("9.9", "1.3", "1.4"), object("1.2", "9.9", "1.4")] {
+            let list = format!(" [ {other}]");
+            for size in 1..=list.len() {
+                assert_eq!(read(SERIES, &list, size).0, "", "{size}");
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::row_uids::RowUids;
 use super::stream_error::StreamError;
 use super::xml_parts::to_stream_error;
-use crate::upstream::ExactKeys;
+use crate::upstream::{ExactKeys, MAX_SEARCH_ROW_LEN};
 use dicom_model::json::reader::RowReader;
 
 /// Omits rows that were not requested.
@@ -32,7 +32,7 @@ impl RequestedRows {
     /// least as many rows: 1 if the list is converted to a format that has no empty list, or the limit of the page, because an empty
     /// page would mean that no page follows.
     pub(crate) fn new(keys: ExactKeys, uids: RowUids, omission_limit: Option<usize>) -> Self {
-        let reader = RowReader::new();
+        let reader = RowReader::with_max_row_len(MAX_SEARCH_ROW_LEN);
         Self { keys, uids, reader, has_row: false, omitted_count: 0, irretrievable_count: 0, omission_limit }
     }
 
@@ -44,6 +44,11 @@ impl RequestedRows {
     /// Returns the number of rows that have been omitted because clients could not retrieve their objects.
     pub(crate) fn irretrievable_count(&self) -> usize {
         self.irretrievable_count
+    }
+
+    /// Returns the number of bytes of an incomplete row.
+    pub(crate) fn held_len(&self) -> usize {
+        self.reader.pending_len()
     }
 
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, StreamError> {

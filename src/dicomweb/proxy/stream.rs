@@ -20,7 +20,7 @@ use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::XmlParts;
 use crate::dicomweb::url_rewrite::part_headers::PartHeaders;
 use crate::dicomweb::url_rewrite::text::Rewriter;
-use crate::upstream::{Archive, UpstreamBody};
+use crate::upstream::{Archive, LargeObjectAdmission, UpstreamBody};
 use http_messages::gzip::Gunzip;
 use http_messages::multipart::only_part::SinglePart;
 
@@ -72,6 +72,16 @@ impl Filter {
             Self::RequestedObjects(objects) => objects.push(&chunk),
             Self::EmptyModalities(rows) => Ok(rows.push(chunk)),
             Self::XmlParts(parts) => parts.push(&chunk),
+        }
+    }
+
+    /// Returns the number of bytes in memory of an object that has not been forwarded.
+    pub(crate) fn held_len(&self) -> usize {
+        match self {
+            Self::RequestedRows(rows) => rows.held_len(),
+            Self::RequestedObjects(objects) => objects.held_len(),
+            Self::XmlParts(parts) => parts.held_len(),
+            _ => 0,
         }
     }
 
@@ -181,6 +191,8 @@ pub(crate) struct StreamedBody {
     read_ahead: Option<Bytes>,
     source: ByteSource,
     filters: Vec<Filter>,
+    /// The admission of the object that the filters hold.
+    admission: LargeObjectAdmission,
     /// The number of bytes that have not been sent, if the response has a Content-Length.
     remaining_len: Option<u64>,
     /// The last bytes of a response with a Content-Length. They are sent after the body has been checked, because no error can be
@@ -204,6 +216,7 @@ impl StreamedBody {
             read_ahead,
             source,
             filters,
+            admission: LargeObjectAdmission::default(),
             remaining_len: length,
             last_bytes: None,
             is_finished: false,
@@ -260,6 +273,11 @@ impl StreamedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, StreamError>>> {
         while !self.is_finished {
+            let held_len = self.filters.iter().map(Filter::held_len).sum();
+            if let Err(error) = ready!(self.admission.poll_admit(&self.archive, held_len, context)) {
+                self.is_finished = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
             let piece = match self.read_ahead.take() {
                 Some(bytes) => Some(Ok(bytes)),
                 None => ready!(self.source.poll_piece(context)),

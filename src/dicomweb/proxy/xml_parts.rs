@@ -19,6 +19,9 @@ const BOUNDARY: &str = "dicomweb-gateway-part";
 /// The media type of each part.
 const MEDIA_TYPE: &str = "application/dicom+xml";
 
+/// Maximum length in bytes of an object that is converted. Only metadata with large inline values are longer.
+const MAX_CONVERTED_LEN: usize = 16 * 1024 * 1024;
+
 /// The Content-Type of a list in XML.
 pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(
     "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
@@ -33,7 +36,8 @@ pub(crate) struct XmlParts {
 
 impl Default for XmlParts {
     fn default() -> Self {
-        Self { objects: RowReader::default(), writer: PartWriter::with_boundary(BOUNDARY) }
+        let objects = RowReader::with_max_row_len(MAX_CONVERTED_LEN);
+        Self { objects, writer: PartWriter::with_boundary(BOUNDARY) }
     }
 }
 
@@ -43,6 +47,11 @@ impl XmlParts {
         let (mut parts, writer) = (PartsText::default(), &mut self.writer);
         self.objects.push(chunk, &mut |object| parts.add(&object, writer)).map_err(to_stream_error)?;
         parts.into_bytes()
+    }
+
+    /// Returns the number of bytes of an incomplete object.
+    pub(crate) fn held_len(&self) -> usize {
+        self.objects.pending_len()
     }
 
     /// Returns the closing delimiter at the end of the array, or an error if the array is incomplete.

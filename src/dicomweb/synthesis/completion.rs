@@ -80,7 +80,7 @@ pub(in crate::dicomweb) async fn complete_response(
         },
         (false, _) => list::require_row(archive, rows).await?,
     };
-    let assembled = assembled::streamed_rows(list::array_body(archive, rows), format);
+    let assembled = assembled::streamed_rows(archive, list::array_body(archive, rows), format);
     if let Some(content_type) = assembled.headers().get(header::CONTENT_TYPE) {
         head.headers.insert(header::CONTENT_TYPE, content_type.clone());
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::proxy::xml_parts::to_stream_error;
-use crate::upstream::{Archive, LargeObjectPermit};
+use crate::upstream::{Archive, LargeObjectAdmission};
 use dicom_model::json::reader::RowReader;
 use http_messages::body::{self, Body};
 
@@ -51,7 +51,8 @@ pub(super) fn array_body(archive: &Archive, rows: RowStream) -> Body {
 
 /// Parses the rows of `body`, a JSON array from `archive`, while it arrives.
 pub(super) fn parse_rows(archive: &Archive, body: Body) -> RowStream {
-    let state = RowReading { archive: archive.clone(), body, reader: Some(RowReader::new()), permit: None };
+    let (reader, admission) = (Some(RowReader::new()), LargeObjectAdmission::default());
+    let state = RowReading { archive: archive.clone(), body, reader, admission };
     let rows = stream::try_unfold(state, |mut reading| async move {
         let Some(reader) = &mut reading.reader else { return Ok(None) };
         let mut rows: Vec<Box<RawValue>> = Vec::new();
@@ -59,7 +60,7 @@ pub(super) fn parse_rows(archive: &Archive, body: Body) -> RowStream {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
                     reader.push(&chunk, &mut |row| rows.push(row)).map_err(to_stream_error)?;
-                    reading.archive.require_permit_for(reader.pending_len(), &mut reading.permit).await?;
+                    reading.admission.admit(&reading.archive, reader.pending_len()).await?;
                 }
             }
             Some(Err(error)) => {
@@ -83,5 +84,5 @@ struct RowReading {
     body: Body,
     /// `None` if the body has ended.
     reader: Option<RowReader<Box<RawValue>>>,
-    permit: Option<LargeObjectPermit>,
+    admission: LargeObjectAdmission,
 }

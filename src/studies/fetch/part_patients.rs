@@ -75,18 +75,26 @@ impl PartPatients {
             return Ok(());
         }
         let archive = source.archive.id().clone();
-        let conflict =
-            || StudiesError::PatientOfPart { study: row.uid.clone(), archives: BTreeSet::from([archive]) };
+        let conflict = || StudiesError::PatientOfPart {
+            study: row.uid.clone(),
+            archives: BTreeSet::from([archive.clone()]),
+        };
         if self.others.len() > MAX_OTHER_PATIENTS {
             return Err(conflict());
         }
         let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes };
-        let mut listed = listed_patients(&source.archive, &source.context, &row.uid, limits).await?;
+        let mut listed = match listed_patients(&source.archive, &source.context, &row.uid, limits).await {
+            // The archive ignores the UID, so it cannot be told for whom it lists the study.
+            Err(StudiesError::TooManyRows { .. } | StudiesError::TooManyBytes { .. }) => {
+                return Err(conflict());
+            }
+            listed => listed?,
+        };
         listed.retain(RowPatient::has_patient_id);
         let is_listed = |other: &RowPatient| listed.iter().any(|listed| listed.clone().includes(other));
         if self.others.iter().all(is_listed) { Ok(()) } else { Err(conflict()) }
     }
 }
 
-/// Maximum number of rows of the search for one study. An archive that returns more has ignored the UID.
+/// Maximum number of rows of the search for one study.
 const MAX_LISTED_ROWS: usize = 1000;

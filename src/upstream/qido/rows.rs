@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 use crate::upstream::request::{RequestClass, UpstreamRequest};
 use crate::upstream::response::{UpstreamBody, UpstreamResponse};
-use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, retry_after};
+use crate::upstream::{
+    Archive, ArchiveError, ArchiveErrorKind, ContentCoding, LargeObjectAdmission, retry_after,
+};
 use dicom_model::json::reader::RowReader;
 use http_messages::gzip::{Gunzip, GunzipError};
 
@@ -18,7 +20,7 @@ use http_messages::gzip::{Gunzip, GunzipError};
 const MAX_RESPONSE_LEN: u64 = 512 * 1024 * 1024;
 
 /// Maximum length of a row of a search in bytes. Rows usually have a few kilobytes.
-const MAX_SEARCH_ROW_LEN: usize = 1024 * 1024;
+pub const MAX_SEARCH_ROW_LEN: usize = 1024 * 1024;
 
 /// Maximum length of the metadata of one instance in bytes. The metadata of an instance with many frames has a few megabytes.
 const MAX_METADATA_ROW_LEN: usize = 64 * 1024 * 1024;
@@ -105,7 +107,8 @@ impl Archive {
         max_row_len: usize,
         add: &mut impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<usize, ArchiveError> {
-        let (mut reader, mut permit) = (RowReader::with_max_row_len(max_row_len), None);
+        let mut reader = RowReader::with_max_row_len(max_row_len);
+        let mut admission = LargeObjectAdmission::default();
         let (row_count, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
         let add = &mut |row| {
             if !is_stopped.load(Ordering::Relaxed) {
@@ -120,7 +123,7 @@ impl Archive {
                 return Err(self.error(ArchiveErrorKind::TooLarge(MAX_RESPONSE_LEN)));
             }
             reader.push(text, add).map_err(|error| self.error(error))?;
-            self.require_permit_for(reader.pending_len(), &mut permit).await
+            admission.admit(self, reader.pending_len()).await
         };
         let gunzip_error = |error| {
             self.error(ArchiveErrorKind::Unreadable(match error {

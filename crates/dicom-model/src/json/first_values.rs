@@ -1,5 +1,5 @@
-//! Finds the first values of a few attributes in each object of a JSON array (PS3.18 F.2) while the array arrives. Nothing else is
-//! stored, so objects may have any length. This module does not know what the values mean.
+//! Finds a few attributes in each object of a JSON array (PS3.18 F.2) while the array arrives: their first values and, if requested,
+//! their text. Nothing else is stored, so objects may have any length. This module does not know what the values mean.
 //!
 //! The text must be an array of objects according to RFC 8259, with unique names for the attributes. Bytes that are not UTF-8 are
 //! replaced by U+FFFD in values, and ignored elsewhere.
@@ -35,6 +35,8 @@ pub enum Found<'a> {
         index: usize,
         /// The first value, if it is a string.
         value: Option<&'a str>,
+        /// The JSON text of the attribute; empty unless the scanner stores texts.
+        text: &'a [u8],
     },
     /// The end of the object.
     End,
@@ -97,6 +99,8 @@ enum Role {
 #[derive(Debug)]
 pub struct FirstValues {
     attributes: &'static [&'static str],
+    /// Maximum length in bytes of the text of an attribute; 0 if texts are not stored.
+    max_text_len: usize,
     next: Next,
     /// For each open array or object one bit, which is set for an object.
     open: [u64; MAX_DEPTH / 64],
@@ -108,6 +112,10 @@ pub struct FirstValues {
     /// The current attribute, if it is one of the list.
     attribute: Option<usize>,
     has_value_member: bool,
+    /// Whether the text of the current attribute is stored.
+    is_stored: bool,
+    /// The text of the current attribute, as far as it has been read.
+    text: Vec<u8>,
     /// Whether the current member of the attribute is `Value`.
     is_in_value: bool,
     /// The name or value that is compared.
@@ -122,6 +130,7 @@ impl FirstValues {
     pub fn new(attributes: &'static [&'static str]) -> Self {
         Self {
             attributes,
+            max_text_len: 0,
             next: Next::List(0),
             open: [0; MAX_DEPTH / 64],
             depth: 0,
@@ -129,11 +138,19 @@ impl FirstValues {
             found: vec![false; attributes.len()],
             attribute: None,
             has_value_member: false,
+            is_stored: false,
+            text: Vec::new(),
             is_in_value: false,
             compared: Vec::new(),
             high_surrogate: None,
             first_value: None,
         }
+    }
+
+    /// Creates a scanner that also returns the texts of the attributes. An attribute whose text has more than `max_text_len` bytes is
+    /// an error.
+    pub fn with_texts(attributes: &'static [&'static str], max_text_len: usize) -> Self {
+        Self { max_text_len, ..Self::new(attributes) }
     }
 
     /// Reads the next bytes of the text. Calls `handle` for everything that is found, with its position: the number of bytes of
@@ -147,6 +164,7 @@ impl FirstValues {
                 let length = length.unwrap_or(rest.len());
                 self.compare(role, rest.get(..length).unwrap_or_default());
                 position += length;
+                self.store(rest.get(..=length).unwrap_or(rest))?;
                 let Some(end) = chunk.get(position) else { break };
                 position += 1;
                 match end {
@@ -155,11 +173,21 @@ impl FirstValues {
                     _ => return Err(self.malformed()),
                 }
             } else {
+                let is_after_number =
+                    matches!(self.next, Next::Number(number) if number.next(byte).is_none());
+                if !is_after_number {
+                    self.store(&[byte])?;
+                }
                 // The byte after a number belongs to what follows.
                 position += usize::from(self.read(byte, position, handle)?);
             }
         }
         Ok(())
+    }
+
+    /// Returns the number of objects that are complete.
+    pub fn objects(&self) -> usize {
+        self.objects
     }
 
     /// Ends the text; returns the number of objects.
@@ -224,7 +252,12 @@ impl FirstValues {
             (Next::CommaOrEnd, b'}') if self.is_in_object() => self.end(position, handle),
             (Next::CommaOrEnd, b']') if !self.is_in_object() => self.end(position, handle),
             (Next::CommaOrEnd, b',') if self.is_in_object() => Next::Name,
-            (Next::CommaOrEnd, b',') | (Next::Colon, b':') => Next::Value,
+            (Next::CommaOrEnd, b',') => Next::Value,
+            (Next::Colon, b':') => {
+                self.is_stored |=
+                    self.max_text_len > 0 && self.depth == IN_OBJECT && self.attribute.is_some();
+                Next::Value
+            }
             (Next::Name | Next::NameOrEnd, b'"') => self.begin_name(),
             (Next::Value | Next::ValueOrEnd, _) => self.begin_value(byte, position, handle)?,
             _ => return Err(self.malformed()),
@@ -308,8 +341,10 @@ impl FirstValues {
         match self.depth {
             IN_OBJECT => {
                 let value = self.first_value.take();
+                self.is_stored = false;
                 if let Some(index) = self.attribute.take() {
-                    handle(position, Found::Attribute { index, value: value.as_deref() });
+                    handle(position, Found::Attribute { index, value: value.as_deref(), text: &self.text });
+                    self.text.clear();
                 }
             }
             IN_ATTRIBUTE => self.is_in_value = false,
@@ -396,6 +431,18 @@ impl FirstValues {
         // One more byte than the maximum makes the text different from every other one.
         let space = (MAX_COMPARED_LEN + 1).saturating_sub(self.compared.len());
         self.compared.extend_from_slice(bytes.get(..space).unwrap_or(bytes));
+    }
+
+    /// Appends bytes of the text of the current attribute.
+    fn store(&mut self, bytes: &[u8]) -> Result<(), RowError> {
+        if !self.is_stored {
+            return Ok(());
+        }
+        if self.text.len() + bytes.len() > self.max_text_len {
+            return Err(RowError::LongAttribute { row: self.objects + 1, max: self.max_text_len });
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Replaces a surrogate without its other half.

@@ -38,6 +38,14 @@ pub enum RowError {
         /// The maximum in bytes.
         max: usize,
     },
+    /// An attribute that must be read exceeds the maximum size.
+    #[error("an attribute of row {row} is longer than {max} bytes")]
+    LongAttribute {
+        /// The number of the row, starting at 1.
+        row: usize,
+        /// The maximum in bytes.
+        max: usize,
+    },
     /// The body ended before the end of the array.
     #[error("the body ended inside the array, after {rows} complete rows")]
     Truncated {

@@ -27,7 +27,7 @@ fn values(text: &str) -> Vec<(usize, Option<String>)> {
     let mut scanner = FirstValues::new(TAGS);
     let mut values = Vec::new();
     let mut add = |_, found: Found<'_>| {
-        if let Found::Attribute { index, value } = found {
+        if let Found::Attribute { index, value, .. } = found {
             values.push((index, value.map(str::to_owned)));
         }
     };
@@ -158,5 +158,47 @@ proptest! {
         let expected: Vec<_> = objects.iter().filter_map(|(uid, _)| uid.clone().map(|uid| (0, Some(uid)))).collect();
         prop_assert_eq!(values(&text), expected);
         prop_assert_eq!(scan(text.as_bytes(), size).1, Ok(objects.len()));
+    }
+}
+
+/// Returns the texts of the attributes of each object.
+fn texts(text: &[u8], size: usize, max: usize) -> Result<Vec<Vec<(usize, String)>>, RowError> {
+    let mut scanner = FirstValues::with_texts(TAGS, max);
+    let mut objects = Vec::new();
+    let mut add = |_, found: Found<'_>| match found {
+        Found::Object => objects.push(Vec::new()),
+        Found::Attribute { index, text, .. } => {
+            objects.last_mut().unwrap().push((index, String::from_utf8_lossy(text).trim().to_owned()));
+        }
+        Found::End => {}
+    };
+    text.chunks(size).try_for_each(|chunk| scanner.push(chunk, &mut add))?;
+    scanner.finish()?;
+    Ok(objects)
+}
+
+#[test]
+fn texts_of_attributes_are_complete_for_every_chunk_size() {
+    let name = r#"{"vr":"PN","Value":[{"Alphabetic":"D\u00e9 \"x\"^]}","y":[1,-2.5e3,true,null,{}]}]}"#;
+    let list = format!(
+        r#"[{{"00080018": {name} ,"x":{{"0020000D":{{}}}},"0020000D":12}},{{"0020000D":null,"00080018":"a\"b"}},{{"0020000D":[7]}}]"#
+    );
+    let expected: Vec<Vec<(usize, String)>> = vec![
+        vec![(1, name.to_owned()), (0, "12".to_owned())],
+        vec![(0, "null".to_owned()), (1, r#""a\"b""#.to_owned())],
+        vec![(0, "[7]".to_owned())],
+    ];
+    for size in 1..=list.len() {
+        assert_eq!(texts(list.as_bytes(), size, 1000).unwrap(), expected, "{size}");
+    }
+}
+
+#[test]
+fn an_attribute_whose_text_is_too_long_is_an_error() {
+    let list = |length| format!(r#"[{{}},{{"x":"{0}","0020000D":"{0}"}}]"#, "A".repeat(length));
+    for size in [1, 7, 1000] {
+        assert!(texts(list(98).as_bytes(), size, 100).is_ok(), "{size}");
+        let error = texts(list(99).as_bytes(), size, 100).unwrap_err();
+        assert_eq!(error, RowError::LongAttribute { row: 2, max: 100 }, "{size}");
     }
 }
