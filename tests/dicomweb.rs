@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cancellation;
+mod closed_connections;
 mod compression;
 mod cors;
 mod empty_modalities;

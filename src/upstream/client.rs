@@ -12,7 +12,7 @@ use super::qido::{QidoQuery, SearchLevel};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
 use super::transfer_rate::TransferRate;
-use super::transport::{BodyUse, IncomingBody, OutgoingRequest, Transport, TransportError};
+use super::transport::{BodyUse, ConnectionUse, IncomingBody, OutgoingRequest, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::request_priority::RequestPriority;
@@ -294,15 +294,16 @@ impl Archive {
     }
 
     /// Sends a repeatable request again if the connection was closed before the response arrived, because an archive may close
-    /// a pooled connection while a request is being sent.
+    /// a pooled connection while a request is being sent. The second connection is new: another pooled one may be closed as well.
     async fn send_with_retry(
         &self,
         body_use: BodyUse,
         request: &UpstreamRequest,
     ) -> Result<Response<IncomingBody>, TransportError> {
-        match self.inner.transport.send(body_use, self.to_outgoing(request)).await {
+        let transport = &self.inner.transport;
+        match transport.send(body_use, ConnectionUse::Pooled, self.to_outgoing(request)).await {
             Err(TransportError::Disconnected) if request.is_retryable() => {
-                self.inner.transport.send(body_use, self.to_outgoing(request)).await
+                transport.send(body_use, ConnectionUse::New, self.to_outgoing(request)).await
             }
             response => response,
         }

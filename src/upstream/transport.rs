@@ -60,6 +60,25 @@ pub(super) enum BodyUse {
     Forward,
 }
 
+/// The connection of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConnectionUse {
+    /// An idle connection of the pool, or a new one.
+    Pooled,
+    /// A new connection, which no other request uses.
+    New,
+}
+
+impl ConnectionUse {
+    /// Returns the maximum number of idle connections of a client for such requests.
+    fn max_idle(self) -> usize {
+        match self {
+            Self::Pooled => usize::MAX,
+            Self::New => 0,
+        }
+    }
+}
+
 /// The reason why a response, or a further part of its body, did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransportError {
@@ -73,33 +92,50 @@ pub(super) enum TransportError {
     Disconnected,
 }
 
-/// The two HTTP clients of one archive.
+/// The HTTP clients of one archive.
 #[derive(Debug)]
 pub(super) struct Transport {
-    buffered_client: BufferedTransport,
-    streaming_client: StreamingTransport,
+    pooled: Clients,
+    /// The clients whose requests have new connections.
+    unpooled: Clients,
+}
+
+/// The two HTTP clients of one archive.
+#[derive(Debug)]
+struct Clients {
+    buffered: BufferedTransport,
+    streaming: StreamingTransport,
 }
 
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        Self::with_resolver(Resolver::system(settings.allow_link_local), settings)
+        Self::with_resolver(&Resolver::system(settings.allow_link_local), settings)
     }
 
-    fn with_resolver(resolver: Resolver, settings: &Settings) -> Result<Self, SettingsError> {
+    fn with_resolver(resolver: &Resolver, settings: &Settings) -> Result<Self, SettingsError> {
         let tls = tls::client_config(settings)?;
-        let buffered_client = BufferedTransport::new(settings, &tls, resolver.clone())?;
-        Ok(Self { buffered_client, streaming_client: StreamingTransport::new(settings, tls, resolver) })
+        let clients = |connection| -> Result<Clients, SettingsError> {
+            let buffered = BufferedTransport::new(settings, &tls, resolver.clone(), connection)?;
+            let streaming = StreamingTransport::new(settings, tls.clone(), resolver.clone(), connection);
+            Ok(Clients { buffered, streaming })
+        };
+        Ok(Self { pooled: clients(ConnectionUse::Pooled)?, unpooled: clients(ConnectionUse::New)? })
     }
 
     /// Sends `outgoing` and returns once the response headers have arrived. Dropping the body cancels the call.
     pub(super) async fn send(
         &self,
         body_use: BodyUse,
+        connection: ConnectionUse,
         outgoing: OutgoingRequest,
     ) -> Result<Response<IncomingBody>, TransportError> {
+        let clients = match connection {
+            ConnectionUse::Pooled => &self.pooled,
+            ConnectionUse::New => &self.unpooled,
+        };
         match body_use {
-            BodyUse::Read => Ok(self.buffered_client.send(outgoing).await?.map(IncomingBody::Decoded)),
-            BodyUse::Forward => Ok(self.streaming_client.send(outgoing).await?.map(IncomingBody::Streamed)),
+            BodyUse::Read => Ok(clients.buffered.send(outgoing).await?.map(IncomingBody::Decoded)),
+            BodyUse::Forward => Ok(clients.streaming.send(outgoing).await?.map(IncomingBody::Streamed)),
         }
     }
 }

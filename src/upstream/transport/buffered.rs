@@ -17,8 +17,8 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::resolver::Resolver;
 use super::{
-    CONNECT_TIMEOUT, MAX_HEADERS, OutgoingRequest, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
-    connect_error,
+    CONNECT_TIMEOUT, ConnectionUse, MAX_HEADERS, OutgoingRequest, POOL_IDLE_TIMEOUT, TransportError,
+    USER_AGENT, connect_error,
 };
 use crate::upstream::{ConnectFailure, Settings, SettingsError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
@@ -36,6 +36,7 @@ struct ReplaceableClient {
     settings: Settings,
     tls: ClientConfig,
     resolver: Resolver,
+    connection: ConnectionUse,
     current: RwLock<reqwest::Client>,
     canceled_count: AtomicUsize,
 }
@@ -45,16 +46,18 @@ impl BufferedTransport {
         settings: &Settings,
         tls: &ClientConfig,
         resolver: Resolver,
+        connection: ConnectionUse,
     ) -> Result<Self, SettingsError> {
         let mut tls = tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let current = build_client(settings, &tls, &resolver)
+        let current = build_client(settings, &tls, &resolver, connection)
             .map_err(|_| SettingsError::Client(settings.id.clone()))?;
         let settings = settings.clone();
         Ok(Self(Arc::new(ReplaceableClient {
             settings,
             tls,
             resolver,
+            connection,
             current: RwLock::new(current),
             canceled_count: AtomicUsize::new(0),
         })))
@@ -89,7 +92,7 @@ impl ReplaceableClient {
             return;
         }
         // The old client stays in use if no new client can be built.
-        if let Ok(client) = build_client(&self.settings, &self.tls, &self.resolver) {
+        if let Ok(client) = build_client(&self.settings, &self.tls, &self.resolver, self.connection) {
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = client;
             self.canceled_count.store(0, Ordering::Relaxed);
         }
@@ -100,6 +103,7 @@ fn build_client(
     settings: &Settings,
     tls: &ClientConfig,
     resolver: &Resolver,
+    connection: ConnectionUse,
 ) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
@@ -112,6 +116,7 @@ fn build_client(
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(settings.timeout)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(connection.max_idle())
         .http1_max_headers(MAX_HEADERS)
         .http2_adaptive_window(true)
         .tcp_nodelay(true)

@@ -23,8 +23,8 @@ use tower_service::Service;
 use super::resolver::Resolver;
 use super::timed_body::TimedBody;
 use super::{
-    BoxError, CONNECT_TIMEOUT, MAX_HEADERS, OutgoingRequest, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
-    connect_error,
+    BoxError, CONNECT_TIMEOUT, ConnectionUse, MAX_HEADERS, OutgoingRequest, POOL_IDLE_TIMEOUT,
+    TransportError, USER_AGENT, connect_error,
 };
 use crate::upstream::{ConnectFailure, Settings};
 
@@ -47,7 +47,12 @@ pub(super) struct StreamingTransport {
 }
 
 impl StreamingTransport {
-    pub(super) fn new(settings: &Settings, tls: ClientConfig, resolver: Resolver) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        tls: ClientConfig,
+        resolver: Resolver,
+        connection: ConnectionUse,
+    ) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -63,6 +68,7 @@ impl StreamingTransport {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(connection.max_idle())
             .http1_max_headers(MAX_HEADERS)
             .http1_max_buf_size(buffer)
             .http2_initial_stream_window_size(window)

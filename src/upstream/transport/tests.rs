@@ -69,7 +69,7 @@ fn resolver_with(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mu
 
 async fn get(transport: &Transport, body_use: BodyUse, settings: &Settings) -> Result<Bytes, TransportError> {
     let outgoing = OutgoingRequest { url: settings.qido_url.clone(), headers: HeaderMap::new() };
-    let response = transport.send(body_use, outgoing).await?;
+    let response = transport.send(body_use, ConnectionUse::Pooled, outgoing).await?;
     Ok(response.into_body().collect().await?.to_bytes())
 }
 
@@ -79,7 +79,7 @@ async fn a_host_name_that_changes_its_address_does_not_lead_to_a_forbidden_addre
     for body_use in [BodyUse::Read, BodyUse::Forward] {
         let (resolver, lookup_count) =
             resolver_with(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
-        let transport = Transport::with_resolver(resolver, &settings).unwrap();
+        let transport = Transport::with_resolver(&resolver, &settings).unwrap();
         assert_eq!(get(&transport, body_use, &settings).await.unwrap(), "[]");
         // The name was looked up once, and the resulting address was called.
         assert_eq!(*lookup_count.lock().unwrap(), 1, "{body_use:?}");
@@ -98,7 +98,7 @@ async fn a_host_name_that_changes_its_address_does_not_lead_to_a_forbidden_addre
 async fn a_host_name_without_an_address_is_reported_as_a_failed_lookup() {
     let settings = settings(start_server().await);
     let resolver = Resolver::with_lookup(|_| Err(std::io::Error::other("no such name")));
-    let transport = Transport::with_resolver(resolver, &settings).unwrap();
+    let transport = Transport::with_resolver(&resolver, &settings).unwrap();
     for body_use in [BodyUse::Read, BodyUse::Forward] {
         let unreachable = Err(TransportError::Unreachable(ConnectFailure::NameLookup));
         assert_eq!(get(&transport, body_use, &settings).await, unreachable);
