@@ -65,13 +65,23 @@ impl PageLocation {
     }
 }
 
-/// Renders the page of the resource in `json`, without links if there is no location. Returns `None` if `json` is not a resource.
-pub(super) fn render_page(json: &str, location: Option<&PageLocation>) -> Option<String> {
+/// Renders the page of the resource in `json`, without links if there is no location, and with `warning` above the resource. Returns
+/// `None` if `json` is not a resource.
+pub(super) fn render_page(
+    json: &str,
+    location: Option<&PageLocation>,
+    warning: Option<&str>,
+) -> Option<String> {
     let resource = Json::parse(json).ok()?;
     let kind = resource.get("resourceType")?.as_text()?;
     let mut page = HtmlPage { html: String::with_capacity(json.len() * 4 + 8 * 1024), location };
     page.write_head(kind, &resource);
     page.html.push_str("<main>");
+    if let Some(warning) = warning {
+        page.html.push_str("<ul class=\"issues\"><li class=\"warning\">");
+        page.write_text(warning);
+        page.html.push_str("</ul>");
+    }
     match kind {
         "OperationOutcome" => page.write_issues(&resource),
         "Bundle" => page.write_entries(&resource),

@@ -66,7 +66,9 @@ pub(super) fn success_response(
     let (uncompressed, compressed) = if format.is_compact_json() {
         (encoded.json.clone(), encoded.gzip.clone())
     } else {
-        let uncompressed = format.convert(&encoded.json).ok_or_else(Failure::internal)?;
+        let missing = &encoded.missing_archives;
+        let warning = (!missing.is_empty()).then(|| incomplete_text(missing));
+        let uncompressed = format.convert(&encoded.json, warning.as_deref()).ok_or_else(Failure::internal)?;
         let compressed = accepts_gzip.then(|| gzip::compress(&uncompressed)).flatten();
         (Bytes::from(uncompressed), compressed)
     };
@@ -136,7 +138,7 @@ pub(super) fn operation_outcome(failure: &Failure) -> Vec<u8> {
 /// Returns a failure as an OperationOutcome in `format`.
 pub(super) fn error_response_in(failure: &Failure, format: &ResponseFormat) -> Response<Body> {
     let json = operation_outcome(failure);
-    let (content, format) = match format.convert(&json) {
+    let (content, format) = match format.convert(&json, None) {
         Some(content) => (content, format.format),
         None => (json, FhirFormat::default()),
     };

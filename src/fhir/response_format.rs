@@ -42,14 +42,17 @@ impl ResponseFormat {
         self.format.syntax() == FhirSyntax::Json && !self.is_pretty
     }
 
-    /// Converts the JSON of a resource; `None` if it is not a resource.
-    pub(super) fn convert(&self, json: &[u8]) -> Option<Vec<u8>> {
+    /// Converts the JSON of a resource; `None` if it is not a resource. An HTML page begins with `warning`, if there is one, because a
+    /// browser does not show the headers of the response.
+    pub(super) fn convert(&self, json: &[u8], warning: Option<&str>) -> Option<Vec<u8>> {
         let text = || std::str::from_utf8(json).ok();
         match self.format.syntax() {
             FhirSyntax::Json if self.is_pretty => Some(json::indent(text()?).into_bytes()),
             FhirSyntax::Json => Some(json.to_vec()),
             FhirSyntax::Xml => xml::from_json(text()?, self.is_pretty).ok().map(String::into_bytes),
-            FhirSyntax::Html => html::render_page(text()?, self.location.as_ref()).map(String::into_bytes),
+            FhirSyntax::Html => {
+                html::render_page(text()?, self.location.as_ref(), warning).map(String::into_bytes)
+            }
         }
     }
 }

@@ -247,6 +247,24 @@ async fn an_archive_that_fails_between_two_requests_leaves_its_studies_without_s
 }
 
 #[tokio::test]
+async fn a_page_for_browsers_names_the_missing_archive_above_the_content() {
+    let (gateway, _archives) = start_with_failing_second("partial = true").await;
+    let html = [("Accept", "text/html")];
+    for (path, content) in
+        [("/fhir/ImagingStudy/1.2.1", "<pre>"), ("/fhir/ImagingStudy", "<ol class=\"entries\">")]
+    {
+        let response = get(&gateway, path, &html).await;
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        let page = response.text();
+        let (above, _) = page.split_once(content).unwrap();
+        let (_, issues) = above.split_once("<ul class=\"issues\">").unwrap();
+        assert!(issues.starts_with("<li class=\"warning\">") && issues.contains("second"), "{path}: {page}");
+    }
+    let complete = get(&gateway, "/fhir/Endpoint/main", &html).await.text();
+    assert!(!complete.contains("class=\"issues\""), "{complete}");
+}
+
+#[tokio::test]
 async fn a_list_in_the_order_of_the_archives_continues_without_a_failing_archive() {
     let many = |prefix: &str| {
         (1..=4).fold(Pacs::new(), |pacs, n| {

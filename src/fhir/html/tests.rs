@@ -4,7 +4,7 @@ use super::*;
 fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let location = PageLocation::new("https://h.example/x/fhir".to_owned(), &pairs);
-    render_page(&resource.to_string(), Some(&location)).unwrap()
+    render_page(&resource.to_string(), Some(&location), None).unwrap()
 }
 
 /// Returns the URLs that the page links to, unescaped.
@@ -156,10 +156,10 @@ fn the_page_of_an_operation_outcome_has_the_issues_before_the_json() {
         "issue": [{"severity": "error", "code": "value", "diagnostics": "A whole number.", "expression": ["http._count"]}],
     });
     let text = outcome.to_string();
-    let page = render_page(&text, None).unwrap();
+    let page = render_page(&text, None, None).unwrap();
     assert!(page.contains("<li class=\"error\">A whole number. <code>value http._count</code>"));
     assert!(linked_urls(&page).is_empty(), "without a location there are no links");
-    assert_eq!(render_page("[]", None), None);
+    assert_eq!(render_page("[]", None, None), None);
 }
 
 #[test]
@@ -170,4 +170,12 @@ fn the_policy_allows_only_the_style_of_the_page() {
     assert!(policy.starts_with(&format!("default-src 'none'; style-src 'sha256-{hash}';")), "{policy}");
     let page = page(&serde_json::json!({"resourceType": "Patient"}), &[]);
     assert!(page.contains(&format!("<style>{STYLE}</style>")) && !page.contains(" style="));
+}
+
+#[test]
+fn a_warning_is_above_the_resource_and_escaped() {
+    let page =
+        render_page(r#"{"resourceType":"Patient","id":"a"}"#, None, Some("archives failed: <b>")).unwrap();
+    let warning = page.find("archives failed: &#60;b&#62;").unwrap();
+    assert!(page.find("<main>").unwrap() < warning && warning < page.find("<pre>").unwrap(), "{page}");
 }
