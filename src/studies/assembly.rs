@@ -201,7 +201,8 @@ impl Studies {
 
     /// Assembles each of `studies` in this representation, in the same order. An error that concerns only one study is the result
     /// for this study; any other error is returned instead of the list. If an archive is missing from the answer to the request,
-    /// the studies are assembled without it.
+    /// the studies are assembled without it. An archive that fails from now on is not missing from the studies that it is not needed
+    /// for.
     pub async fn assemble(
         &self,
         studies: &[FoundStudy],

@@ -17,7 +17,7 @@ use crate::upstream::MAX_UIDS_PER_QUERY;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Comparison, Criterion, EvaluationContext, ImagingStudyParam as Param, System, Token};
-use fhir_r4::types::{Coding, Endpoint, ImagingStudy};
+use fhir_r4::types::{Endpoint, ImagingStudy};
 
 /// The number of rows that are compared before the task yields.
 const ROWS_PER_YIELD: usize = 64;
@@ -178,8 +178,8 @@ impl Studies {
         for studies in studies.chunks(MAX_UIDS_PER_QUERY) {
             let entries = self.assemble(studies, representation, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
-                let (json, is_whole) = match entry {
-                    Ok(entry) => (entry.encoded.json.clone(), entry.omitted.is_empty()),
+                let json = match entry {
+                    Ok(entry) => entry.encoded.json.clone(),
                     Err(error) => {
                         found.unreadable.push(UnreadableStudy { uid: study.uid().clone(), error });
                         continue;
@@ -189,11 +189,7 @@ impl Studies {
                 let parsing =
                     tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));
                 let resource: Option<ImagingStudy> = parsing.await.ok().and_then(Result::ok);
-                let mut resource = resource.ok_or(StudiesError::Unwritable)?;
-                if is_whole {
-                    // The summary of a complete study has this tag, but the study does not.
-                    resource.meta.tag.retain(|tag| *tag != Coding::subsetted());
-                }
+                let resource = resource.ok_or(StudiesError::Unwritable)?;
                 let Some(source) = self.source(&study.first_row().archive) else { continue };
                 let match_context = self.match_context(source, study);
                 let row = &study.first_row().attributes;

@@ -2,8 +2,10 @@
 //! without it (`search.partial`, `Prefer: handling=lenient`), and a request that names archives does not depend on the others.
 //!
 //! The failures are collected for one request, so that its response reports them, and no further query is sent to an archive that
-//! has failed. After the first failure the studies of the request are assembled without it: they have the tag SUBSETTED and no
-//! version, and neither the cache nor the change log receives them.
+//! has failed. Studies whose assembly begins after the first failure are assembled without the archive: they have the tag SUBSETTED and
+//! no version, and neither the cache nor the change log receives them. A study whose assembly has begun before is complete or an
+//! error, because the rows of every archive showed which archives contain it: its tag and its version are the same as without the
+//! failure.
 
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;

@@ -244,6 +244,39 @@ async fn an_archive_that_fails_between_two_requests_leaves_its_studies_without_s
         (&second["series"], &second["meta"]["tag"][0]["code"]),
         (&Value::Null, &Value::from("SUBSETTED"))
     );
+    // The rows of both archives showed that only the first one contains the other study, so it is complete.
+    let first = studies.iter().find(|study| study["id"] == "1.2.1").unwrap();
+    assert_eq!(first["meta"]["tag"], Value::Null, "{first}");
+    assert_eq!(*first, gateway.get_json("/fhir/ImagingStudy/1.2.1").await, "the read has the same version");
+}
+
+#[tokio::test]
+async fn the_tag_subsetted_is_rejected_as_a_criterion_and_not_compared() {
+    let (gateway, _archives) = start_with_failing_second("partial = true").await;
+    let system = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
+    for path in ["/fhir/ImagingStudy", "/fhir/Patient", "/fhir/Endpoint"] {
+        for criterion in [
+            "_tag=SUBSETTED".to_owned(),
+            "_tag:not=SUBSETTED".to_owned(),
+            format!("_tag={system}%7CSUBSETTED"),
+            format!("_tag=other,{system}%7C"),
+        ] {
+            let response = gateway.get(&format!("{path}?{criterion}")).await;
+            assert_eq!(response.status, 400, "{path} {criterion}: {}", response.text());
+            assert!(
+                response.text().contains("SUBSETTED, which says what a response lacks"),
+                "{}",
+                response.text()
+            );
+        }
+    }
+    for (criterion, found) in [("_tag:missing=true", 2), ("_tag:missing=false", 0), ("_tag=other", 0)] {
+        for query in [criterion.to_owned(), format!("{criterion}&series=1.2.1.1,1.2.2.1")] {
+            let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
+            assert_is_marked(&bundle, "second");
+            assert_eq!(ids(&bundle).len(), found, "{query}: {bundle}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ impl<R: Searchable> Criterion<R> {
     }
 }
 
-/// A criterion, and a warning if a part of its value was ignored.
+/// A criterion, and a warning if a part of its value was ignored, or if no resource can have a value.
 pub(super) struct ParsedCriterion<R: Searchable> {
     pub(super) criterion: Criterion<R>,
     pub(super) warning: Option<&'static str>,
@@ -166,12 +166,15 @@ pub(super) fn parse<R: Searchable>(
         return Some(parse_chain(parameter, modifier, chain, value, context, unsupported));
     }
     let invalid = |diagnostics| error("value", diagnostics);
+    let mut warning = None;
     let comparison = match (parameter.kind, modifier) {
         (_, Some("missing")) => parse_missing(value).map(Comparison::Missing),
         (ParameterType::Date, None) => date::parse_all(value).map(Comparison::Date),
-        (ParameterType::Token, None) => parse_tokens(parameter, value, context).map(Comparison::Token),
+        (ParameterType::Token, None) => {
+            parse_tokens(parameter, value, context, &mut warning).map(Comparison::Token)
+        }
         (ParameterType::Token, Some("not")) => {
-            parse_tokens(parameter, value, context).map(Comparison::NotToken)
+            parse_tokens(parameter, value, context, &mut warning).map(Comparison::NotToken)
         }
         (ParameterType::Token, Some("text")) => StringMatch::starting_with(value).map(Comparison::TokenText),
         (ParameterType::Token, Some("of-type")) if parameter.has_identifiers => {
@@ -200,10 +203,7 @@ pub(super) fn parse<R: Searchable>(
     };
     Some(
         comparison
-            .map(|comparison| ParsedCriterion {
-                criterion: Criterion { parameter, comparison },
-                warning: None,
-            })
+            .map(|comparison| ParsedCriterion { criterion: Criterion { parameter, comparison }, warning })
             .map_err(invalid),
     )
 }
@@ -251,14 +251,18 @@ fn parse_references<R: Searchable>(
     Ok(ParsedCriterion { criterion: Criterion { parameter, comparison }, warning })
 }
 
+/// Parses tokens, and sets `warning` if no resource can have one of them.
 fn parse_tokens<R: Searchable>(
     parameter: &Parameter<R>,
     value: &str,
     context: &ParseContext<'_>,
+    warning: &mut Option<&'static str>,
 ) -> Result<Vec<Token>, String> {
     let tokens = Token::parse_all(value)?;
     if let Some(validate) = parameter.validate {
-        tokens.iter().try_for_each(|token| validate(token, context))?;
+        for token in &tokens {
+            *warning = validate(token, context)?.or(*warning);
+        }
     }
     Ok(tokens)
 }

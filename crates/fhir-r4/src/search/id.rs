@@ -6,10 +6,10 @@ use super::token::{System, Token};
 use crate::id::is_id;
 
 /// Rejects a token that is not an id without a system.
-pub(super) fn validate(token: &Token, _: &ParseContext<'_>) -> Result<(), String> {
+pub(super) fn validate(token: &Token, _: &ParseContext<'_>) -> Result<Option<&'static str>, String> {
     let is_valid = matches!(token.system, System::Any) && token.code.as_deref().is_some_and(is_id);
     is_valid
-        .then_some(())
+        .then_some(None)
         .ok_or_else(|| "expected an id of 1 to 64 letters, digits, hyphens and dots".to_owned())
 }
 
@@ -28,7 +28,8 @@ mod tests {
             is_uid: |_| false,
             is_other_uid: |_| false,
         };
-        let check_all = |tokens: Vec<Token>| tokens.iter().try_for_each(|token| validate(token, &context));
+        let check_all =
+            |tokens: Vec<Token>| tokens.iter().try_for_each(|token| validate(token, &context).map(drop));
         let check = |text: &str| Token::parse_all(text).and_then(check_all);
         assert!(check("1.2.840,pat-1").is_ok());
         for invalid in ["a b", "a_b", "a*", "é", "Patient/1", "sys|1", ","] {

@@ -36,8 +36,9 @@ impl ParameterType {
 /// A function that passes every value of a resource for a parameter to the callback.
 pub type Values<R> = for<'r> fn(&'r R, &mut dyn FnMut(Value<'r>));
 
-/// A function that rejects an invalid token with a description of the valid form.
-type ValidateToken = fn(&Token, &ParseContext<'_>) -> Result<(), String>;
+/// A function that rejects an invalid token with a description of the valid form, and returns a warning about a valid one that no
+/// resource can have.
+type ValidateToken = fn(&Token, &ParseContext<'_>) -> Result<Option<&'static str>, String>;
 
 /// A row of a parameter table. Parsing, evaluation and documentation of a parameter use the same row.
 pub struct Parameter<R: Searchable> {

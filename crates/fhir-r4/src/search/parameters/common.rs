@@ -1,6 +1,7 @@
 //! The search parameters of every resource (R4 resource#search).
 
-use super::super::{Parameter, Searchable, Value, id as ids};
+use super::super::{Parameter, ParseContext, Searchable, Token, Value, id as ids};
+use crate::types::Coding;
 
 /// Returns the parameters of all resources. `keys` are the keys of `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and
 /// `_tag`, in this order.
@@ -69,14 +70,31 @@ pub(super) const fn parameters<R: Searchable>(keys: [R::Param; 6]) -> [Parameter
             tag,
             "_tag",
             "http://hl7.org/fhir/SearchParameter/Resource-tag",
-            "The tags of the resource.",
+            "The tags of the resource, except SUBSETTED, which describes a response.",
             |resource, each| {
-                resource
-                    .meta()
-                    .into_iter()
-                    .flat_map(|meta| &meta.tag)
-                    .for_each(|tag| each(Value::coding(tag)));
+                let tags = resource.meta().into_iter().flat_map(|meta| &meta.tag);
+                tags.filter(|tag| !is_subsetted(tag)).for_each(|tag| each(Value::coding(tag)));
             },
-        ),
+        )
+        .with_validation(reject_subsetted),
     ]
+}
+
+/// Whether the tag says that a response contains only a part of the resource (R4 resource#simple-tags).
+fn is_subsetted(tag: &Coding) -> bool {
+    *tag == Coding::subsetted()
+}
+
+/// Rejects the tag SUBSETTED, because what a response lacks is not a property of the resource, and is known only once the response has
+/// been made.
+fn reject_subsetted(token: &Token, _: &ParseContext<'_>) -> Result<Option<&'static str>, String> {
+    let subsetted = Coding::subsetted();
+    let (system, code) = (subsetted.system.as_deref(), subsetted.code.as_deref());
+    if token.matches(system, code) {
+        return Err(
+            "expected another tag than SUBSETTED, which says what a response lacks and is not compared"
+                .to_owned(),
+        );
+    }
+    Ok(None)
 }

@@ -1,6 +1,7 @@
 //! The search parameters of ImagingStudy (R4 imagingstudy#search).
 
 use super::{Parameter, Searchable, common};
+use crate::id::is_id;
 use crate::search::{
     Comparison, Criterion, Direction, ParseContext, ReferenceMatch, ResourceType, SortKey, System, Token,
     Value,
@@ -256,16 +257,21 @@ impl Criterion<ImagingStudy> {
     }
 }
 
-/// Rejects a code that has the prefix or the system of a Study Instance UID and is not a valid UID.
-fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<(), String> {
-    let Some(code) = token.code.as_deref() else { return Ok(()) };
+/// The warning about a UID that is not an id.
+const NO_ID: &str =
+    "no resource has this UID, because an id consists of letters, digits, hyphens and dots (R4 datatypes#id)";
+
+/// Rejects a code that has the prefix or the system of a Study Instance UID and is not a valid UID. Warns about a valid one that no
+/// resource can have.
+fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<Option<&'static str>, String> {
+    let Some(code) = token.code.as_deref() else { return Ok(None) };
     let uid = code.strip_prefix("urn:oid:");
     let is_malformed = match &token.system {
         System::Uri(system) if system == "urn:dicom:uid" => {
             !uid.map_or_else(|| (context.is_other_uid)(code), context.is_uid)
         }
         System::Any => uid.is_some_and(|uid| !(context.is_uid)(uid)),
-        System::Uri(_) | System::None => false,
+        System::Uri(_) | System::None => return Ok(None),
     };
     if is_malformed {
         return Err(
@@ -273,17 +279,24 @@ fn validate_study_uid(token: &Token, context: &ParseContext<'_>) -> Result<(), S
                 .to_owned(),
         );
     }
-    Ok(())
+    // Without the system, the code may also be an accession number.
+    let is_study_uid = matches!(token.system, System::Uri(_)) && uid.is_none();
+    Ok((is_study_uid && !is_id(code)).then_some(NO_ID))
 }
 
-/// Rejects a code that is not a valid UID. In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`.
-fn validate_uid_without_prefix(token: &Token, context: &ParseContext<'_>) -> Result<(), String> {
+/// Rejects a code that is not a valid UID. In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`. Warns about
+/// a valid UID that is not an id.
+fn validate_uid_without_prefix(
+    token: &Token,
+    context: &ParseContext<'_>,
+) -> Result<Option<&'static str>, String> {
     match (&token.system, token.code.as_deref()) {
         (System::Any | System::None, Some(code))
             if !(context.is_uid)(code) && !(context.is_other_uid)(code) =>
         {
             Err("expected a UID: dot-separated digits, at most 64 characters, without urn:oid:".to_owned())
         }
-        _ => Ok(()),
+        (System::Any | System::None, Some(code)) if !is_id(code) => Ok(Some(NO_ID)),
+        _ => Ok(None),
     }
 }
