@@ -152,12 +152,16 @@ impl Studies {
         }
     }
 
-    /// Searches for series or instances, and returns the queries for their studies; `None` if the result is not reliable.
+    /// Searches for series or instances, and returns the queries for their studies; `None` if the result is not reliable. Without a
+    /// query, no study of the archive can match, because its rule accepts none of the UIDs.
     async fn search_children(
         &self,
         source: &ArchiveSource,
         queries: &[QidoQuery],
     ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
+        if queries.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
         let mut uids = Vec::new();
         let limits = ListLimits { max_rows: MAX_CHILD_ROWS, max_bytes: self.limits.detail.max_bytes };
         for query in queries {

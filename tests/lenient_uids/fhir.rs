@@ -220,6 +220,46 @@ async fn only_lenient_archives_are_asked_for_uids_that_are_not_those_of_dicom() 
 }
 
 #[tokio::test]
+async fn a_strict_archive_without_searches_across_studies_is_not_asked_for_the_series_of_a_lenient_one() {
+    let (lenient, strict) = (start_pacs().await, start_pacs().await);
+    let second = format!(
+        "{LENIENT}[[archive]]\nid = \"strict\"\nprofile = \"dicom-rst\"\nurl = \"{}\"\n",
+        strict.url()
+    );
+    let gateway = RunningGateway::start(&lenient.url(), &second).await;
+    for query in [format!("series={SERIES}"), format!("instance={INSTANCE}")] {
+        assert_eq!(gateway.search_ids(&format!("/fhir/ImagingStudy?{query}")).await, [STUDY], "{query}");
+    }
+    assert_eq!(strict.targets(), [""; 0], "its rule accepts none of these UIDs");
+}
+
+#[tokio::test]
+async fn a_search_for_a_uid_that_no_resource_can_have_says_so() {
+    let pacs = start_pacs().await;
+    let gateway = RunningGateway::start(&pacs.url(), LENIENT).await;
+    for (parameter, value) in
+        [("identifier", "urn:dicom:uid%7Ca_b"), ("series", "a_b"), ("instance", "1.2.1.1.1,a_b")]
+    {
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{parameter}={value}")).await;
+        assert_eq!(
+            warnings_in(&bundle),
+            [format!(
+                "Parameter {parameter}: no resource has this UID, because an id consists of letters, digits, hyphens and dots \
+                 (R4 datatypes#id)."
+            )],
+            "{bundle}"
+        );
+        assert_eq!(bundle["total"], usize::from(value.starts_with('1')), "{bundle}");
+    }
+    assert_eq!(warnings_in(&gateway.get_json("/fhir/ImagingStudy?identifier=a_b").await), [""; 0]);
+    assert!(pacs.targets().iter().all(|target| !target.contains("UID=a_b")), "{:?}", pacs.targets());
+    let strict = RunningGateway::start(&pacs.url(), "").await;
+    for query in ["identifier=urn:dicom:uid%7Ca_b", "series=a_b"] {
+        assert_eq!(strict.get(&format!("/fhir/ImagingStudy?{query}")).await.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn the_study_of_a_lenient_archive_is_cached_and_invalidated_like_any_other() {
     let pacs = Pacs::new().with_study(hashed_study()).start().await;
     let gateway = RunningGateway::start(&pacs.url(), LENIENT).await;
