@@ -52,7 +52,9 @@ pub(super) fn capability_statement(
                     guides,
                     "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails. \
                      What an archive describes incompletely is returned with the tag SUBSETTED, or omitted and not counted in \
-                     Bundle.total; an OperationOutcome in the Bundle names the study, the archive and the cause.",
+                     Bundle.total; an OperationOutcome in the Bundle names the study, the archive and the cause. A study \
+                     that is omitted because a series or an instance names another patient is counted: only reading the \
+                     study shows it, and Bundle.total is the same on every page.",
                 ),
                 describe_resource::<Patient>(
                     guides,

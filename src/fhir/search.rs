@@ -78,12 +78,9 @@ pub(super) async fn search_studies(
     }
     let StudyPage { studies, total, previous, next, requested_at, .. } = study_page;
     let mut studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
-    let found_count = studies.len();
     let representation = requested_representation(&search.result);
     let mut entries =
         write_entries(context, request, &mut studies, &representation, Mode::Match, &mut pages).await?;
-    // Omitted matches do not count.
-    let total = total.map(|total| total.saturating_sub(found_count - studies.len()));
     entries.extend(include_resources(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages
         .into_searchset(SearchPage { total, previous, next, entries }, &context.studies.missing_archives());
@@ -207,10 +204,8 @@ async fn write_page(
     let PageSlice { mut items, total, previous, next } =
         paginate(matches, &directions, cursor.as_ref(), count);
     let representation = requested_representation(result);
-    let found_count = items.len();
     let mut entries =
         write_entries(context, request, &mut items, &representation, Mode::Match, &mut pages).await?;
-    let total = total.saturating_sub(found_count - items.len());
     entries.extend(include_resources(context, request, access, result, items, &mut pages).await?);
     let page = SearchPage { total: Some(total), previous, next, entries };
     page::encode(pages.into_searchset(page, &context.studies.missing_archives())).await
@@ -231,7 +226,7 @@ fn warn_about_omitted_studies(pages: &mut Pages<'_>, studies: &FoundStudies) {
     warn_about_omitted_matches(pages, &conflicts, &studies.omitted_matches(), &studies.unreadable);
 }
 
-/// Warns about omitted matches, which are not included in the total (R4 bundle-definitions#Bundle.total).
+/// Warns about omitted matches, which are not included in the total (R4 bundle-definitions#Bundle.total). Every page has these warnings.
 fn warn_about_omitted_matches(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],

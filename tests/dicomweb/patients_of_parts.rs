@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{RunningGateway, resources_with_mode};
+use crate::support::gateway::{RunningGateway, link_url, resources_with_mode};
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
 
 /// Starts a gateway in front of `archives`, whose ids are main, archive-1, …
@@ -113,7 +113,7 @@ async fn a_series_of_another_patient_is_a_conflict_in_fhir_and_at_the_aggregate_
         }
         let bundle = gateway.get_json("/fhir/ImagingStudy").await;
         assert_eq!(resources_with_mode(&bundle, "match").len(), 0, "{bundle}");
-        assert_eq!(bundle["total"], 0);
+        assert_eq!(bundle["total"], 1, "the row matches");
         let outcome = &resources_with_mode(&bundle, "outcome")[0]["issue"][0];
         assert_eq!(outcome["code"], "multiple-matches", "{bundle}");
         for resource in [
@@ -216,10 +216,49 @@ async fn a_conflict_in_one_study_leaves_the_others_readable() {
     let archive = pacs(P1, [P1, P2], [UNNAMED; 2]).with_study(other);
     let (gateway, _archives) = start(vec![archive], "").await;
     let bundle = gateway.get_json("/fhir/ImagingStudy").await;
-    assert_eq!(bundle["total"], 1, "{bundle}");
+    assert_eq!(bundle["total"], 2, "{bundle}");
     let matches = resources_with_mode(&bundle, "match");
     assert_eq!((matches.len(), &matches[0]["id"]), (1, &Value::from("1.2.9")));
     assert_eq!(gateway.get("/dicom-web/studies/1.2.9/metadata").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_total_is_the_same_on_every_page_although_a_study_is_omitted() {
+    let other = |uid: &str| Study::new(uid).patient("P9", "Roe^Rick").series(&format!("{uid}.1"), "MR", 1);
+    let archive = pacs(P1, [P1, P2], [UNNAMED; 2]).with_study(other("1.2.8")).with_study(other("1.2.9"));
+    let (gateway, _archives) = start(vec![archive], "").await;
+    for search in [
+        "/fhir/ImagingStudy?_count=1",
+        "/fhir/ImagingStudy?_count=1&_sort=started",
+        "/fhir?_type=ImagingStudy&_count=1",
+    ] {
+        let (mut found, mut omitted, mut page_count) = (0, 0, 0);
+        let mut next = Some(search.to_owned());
+        while let Some(path) = next {
+            let page = gateway.get_json(&path).await;
+            assert_eq!(page["total"], 3, "{search}: {page}");
+            found += resources_with_mode(&page, "match").len();
+            for outcome in resources_with_mode(&page, "outcome") {
+                let text = outcome.to_string();
+                assert!(text.contains("Study 1.2.1 is omitted, although Bundle.total counts it"), "{text}");
+                omitted += 1;
+            }
+            page_count += 1;
+            next =
+                link_url(&page, "next").map(|url| url.strip_prefix(gateway.base_url()).unwrap().to_owned());
+        }
+        assert_eq!((found, omitted, page_count), (2, 1, 3), "{search}");
+    }
+    for search in ["_summary=count", "_elements=id", "_count=100", "_count=0"] {
+        assert_eq!(gateway.get_json(&format!("/fhir/ImagingStudy?{search}")).await["total"], 3, "{search}");
+    }
+    // Every page of a search that reads all studies leaves the same one out.
+    for search in ["bodysite:missing=true&_count=1", "bodysite:missing=true&_summary=count"] {
+        let page = gateway.get_json(&format!("/fhir/ImagingStudy?{search}")).await;
+        assert_eq!(page["total"], 2, "{search}: {page}");
+        let outcome = resources_with_mode(&page, "outcome")[0].to_string();
+        assert!(outcome.contains("Study 1.2.1 may match and is omitted"), "{search}: {outcome}");
+    }
 }
 
 /// The archive lists the study once for each patient, so each series belongs to one of them.

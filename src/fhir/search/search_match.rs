@@ -141,7 +141,8 @@ fn report_differences(pages: &mut Pages<'_>, study: &FoundStudy, json: &[u8]) {
 }
 
 /// Writes entries for the resources in `matches`. A study whose series cannot be read is written from its row only, and a study with
-/// parts of different patients is removed from `matches`, each with a warning.
+/// parts of different patients is removed from `matches`, each with a warning. The latter is a match according to the rows, which alone
+/// determine the total, so that the total is the same on every page and in a search that reads only rows.
 pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -176,7 +177,12 @@ pub(super) async fn write_entries(
                 Some((study, Err(error @ StudiesError::PatientOfPart { .. }))) => {
                     context.studies.report_again(study).await;
                     let reason = to_sentence(&error.to_string());
-                    pages.warn("multiple-matches", format!("Study {} is omitted. {reason}", study.uid()));
+                    let counted = match mode {
+                        Mode::Match => ", although Bundle.total counts it",
+                        Mode::Include | Mode::Outcome => "",
+                    };
+                    let diagnostics = format!("Study {} is omitted{counted}. {reason}", study.uid());
+                    pages.warn("multiple-matches", diagnostics);
                     continue;
                 }
                 Some((study, Err(error))) => {
