@@ -43,6 +43,13 @@ pub struct UpstreamBody {
 }
 
 impl UpstreamResponse {
+    /// Whether the response declares itself a web page.
+    pub(super) fn is_web_page(&self) -> bool {
+        let content_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/html") || essence.eq_ignore_ascii_case("application/xhtml+xml")
+    }
+
     /// Whether the body is empty according to Content-Length or the last chunk. A body that ends with the connection does not
     /// count as empty, because it may have been lost.
     pub(super) async fn has_empty_body(&mut self) -> Result<bool, ArchiveError> {

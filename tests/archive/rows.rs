@@ -89,7 +89,7 @@ async fn responses_without_matches_are_read_as_an_empty_list() {
     for (pacs, request) in [
         (Pacs::new().with_response("/studies", CannedResponse::status(204)), search_request()),
         (Pacs::new().with_response("/studies", CannedResponse::json("[]")), search_request()),
-        (Pacs::new().with_response("/studies", CannedResponse::html("")), search_request()),
+        (Pacs::new().with_response("/studies", CannedResponse::status(200)), search_request()),
         (
             Pacs::new().with_response("/studies", CannedResponse::json("").with_framing(Framing::Chunked)),
             search_request(),
@@ -125,6 +125,7 @@ async fn responses_without_a_valid_list_of_rows_are_errors_that_name_the_cause()
         (CannedResponse::json("{}"), "malformed"),
         (CannedResponse::json("").with_framing(Framing::UntilClose), "malformed"),
         (CannedResponse::json(" "), "malformed"),
+        (CannedResponse::html(""), "malformed"),
         (CannedResponse::html("<!doctype html>"), "malformed"),
         (CannedResponse::json("[1]"), "malformed"),
         (CannedResponse::json(truncated), "malformed"),

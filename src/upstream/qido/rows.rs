@@ -76,7 +76,8 @@ impl Archive {
     }
 
     /// Returns the response to `request`; `None` if the request is a search and the response means that nothing matches. In this
-    /// case archives return an empty list (which the caller reads), 204, 404 for the parent resource, or 200 without content.
+    /// case archives return an empty list (which the caller reads), 204 (PS3.18 10.6.3.1), 404 for the parent resource, or, like
+    /// dcm4chee-arc-cdi, 200 with an empty body. An empty web page is none of these: it is the response of another server.
     pub async fn none_if_no_match(
         &self,
         request: &UpstreamRequest,
@@ -94,7 +95,7 @@ impl Archive {
             }
             // 404 means that the study does not exist (PS3.18 CP-2473).
             StatusCode::NO_CONTENT | StatusCode::NOT_FOUND | StatusCode::GONE => true,
-            StatusCode::OK => response.has_empty_body().await?,
+            StatusCode::OK => !response.is_web_page() && response.has_empty_body().await?,
             _ => false,
         };
         Ok((!is_no_match).then_some(response))
