@@ -84,7 +84,7 @@ impl MappingContext {
 
 /// The revision of the mapping rules. It changes whenever the same attributes are mapped to other content, so that resources
 /// from older rules count as changed.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 
 impl MappingContext {
     /// Returns a text that identifies the rules by which the attributes of this archive are mapped: the revision of the code, and

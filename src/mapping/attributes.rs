@@ -132,9 +132,13 @@ const SERIES_ATTRIBUTES_FROM_INSTANCES: [Tag; 26] = [
 /// The attributes of an object that contain comments on its series.
 const SERIES_NOTES: [Tag; 1] = [tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP];
 
-/// Completes the row of a study with the metadata of one of its objects.
+/// Completes the row of a study with the metadata of one of its objects. The name of the patient remains that of the row, unless
+/// the archive has lost characters of it: an archive may have corrected the name without changing its objects.
 pub fn overlay_study(row: &mut Attributes, object: &Attributes) {
     overlay(row, object, &STUDY_ATTRIBUTES_FROM_INSTANCES);
+    if row.has_lost_characters_of(object, tags::PATIENT_NAME) {
+        overlay(row, object, &[tags::PATIENT_NAME]);
+    }
 }
 
 /// Completes the row of a series with the metadata of one of its objects.

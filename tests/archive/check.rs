@@ -197,3 +197,28 @@ async fn check_recommends_lenient_uids_if_a_uid_is_not_a_dicom_uid() {
         assert!(checks.is_success() && !checks.to_string().contains("lenient_uids"), "{checks}");
     }
 }
+
+#[tokio::test]
+async fn check_recommends_another_encoding_if_rows_lack_characters_that_metadata_has() {
+    let name = |name: &str| format!(r#","00100010":{{"vr":"PN","Value":[{{"Alphabetic":"{name}"}}]}}"#);
+    let description = |text: &str| format!(r#","00081030":{{"vr":"LO","Value":["{text}"]}}"#);
+    for (of_row, of_object, is_recommended) in [
+        (name("Mller^Jrg"), name("M\u{fc}ller^J\u{fc}rg"), true),
+        (name("M?ller^J?rg"), name("M\u{fc}ller^J\u{fc}rg"), true),
+        (name("^"), name("\u{5c71}\u{7530}^\u{592a}\u{90ce}"), true),
+        (description("Schdel"), description("Sch\u{e4}del"), true),
+        (name("M\u{fc}ller^J\u{fc}rg"), name("M\u{fc}ller^J\u{fc}rg"), false),
+        (name("Doe^Jane"), name("Doe^Jane"), false),
+        (name("Roe^Jane"), name("M\u{fc}ller^Jane"), false),
+        (String::new(), description("Sch\u{e4}del"), false),
+    ] {
+        let row = format!("{UIDS},{INSTANCE}");
+        let pacs =
+            start_archive(&of_row, UIDS, &format!("{row}{of_object}"), &row, CannedResponse::status(501))
+                .await;
+        let table = print_check(&pacs, SynthesizedSet::default()).await;
+        let hint = "main: set DefaultEncoding in the configuration of Orthanc to \"Utf8\"";
+        assert_eq!(table.contains(hint), is_recommended, "{of_row} {of_object}: {table}");
+        assert!(!table.contains("ller") && !table.contains("del\""), "{table}");
+    }
+}

@@ -5,6 +5,7 @@
 //! without the `Value` array; person names as one string with `=`; several values in one string. This module does not know about
 //! FHIR or HTTP.
 
+mod lost_characters;
 mod reading;
 
 use super::{ComponentGroup, PersonName, Tag};

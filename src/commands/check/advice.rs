@@ -65,6 +65,10 @@ impl ArchiveCheck {
             MissingSetting::LenientUidsWithoutFhirId => {
                 "set lenient_uids = true: some of its UIDs are neither DICOM UIDs (PS3.5 9.1) nor ids of FHIR (R4 datatypes#id), so these studies, series or instances are omitted; with the key, DICOMweb returns them, but FHIR does not"
             }
+            MissingSetting::CharacterSet => {
+                "set DefaultEncoding in the configuration of Orthanc to \"Utf8\", or the character set of another archive: its rows lack characters that its \
+                 metadata has, so names are wrong"
+            }
             MissingSetting::PatientIdSystem => {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }

@@ -62,7 +62,13 @@ pub(super) enum MissingSetting {
     LenientUids,
     /// The same for a UID that is not an id of FHIR either.
     LenientUidsWithoutFhirId,
+    /// The row of the study lacks characters that the metadata of an instance has.
+    CharacterSet,
 }
+
+/// The texts of a study in which characters outside ASCII are usual.
+const STUDY_TEXTS: [Tag; 4] =
+    [tags::PATIENT_NAME, tags::STUDY_DESCRIPTION, tags::REFERRING_PHYSICIAN_NAME, tags::INSTITUTION_NAME];
 
 /// The host and path of a service, for messages about unreachable hosts and wrong paths.
 #[derive(Debug, Clone, Default)]
@@ -158,16 +164,21 @@ impl ArchiveToCheck {
     pub(super) async fn check(&self) -> ArchiveCheck {
         let archive = &self.archive;
         let mut check = ArchiveCheck::new(archive);
-        let Some((study, series)) = self.find_series(&mut check).await else { return check };
+        let Some((row, study, series)) = self.find_series(&mut check).await else { return check };
         let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
-        let (mut has_invalid_metadata, mut instance) = (false, None);
-        check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |row| {
-            let has = |tag| row.text(tag).is_some();
-            let is_of_series = row.text(tags::SERIES_INSTANCE_UID) == Some(series.as_str());
+        let (mut has_invalid_metadata, mut has_lost_characters, mut instance) = (false, false, None);
+        check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |object| {
+            let has = |tag| object.text(tag).is_some();
+            let is_of_series = object.text(tags::SERIES_INSTANCE_UID) == Some(series.as_str());
             has_invalid_metadata |=
                 !is_of_series || !has(tags::SOP_CLASS_UID) || !has(tags::SOP_INSTANCE_UID);
+            // An archive may not return the other texts in rows.
+            let mut compared = STUDY_TEXTS.into_iter().filter(|tag| row.contains(*tag));
+            has_lost_characters |=
+                is_of_series && compared.any(|tag| row.has_lost_characters_of(object, tag));
         })
         .await;
+        check.missing_settings.extend(has_lost_characters.then_some(MissingSetting::CharacterSet));
         check.missing_services.extend(has_invalid_metadata.then_some(Synthesized::Metadata));
         let instances =
             QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
@@ -201,14 +212,17 @@ impl ArchiveToCheck {
         check
     }
 
-    /// Searches for a study and its series; returns the UIDs of the first study and series. Records missing values in `check`.
-    async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(StudyUid, SeriesUid)> {
+    /// Searches for a study and its series; returns the row of the first study, and the UIDs of this study and its first series. Records
+    /// missing values in `check`.
+    async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(Attributes, StudyUid, SeriesUid)> {
         let count_tags = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
         let other_tags = [
             tags::MODALITIES_IN_STUDY,
             tags::TIMEZONE_OFFSET_FROM_UTC,
             tags::ISSUER_OF_PATIENT_ID,
             tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+            tags::STUDY_DESCRIPTION,
+            tags::INSTITUTION_NAME,
         ];
         let included = [count_tags.as_slice(), &other_tags].concat();
         let rule = self.archive.uid_rule();
@@ -228,16 +242,17 @@ impl ArchiveToCheck {
             row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse_by(rule, uid).ok())
         };
         rows.retain(|row| study_of(row).is_some());
-        let Some((row, study)) = rows.into_iter().next().and_then(|row| study_of(&row).map(|uid| (row, uid)))
+        let Some((study_row, study)) =
+            rows.into_iter().next().and_then(|row| study_of(&row).map(|uid| (row, uid)))
         else {
             check.studies = ProbeResult::Unexpected("its rows have no valid Study Instance UID");
             return None;
         };
-        let has_counts = count_tags.into_iter().all(|tag| row.integer(tag).is_some());
-        if !has_counts || row.text(tags::MODALITIES_IN_STUDY).is_none() {
+        let has_counts = count_tags.into_iter().all(|tag| study_row.integer(tag).is_some());
+        if !has_counts || study_row.text(tags::MODALITIES_IN_STUDY).is_none() {
             check.missing_services.insert(Synthesized::Counts);
         }
-        check.missing_settings.extend(self.find_missing_settings(&row));
+        check.missing_settings.extend(self.find_missing_settings(&study_row));
 
         let count_tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
         let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count_tag]);
@@ -260,7 +275,7 @@ impl ArchiveToCheck {
         check.missing_services.extend(row.integer(count_tag).is_none().then_some(Synthesized::Counts));
         let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
         check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
-        Some((study, series))
+        Some((study_row, study, series))
     }
 
     fn find_missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {

@@ -173,3 +173,21 @@ fn an_endpoint_has_the_form_that_smart_imaging_access_requires() {
         })
     );
 }
+
+#[test]
+fn the_name_of_the_subject_is_that_of_an_object_if_the_row_lacks_characters_of_it() {
+    let name_with_object = |of_row: &str, of_object: &str| {
+        let mut attributes = row(json!({"StudyInstanceUID": "1.2.3", "PatientName": of_row}));
+        overlay_study(&mut attributes, &row(json!({"PatientName": of_object})));
+        study_with(&context(), &attributes, None)["subject"]["display"].take()
+    };
+    for (of_row, expected) in [
+        ("Mller^Jrg", "J\u{fc}rg M\u{fc}ller"),
+        ("M?ller^J?rg", "J\u{fc}rg M\u{fc}ller"),
+        ("Corrected^Name", "Name Corrected"),
+        ("M\u{fc}ller-Roe^J\u{fc}rg", "J\u{fc}rg M\u{fc}ller-Roe"),
+    ] {
+        assert_eq!(name_with_object(of_row, "M\u{fc}ller^J\u{fc}rg"), expected, "{of_row}");
+    }
+    assert_eq!(name_with_object("M\u{fc}ller^J\u{fc}rg", "Mller^Jrg"), "J\u{fc}rg M\u{fc}ller");
+}
