@@ -2,7 +2,7 @@
 //! `meta.lastUpdated` is the time at which the gateway first saw the content, and it never decreases.
 //!
 //! For each study the log stores one small record: hashes of its UID, of its rows and of its content, a time, and whether the
-//! study was deleted. It contains no identifier, name or date of a patient, not even a UID. In a durable store the records
+//! study was deleted. Each Patient that was read has a record of the rows of all studies of this patient. The log contains no identifier, name or date of a patient, not even a UID. In a durable store the records
 //! survive a restart. If they are lost, every study counts as just seen: a client that requests changes may receive a study
 //! twice but never misses one.
 //!
@@ -51,6 +51,11 @@ impl ResourceKey {
     /// Returns the key of the ImagingStudy of a study.
     pub fn study(study: &StudyUid) -> Self {
         Self::new("ImagingStudy", study.as_str())
+    }
+
+    /// Returns the key of the Patient with this id.
+    pub fn patient(id: &str) -> Self {
+        Self::new("Patient", id)
     }
 
     /// Returns the key of the Endpoint of an archive.

@@ -1,5 +1,6 @@
-//! Reads (R4 http#read, http#vread). Each resource has a version id that changes with its content. A Patient has no
-//! `meta.lastUpdated`, because archives describe patients only in their studies, and the studies of a patient may differ.
+//! Reads (R4 http#read, http#vread). Each resource has a version id that changes with its content. The `meta.lastUpdated` of a Patient
+//! that is read is the time at which a study of the patient was last seen to change, because archives describe patients only in their
+//! studies. A Patient in a Bundle of a search has none: an included Patient is described by one study, and no search compares the time.
 
 use super::FhirRequest;
 use super::endpoints::build_endpoint;
@@ -84,10 +85,16 @@ async fn read_patient(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     let representation = parse_representation(request)?;
-    let patient = context.studies.find_patient(id, access, request.freshness()).await?;
-    let patient = patient.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
+    let found = context.studies.read_patient(id, access, request.freshness()).await?;
+    let not_found = || Failure::not_found("No archive holds a study of this patient.");
+    let (mut patient, version) = found.ok_or_else(not_found)?;
+    patient.resource.meta.last_updated = version.map(|version| version.instant());
+    let mut encoded = encode(&patient.resource, &representation)?;
+    if version.and_then(|version| version.date()).is_none() {
+        encoded.last_modified = None;
+    }
     let missing = context.studies.missing_archives().into_iter().map(|(archive, _)| archive);
-    encode(&patient.resource, &representation).map(|encoded| encoded.without_archives(missing))
+    Ok(encoded.without_archives(missing))
 }
 
 fn read_endpoint(

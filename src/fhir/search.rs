@@ -214,7 +214,7 @@ async fn write_page(
 /// Warns about criteria that no Patient can match.
 fn warn_about_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
     if criteria.iter().any(|criterion| criterion.parameter.key == PatientParam::LastUpdated) {
-        let diagnostics = "Parameter _lastUpdated: the time of a change is unknown for Patients, because archives describe patients \
+        let diagnostics = "Parameter _lastUpdated: a search does not know when a Patient changed, because archives describe patients \
                         only in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
         pages.warn("informational", diagnostics.to_owned());
     }

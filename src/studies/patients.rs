@@ -13,6 +13,8 @@ use super::plan::{self, PlannedQuery};
 use super::row::{RowWithoutUid, StudyRow};
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
+use crate::change_log::{Observation, ResourceKey, Version};
+use crate::fingerprint::{Fingerprint, short_hash};
 use crate::mapping::{self, PatientKey};
 use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
@@ -62,12 +64,13 @@ impl Studies {
             return Ok(Vec::new());
         };
         let mut found = BTreeMap::new();
-        for (id, row) in newest_rows_by_patient(self.subjects(&queries, access, freshness).await?) {
+        let subjects = self.subjects(&queries, access, freshness).await?;
+        for (id, row) in newest_rows_by_patient(subjects.rows().collect()) {
             if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
                 continue;
             }
-            let Some(source) = self.source(&row.archive) else { continue };
-            let patient = found_patient(source, &row.attributes);
+            let Some(source) = self.source(row.archive) else { continue };
+            let patient = found_patient(source, row.attributes);
             if self.is_match(source, &patient.resource, criteria) {
                 found.insert(id, patient);
             }
@@ -90,15 +93,62 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Option<FoundPatient>, StudiesError> {
+        let found = self.find_patient_with_studies(id, access, freshness).await?;
+        Ok(found.map(|(patient, _)| patient))
+    }
+
+    /// Does the same as [`find_patient`](Self::find_patient), and returns when a study of the patient was last seen to change, appear or
+    /// disappear. This is not known if an archive is missing from the answer, or if the caller may not see every study.
+    pub async fn read_patient(
+        &self,
+        id: &str,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Option<(FoundPatient, Option<Version>)>, StudiesError> {
+        let Some((patient, subjects)) = self.find_patient_with_studies(id, access, freshness).await? else {
+            return Ok(None);
+        };
+        if self.has_missing_archives() || !access.may_see_all() {
+            return Ok(Some((patient, None)));
+        }
+        let fingerprint = self.fingerprint_of_patient(id, &subjects);
+        let observation = Observation { resource: ResourceKey::patient(id), fingerprint, content: None };
+        let versions = self.change_log.observe(vec![observation], None).await;
+        Ok(Some((patient, versions.first().copied())))
+    }
+
+    async fn find_patient_with_studies(
+        &self,
+        id: &str,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Option<(FoundPatient, Subjects)>, StudiesError> {
         if let Some(known) = self.look_up_patient(id, freshness).await? {
             let queries = plan::queries_for_patients(&[known]);
-            let rows = newest_rows_by_patient(self.subjects(&queries, access, freshness).await?);
-            let row = rows.get(id).and_then(|row| Some((self.source(&row.archive)?, row)));
+            let subjects = self.subjects(&queries, access, freshness).await?;
+            let rows = newest_rows_by_patient(subjects.rows().collect());
+            let row = rows.get(id).and_then(|row| Some((self.source(row.archive)?, row)));
             if let Some((source, row)) = row {
-                return Ok(Some(found_patient(source, &row.attributes)));
+                let patient = found_patient(source, row.attributes);
+                return Ok(Some((patient, subjects)));
             }
         }
         self.require_complete_answer().map(|()| None)
+    }
+
+    /// Returns a fingerprint of all studies of the patient with this id, which changes with each of their rows and with the mapping
+    /// rules.
+    fn fingerprint_of_patient(&self, id: &str, subjects: &Subjects) -> Fingerprint {
+        let studies = subjects.studies.iter().filter(|study| study.first_row().patient.id() == id);
+        let without_uid = subjects.without_uid.iter().filter(|row| row.patient.id() == id);
+        let fingerprint_of_row =
+            |row: &RowWithoutUid| Fingerprint::from_rows([(&row.archive, &row.attributes)]);
+        let fingerprints = studies
+            .map(|study| self.fingerprint_with_rules(study))
+            .chain(without_uid.map(fingerprint_of_row));
+        let mut fingerprints: Vec<_> = fingerprints.map(Fingerprint::bytes).collect();
+        fingerprints.sort_unstable();
+        Fingerprint::from_bytes(short_hash(fingerprints.iter().map(|bytes| &bytes[..])))
     }
 
     /// Returns the patient that the first row of a study describes.
@@ -175,52 +225,69 @@ impl Studies {
         Ok(Some(vec![plan::query_for_all_studies()]))
     }
 
-    /// Returns the rows that describe the subjects of the studies that `queries` find and the caller may see. Of the rows
-    /// of one study in several archives, only the first describes its subject: a patient whom only other rows describe has no study.
-    /// A study without an acceptable UID describes its patient, too, if the patient has a PatientID.
+    /// Returns the studies that `queries` find and the caller may see, whose rows describe their subjects.
     async fn subjects(
         &self,
         queries: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
-    ) -> Result<Vec<PatientRow>, StudiesError> {
+    ) -> Result<Subjects, StudiesError> {
         let searches =
             self.sources.iter().map(|source| (source, self.run_queries(source, queries, freshness)));
-        let (mut with_uid, mut patients) = (Vec::new(), Vec::new());
-        for (_, StudyRows { with_uid: rows, without_uid }) in self.query_each(searches).await? {
-            with_uid.extend(rows.into_iter().filter(|row| access.may_see(&row.attributes)));
-            let described =
-                without_uid.into_iter().filter(|row| KnownPatient::from_row_without_uid(row).is_some());
-            let visible = described.filter(|row| access.may_see(&row.attributes));
-            patients.extend(visible.map(|RowWithoutUid { archive, patient, attributes, .. }| PatientRow {
-                archive,
-                patient,
-                attributes,
-            }));
+        let mut rows = StudyRows::default();
+        for (_, found) in self.query_each(searches).await? {
+            rows.with_uid.extend(found.with_uid);
+            rows.without_uid.extend(found.without_uid);
         }
+        let StudyRows { mut with_uid, mut without_uid } = rows;
+        with_uid.retain(|row| access.may_see(&row.attributes));
+        without_uid.retain(|row| {
+            KnownPatient::from_row_without_uid(row).is_some() && access.may_see(&row.attributes)
+        });
         let mut found = group_by_study(with_uid);
         if !queries.contains(&plan::query_for_all_studies()) {
             self.complete_rows(&mut found, access, freshness).await?;
         }
-        let of_several_patients = found.patient_conflicts.iter().flat_map(divide_by_patient);
-        let subjects = found.studies.into_iter().chain(of_several_patients).map(FoundStudy::into_first_row);
-        patients.extend(subjects.map(|StudyRow { archive, patient, attributes, .. }| PatientRow {
+        found.studies.extend(found.patient_conflicts.iter().flat_map(divide_by_patient));
+        Ok(Subjects { studies: found.studies, without_uid })
+    }
+}
+
+/// The studies of patients. Of the rows of one study in several archives, only the first describes its subject: a patient whom only
+/// other rows describe has no study. A study without an acceptable UID describes its patient, too, if the patient has a PatientID.
+struct Subjects {
+    /// The studies, each of one patient.
+    studies: Vec<FoundStudy>,
+    /// The rows of studies without an acceptable UID that have a PatientID.
+    without_uid: Vec<RowWithoutUid>,
+}
+
+impl Subjects {
+    /// Returns the rows that describe the patients.
+    fn rows(&self) -> impl Iterator<Item = PatientRow<'_>> {
+        let without_uid =
+            self.without_uid.iter().map(|RowWithoutUid { archive, patient, attributes, .. }| PatientRow {
+                archive,
+                patient,
+                attributes,
+            });
+        let first_rows = self.studies.iter().map(FoundStudy::first_row);
+        without_uid.chain(first_rows.map(|StudyRow { archive, patient, attributes, .. }| PatientRow {
             archive,
             patient,
             attributes,
-        }));
-        Ok(patients)
+        }))
     }
 }
 
 /// The row of a study, with or without an acceptable UID, as a description of its patient.
-struct PatientRow {
-    archive: ArchiveId,
-    patient: PatientKey,
-    attributes: Attributes,
+struct PatientRow<'a> {
+    archive: &'a ArchiveId,
+    patient: &'a PatientKey,
+    attributes: &'a Attributes,
 }
 
-impl PatientRow {
+impl PatientRow<'_> {
     /// Returns a sort key that puts the newest study first.
     fn newest_first_key(&self) -> impl Ord + use<> {
         let text = |tag| self.attributes.text(tag).unwrap_or_default();
@@ -235,11 +302,11 @@ fn found_patient(source: &ArchiveSource, row: &Attributes) -> FoundPatient {
 }
 
 /// Returns the row of the newest study of each patient, by the id of the patient.
-fn newest_rows_by_patient(mut rows: Vec<PatientRow>) -> BTreeMap<String, PatientRow> {
+fn newest_rows_by_patient(mut rows: Vec<PatientRow<'_>>) -> BTreeMap<String, PatientRow<'_>> {
     rows.sort_by_cached_key(PatientRow::newest_first_key);
-    let mut newest: BTreeMap<PatientKey, PatientRow> = BTreeMap::new();
+    let mut newest: BTreeMap<&PatientKey, PatientRow<'_>> = BTreeMap::new();
     for row in rows {
-        newest.entry(row.patient.clone()).or_insert(row);
+        newest.entry(row.patient).or_insert(row);
     }
     newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
 }

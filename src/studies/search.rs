@@ -48,11 +48,6 @@ impl FoundStudy {
         &self.rows[0]
     }
 
-    /// Returns the row that [`first_row`](Self::first_row) returns.
-    pub(super) fn into_first_row(mut self) -> StudyRow {
-        self.rows.swap_remove(0)
-    }
-
     /// Returns the archives that contain a study of another patient with the same UID. The resource does not refer to their
     /// Endpoints.
     pub fn other_patients(&self) -> &[ArchiveId] {

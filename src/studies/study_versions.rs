@@ -107,7 +107,7 @@ impl Studies {
     }
 
     /// Returns a fingerprint that changes with the rows of a study and with their mapping rules.
-    fn fingerprint_with_rules(&self, study: &FoundStudy) -> Fingerprint {
+    pub(super) fn fingerprint_with_rules(&self, study: &FoundStudy) -> Fingerprint {
         let rules = self.source(&study.first_row().archive).map_or("", |source| source.rules.as_str());
         study.fingerprint().with_rules(rules.as_bytes())
     }

@@ -280,6 +280,20 @@ async fn the_tag_subsetted_is_rejected_as_a_criterion_and_not_compared() {
 }
 
 #[tokio::test]
+async fn a_patient_of_a_partial_answer_has_no_time_of_change() {
+    let main = || Pacs::new().with_study(study("1.2.1", "P1", "1.2.1.1"));
+    let (gateway, _archives) = start(main(), Pacs::new(), "partial = true").await;
+    let id = gateway.search_ids("/fhir/Patient").await.remove(0);
+    let complete = gateway.get_json(&format!("/fhir/Patient/{id}")).await;
+    assert!(complete["meta"]["lastUpdated"].is_string(), "{complete}");
+    let (gateway, _archives) = start(main(), failing(503), "partial = true").await;
+    let partial = get(&gateway, &format!("/fhir/Patient/{id}"), &[]).await;
+    assert_eq!((partial.status, partial.header("last-modified")), (200, None), "{}", partial.text());
+    assert_eq!(partial.json()["meta"].get("lastUpdated"), None);
+    assert!(partial.header("warning").unwrap().contains("second"));
+}
+
+#[tokio::test]
 async fn a_page_for_browsers_names_the_missing_archive_above_the_content() {
     let (gateway, _archives) = start_with_failing_second("partial = true").await;
     let html = [("Accept", "text/html")];

@@ -158,11 +158,7 @@ async fn conditional_reads_return_304_for_the_current_version() {
             conditional_response.header("last-modified").is_some(),
             response.header("last-modified").is_some()
         );
-        let Some(date) = response.header("last-modified") else {
-            assert!(path.contains("Patient"), "{path}: the response has no Last-Modified");
-            assert_eq!(response.json()["meta"].get("lastUpdated"), None);
-            continue;
-        };
+        let date = response.header("last-modified").unwrap_or_else(|| panic!("{path} has no Last-Modified"));
         // If-None-Match takes precedence over If-Modified-Since (RFC 9110 13.2.2).
         let other_etag =
             gateway.get_with_headers(path, &[("If-None-Match", "\"x\""), ("If-Modified-Since", date)]).await;
@@ -175,6 +171,51 @@ async fn conditional_reads_return_304_for_the_current_version() {
         assert_eq!((head.header("etag"), head.status), (Some(etag), 200));
         assert_eq!(head.header("last-modified").is_some(), response.header("last-modified").is_some());
     }
+}
+
+#[tokio::test]
+async fn a_patient_that_is_read_was_last_updated_when_a_study_of_the_patient_was_seen_to_change() {
+    let of = |patient: &str, uid: &str, instance_count: usize| {
+        Study::new(uid).patient(patient, "Doe^Jane").series(&format!("{uid}.1"), "CT", instance_count)
+    };
+    let pacs = Pacs::new().with_study(of("P1", "1.2.1", 1)).with_study(of("P2", "1.2.2", 1)).start().await;
+    let clock = Arc::new(ManualClock::default());
+    clock.advance(Duration::from_hours(24));
+    let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
+    let patients = gateway.get_json("/fhir/Patient").await;
+    let mut found = resources_with_mode(&patients, "match").into_iter();
+    let found = found.find(|patient| patient["identifier"][0]["value"] == "P1").unwrap();
+    assert_eq!(found["meta"].get("lastUpdated"), None, "only a read looks at every study of the patient");
+    let path = format!("/fhir/Patient/{}", found["id"].as_str().unwrap());
+    let first = gateway.get(&path).await;
+    let (last_updated, last_modified) =
+        (first.json()["meta"]["lastUpdated"].clone(), first.header("last-modified").unwrap().to_owned());
+    assert!(last_updated.as_str().unwrap().starts_with("1970-01-02T00:00:00"), "{last_updated}");
+    assert!(last_modified.starts_with("Fri, 02 Jan 1970 00:00:0"), "{last_modified}");
+    let history = gateway.get_json(&format!("{path}/_history")).await;
+    assert_eq!(history["entry"][0]["response"]["lastModified"], last_updated);
+    assert_eq!(gateway.get_json(&format!("{path}/_history?_since=1970-01-03")).await["total"], 0);
+
+    let mut previous = last_updated;
+    for (studies, is_changed) in [
+        (vec![of("P1", "1.2.1", 1), of("P2", "1.2.2", 2)], false),
+        (vec![of("P1", "1.2.1", 2), of("P2", "1.2.2", 2)], true),
+        (vec![of("P1", "1.2.1", 2), of("P1", "1.2.3", 1)], true),
+        // The Patient is described by another study again.
+        (vec![of("P1", "1.2.1", 2)], true),
+        (vec![of("P1", "1.2.1", 2)], false),
+    ] {
+        clock.advance(Duration::from_hours(1));
+        pacs.set_studies(studies);
+        let read = get_uncached(&gateway, &path).await;
+        let last_updated = read.json()["meta"]["lastUpdated"].clone();
+        assert_eq!(last_updated != previous, is_changed, "{last_updated}");
+        assert!(last_updated.as_str() >= previous.as_str(), "{last_updated} {previous}");
+        assert_eq!(read.json()["meta"]["versionId"], found["meta"]["versionId"], "the content is the same");
+        previous = last_updated;
+    }
+    let since_first_read = [("If-Modified-Since", last_modified.as_str())];
+    assert_eq!(gateway.get_with_headers(&path, &since_first_read).await.status, 200);
 }
 
 #[tokio::test]
@@ -221,9 +262,7 @@ async fn the_history_of_a_resource_contains_its_current_version() {
     let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), "").await;
     let patient = gateway.get_json(STUDY_PATH).await["subject"]["reference"].as_str().unwrap().to_owned();
-    for (path, has_time) in
-        [(STUDY_PATH, true), (&format!("/fhir/{patient}"), false), ("/fhir/Endpoint/main", true)]
-    {
+    for path in [STUDY_PATH, &format!("/fhir/{patient}"), "/fhir/Endpoint/main"] {
         let read = gateway.get(path).await;
         let bundle = gateway.get_json(&format!("{path}/_history")).await;
         let url = format!("{}{path}", gateway.base_url());
@@ -240,15 +279,13 @@ async fn the_history_of_a_resource_contains_its_current_version() {
         );
         assert_eq!(entry["response"]["etag"].as_str(), read.header("etag"));
         assert_eq!(entry["response"]["lastModified"], entry["resource"]["meta"]["lastUpdated"]);
-        assert_eq!(entry["response"]["lastModified"].is_string(), has_time);
+        assert!(entry["response"]["lastModified"].is_string(), "{path}: {entry}");
         assert_eq!(entry.get("search"), None);
-        // The time of the version of a Patient is unknown, so the version matches every period.
-        let total_outside = u64::from(!has_time);
         for (query, total, expected_count) in [
             ("_since=1970-01-01T00:00:00Z", 1, 1),
-            ("_since=2999-01-01T00:00:00.000Z", total_outside, total_outside),
+            ("_since=2999-01-01T00:00:00.000Z", 0, 0),
             ("_at=2999", 1, 1),
-            ("_at=1970-01-01", total_outside, total_outside),
+            ("_at=1970-01-01", 0, 0),
             ("_count=1", 1, 1),
             ("_count=0", 1, 0),
             ("_since=", 1, 1),

@@ -1,5 +1,5 @@
 //! `Patient/{id}/$everything` (R4 operation-patient-everything): the Patient, the patient's ImagingStudies, and the Endpoints of
-//! these studies. A Patient has no `meta.lastUpdated`, so `_since` never excludes it.
+//! these studies. The Patient has no `meta.lastUpdated` here, so `_since` never excludes it.
 
 use std::collections::HashSet;
 

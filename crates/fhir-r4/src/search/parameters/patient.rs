@@ -90,7 +90,7 @@ impl Searchable for Patient {
         Param::Tag,
     ]);
     const ID_NOTE: &'static str = "The id that this server assigns to a patient.";
-    const LAST_UPDATED_NOTE: &'static str = "Never present: archives describe patients only in their studies, so the time of a change is unknown. Only `:missing` matches.";
+    const LAST_UPDATED_NOTE: &'static str = "Never present in a search: archives describe patients only in their studies. Only `:missing` matches. A read of a Patient has the time at which a study of the patient was last seen to change.";
     const TYPE_PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_PRESENT_NOTE, |_, _| {}),
         Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_PRESENT_NOTE, |_, _| {}),
