@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -31,17 +33,24 @@ pub enum LogsError {
     Thread(#[from] io::Error),
 }
 
+/// The HTTP and TLS libraries, which write URLs with queries, headers and host names of archives below the level `warn`.
+const HTTP_LIBRARIES: [&str; 9] = [
+    "h2",
+    "hyper",
+    "hyper_rustls",
+    "hyper_util",
+    "reqwest",
+    "rustls",
+    "rustls_platform_verifier",
+    "tokio_rustls",
+    "tower",
+];
+
 /// Starts logging for the whole program, at level `info` or as set by `RUST_LOG`. Dropping the guard waits until all lines have
 /// been written.
 pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
-    // The HTTP libraries write URLs with queries at debug level, so `RUST_LOG` cannot lower their level.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let http_libraries = ["reqwest", "hyper", "hyper_util", "h2", "rustls"];
-    let filter = http_libraries
-        .iter()
-        .filter_map(|name| format!("{name}=warn").parse().ok())
-        .fold(filter, EnvFilter::add_directive);
-    let registry = tracing_subscriber::registry().with(filter);
+    let directives = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(level_filter(directives));
     let lost_notice = match format {
         LogFormat::Text => {
             |count| format!("{count} log lines were lost, because the reader of the log is too slow\n")
@@ -63,4 +72,59 @@ pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
         }
     }
     Ok(guard)
+}
+
+/// Returns the filter for `directives`, none of which can lower the level of an HTTP library: in `EnvFilter`, a directive for a longer
+/// target, such as `hyper::proto=trace`, would override one for `hyper`.
+fn level_filter<S: Subscriber>(directives: EnvFilter) -> impl Layer<S> {
+    directives.and_then(filter_fn(is_without_secrets))
+}
+
+/// Whether an event or span with `metadata` can be logged: it is at least a warning, or is not from an HTTP library.
+fn is_without_secrets(metadata: &Metadata<'_>) -> bool {
+    let crate_name = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::WARN || !HTTP_LIBRARIES.contains(&crate_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_directive_logs_urls_of_the_http_libraries() {
+        for directives in [
+            "trace",
+            "hyper::proto=trace,reqwest::connect=debug,h2::codec=trace,hyper_util::client::legacy=trace,\
+             hyper_rustls::connector=debug,rustls::client::hs=trace",
+            "trace,hyper::proto::h1::conn[span]=trace,[span{field=1}]=trace",
+        ] {
+            let filter = level_filter(EnvFilter::new(directives));
+            let subscriber =
+                tracing_subscriber::registry().with(filter).with(fmt::layer().with_writer(io::sink));
+            tracing::subscriber::with_default(subscriber, || {
+                assert!(!tracing::enabled!(target: "hyper::proto::h1::conn", Level::TRACE), "{directives}");
+                assert!(!tracing::enabled!(target: "hyper", Level::INFO), "{directives}");
+                assert!(!tracing::enabled!(target: "reqwest::connect", Level::DEBUG), "{directives}");
+                assert!(!tracing::enabled!(target: "h2::codec::framed_read", Level::TRACE), "{directives}");
+                assert!(
+                    !tracing::enabled!(target: "hyper_util::client::legacy::pool", Level::TRACE),
+                    "{directives}"
+                );
+                assert!(!tracing::enabled!(target: "hyper_rustls::connector", Level::DEBUG), "{directives}");
+                assert!(!tracing::enabled!(target: "rustls::client::hs", Level::TRACE), "{directives}");
+            });
+        }
+    }
+
+    #[test]
+    fn directives_select_the_level_of_other_crates_and_of_warnings() {
+        let filter = level_filter(EnvFilter::new("hyper=warn,http_server=debug,hyperspace=trace"));
+        let subscriber = tracing_subscriber::registry().with(filter);
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::enabled!(target: "hyper::proto", Level::WARN));
+            assert!(tracing::enabled!(target: "http_server::connection", Level::DEBUG));
+            assert!(tracing::enabled!(target: "hyperspace", Level::TRACE));
+            assert!(!tracing::enabled!(target: "dicomweb_gateway", Level::INFO));
+        });
+    }
 }
