@@ -76,12 +76,7 @@ impl App {
         metrics: Metrics,
         authenticator: Arc<dyn Authenticator>,
     ) -> Result<Self, AppError> {
-        let change_log = ChangeLog::open(
-            store::open(config.cache.state_dir.as_deref())?,
-            u64::try_from(config.cache.change_log_entries).unwrap_or(u64::MAX),
-            SharedClock::clone(&clock),
-            metrics.clone(),
-        )?;
+        let change_log = open_change_log(config, &clock, &metrics)?;
         let endpoint_times = observe_endpoints(config, &change_log);
         let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
             let context = mapping_context(config, archive);
@@ -191,6 +186,17 @@ impl App {
         let tasks = std::mem::take(&mut *self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.iter().for_each(AbortHandle::abort);
         self.change_log.close().await;
+    }
+}
+
+/// Opens the change log in the store. A store whose entries cannot be read is replaced, like a damaged one.
+fn open_change_log(config: &Config, clock: &SharedClock, metrics: &Metrics) -> Result<ChangeLog, AppError> {
+    let max_records = u64::try_from(config.cache.change_log_entries).unwrap_or(u64::MAX);
+    let open = |store| ChangeLog::open(store, max_records, SharedClock::clone(clock), metrics.clone());
+    let directory = config.cache.state_dir.as_deref();
+    match (open(store::open(directory)?), directory) {
+        (Err(error), Some(directory)) => Ok(open(store::replace(directory, &error)?)?),
+        (result, _) => Ok(result?),
     }
 }
 

@@ -8,6 +8,8 @@ mod redb;
 
 use std::error::Error;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,8 +74,8 @@ pub enum OpenError {
     },
     /// The file is not a store of this version.
     #[error(
-        "cache.state_dir: {file} is damaged or is not a store of this version: {error}. Remove the file to start with an empty \
-         store; clients that follow changes then receive every study once more",
+        "cache.state_dir: {file} is damaged or is not a store of this version: {error}. `serve` renames the file and starts with \
+         an empty store; clients that follow changes then receive every study once more",
         file = file.display()
     )]
     Damaged {
@@ -138,15 +140,57 @@ pub trait WriteTable: ReadTable {
     fn remove(&mut self, key: &[u8]) -> Result<(), StoreError>;
 }
 
-/// Opens the store in `directory`, which must exist, or creates a store in memory.
+/// Opens the store in `directory`, which must exist, or creates a store in memory. A damaged file is renamed, and an empty store
+/// takes its place: without its entries every resource counts as new, so no change is lost.
 pub fn open(directory: Option<&Path>) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(match directory {
-        Some(directory) => Arc::new(RedbStore::in_directory(directory)?),
-        None => Arc::new(RedbStore::in_memory().map_err(OpenError::Memory)?),
-    })
+    let Some(directory) = directory else {
+        return Ok(Arc::new(RedbStore::in_memory().map_err(OpenError::Memory)?));
+    };
+    match RedbStore::in_directory(directory) {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(OpenError::Damaged { error, .. }) => replace(directory, &error),
+        Err(error) => Err(error),
+    }
 }
 
-/// Checks whether [`open`] can read the file in `directory`, without changing it. A missing file, a file that another process has
+/// Renames the file of the store in `directory`, which is damaged according to `error`, and opens an empty store in its place. The
+/// damaged file must not be used again: it does not contain what is written to the new one.
+pub fn replace(directory: &Path, error: &StoreError) -> Result<Arc<dyn Store>, OpenError> {
+    let file = RedbStore::file_in(directory);
+    let renamed = match rename_damaged(&file) {
+        Ok(renamed) => renamed,
+        Err(error) => return Err(OpenError::File { file, error }),
+    };
+    tracing::warn!(
+        file = %file.display(),
+        renamed = %renamed.display(),
+        %error,
+        "the store is damaged or is not a store of this version; it was renamed and an empty one takes its place, so clients that \
+         follow changes receive every study once more"
+    );
+    Ok(Arc::new(RedbStore::in_directory(directory)?))
+}
+
+/// Renames a damaged file of a store to a name that no file has, and returns the name.
+fn rename_damaged(file: &Path) -> io::Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!(".damaged-{number}"));
+        let name = PathBuf::from(name);
+        // A symbolic link without a target is also a name that is taken.
+        match fs::symlink_metadata(&name) {
+            Ok(_) => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::rename(file, &name)?;
+                return Ok(name);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Checks whether [`open`] can use the file in `directory`, without changing it. A missing file, a file that another process has
 /// open or that this user may not read, and a file that can be repaired are no errors.
 pub fn verify(directory: &Path) -> Result<(), OpenError> {
     RedbStore::verify(directory)
@@ -236,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_store_is_reported_and_is_not_changed() {
+    fn a_damaged_store_is_reported_and_is_renamed_unchanged_when_it_is_opened() {
         let folder = tempfile::tempdir().unwrap();
         verify(folder.path()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a file was created");
@@ -245,16 +289,25 @@ mod tests {
         verify(folder.path()).unwrap();
         let content = vec![7; 10_000];
         std::fs::write(&file, &content).unwrap();
-        for result in [verify(folder.path()), open(Some(folder.path())).map(drop)] {
-            let error = result.unwrap_err();
-            assert!(error.source().is_none(), "the cause would be printed twice");
-            let text = error.to_string();
-            let start =
-                format!("cache.state_dir: {} is damaged or is not a store of this version: ", file.display());
-            assert!(text.starts_with(&start) && text.contains("receive every study once more"), "{text}");
-            assert!(!text.contains("..") && !text.contains("another gateway"), "{text}");
-        }
+        let error = verify(folder.path()).unwrap_err();
+        assert!(error.source().is_none(), "the cause would be printed twice");
+        let text = error.to_string();
+        let start =
+            format!("cache.state_dir: {} is damaged or is not a store of this version: ", file.display());
+        assert!(text.starts_with(&start) && text.contains("receive every study once more"), "{text}");
+        assert!(!text.contains("..") && !text.contains("another gateway"), "{text}");
         assert_eq!(std::fs::read(&file).unwrap(), content);
+
+        for name in ["store.redb.damaged-1", "store.redb.damaged-2"] {
+            let store = open(Some(folder.path())).unwrap();
+            assert!(store.is_durable());
+            put(&*store, Durability::Immediate, b"a");
+            drop(store);
+            verify(folder.path()).unwrap();
+            assert_eq!(entries(&*open(Some(folder.path())).unwrap(), b"").len(), 1);
+            assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), content, "{name}");
+            std::fs::write(&file, &content).unwrap();
+        }
     }
 
     #[test]

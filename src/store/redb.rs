@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{
@@ -48,9 +48,14 @@ impl RedbStore {
         Self::with_backend(InMemoryBackend::new(), false)
     }
 
+    /// Returns the path of the file of the store in `directory`.
+    pub(super) fn file_in(directory: &Path) -> PathBuf {
+        directory.join(FILE)
+    }
+
     /// Opens the store in `directory`, which must exist. Only the user of the gateway can read the file.
     pub fn in_directory(directory: &Path) -> Result<Self, OpenError> {
-        let path = directory.join(FILE);
+        let path = Self::file_in(directory);
         let file = match open_private_file(&path) {
             Ok(file) => file,
             Err(error) => return Err(OpenError::File { file: path, error }),
@@ -62,7 +67,7 @@ impl RedbStore {
 
     /// Implements [`verify`](super::verify).
     pub fn verify(directory: &Path) -> Result<(), OpenError> {
-        let path = directory.join(FILE);
+        let path = Self::file_in(directory);
         // A new store begins as an empty file.
         if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
             return Ok(());
@@ -104,7 +109,7 @@ fn create_database(backend: impl StorageBackend) -> Result<Database, DatabaseErr
 
 /// Converts an error of redb for the store in `directory`.
 fn open_error(directory: &Path, error: DatabaseError) -> OpenError {
-    let file = directory.join(FILE);
+    let file = RedbStore::file_in(directory);
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             OpenError::InUse { directory: directory.to_owned() }
