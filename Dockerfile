@@ -19,7 +19,8 @@ COPY --from=build /build/target/dist/dicomweb-gateway /usr/local/bin/dicomweb-ga
 COPY --from=build /build/LICENSE /build/NOTICE /build/THIRD-PARTY-NOTICES /usr/share/doc/dicomweb-gateway/
 COPY --from=build /build/licenses /usr/share/doc/dicomweb-gateway/licenses
 # The configuration is mounted at this path, or comes from GATEWAY_… variables beside it. Nothing is written: run it with
-# --read-only.
+# --read-only. The listener can be reached from outside of the container, so mode "open" also needs auth.allow_remote
+# (GATEWAY_AUTH__ALLOW_REMOTE=true), which the image does not set: publish the port only to an authenticating proxy.
 ENV GATEWAY_CONFIG=/etc/dicomweb-gateway/gateway.toml \
     GATEWAY_SERVER__LISTEN=0.0.0.0:8080
 EXPOSE 8080

@@ -378,6 +378,21 @@ fn serve_replaces_a_store_whose_entries_cannot_be_read() {
     assert!(folder.path().join("store.redb.damaged-1").is_file());
 }
 
+#[test]
+fn check_and_serve_reject_an_open_gateway_that_other_machines_can_reach() {
+    let file = write_config(
+        "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
+    );
+    for command in ["check", "serve"] {
+        let mut program = Command::new(PROGRAM_PATH);
+        program.args([command, "--config", file.path().to_str().unwrap()]);
+        let rejected = program.env("GATEWAY_SERVER__LISTEN", "0.0.0.0:0").output().unwrap();
+        assert_eq!(rejected.status.code(), Some(64), "{command}");
+        let error = text(&rejected.stderr);
+        assert!(error.contains(":2: auth.allow_remote: server.listen is 0.0.0.0:0"), "{command}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_logs_a_truncated_response_as_aborted_with_the_archive() {
     // The body is longer than the part that is read before the status is sent.

@@ -19,8 +19,9 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
     let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let archive = start_archive(content, free_port, Progress::Bar).await?;
     archive::warn_if_empty(archive.report());
+    // `--listen` is the decision that other machines may reach the demo.
     let text = format!(
-        "[server]\nlisten = \"{listen}\"\nadmin_listen = \"{free_port}\"\n[auth]\nmode = \"open\"\n\
+        "[server]\nlisten = \"{listen}\"\nadmin_listen = \"{free_port}\"\n[auth]\nmode = \"open\"\nallow_remote = true\n\
          [[archive]]\nid = \"demo\"\nname = \"Embedded archive\"\nurl = \"{}\"\n",
         archive.url()
     );

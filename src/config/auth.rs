@@ -1,7 +1,10 @@
 //! `[auth]`: access control. It has no default: an operator must decide that every client may read the data of patients.
 
+use std::net::SocketAddr;
+
 use super::document::Value;
 use super::section::Section;
+use super::values::boolean;
 
 /// The method by which callers are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +18,28 @@ pub enum AuthMode {
 pub struct AuthConfig {
     /// The method by which callers are authenticated.
     pub mode: AuthMode,
+    /// Whether other machines may reach a listener without access control.
+    pub allow_remote: bool,
 }
 
 impl AuthConfig {
-    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+    /// Reads the section. `listen` is the address of the public listener: other machines reach it unless it is a loopback address,
+    /// and then mode `open` is not enough.
+    pub(super) fn read(section: &mut Section<'_>, listen: Option<SocketAddr>) -> Option<Self> {
+        let allow_remote = section.take_or("allow_remote", boolean, false);
         let expected = "choose the access control; mode = \"open\" means none: anyone who can reach the listener can read \
                         every patient's data";
         let mode = section.take_required("mode", read_mode, expected)?;
-        Some(Self { mode: mode.value })
+        let remote_address = listen.filter(|address| !address.ip().to_canonical().is_loopback());
+        if let (AuthMode::Open, false, Some(address)) = (mode.value, allow_remote, remote_address) {
+            let message = format!(
+                "server.listen is {address}, which other machines can reach, and mode = \"open\" lets everyone read every \
+                 patient's data; listen on 127.0.0.1, or set allow_remote = true if only authorized people or an authenticating \
+                 proxy can reach the address"
+            );
+            section.report_error(mode.location, "allow_remote", message);
+        }
+        Some(Self { mode: mode.value, allow_remote })
     }
 }
 

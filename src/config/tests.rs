@@ -138,7 +138,7 @@ fn equal_addresses_of_the_two_listeners_are_rejected() {
     for (lines, line) in [
         ("listen = \"127.0.0.1:9090\"", 7),
         ("admin_listen = \"127.0.0.1:8080\"", 7),
-        ("listen = \"[::]:80\"\nadmin_listen = \"[::]:80\"", 8),
+        ("listen = \"[::1]:80\"\nadmin_listen = \"[::1]:80\"", 8),
     ] {
         let errors = listeners(lines).unwrap_err();
         let text = errors.to_string();
@@ -254,6 +254,29 @@ fn the_access_control_has_no_default() {
             .contains("this version has no access control by tokens")
     );
     assert!(errors(&MINIMAL.replace("\"open\"", "1"))[0].contains("expected \"open\""));
+}
+
+#[test]
+fn an_open_gateway_that_other_machines_can_reach_needs_allow_remote() {
+    let with_auth = |listen: &str, setting: &str| {
+        let open = format!("mode = \"open\"\n{setting}");
+        format!("[server]\nlisten = \"{listen}\"\n{}", MINIMAL.replace("mode = \"open\"", &open))
+    };
+    for address in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
+        for setting in ["", "allow_remote = false"] {
+            let errors = errors(&with_auth(address, setting));
+            let expected = format!(
+                "gateway.toml:4: auth.allow_remote: server.listen is {address}, which other machines can reach, and mode = \"open\""
+            );
+            assert!(errors.len() == 1 && errors[0].starts_with(&expected), "{errors:?}");
+        }
+        assert!(load_with(&with_auth(address, "allow_remote = true"), &[]).unwrap().auth.allow_remote);
+    }
+    for address in ["127.0.0.1:80", "127.1.2.3:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        assert!(!load_with(&with_auth(address, ""), &[]).unwrap().auth.allow_remote, "{address}");
+    }
+    let variable = [("GATEWAY_SERVER__LISTEN", "0.0.0.0:8080")];
+    assert!(load_with(MINIMAL, &variable).unwrap_err().to_string().contains("auth.allow_remote: "));
 }
 
 #[test]

@@ -8,6 +8,7 @@ fn the_environment_overrides_single_keys_of_the_file() {
         MINIMAL,
         &[
             ("GATEWAY_SERVER__LISTEN", "0.0.0.0:80"),
+            ("GATEWAY_AUTH__ALLOW_REMOTE", "true"),
             ("GATEWAY_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
             ("GATEWAY_SEARCH__MAX_COUNT", "100"),
             ("GATEWAY_TELEMETRY__LOG", "json"),
