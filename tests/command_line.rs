@@ -1,5 +1,8 @@
 //! The command line: arguments, exit codes, signals and output.
 
+#[cfg(target_os = "linux")]
+mod file_descriptors;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

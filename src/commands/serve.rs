@@ -1,5 +1,7 @@
 //! `serve`: runs the gateway, from binding the listeners to draining them.
 
+mod file_descriptors;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use http_server::{Admin, AdminState, ConnectionLimits, RequestBody, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use self::file_descriptors::{DescriptorDemand, MAX_ADMIN_CONNECTIONS, raise_limit};
 use super::start_telemetry;
 use crate::app::App;
 use crate::build_info;
@@ -48,6 +51,7 @@ pub(super) struct BoundGateway {
     admin: TcpListener,
     tls: Option<Tls>,
     app: Arc<App>,
+    max_connections: usize,
     stop: BoxFuture<'static, ()>,
 }
 
@@ -55,6 +59,7 @@ impl BoundGateway {
     /// Builds the gateway and binds its listeners, without calling an archive. `listen_remedy` is the advice for
     /// the user if the address of the public listener cannot be used.
     pub(super) async fn start(config: &Config, listen_remedy: &str) -> anyhow::Result<Self> {
+        let max_connections = raise_limit(DescriptorDemand::of(config));
         let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
         let public = bind(config.server.listen, listen_remedy).await?;
         let admin_remedy = "choose another address in server.admin_listen";
@@ -63,7 +68,7 @@ impl BoundGateway {
         let stop = stop_signal().boxed();
         app.start_background_work();
         tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
-        Ok(Self { public, admin, tls: config.server.tls.clone(), app, stop })
+        Ok(Self { public, admin, tls: config.server.tls.clone(), app, max_connections, stop })
     }
 
     /// Returns the address of the public listener.
@@ -76,7 +81,7 @@ impl BoundGateway {
     /// admin listener is closed last.
     pub(super) async fn serve_until_stopped(self, config: &Config) {
         let limits = ConnectionLimits {
-            max_connections: config.server.max_connections,
+            max_connections: self.max_connections,
             max_connections_per_peer: config.server.max_connections_per_peer,
             drain: config.server.drain_timeout,
             ..ConnectionLimits::default()
@@ -84,7 +89,11 @@ impl BoundGateway {
         let is_draining = Arc::new(AtomicBool::new(false));
         let admin = Admin(Readiness { app: Arc::clone(&self.app), is_draining: Arc::clone(&is_draining) });
         let (stop_admin, admin_stop) = oneshot::channel::<()>();
-        let admin_limits = ConnectionLimits { drain: ADMIN_DRAIN_TIMEOUT, ..ConnectionLimits::default() };
+        let admin_limits = ConnectionLimits {
+            max_connections: MAX_ADMIN_CONNECTIONS,
+            drain: ADMIN_DRAIN_TIMEOUT,
+            ..ConnectionLimits::default()
+        };
         let admin = http_server::serve(self.admin, admin_limits, admin, async { drop(admin_stop.await) });
         let admin = tokio::spawn(admin);
 

@@ -36,8 +36,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// proxy that is not configured as trusted needs fewer.
 const MAX_CONNECTIONS_PER_PEER: usize = 512;
 
-/// The default of `max_connections`. Each connection uses a file descriptor, and during a retrieval another one for the connection
-/// to an archive, so the limit of the process must be above twice this number.
+/// The default of `max_connections`. Each connection uses a file descriptor and up to 128 KiB of buffers. `serve` raises the limit of
+/// open files to what they and the archives need.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// The length in bytes below which a warning reports that an admin token could be guessed.

@@ -22,7 +22,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 /// Maximum number of concurrent retrievals, as a multiple of that of searches: a viewer loads frames in parallel, and a
 /// retrieval costs the archive less than a search.
-const RETRIEVALS_PER_SEARCH: usize = 8;
+pub(super) const RETRIEVALS_PER_SEARCH: usize = 8;
 
 /// A handle to one archive, for the calls of one client request. Clones share its connections and permits.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use url::Url;
 
+use super::client::RETRIEVALS_PER_SEARCH;
 use super::{ArchiveId, Profile};
 use dicom_model::UidRule;
 
@@ -46,6 +47,13 @@ pub struct Settings {
     pub allow_link_local: bool,
     /// The trusted CA certificates (PEM); `None` uses the trust store of the system.
     pub ca: Option<Vec<u8>>,
+}
+
+impl Settings {
+    /// Returns the maximum number of concurrent calls: searches, metadata reads and retrievals.
+    pub fn max_calls(&self) -> usize {
+        self.max_concurrency.max(1).saturating_mul(2 + RETRIEVALS_PER_SEARCH)
+    }
 }
 
 /// The credentials that the gateway sends to an archive.
