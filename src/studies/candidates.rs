@@ -163,7 +163,11 @@ impl Studies {
             return Ok(Some(Vec::new()));
         }
         let mut uids = Vec::new();
-        let limits = ListLimits { max_rows: MAX_CHILD_ROWS, max_bytes: self.limits.detail.max_bytes };
+        let limits = ListLimits {
+            max_rows: MAX_CHILD_ROWS,
+            max_bytes: self.limits.detail.max_bytes,
+            reported_count: None,
+        };
         for query in queries {
             match scan::read_list(&source.archive, query, limits).await {
                 // A row without a UID may belong to a study that matches.

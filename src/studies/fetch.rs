@@ -87,8 +87,7 @@ impl StudySeries {
     /// Whether the archive returned as many series as it reports. A study has at least one series (PS3.3 A.1.2), unless the
     /// archive reports that it has none.
     fn is_complete(&self, row: &StudyRow) -> bool {
-        let reported_count = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES);
-        self.received >= reported_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+        self.received >= row.reported_series_count().unwrap_or(1)
     }
 }
 
@@ -225,7 +224,8 @@ pub(super) async fn series_of_many(
             query = with_all_attributes(query, source);
         }
         let max_rows = limits.max_series.saturating_mul(chunk.len());
-        let limit = ListLimits { max_rows, max_bytes: limits.max_bytes };
+        let reported_count = chunk.iter().map(|row| row.reported_series_count()).sum();
+        let limit = ListLimits { max_rows, max_bytes: limits.max_bytes, reported_count };
         let list = scan::read_list(&source.archive, &query, limit).await?;
         if !list.without_uid.is_empty() {
             // These rows may belong to any of the studies.
@@ -261,7 +261,11 @@ async fn series_of(
     if all_attributes {
         query = with_all_attributes(query, source);
     }
-    let limit = ListLimits { max_rows: limits.max_series, max_bytes: limits.max_bytes };
+    let limit = ListLimits {
+        max_rows: limits.max_series,
+        max_bytes: limits.max_bytes,
+        reported_count: row.reported_series_count(),
+    };
     let list = scan::read_list(archive, &query, limit).await;
     let list = list.map_err(|error| list_error(error, archive, "series", "search.max_series"))?;
     let mut found = series_in(source, row, list.rows);

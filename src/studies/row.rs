@@ -22,6 +22,12 @@ pub struct StudyRow {
 }
 
 impl StudyRow {
+    /// Returns NumberOfStudyRelatedSeries (0020,1206): how many series the study has according to the archive.
+    pub(super) fn reported_series_count(&self) -> Option<usize> {
+        let count = self.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES)?;
+        usize::try_from(count).ok()
+    }
+
     /// Whether two rows with the same study UID belong to different patients. The rows may be of one archive or of two.
     pub(super) fn is_of_another_patient(&self, other: &Self) -> bool {
         self.row_patient().contradicts(&other.row_patient())

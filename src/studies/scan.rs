@@ -59,7 +59,11 @@ impl Studies {
         let generation = self.cache.generation();
         let scan_key = (archive.id().clone(), canonical.clone(), generation);
         let (cache, archive) = (self.cache.clone(), archive.clone());
-        let limits = ListLimits { max_rows: self.limits.max_scan, max_bytes: self.limits.detail.max_bytes };
+        let limits = ListLimits {
+            max_rows: self.limits.max_scan,
+            max_bytes: self.limits.detail.max_bytes,
+            reported_count: None,
+        };
         let timeout = self.limits.load_timeout;
         let load = |priority: RequestPriority| async move {
             let archive = archive.with_priority(&priority);
@@ -96,13 +100,15 @@ pub(super) struct ListedRows<T> {
     pub(super) without_uid: Vec<T>,
 }
 
-/// The limits of a list in memory.
+/// The limits of a list in memory, and where it ends.
 #[derive(Debug, Clone, Copy)]
 pub struct ListLimits {
     /// Maximum number of rows.
     pub max_rows: usize,
     /// Maximum size of the rows in memory, in bytes.
     pub max_bytes: usize,
+    /// The number of rows of the list that the archive reports in the row of its parent, if it does.
+    pub reported_count: Option<usize>,
 }
 
 impl ListLimits {
@@ -139,8 +145,8 @@ pub(super) async fn read_list_of<T: DeserializeOwned>(
     size: impl Fn(&T) -> usize,
     identity: impl Fn(&T) -> Option<RowIdentity>,
 ) -> Result<ListedRows<T>, StudiesError> {
-    let ListLimits { max_rows, max_bytes } = limits;
-    let mut pager = Pager::new(archive, query, identity);
+    let ListLimits { max_rows, max_bytes, reported_count } = limits;
+    let mut pager = Pager::new(archive, query, identity).with_reported_count(reported_count);
     let (mut rows, mut without_uid, mut total_size) = (Vec::new(), Vec::new(), 0);
     loop {
         let page_end = pager

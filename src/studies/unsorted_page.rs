@@ -119,7 +119,11 @@ impl Studies {
                 continue;
             };
             // An archive that ignores the limit returns its whole list.
-            let limits = ListLimits { max_rows: usize::MAX, max_bytes: self.limits.detail.max_bytes };
+            let limits = ListLimits {
+                max_rows: usize::MAX,
+                max_bytes: self.limits.detail.max_bytes,
+                reported_count: None,
+            };
             let reading = Box::pin(read_batch(&source.archive, &query, &position, limits));
             let Some(batch) = self.query_unless_failed(source.archive.id(), reading).await? else {
                 position = position.next_archive();

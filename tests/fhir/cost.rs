@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicomweb_gateway::clock::{ManualClock, SharedClock};
+use serde_json::json;
 
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, RunningPacs, Study};
@@ -246,11 +247,12 @@ async fn stale_studies_are_revalidated_by_one_search_for_studies() {
 }
 
 #[tokio::test]
-async fn archives_that_may_truncate_pages_receive_one_more_request_per_list() {
+async fn archives_that_may_truncate_pages_receive_one_more_request_per_list_whose_length_they_do_not_report()
+{
     for (query, expected) in [
         ("_count=0", counts(2, 0, 0, 0)),
-        ("_summary=true", counts(2, 2, 0, 0)),
-        ("_count=50", counts(2, 2, 0, STUDY_COUNT * SERIES_PER_STUDY)),
+        ("_summary=true", counts(2, 1, 0, 0)),
+        ("_count=50", counts(2, 1, 0, STUDY_COUNT * SERIES_PER_STUDY)),
     ] {
         let pacs = archive_with_fifty_studies().start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -260,12 +262,32 @@ async fn archives_that_may_truncate_pages_receive_one_more_request_per_list() {
 }
 
 #[tokio::test]
+async fn lists_below_a_study_end_with_as_many_rows_as_the_archive_reports() {
+    let study = || Study::new("1.2.1").patient("P1", "Doe^Jane").series("1.2.1.1", "CT", 3);
+    let integer = |value: u32| json!({"vr": "IS", "Value": [value]});
+    for (series_count, expected) in [
+        (integer(1), counts(1, 1, 1, 0)),
+        // A list that does not have the reported length is read until an empty page.
+        (integer(0), counts(1, 2, 1, 0)),
+        (json!({"vr": "IS"}), counts(1, 2, 1, 0)),
+    ] {
+        let pacs = Pacs::new().with_study(study().attribute("00201206", series_count.clone())).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "detail = \"qido\"").await;
+        let read = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+        assert_eq!((&read["numberOfSeries"], &read["numberOfInstances"]), (&json!(1), &json!(3)));
+        let mut received = RequestCounts::since(0, &pacs);
+        received.studies = 1;
+        assert_eq!(received, expected, "{series_count}");
+    }
+}
+
+#[tokio::test]
 async fn archives_that_do_not_support_uid_lists_receive_one_series_search_per_study() {
     let pacs = archive_with_fifty_studies().start().await;
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"dicom-rst\"").await;
     gateway.get_json("/fhir/ImagingStudy?_summary=true").await;
-    // Each list needs two requests, because its pages may be truncated.
-    assert_eq!(RequestCounts::since(0, &pacs), counts(2, 2 * STUDY_COUNT, 0, 0));
+    // The list of studies needs two requests, because its pages may be truncated.
+    assert_eq!(RequestCounts::since(0, &pacs), counts(2, STUDY_COUNT, 0, 0));
     let mut all_targets = String::new();
     for target in pacs.targets() {
         writeln!(all_targets, "{target}").unwrap();

@@ -183,7 +183,8 @@ async fn search_patients(
 ) -> Result<Vec<RowPatient>, DicomwebError> {
     // Only configured archives are searched.
     let Some(mapping) = context.patients.mapping_of(archive.id()) else { return Ok(Vec::new()) };
-    let limits = ListLimits { max_rows: context.limits.max_scan, max_bytes: MAX_LIST_LEN };
+    let limits =
+        ListLimits { max_rows: context.limits.max_scan, max_bytes: MAX_LIST_LEN, reported_count: None };
     Ok(listed_patients(archive, mapping, study, limits).await?)
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn instances_of(
         let instances = UniqueInstances::new(source, &series.uid, patients.without_others());
         let found = match detail_source {
             DetailSource::Metadata => from_metadata(&row.uid, instances, budget).await,
-            DetailSource::Qido => from_qido(&row.uid, instances, budget).await,
+            DetailSource::Qido => from_qido(&row.uid, instances, reported_count, budget).await,
         };
         match found {
             Ok(found) => {
@@ -185,6 +185,7 @@ async fn from_metadata(
 async fn from_qido(
     study: &StudyUid,
     mut instances: UniqueInstances<'_>,
+    reported_count: Option<usize>,
     budget: &InstanceBudget<'_>,
 ) -> Result<SeriesInstances, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: instances.series.clone() };
@@ -192,7 +193,7 @@ async fn from_qido(
     let identity = |instance: &MappedInstance| {
         instance.uid.as_deref().map(|uid| RowIdentity::of_instance(uid, &instance.patient))
     };
-    let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes };
+    let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes, reported_count };
     let archive = budget.archive;
     let list =
         scan::read_list_of(archive, &query, INSTANCE_PAGE_SIZE, limit, MappedInstance::size, identity).await;

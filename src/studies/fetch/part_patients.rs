@@ -82,7 +82,7 @@ impl PartPatients {
         if self.others.len() > MAX_OTHER_PATIENTS {
             return Err(conflict());
         }
-        let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes };
+        let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes, reported_count: None };
         let mut listed = match listed_patients(&source.archive, &source.context, &row.uid, limits).await {
             // The archive ignores the UID, so it cannot be told for whom it lists the study.
             Err(StudiesError::TooManyRows { .. } | StudiesError::TooManyBytes { .. }) => {

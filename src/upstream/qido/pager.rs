@@ -6,7 +6,8 @@
 //! paging is reliable. Each page overlaps the previous page by a few rows. If the overlapping rows differ, the list has changed
 //! and rows may have been skipped, so the list is read again from its beginning. A page that continues the previous page but only
 //! repeats rows is not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not
-//! overlap it, because an archive that returns one row at a time would always return the same row.
+//! overlap it, because an archive that returns one row at a time would always return the same row. A list that has as many rows
+//! as the archive reports in the row of its parent (NumberOfStudyRelatedSeries, …) is complete without an empty page.
 //!
 //! The pager depends neither on the use of the rows nor on the limit of rows in memory: its caller stops when it has enough
 //! rows.
@@ -93,6 +94,7 @@ pub struct Pager<'a, T, I> {
     archive: &'a Archive,
     query: &'a QidoQuery,
     identity: I,
+    reported_count: Option<usize>,
     position: ListPosition,
     restart_count: usize,
     row: PhantomData<fn() -> T>,
@@ -117,10 +119,18 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             archive,
             query,
             identity,
+            reported_count: None,
             position: ListPosition::default(),
             restart_count: 0,
             row: PhantomData,
         }
+    }
+
+    /// Returns the same pager for a list of which the archive reports that it has `count` rows. A longer or shorter list is read to its
+    /// end, because the reported number may be wrong.
+    #[must_use]
+    pub fn with_reported_count(self, count: Option<usize>) -> Self {
+        Self { reported_count: count, ..self }
     }
 
     /// Requests `size` more rows. Passes the new rows to `add` in order, until `add` breaks; a row without an identity is passed
@@ -154,7 +164,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         size: u32,
         add: &mut impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
-        let Self { archive, query, identity, position, .. } = self;
+        let Self { archive, query, identity, position, reported_count, .. } = self;
         let is_first = position.last_page.is_empty();
         let offset = u32::try_from(position.received_count - overlap).unwrap_or(u32::MAX);
         // Each page has as many new rows as the first one.
@@ -183,8 +193,9 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         let is_short = outcome.row_count < limit as usize && !outcome.has_more;
         let is_full = outcome.row_count == limit as usize;
         let is_reliable = archive.profile().paging_is_reliable;
+        let is_reported_count = !outcome.has_more && *reported_count == Some(position.known_identities.len());
         let is_end = if has_new_rows {
-            is_short && is_reliable && is_first
+            is_short && (is_reliable || is_reported_count) && is_first
         } else {
             !(outcome.has_more || is_full && position.is_continued_by(overlap, &identities))
         };
@@ -198,7 +209,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         if !position.is_continued_by(overlap, &identities) {
             return self.restart();
         }
-        if is_short && is_reliable {
+        if is_short && is_reliable || is_reported_count {
             return Ok(PageEnd::Last);
         }
         position.received_count += outcome.row_count.saturating_sub(overlap);
