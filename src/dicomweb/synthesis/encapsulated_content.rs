@@ -194,17 +194,7 @@ impl ContentSearch {
             reject(beginning, RenderError::Malformed("its document is not PDF").into());
             return Ok(());
         }
-        let (content_type, mut parts) = match self.accept(PDF) {
-            Ok(layout) => layout,
-            Err(error) => {
-                reject(beginning, error);
-                return Ok(());
-            }
-        };
-        let mut held = HeldOutput::new(output, beginning, ContentBeginning::Content { content_type });
-        if let Some(parts) = &mut parts {
-            held.send(parts.begin_part(PDF, None).into())?;
-        }
+        let Some((mut held, parts)) = self.open(PDF, output, beginning)? else { return Ok(()) };
         while remaining > 0 {
             held.count_read(chunk.len())?;
             held.send(std::mem::take(&mut chunk).into())?;
@@ -243,17 +233,7 @@ impl ContentSearch {
             reject(beginning, RenderError::Unsupported(video).into());
             return Ok(());
         };
-        let (content_type, mut parts) = match self.accept(media_type) {
-            Ok(layout) => layout,
-            Err(error) => {
-                reject(beginning, error);
-                return Ok(());
-            }
-        };
-        let mut held = HeldOutput::new(output, beginning, ContentBeginning::Content { content_type });
-        if let Some(parts) = &mut parts {
-            held.send(parts.begin_part(media_type, None).into())?;
-        }
+        let Some((mut held, parts)) = self.open(media_type, output, beginning)? else { return Ok(()) };
         let mut chunk = Some(Bytes::from(start));
         while let Some(bytes) = chunk {
             held.count_read(bytes.len())?;
@@ -262,6 +242,28 @@ impl ContentSearch {
         }
         held.begin()?;
         parts.map_or(Ok(()), |parts| held.send(parts.end().into()))
+    }
+
+    /// Opens the output of content of `media_type`, with the writer of its part if the body is multipart; `None`, and an error for the
+    /// client, if the request does not accept it.
+    fn open<'a>(
+        &self,
+        media_type: &'static str,
+        output: &'a OutputSender,
+        beginning: oneshot::Sender<ContentBeginning>,
+    ) -> Result<Option<ContentOutput<'a>>, StreamError> {
+        let (content_type, mut parts) = match self.accept(media_type) {
+            Ok(layout) => layout,
+            Err(error) => {
+                reject(beginning, error);
+                return Ok(None);
+            }
+        };
+        let mut held = HeldOutput::new(output, beginning, ContentBeginning::Content { content_type });
+        if let Some(parts) = &mut parts {
+            held.send(parts.begin_part(media_type, None).into())?;
+        }
+        Ok(Some((held, parts)))
     }
 
     /// Returns the Content-Type of a body with content of `media_type`, and the writer of its part if it is multipart; an error if the
@@ -281,6 +283,9 @@ impl ContentSearch {
         }
     }
 }
+
+/// The output of content, and the writer of its part if the body is multipart.
+type ContentOutput<'a> = (HeldOutput<'a, ContentBeginning>, Option<PartWriter>);
 
 /// Reports that the response is `error`.
 fn reject(beginning: oneshot::Sender<ContentBeginning>, error: DicomwebError) {
