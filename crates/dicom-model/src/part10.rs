@@ -40,13 +40,16 @@ pub use syntax::is_deflated;
 const MAX_INLINE_BINARY: u64 = 1024;
 /// Maximum size in bytes of a text in metadata. The contours of RT Structure Sets are smaller.
 const MAX_INLINE_TEXT: u64 = 4 * 1024 * 1024;
-/// Maximum size of a header in bytes, with [`ELEMENT_OVERHEAD`] bytes for each element and item in addition to its value. The
+/// Maximum size of a header in bytes, with [`ELEMENT_OVERHEAD`] for each element and [`ITEM_OVERHEAD`] for each item. The
 /// largest real headers, of multi-frame images with many thousands of frames, have tens of megabytes.
 const MAX_HEADER: u64 = 64 * 1024 * 1024;
 /// Size of a header in bytes above which its reader can be asked to wait.
 const MAX_SMALL_HEADER: u64 = 1024 * 1024;
 /// The number of bytes added to the size of a header for each element, in addition to its value.
 const ELEMENT_OVERHEAD: u64 = 64;
+/// The number of bytes added to the size of a header for each item, in addition to its elements. Lists of items are copied when they
+/// grow, and allocators retain the memory of the copies.
+const ITEM_OVERHEAD: u64 = 512;
 /// Maximum size of an Extended Offset Table in bytes: one million frames.
 const MAX_OFFSETS: u64 = 8 * 1024 * 1024;
 
@@ -284,7 +287,10 @@ impl<R: Read> Object<R> {
                 }
                 Event::Fragments(_) => reader.skip_fragments()?,
                 Event::BeginSequence(tag, _) => builder.begin_sequence(tag),
-                Event::BeginItem => builder.begin_item(),
+                Event::BeginItem => {
+                    header_size += ITEM_OVERHEAD;
+                    builder.begin_item();
+                }
                 Event::EndItem(_) => builder.end_item(),
                 Event::EndSequence => builder.end_sequence(&is_requested),
             }

@@ -15,7 +15,7 @@ use dicom_model::json::first_values::{FirstValues, Found};
 
 /// Maximum length in bytes of an object whose UIDs have not been compared. In an object that lists its attributes in ascending order,
 /// few are before the UIDs; the largest are references to some ten thousand other objects.
-const MAX_UNCOMPARED_LEN: usize = 16 * 1024 * 1024;
+const MAX_UNCOMPARED_LEN: usize = 8 * 1024 * 1024;
 
 /// Study Instance UID, Series Instance UID and SOP Instance UID.
 const UIDS: &[&str] = &["0020000D", "0020000E", "00080018"];

@@ -35,8 +35,8 @@ const ACCEPTED: [HeaderValue; 3] = [
     HeaderValue::from_static("application/dicom; transfer-syntax=*"),
 ];
 
-/// Maximum number of buffered chunks of the response. A chunk has tens of kilobytes.
-const MAX_BUFFERED_CHUNKS: usize = 8;
+/// Maximum number of buffered chunks of the response. A chunk has tens to hundreds of kilobytes.
+const MAX_BUFFERED_CHUNKS: usize = 4;
 
 /// The objects of a retrieval whose response has begun.
 #[derive(Debug)]

@@ -165,7 +165,7 @@ impl<T: DeserializeOwned> RowReader<T> {
             }
             let size = text.len().min(self.pending.len().max(MIN_APPENDED_LEN));
             let appended = &text[..text.floor_char_boundary(size)];
-            self.pending.push_str(appended);
+            self.append(appended);
             self.read_pending(handle)?;
             if self.pending.len() > appended.len() {
                 text = &text[appended.len()..];
@@ -177,8 +177,18 @@ impl<T: DeserializeOwned> RowReader<T> {
             }
         }
         let read_length = self.read(text, handle)?;
-        self.pending.push_str(text.get(read_length..).unwrap_or_default());
+        self.append(text.get(read_length..).unwrap_or_default());
         Ok(())
+    }
+
+    /// Appends to the pending text. It grows like any other text, but not far beyond the maximum size of a row, because the old and the
+    /// new allocation are in memory at the same time.
+    fn append(&mut self, text: &str) {
+        let (length, capacity) = (self.pending.len() + text.len(), self.pending.capacity());
+        if length > capacity && 2 * capacity > self.max_row_len {
+            self.pending.reserve_exact(length.max(self.max_row_len) - self.pending.len());
+        }
+        self.pending.push_str(text);
     }
 
     /// Reads the complete rows of `pending`, if it has grown enough since the last attempt.
@@ -227,7 +237,8 @@ impl<T: DeserializeOwned> RowReader<T> {
                         }
                         // Parsing again only after the text has grown by half keeps the work linear for any chunk size.
                         _ => {
-                            self.next_attempt_len = rest.len() + rest.len() / 2;
+                            let next_attempt_len = rest.len() + rest.len() / 2;
+                            self.next_attempt_len = next_attempt_len.min(self.max_row_len + 1);
                             return Ok(position);
                         }
                     }
