@@ -59,7 +59,7 @@ async fn count_responses(gateway: &RunningGateway, path: impl Fn(usize) -> Strin
 async fn requests_beyond_the_queue_get_503_while_the_archive_does_not_respond_and_the_others_are_finished() {
     for (path, calls_per_request) in [
         ("/fhir/ImagingStudy?_summary=count&identifier=urn:dicom:uid|urn:oid:1.", 2),
-        ("/fhir/ImagingStudy?identifier=urn:dicom:uid|urn:oid:1.", 6),
+        ("/fhir/ImagingStudy?identifier=urn:dicom:uid|urn:oid:1.", 5),
     ] {
         let (pacs, gateway) = start("max_concurrency = 2\nmax_queue = 4").await;
         let rejections = async {
