@@ -110,11 +110,12 @@ impl Federation {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let resource = authorize(access, &request)?;
-        let federation = self.for_client(&request, &resource)?;
-        let response = federation.respond_for_resource(public_url, &request, &resource).await;
-        response
-            .map(|response| finish(&request, federation.with_missing_archives(response)))
-            .map_err(|error| with_available_types(error, &request))
+        let response = async {
+            let federation = self.for_client(&request, &resource)?;
+            let response = federation.respond_for_resource(public_url, &request, &resource).await?;
+            Ok(finish(&request, federation.with_missing_archives(response)))
+        };
+        response.await.map_err(|error| with_available_types(error, &request))
     }
 
     /// Responds to a request for `resource`.
