@@ -367,11 +367,12 @@ fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, conten
         Filter::Parts(Box::new(parts.with_max_parts(max_parts(&request.resource))))
     };
     match kind {
-        BodyKind::Json => [comparison(archive, request, false)]
-            .into_iter()
-            .flatten()
-            .chain([Filter::JsonCompleteness(JsonCompleteness::default()), rewriter(Syntax::Json)])
-            .collect(),
+        BodyKind::Json => {
+            // A comparison requires that the list is complete, too.
+            let check = comparison(archive, request, false)
+                .unwrap_or_else(|| Filter::JsonCompleteness(JsonCompleteness::default()));
+            vec![check, rewriter(Syntax::Json)]
+        }
         BodyKind::JsonToXml => [comparison(archive, request, true)]
             .into_iter()
             .flatten()

@@ -34,6 +34,16 @@ impl RowUids {
         Self { tags, rule }
     }
 
+    /// Returns the tags of the UIDs that are checked.
+    pub(crate) fn tags(&self) -> &'static [Tag] {
+        self.tags
+    }
+
+    /// Whether a row with this only value of an attribute can be accepted: the value is accepted, or it is not a UID that is checked.
+    pub(crate) fn accept_value(&self, tag: Tag, value: &str) -> bool {
+        !self.tags.contains(&tag) || self.rule.accepts(value)
+    }
+
     /// Whether every UID of `row`, an object in DICOM JSON, is accepted. A UID that the row lacks is not checked, nor is a row that
     /// cannot be read.
     pub(crate) fn accept(&self, row: &str) -> bool {

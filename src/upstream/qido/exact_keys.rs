@@ -65,6 +65,16 @@ impl ExactKeys {
         Attributes::read_elements(row, &tags).map_or(true, |row| self.match_attributes(&row))
     }
 
+    /// Returns the tags of the attributes that are compared, which may be repeated.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.keys.iter().map(|(tag, _)| *tag)
+    }
+
+    /// Whether a row with this only value of an attribute matches the keys of the attribute. The value must not be padding.
+    pub fn match_value(&self, tag: Tag, value: &str) -> bool {
+        self.keys.iter().filter(|(key, _)| *key == tag).all(|(_, key)| key.matches(std::iter::once(value)))
+    }
+
     fn match_attributes(&self, row: &Attributes) -> bool {
         self.keys.iter().all(|(tag, key)| {
             let has_value = row.texts(*tag).any(|value| !value.trim_matches(' ').is_empty());

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
+use super::complete::NotRead;
+
 /// Maximum size of a row in bytes. Real rows are shorter.
 const MAX_ROW_LEN: usize = 64 * 1024 * 1024;
 
@@ -55,6 +57,30 @@ pub enum RowError {
     /// The array is followed by more data.
     #[error("data follow the end of the array")]
     Trailing,
+}
+
+/// Receives the rows of a [`RowReader`].
+pub trait RowHandler<T> {
+    /// Reads the complete row at the beginning of `text` without parsing it, and returns its length. A row that is not read is parsed, or
+    /// read again when more of it has arrived. A handler must read only what is a row, and report that a row is incomplete only if
+    /// parsing would do so.
+    fn read_complete(&mut self, text: &str) -> Result<usize, NotRead>;
+
+    /// Receives a row that has been parsed.
+    fn handle(&mut self, row: T);
+}
+
+/// Receives parsed rows only.
+struct ParsedRows<'a, F>(&'a mut F);
+
+impl<T, F: FnMut(T)> RowHandler<T> for ParsedRows<'_, F> {
+    fn read_complete(&mut self, _: &str) -> Result<usize, NotRead> {
+        Err(NotRead::Unrecognized)
+    }
+
+    fn handle(&mut self, row: T) {
+        (self.0)(row);
+    }
 }
 
 /// The position of the reader relative to the array and its rows.
@@ -120,12 +146,17 @@ impl<T: DeserializeOwned> RowReader<T> {
 
     /// Reads the next bytes of the body and calls `handle` for every row that they complete.
     pub fn push(&mut self, chunk: &[u8], handle: &mut impl FnMut(T)) -> Result<(), RowError> {
+        self.push_to(chunk, &mut ParsedRows(handle))
+    }
+
+    /// Reads the next bytes of the body, of which `handler` reads the rows that it can read.
+    pub fn push_to(&mut self, chunk: &[u8], handler: &mut impl RowHandler<T>) -> Result<(), RowError> {
         if self.split_character.is_empty() {
-            return self.push_whole(chunk, handle);
+            return self.push_whole(chunk, handler);
         }
         let mut bytes = std::mem::take(&mut self.split_character);
         bytes.extend_from_slice(chunk);
-        self.push_whole(&bytes, handle)
+        self.push_whole(&bytes, handler)
     }
 
     /// Returns the number of bytes in memory that are not part of a complete row.
@@ -134,12 +165,17 @@ impl<T: DeserializeOwned> RowReader<T> {
     }
 
     /// Ends the body; returns the number of rows.
-    pub fn finish(mut self, handle: &mut impl FnMut(T)) -> Result<usize, RowError> {
+    pub fn finish(self, handle: &mut impl FnMut(T)) -> Result<usize, RowError> {
+        self.finish_to(&mut ParsedRows(handle))
+    }
+
+    /// Ends the body like [`finish`](Self::finish); `handler` reads the rows that it can read.
+    pub fn finish_to(mut self, handler: &mut impl RowHandler<T>) -> Result<usize, RowError> {
         if !self.split_character.is_empty() {
             self.pending.push(char::REPLACEMENT_CHARACTER);
         }
         self.next_attempt_len = 0;
-        self.read_pending(handle)?;
+        self.read_pending(handler)?;
         match self.position {
             Position::AfterArray => Ok(self.row_count),
             Position::BeforeArray => Err(RowError::NotAnArray("nothing")),
@@ -148,17 +184,17 @@ impl<T: DeserializeOwned> RowReader<T> {
     }
 
     /// Reads bytes that do not begin inside a character.
-    fn push_whole(&mut self, bytes: &[u8], handle: &mut impl FnMut(T)) -> Result<(), RowError> {
+    fn push_whole(&mut self, bytes: &[u8], handler: &mut impl RowHandler<T>) -> Result<(), RowError> {
         if let Ok(text) = std::str::from_utf8(bytes) {
-            return self.push_text(text, handle);
+            return self.push_text(text, handler);
         }
         let (text, rest) = decode_complete(bytes);
         self.split_character = rest.to_vec();
-        self.push_text(&text, handle)
+        self.push_text(&text, handler)
     }
 
     /// Copies only an incomplete row into `pending`; reads the rows after it directly from `text`.
-    fn push_text(&mut self, mut text: &str, handle: &mut impl FnMut(T)) -> Result<(), RowError> {
+    fn push_text(&mut self, mut text: &str, handler: &mut impl RowHandler<T>) -> Result<(), RowError> {
         while !self.pending.is_empty() {
             if text.is_empty() {
                 return Ok(());
@@ -166,7 +202,7 @@ impl<T: DeserializeOwned> RowReader<T> {
             let size = text.len().min(self.pending.len().max(MIN_APPENDED_LEN));
             let appended = &text[..text.floor_char_boundary(size)];
             self.append(appended);
-            self.read_pending(handle)?;
+            self.read_pending(handler)?;
             if self.pending.len() > appended.len() {
                 text = &text[appended.len()..];
             } else {
@@ -176,7 +212,7 @@ impl<T: DeserializeOwned> RowReader<T> {
                 self.next_attempt_len = 0;
             }
         }
-        let read_length = self.read(text, handle)?;
+        let read_length = self.read(text, handler)?;
         self.append(text.get(read_length..).unwrap_or_default());
         Ok(())
     }
@@ -192,19 +228,19 @@ impl<T: DeserializeOwned> RowReader<T> {
     }
 
     /// Reads the complete rows of `pending`, if it has grown enough since the last attempt.
-    fn read_pending(&mut self, handle: &mut impl FnMut(T)) -> Result<(), RowError> {
+    fn read_pending(&mut self, handler: &mut impl RowHandler<T>) -> Result<(), RowError> {
         if self.pending.len() < self.next_attempt_len {
             return Ok(());
         }
         let mut text = std::mem::take(&mut self.pending);
-        let read_length = self.read(&text, handle)?;
+        let read_length = self.read(&text, handler)?;
         text.drain(..read_length);
         self.pending = text;
         Ok(())
     }
 
     /// Reads the complete rows of `text`; returns the number of consumed bytes.
-    fn read(&mut self, text: &str, handle: &mut impl FnMut(T)) -> Result<usize, RowError> {
+    fn read(&mut self, text: &str, handler: &mut impl RowHandler<T>) -> Result<usize, RowError> {
         let mut position = 0;
         loop {
             let rest = text.get(position..).unwrap_or_default();
@@ -220,23 +256,18 @@ impl<T: DeserializeOwned> RowReader<T> {
                 (Position::BeforeFirstRow | Position::AfterRow, ']') => self.advance_to(Position::AfterArray),
                 (Position::AfterRow, ',') => self.advance_to(Position::AfterComma),
                 (Position::BeforeFirstRow | Position::AfterComma, '{') => {
-                    let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<T>();
-                    match objects.next() {
-                        Some(Ok(object)) => {
-                            let length = objects.byte_offset();
+                    match read_row(rest, handler) {
+                        Ok(length) => {
                             self.row_count += 1;
-                            handle(object);
                             self.position = Position::AfterRow;
                             length
                         }
-                        Some(Err(error)) if !error.is_eof() && !may_be_split_number(&error, rest) => {
-                            return Err(RowError::Malformed { row });
-                        }
-                        _ if rest.len() > self.max_row_len => {
+                        Err(NotRead::Unrecognized) => return Err(RowError::Malformed { row }),
+                        Err(NotRead::Incomplete) if rest.len() > self.max_row_len => {
                             return Err(RowError::TooLong { row, max: self.max_row_len });
                         }
                         // Parsing again only after the text has grown by half keeps the work linear for any chunk size.
-                        _ => {
+                        Err(NotRead::Incomplete) => {
                             let next_attempt_len = rest.len() + rest.len() / 2;
                             self.next_attempt_len = next_attempt_len.min(self.max_row_len + 1);
                             return Ok(position);
@@ -257,6 +288,25 @@ impl<T: DeserializeOwned> RowReader<T> {
     fn advance_to(&mut self, position: Position) -> usize {
         self.position = position;
         1
+    }
+}
+
+/// Reads the row at the beginning of `text`, and returns its length.
+fn read_row<T: DeserializeOwned>(text: &str, handler: &mut impl RowHandler<T>) -> Result<usize, NotRead> {
+    let read = handler.read_complete(text);
+    if read != Err(NotRead::Unrecognized) {
+        return read;
+    }
+    let mut objects = serde_json::Deserializer::from_str(text).into_iter::<T>();
+    match objects.next() {
+        Some(Ok(object)) => {
+            handler.handle(object);
+            Ok(objects.byte_offset())
+        }
+        Some(Err(error)) if !error.is_eof() && !may_be_split_number(&error, text) => {
+            Err(NotRead::Unrecognized)
+        }
+        Some(Err(_)) | None => Err(NotRead::Incomplete),
     }
 }
 

@@ -202,3 +202,34 @@ fn an_attribute_whose_text_is_too_long_is_an_error() {
         assert_eq!(error, RowError::LongAttribute { row: 2, max: 100 }, "{size}");
     }
 }
+
+proptest! {
+    #[test]
+    fn what_is_found_in_complete_members_is_what_is_found_byte_by_byte(
+        objects in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![
+            r#""0020000D":{"vr":"UI","Value":["1.2"]}"#,
+            r#""0020000D":{"Value":["1.2"],"vr":"UI"}"#,
+            r#""0020000D":{"vr":"UI","Value":["1.2","1.3"]}"#,
+            r#""0020000D":{"vr":"PN","Value":["1.2"]}"#,
+            r#""0020000D":{"vr":"UI","Value":["1.\u0032"]}"#,
+            r#""00080018":{"vr":"UI","Value":["1.2"],"Value":["1.3"]}"#,
+            r#""00080018":{"vr":"UI","Value":["1.4"]}"#,
+            r#""00080018" : {"vr":"UI", "Value":[ "1.4" ]} "#,
+            r#""00080018":null"#,
+            r#""00280010":{"vr":"US","Value":[-1.5e3,0,null,true]}"#,
+            r#""00081115":{"vr":"SQ","Value":[{"0020000D":{"vr":"UI","Value":["1.5"]}},{}]}"#,
+            r#""x":"\"\ud800}""#,
+            r#""00100010":{"vr":"PN","Value":[{"Alphabetic":"Doe^Jane"}]}"#,
+            r#""00100010":{"vr":"PN","Value":[1 2]}"#,
+            r#""00100010":{]"#,
+        ]), 0..6), 0..4),
+        size in 2_usize..300,
+    ) {
+        let objects: Vec<_> = objects.iter().map(|members| format!("{{{}}}", members.join(","))).collect();
+        let text = format!("[{}]", objects.join(","));
+        let byte_by_byte = scan(text.as_bytes(), 1);
+        prop_assert_eq!(&scan(text.as_bytes(), size), &byte_by_byte);
+        prop_assert_eq!(&scan(text.as_bytes(), text.len()), &byte_by_byte);
+        prop_assert_eq!(texts(text.as_bytes(), size, 40), texts(text.as_bytes(), 1, 40));
+    }
+}
