@@ -13,7 +13,7 @@
 //! - [`response_strategy`] decides whether a response is forwarded, or whether the gateway compares, synthesizes or renders it
 //! - [`proxy`] sends the request and forwards the response; [`url_rewrite`] replaces the URLs of the archive in the response
 //! - [`merged_search`] merges the rows of several archives, [`synthesis`] synthesizes metadata, bulk data and counts, and
-//!   [`rendering`] renders images
+//!   [`rendering`] renders images; [`render_sources`] renders an image both by the archive and by the gateway
 //! - [`error`] defines the errors
 
 mod block_buffer;
@@ -25,6 +25,7 @@ mod limits;
 mod merged_search;
 mod patient_comparison;
 mod proxy;
+mod render_sources;
 mod rendering;
 mod request;
 mod response_cache;
@@ -39,6 +40,7 @@ pub use federation::Federation;
 pub use limits::DicomwebLimits;
 pub use patient_comparison::PatientComparison;
 pub use proxy::stream_error::StreamError;
+pub use render_sources::RenderSources;
 pub use rendering::RenderPool;
 pub use request::DicomwebRequest;
 pub use request::path::{PathError, Resource, Target};

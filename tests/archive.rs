@@ -1,6 +1,7 @@
 //! Tests of the upstream client, which calls one archive.
 
 mod check;
+mod check_images;
 mod connections;
 mod rows;
 mod unreachable;

@@ -4,7 +4,10 @@
 //! The output contains no data of an archive, only counts and durations.
 
 mod advice;
+mod image_difference;
+mod images;
 mod probe;
+mod sample_images;
 mod table;
 
 use std::io;

@@ -25,9 +25,10 @@ use crate::upstream::{Archive, DicomResource, Rendering};
 use dicom_model::encapsulated_pixel_data::is_video;
 use dicom_render::{Format, RenderError};
 use http_messages::body::{self, Body};
-use images::{ImageSequence, OpenObject};
-use parameters::AcceptedRendering;
+use images::ImageSequence;
 
+pub(super) use images::OpenObject;
+pub(super) use parameters::AcceptedRendering;
 pub use pool::RenderPool;
 
 /// Renders the images that `request` requests. `public_url` is the public URL of the archive.

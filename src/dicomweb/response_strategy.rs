@@ -176,7 +176,7 @@ async fn respond_as(
 
 /// Whether a replacement may succeed where the archive failed. Archives respond with 500 if they cannot extract frames in a transfer
 /// syntax, and some redirect a thumbnail to a rendered image.
-fn is_replaceable(rejection: &DicomwebError, resource: &Resource) -> bool {
+pub(super) fn is_replaceable(rejection: &DicomwebError, resource: &Resource) -> bool {
     match resource {
         Resource::Whole(DicomResource::Frames(..)) if rejection.is_internal_error_of_archive() => true,
         Resource::Rendered(_) | Resource::Thumbnail(_) if rejection.is_redirection() => true,

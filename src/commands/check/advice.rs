@@ -8,8 +8,8 @@ use crate::upstream::{ArchiveErrorKind, DetailSource, Synthesized};
 use dicom_model::json::reader::RowError;
 
 impl ArchiveCheck {
-    /// Returns the problem of each request that failed, with the name of the request.
-    pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
+    /// Returns the problem of each request that failed and of each image that is wrong, with the name of the request.
+    pub(super) fn problems(&self) -> Vec<(String, String)> {
         let addresses = &self.addresses;
         let requests = [
             ("search for studies", &self.studies, &addresses.qido),
@@ -32,7 +32,15 @@ impl ArchiveCheck {
                     ref kind => explain(kind, address, self.has_credentials),
                 },
             };
-            problems.push((request, problem));
+            problems.push((request.to_owned(), problem));
+        }
+        let images = self.images.findings.iter();
+        problems.extend(
+            images.map(|finding| (format!("rendered image, {}", finding.image), finding.problem.to_string())),
+        );
+        if self.images.is_stopped {
+            let problem = "not all were compared, because the archive failed or was too slow".to_owned();
+            problems.push(("rendered images".to_owned(), problem));
         }
         problems
     }
@@ -73,8 +81,14 @@ impl ArchiveCheck {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }
         });
+        let renders_wrongly =
+            self.images.should_be_synthesized() && !self.missing_services.contains(&Synthesized::Rendered);
+        let image_hint = renders_wrongly.then_some(
+            "add \"rendered\" to synthesize: it renders images wrongly (the gateway then renders all images from the objects)",
+        );
         source_hint
             .into_iter()
+            .chain(image_hint)
             .chain(self.missing_services.iter().copied().map(synthesis_hint))
             .chain(setting_hints)
             .collect()

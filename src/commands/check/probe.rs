@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use url::Url;
 
+use super::images::{self, ImageCheck};
 use crate::upstream::{
     Archive, ArchiveError, ArchiveId, Credentials, DetailSource, DicomResource, QidoQuery, Rendering,
     Retrieval, SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
@@ -119,6 +120,8 @@ pub(super) struct ArchiveCheck {
     pub(super) metadata: ProbeResult,
     pub(super) instances: ProbeResult,
     pub(super) uri_service: ProbeResult,
+    /// The comparison of rendered images.
+    pub(super) images: ImageCheck,
     /// Services that the archive lacks or implements incorrectly and that are not configured to be synthesized.
     pub(super) missing_services: BTreeSet<Synthesized>,
     /// Missing settings that the study requires.
@@ -137,6 +140,7 @@ impl ArchiveCheck {
             metadata: ProbeResult::NotTried,
             instances: ProbeResult::NotTried,
             uri_service: ProbeResult::NotTried,
+            images: ImageCheck::default(),
             missing_services: BTreeSet::new(),
             missing_settings: BTreeSet::new(),
         }
@@ -160,11 +164,22 @@ impl ArchiveCheck {
     }
 }
 
+/// The studies of an archive, and the series that is tried.
+struct FoundSeries {
+    /// The row of the study.
+    study_row: Attributes,
+    study: StudyUid,
+    series: SeriesUid,
+    /// The UIDs of the first studies, which include the study.
+    studies: Vec<StudyUid>,
+}
+
 impl ArchiveToCheck {
     pub(super) async fn check(&self) -> ArchiveCheck {
         let archive = &self.archive;
         let mut check = ArchiveCheck::new(archive);
-        let Some((row, study, series)) = self.find_series(&mut check).await else { return check };
+        let Some(found) = self.find_series(&mut check).await else { return check };
+        let FoundSeries { study_row: row, study, series, studies } = found;
         let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
         let (mut has_invalid_metadata, mut has_lost_characters, mut instance) = (false, false, None);
         check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |object| {
@@ -209,12 +224,14 @@ impl ArchiveToCheck {
         }
         let synthesized = archive.profile().synthesized;
         check.missing_services.retain(|service| !synthesized.contains(*service));
+        if !synthesized.contains(Synthesized::Rendered) {
+            check.images = images::check(archive, &studies).await;
+        }
         check
     }
 
-    /// Searches for a study and its series; returns the row of the first study, and the UIDs of this study and its first series. Records
-    /// missing values in `check`.
-    async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(Attributes, StudyUid, SeriesUid)> {
+    /// Searches for studies, and for the series of the first study. Records missing values in `check`.
+    async fn find_series(&self, check: &mut ArchiveCheck) -> Option<FoundSeries> {
         let count_tags = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
         let other_tags = [
             tags::MODALITIES_IN_STUDY,
@@ -242,9 +259,10 @@ impl ArchiveToCheck {
             row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse_by(rule, uid).ok())
         };
         rows.retain(|row| study_of(row).is_some());
-        let Some((study_row, study)) =
-            rows.into_iter().next().and_then(|row| study_of(&row).map(|uid| (row, uid)))
-        else {
+        let mut studies: Vec<_> = rows.iter().filter_map(study_of).collect();
+        // The first row is in the sample as well.
+        studies.dedup();
+        let (Some(study_row), Some(study)) = (rows.into_iter().next(), studies.first().cloned()) else {
             check.studies = ProbeResult::Unexpected("its rows have no valid Study Instance UID");
             return None;
         };
@@ -275,7 +293,7 @@ impl ArchiveToCheck {
         check.missing_services.extend(row.integer(count_tag).is_none().then_some(Synthesized::Counts));
         let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
         check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
-        Some((study_row, study, series))
+        Some(FoundSeries { study_row, study, series, studies })
     }
 
     fn find_missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {

@@ -6,7 +6,7 @@ use std::fmt;
 use super::Checks;
 use super::probe::{ArchiveCheck, ProbeResult};
 
-const COLUMNS: [&str; 5] = ["studies", "series", "metadata", "instances", "WADO-URI"];
+const COLUMNS: [&str; 6] = ["studies", "series", "metadata", "instances", "WADO-URI", "images"];
 
 impl fmt::Display for ProbeResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,10 +29,13 @@ fn verdict(check: &ArchiveCheck) -> &'static str {
 }
 
 /// Returns the columns of an archive; `None` if no request succeeded, so that the problem is printed instead.
-fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
+fn cells(check: &ArchiveCheck) -> Option<[String; 6]> {
     let results = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
     let has_rows = results.iter().any(|result| matches!(result, ProbeResult::Rows(..)));
-    has_rows.then(|| results.map(ToString::to_string))
+    has_rows.then(|| {
+        let [studies, series, metadata, instances, uri_service] = results.map(ToString::to_string);
+        [studies, series, metadata, instances, uri_service, check.images.to_string()]
+    })
 }
 
 impl fmt::Display for Checks {
@@ -43,14 +46,14 @@ impl fmt::Display for Checks {
         let rows: Vec<_> = self.0.iter().map(cells).collect();
         let id_width = max_width("archive", &mut self.0.iter().map(|check| check.archive.as_str().len()));
         let verdict_width = max_width("verdict", &mut self.0.iter().map(|check| verdict(check).len()));
-        let widths: [usize; 5] = std::array::from_fn(|column| {
+        let widths: [usize; 6] = std::array::from_fn(|column| {
             max_width(COLUMNS[column], &mut rows.iter().flatten().map(|cells| cells[column].len()))
         });
         let mut write_line = |id: &str, verdict: &str, rest: &str| {
             let line = format!("{id:<id_width$}  {verdict:<verdict_width$}  {rest}");
             writeln!(formatter, "{}", line.trim_end())
         };
-        let join_columns = |texts: [&str; 5]| {
+        let join_columns = |texts: [&str; 6]| {
             let padded: Vec<_> =
                 texts.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect();
             padded.join("  ")
@@ -73,6 +76,12 @@ impl fmt::Display for Checks {
             writeln!(
                 formatter,
                 "\nOne study of each archive was tried. The counts of metadata and instances are those of its first series."
+            )?;
+        }
+        if self.0.iter().any(|check| check.images.match_count + check.images.findings.len() > 0) {
+            writeln!(
+                formatter,
+                "Images of the first studies were rendered by the archive and by the gateway, and compared."
             )?;
         }
         self.write_hints(formatter)?;
@@ -125,7 +134,10 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::commands::check::image_difference::ImageDifference;
+    use crate::commands::check::images::{ImageCheck, ImageFinding, ImageProblem};
     use crate::commands::check::probe::{MissingSetting, ServiceAddress, ServiceAddresses};
+    use crate::dicomweb::DicomwebError;
     use crate::upstream::{
         ArchiveError, ArchiveErrorKind, ArchiveId, ConnectFailure, DetailSource, Synthesized,
     };
@@ -149,6 +161,7 @@ mod tests {
             metadata,
             instances,
             uri_service: ProbeResult::NotTried,
+            images: ImageCheck::default(),
             missing_services: BTreeSet::from([Synthesized::Counts]),
             missing_settings: BTreeSet::new(),
         }
@@ -193,8 +206,14 @@ mod tests {
     fn the_table_contains_counts_durations_and_problems() {
         let table = checks_of(rows(1), unreachable(), rows(9)).to_string();
         let lines: Vec<_> = table.lines().collect();
-        assert_eq!(lines[0], "archive  verdict  studies     series      metadata     instances   WADO-URI");
-        assert_eq!(lines[1], "main     works    1 in 12 ms  1 in 12 ms  unreachable  9 in 12 ms  -");
+        assert_eq!(
+            lines[0],
+            "archive  verdict  studies     series      metadata     instances   WADO-URI  images"
+        );
+        assert_eq!(
+            lines[1],
+            "main     works    1 in 12 ms  1 in 12 ms  unreachable  9 in 12 ms  -         -"
+        );
         assert_eq!(
             lines[2],
             "main              metadata of a series: cannot be reached: connection refused (pacs.example:8042)"
@@ -272,5 +291,41 @@ mod tests {
         let table = Checks(vec![check]).to_string();
         assert!(table.contains("main: set time_zone: "), "{table}");
         assert!(table.contains("main: set patient_id_system: "), "{table}");
+    }
+
+    #[test]
+    fn images_that_an_archive_renders_wrongly_are_listed_and_the_archive_still_works() {
+        let mut check = archive("main", rows(1), rows(9), rows(9));
+        let difference = ImageDifference::Values { mean: 80.25, tolerance: 3.0 };
+        let finding = ImageFinding {
+            image: "monochrome 2 with a requested window",
+            problem: ImageProblem::Different(difference),
+        };
+        check.images = ImageCheck { match_count: 3, findings: vec![finding], is_stopped: false };
+        let checks = Checks(vec![check]);
+        let table = checks.to_string();
+        assert!(checks.is_success() && table.contains("  3 of 4 match\n"), "{table}");
+        let line = "main              rendered image, monochrome 2 with a requested window: its values differ by 80.2 of 255 on average (tolerance 3.0)\n";
+        assert!(table.contains(line), "{table}");
+        assert!(
+            table.contains("\nmain: add \"rendered\" to synthesize: it renders images wrongly"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn an_image_that_an_archive_is_not_available_for_is_reported_without_a_setting() {
+        let mut check = archive("main", rows(1), rows(9), rows(9));
+        let error = DicomwebError::ErrorStatus {
+            archive: ArchiveId::parse("main").unwrap(),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+        };
+        let finding = ImageFinding { image: "color", problem: ImageProblem::Failed(error) };
+        check.images = ImageCheck { match_count: 0, findings: vec![finding], is_stopped: true };
+        let table = Checks(vec![check]).to_string();
+        assert!(table.contains("rendered image, color: archive main responded with status 503"), "{table}");
+        assert!(table.contains("rendered images: not all were compared"), "{table}");
+        assert!(!table.contains("\"rendered\""), "{table}");
     }
 }

@@ -3,7 +3,7 @@
 //! The upstream URL is built from typed parts. Only headers of the client that concern the archive are forwarded (PS3.18 8.4, RFC
 //! 9110).
 
-use http::header;
+use http::{HeaderMap, header};
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::DicomwebRequest;
@@ -145,6 +145,31 @@ impl ProxyRequest {
             upstream: UpstreamRequest::retrieve(retrieval),
             thumbnail_substitute: None,
         }
+    }
+
+    /// Creates a request for the rendered image `resource` that no client has sent. The response is not for a client, so its URLs
+    /// are not rewritten.
+    pub(crate) fn for_rendered(
+        archive: &Archive,
+        resource: Resource,
+        rendering: Rendering,
+        headers: &HeaderMap,
+    ) -> Result<Self, DicomwebError> {
+        let retrieval = resource.clone().retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
+        let settings = archive.settings();
+        Ok(Self {
+            url_map: UrlMap::new("", &settings.qido_url, &settings.wado_url, &retrieval.path()),
+            accepts_gzip: false,
+            accepted: Accepted::read(headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
+            rendering,
+            exact_keys: ExactKeys::default(),
+            limit: None,
+            is_limit_reduced: false,
+            anonymized_original: None,
+            upstream: UpstreamRequest::retrieve(retrieval),
+            thumbnail_substitute: None,
+            resource,
+        })
     }
 
     /// Parses a request to the URI service. The query contains the accepted media types; without them the archive selects one

@@ -128,7 +128,7 @@ impl ImageSequence {
 }
 
 /// An object in memory, with the permit for the memory of the object and its images.
-pub(super) struct OpenObject {
+pub(in crate::dicomweb) struct OpenObject {
     permit: RenderPermit,
     image: Arc<Image>,
     instance: InstanceReference,
@@ -141,7 +141,7 @@ impl OpenObject {
     }
 
     /// Fetches the instance that `objects` identifies, or whose frames `objects` identifies.
-    pub(super) async fn fetch(
+    pub(in crate::dicomweb) async fn fetch(
         archive: &Archive,
         pool: &RenderPool,
         request: &ProxyRequest,
@@ -171,7 +171,7 @@ impl OpenObject {
     }
 
     /// Renders `frame`, starting at 1.
-    pub(super) async fn render(
+    pub(in crate::dicomweb) async fn render(
         &mut self,
         frame: u32,
         parameters: &AcceptedRendering,

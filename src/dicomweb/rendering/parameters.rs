@@ -12,7 +12,7 @@ use dicom_render::{Annotation, Format, RenderingParameters, Viewport};
 
 /// The rendering parameters of a request, and the formats that the client accepts.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct AcceptedRendering {
+pub(in crate::dicomweb) struct AcceptedRendering {
     pub(super) rendering_parameters: RenderingParameters,
     /// The format of a single image, if the client accepts a single image.
     pub(super) single_format: Option<Format>,
@@ -23,7 +23,7 @@ pub(super) struct AcceptedRendering {
 }
 
 impl AcceptedRendering {
-    pub(super) fn read(request: &ProxyRequest) -> Result<Self, DicomwebError> {
+    pub(in crate::dicomweb) fn read(request: &ProxyRequest) -> Result<Self, DicomwebError> {
         let mut rendering_parameters = rendering_parameters(&request.rendering)?;
         if matches!(request.resource, Resource::Thumbnail(_)) {
             rendering_parameters.viewport.get_or_insert(Viewport::within(THUMBNAIL_SIZE, THUMBNAIL_SIZE));
