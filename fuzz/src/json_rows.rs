@@ -1,8 +1,10 @@
 //! Rows of DICOM JSON (PS3.18 F.2): chunks do not change the rows or the error, `serde_json` reads the same rows from the whole body,
-//! writing and reading a row does not change it, and the scanner of first values finds the same objects.
+//! writing and reading a row does not change it, the scanner of first values finds the same objects, and only valid objects are read
+//! as complete ones.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataSet, DataValue};
+use dicom_model::json::complete::read_object;
 use dicom_model::json::first_values::{FirstValues, Found};
 use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::json::writer::{BulkDataLinks, Step, write_data_set};
@@ -18,6 +20,7 @@ pub fn check(body: &[u8]) {
     }
     let (rows, result) = whole;
     check_first_values(body, &result);
+    check_complete_objects(body);
     if let Ok(text) = str::from_utf8(body) {
         match serde_json::from_str::<Vec<Attributes>>(text) {
             Ok(expected) => assert_eq!((&rows, &result), (&expected, &Ok(expected.len()))),
@@ -54,6 +57,20 @@ fn check_first_values(body: &[u8], result: &Result<usize, RowError>) {
     }
     if let (Ok(scanned), Ok(read)) = (&whole.1, result) {
         assert_eq!(scanned, read, "the scanner counts other objects than the reader");
+    }
+}
+
+/// What is read as a complete object is one for `serde_json`, too.
+fn check_complete_objects(body: &[u8]) {
+    for start in memchr::memchr_iter(b'{', body).take(32) {
+        let text = body.get(start..).unwrap_or_default();
+        // Bytes that are not UTF-8 are accepted in strings.
+        if let Ok(length) = read_object(text, &mut |_, _| true)
+            && let Some(object) = text.get(..length).and_then(|object| str::from_utf8(object).ok())
+        {
+            let accepted = serde_json::from_str::<serde_json::Value>(object);
+            assert!(accepted.is_ok(), "an invalid object is read: {accepted:?}");
+        }
     }
 }
 

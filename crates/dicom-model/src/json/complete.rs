@@ -172,8 +172,8 @@ fn read_value(text: &[u8], mut position: usize) -> Result<usize, NotRead> {
                 }
                 (b'"', true) if may_end => position = read_name(text, position)?.1,
                 (_, false) if may_end => {}
-                (b',', true) => position = read_name(text, skip_space(text, position + 1))?.1,
-                (b',', false) => position += 1,
+                (b',', true) if !may_end => position = read_name(text, skip_space(text, position + 1))?.1,
+                (b',', false) if !may_end => position += 1,
                 _ => return Err(NotRead::Unrecognized),
             }
             position = skip_space(text, position);

@@ -55,6 +55,9 @@ fn what_is_not_valid_is_not_recognized() {
         "{\"a\" 1}",
         "{\"a\":1,}",
         "{,}",
+        "{,\"a\":1}",
+        "[{,\"a\":1}]",
+        "{\"a\":[],,\"b\":1}",
         "{1:2}",
         "[}",
         "{]",
@@ -128,4 +131,51 @@ proptest! {
             Err(NotRead::Unrecognized) => prop_assert!(expected.is_none() || text.matches("\":").count() > 1, "{}", text),
         }
     }
+
+    #[test]
+    fn an_object_with_changed_tokens_is_read_only_if_serde_accepts_it(
+        index in 0_usize..100,
+        changes in prop::collection::vec(
+            (0_usize..100, 0_usize..2, prop::sample::select(vec!["", ",", ":", "{", "}", "[", "]", "1", "\"a\"", "\"a\":", " ", "null"])),
+            1..3,
+        ),
+    ) {
+        let objects = [
+            r#"{"00080016":{"vr":"UI","Value":["1.2","1.3"]},"00100020":{}}"#,
+            r#"{"00081115":{"vr":"SQ","Value":[{"0020000E":{"vr":"UI","Value":["1"]}},{}]}}"#,
+            r#"{"00100010":{"Value":[{"Alphabetic":"A^B","Phonetic":""},null,true],"vr":"PN"},"00280010":{"vr":"US","Value":[]}}"#,
+        ];
+        let mut tokens = tokens(objects[index % objects.len()]);
+        for (position, removed, inserted) in changes {
+            let start = position % tokens.len();
+            let end = (start + removed).min(tokens.len());
+            tokens.splice(start..end, [inserted]);
+        }
+        let text = tokens.concat();
+        let mut objects = serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>();
+        let expected = objects.next().and_then(Result::ok).map(|object| object.get().len());
+        match read(&text).0 {
+            Ok(length) => prop_assert_eq!(Some(length), expected, "{}", text),
+            Err(NotRead::Incomplete) => prop_assert_eq!(expected, None, "{}", text),
+            Err(NotRead::Unrecognized) => {}
+        }
+    }
+}
+
+/// Splits JSON whose strings have no escapes into its tokens.
+fn tokens(text: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let is_structure = |character: char| "{}[]:,".contains(character);
+        let length = match rest.strip_prefix('"') {
+            Some(string) => string.find('"').unwrap() + 2,
+            None if rest.starts_with(is_structure) => 1,
+            None => rest.find(is_structure).unwrap(),
+        };
+        let (token, after) = rest.split_at(length);
+        tokens.push(token);
+        rest = after;
+    }
+    tokens
 }
