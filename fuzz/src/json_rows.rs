@@ -76,7 +76,7 @@ fn check_complete_objects(body: &[u8]) {
 
 fn scan(chunks: &[&[u8]]) -> (Vec<String>, Result<usize, RowError>) {
     let mut uids = Vec::new();
-    let mut scanner = FirstValues::with_texts(&["0020000D"], usize::MAX);
+    let mut scanner = FirstValues::with_texts(&[dicom_model::tags::STUDY_INSTANCE_UID], usize::MAX);
     let mut add = |_, found: Found<'_>| {
         if let Found::Attribute { value, text, .. } = found {
             uids.push(format!("{value:?} {}", String::from_utf8_lossy(text)));

@@ -29,6 +29,12 @@ pub fn hex(tag: Tag) -> String {
     format!("{:04X}{:04X}", tag.group(), tag.element())
 }
 
+/// Returns the bytes of [`hex`].
+pub fn member_name(tag: Tag) -> [u8; 8] {
+    let number = u32::from(tag.group()) << 16 | u32::from(tag.element());
+    std::array::from_fn(|digit| b"0123456789ABCDEF"[(number >> (28 - 4 * digit) & 0xF) as usize])
+}
+
 /// Returns the keyword of a standard attribute.
 pub fn keyword(tag: Tag) -> Option<&'static str> {
     StandardDataDictionary.by_tag(tag).map(|entry| entry.alias)
@@ -57,6 +63,7 @@ mod tests {
     #[test]
     fn tag_is_formatted_for_the_json_model() {
         assert_eq!(hex(tags::STUDY_INSTANCE_UID), "0020000D");
+        assert_eq!(&member_name(Tag(0x0123, 0xCDEF)), hex(Tag(0x0123, 0xCDEF)).as_bytes());
         assert_eq!(keyword(tags::PATIENT_ID), Some("PatientID"));
         assert_eq!(keyword(Tag(0x0009, 0x1001)), None);
         assert_eq!(value_representation(tags::PATIENT_NAME), Some(VR::PN));

@@ -77,13 +77,18 @@ impl Uid {
 
     /// Whether `text` is a valid UID.
     pub fn is_legal(text: &str) -> bool {
-        let mut previous = b'.';
-        let mut legal = |byte: u8| {
-            let legal = byte.is_ascii_digit() || (byte == b'.' && previous != b'.');
-            previous = byte;
-            legal
-        };
-        text.len() <= Self::MAX_LEN && text.bytes().all(&mut legal) && previous != b'.'
+        let bytes = text.as_bytes();
+        if bytes.len() > Self::MAX_LEN {
+            return false;
+        }
+        // Without a branch for each byte, the compiler checks several of them at once.
+        let has_other =
+            bytes.iter().fold(false, |has_other, byte| has_other | !matches!(byte, b'0'..=b'9' | b'.'));
+        let has_empty_component = bytes
+            .iter()
+            .zip(bytes.iter().skip(1))
+            .fold(false, |is_empty, pair| is_empty | matches!(pair, (b'.', b'.')));
+        !has_other && !has_empty_component && !matches!(bytes, [] | [b'.', ..] | [.., b'.'])
     }
 
     /// Returns the text of the UID.

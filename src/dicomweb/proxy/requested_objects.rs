@@ -12,13 +12,14 @@ use super::stream_error::StreamError;
 use super::xml_parts::to_stream_error;
 use crate::upstream::DicomResource;
 use dicom_model::json::first_values::{FirstValues, Found};
+use dicom_model::{Tag, tags};
 
 /// Maximum length in bytes of an object whose UIDs have not been compared. In an object that lists its attributes in ascending order,
 /// few are before the UIDs; the largest are references to some ten thousand other objects.
 const MAX_UNCOMPARED_LEN: usize = 8 * 1024 * 1024;
 
-/// Study Instance UID, Series Instance UID and SOP Instance UID.
-const UIDS: &[&str] = &["0020000D", "0020000E", "00080018"];
+/// The UIDs that are compared.
+const UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID];
 
 /// Forwards the metadata of the requested objects.
 #[derive(Debug)]

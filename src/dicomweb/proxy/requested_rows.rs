@@ -124,8 +124,8 @@ impl RowComparison {
         let mut tags: Vec<_> = keys.tags().chain(uids.tags().iter().copied()).collect();
         tags.sort_unstable();
         tags.dedup();
-        let name = |tag| tag::hex(tag).into_bytes().try_into().unwrap_or_default();
-        let attribute = |tag| ComparedAttribute { name: name(tag), tag, accepted_text: Vec::new() };
+        let attribute =
+            |tag| ComparedAttribute { name: tag::member_name(tag), tag, accepted_text: Vec::new() };
         let attributes = tags.into_iter().map(attribute).collect();
         Self { keys, uids, attributes, has_row: false, omitted_count: 0, irretrievable_count: 0 }
     }

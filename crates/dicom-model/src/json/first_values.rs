@@ -8,6 +8,7 @@ mod number;
 
 use super::complete::{Member, only_string, plain_len, read_member};
 use super::reader::{RowError, describe_start};
+use crate::{Tag, tag};
 use number::Number;
 
 /// Maximum number of open arrays and objects. A sequence in a sequence opens three, and the nesting of real objects is not as deep.
@@ -84,7 +85,7 @@ enum Role {
 ///
 /// ```
 /// use dicom_model::json::first_values::{FirstValues, Found};
-/// let mut scanner = FirstValues::new(&["0020000D"]);
+/// let mut scanner = FirstValues::new(&[dicom_model::tags::STUDY_INSTANCE_UID]);
 /// let mut uids = Vec::new();
 /// let mut add = |_, found: Found<'_>| {
 ///     if let Found::Attribute { value: Some(uid), .. } = found {
@@ -99,7 +100,8 @@ enum Role {
 /// ```
 #[derive(Debug)]
 pub struct FirstValues {
-    attributes: &'static [&'static str],
+    /// The names of the attributes.
+    attributes: Vec<[u8; 8]>,
     /// Maximum length in bytes of the text of an attribute; 0 if texts are not stored.
     max_text_len: usize,
     next: Next,
@@ -127,10 +129,10 @@ pub struct FirstValues {
 }
 
 impl FirstValues {
-    /// Creates a scanner for the attributes with these tags, each of eight hexadecimal digits.
-    pub fn new(attributes: &'static [&'static str]) -> Self {
+    /// Creates a scanner for the attributes with these tags.
+    pub fn new(attributes: &[Tag]) -> Self {
         Self {
-            attributes,
+            attributes: attributes.iter().map(|tag| tag::member_name(*tag)).collect(),
             max_text_len: 0,
             next: Next::List(0),
             open: [0; MAX_DEPTH / 64],
@@ -150,7 +152,7 @@ impl FirstValues {
 
     /// Creates a scanner that also returns the texts of the attributes. An attribute whose text has more than `max_text_len` bytes is
     /// an error.
-    pub fn with_texts(attributes: &'static [&'static str], max_text_len: usize) -> Self {
+    pub fn with_texts(attributes: &[Tag], max_text_len: usize) -> Self {
         Self { max_text_len, ..Self::new(attributes) }
     }
 
@@ -215,7 +217,7 @@ impl FirstValues {
             && let Ok(Member { name, value }) = read_member(chunk, position)
         {
             let end = value.end;
-            if let Some(index) = self.attributes.iter().position(|tag| tag.as_bytes() == name) {
+            if let Some(index) = self.attributes.iter().position(|attribute| *attribute == name) {
                 let text = chunk.get(value).unwrap_or_default();
                 let Some(found) = self.found.get_mut(index).filter(|found| !**found) else { break };
                 let is_short = self.max_text_len == 0 || text.len() <= self.max_text_len;
@@ -418,7 +420,7 @@ impl FirstValues {
     /// either value.
     fn end_compared_name(&mut self) -> Result<Next, RowError> {
         let is_repeated = if self.depth == IN_OBJECT {
-            self.attribute = self.attributes.iter().position(|tag| tag.as_bytes() == self.compared);
+            self.attribute = self.attributes.iter().position(|name| *name == *self.compared);
             self.has_value_member = false;
             let found = self.attribute.and_then(|index| self.found.get_mut(index));
             found.is_some_and(|found| std::mem::replace(found, true))

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const TAGS: &[&str] = &["0020000D", "00080018"];
+const TAGS: &[Tag] = &[crate::tags::STUDY_INSTANCE_UID, crate::tags::SOP_INSTANCE_UID];
 
 /// Parsed objects, whose values are not parsed.
 type Objects = Vec<std::collections::BTreeMap<String, Box<serde_json::value::RawValue>>>;
