@@ -13,6 +13,9 @@ mod table;
 use std::io;
 use std::process::ExitCode;
 
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+
 use super::print;
 use crate::config::Config;
 use crate::store;
@@ -59,11 +62,7 @@ impl Checks {
 
 /// Checks `archives` concurrently. The results are in the order of the archives.
 pub async fn check(archives: impl IntoIterator<Item = ArchiveToCheck>) -> Checks {
-    let tasks: Vec<_> =
-        archives.into_iter().map(|archive| tokio::spawn(async move { archive.check().await })).collect();
-    let mut checks = Checks::default();
-    for task in tasks {
-        checks.0.extend(task.await);
-    }
-    checks
+    let archives: Vec<_> = archives.into_iter().collect();
+    let image_permits = Semaphore::new(images::MAX_CONCURRENCY);
+    Checks(join_all(archives.iter().map(|archive| archive.check(&image_permits))).await)
 }

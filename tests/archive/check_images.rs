@@ -16,7 +16,7 @@ const INSTANCE: &str = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
 /// The windows that `check` may request of an image with center 128 and width 256.
 const WINDOWS: [&str; 3] = ["128,128,linear", "64,128,linear", "192,128,linear"];
 const REGION: &str = "32,32,16,16,32,32";
-const HINT: &str = "main: add \"rendered\" to synthesize: it renders images wrongly";
+const HINT: &str = "main: add \"rendered\" to synthesize: it does not render all images correctly";
 
 /// A grayscale image of 64 by 64 pixels with the window of center 128 and width 256.
 fn image_file(photometric_interpretation: &str) -> Bytes {
@@ -49,6 +49,11 @@ struct RenderingArchive {
 
 impl RenderingArchive {
     fn new(photometric_interpretation: &str) -> Self {
+        Self::in_pacs(Pacs::new(), photometric_interpretation)
+    }
+
+    /// Adds the image to `pacs`, whose responses precede.
+    fn in_pacs(pacs: Pacs, photometric_interpretation: &str) -> Self {
         let file = image_file(photometric_interpretation);
         let uids = r#""0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
         let short = |tag: &str, value: u16| format!(r#","{tag}":{{"vr":"US","Value":[{value}]}}"#);
@@ -63,7 +68,7 @@ impl RenderingArchive {
             short("00280101", 8),
         );
         let list_of_one = |row: &str| CannedResponse::json(format!("[{{{row}}}]"));
-        let pacs = Pacs::new()
+        let pacs = pacs
             .with_response("/studies", list_of_one(uids))
             .with_response("/studies/1.2/series", list_of_one(uids))
             .with_response("/studies/1.2/series/1.2.1/metadata", list_of_one(&instance))
@@ -224,6 +229,17 @@ async fn check_requests_no_further_image_from_an_archive_that_is_overloaded() {
     assert!(table.contains("rendered images: not all were compared") && !table.contains(HINT), "{table}");
     let is_further = |target: &String| target.contains("/frames/1/rendered?") || target.contains("viewport");
     assert!(!pacs.targets().iter().any(is_further), "{:?}", pacs.targets());
+}
+
+#[tokio::test]
+async fn check_requests_no_image_from_an_archive_that_fails_to_return_the_object() {
+    let pacs = Pacs::new().with_response(INSTANCE, CannedResponse::status(503));
+    let pacs = RenderingArchive::in_pacs(pacs, "MONOCHROME2").start(Format::Png).await;
+    let table = print_check(&pacs).await;
+    let line = "rendered image, object to compare with: archive main responded with status 503";
+    assert!(table.contains(line) && table.contains("because the archive failed"), "{table}");
+    assert!(!table.contains(HINT), "{table}");
+    assert!(!pacs.targets().iter().any(|target| target.contains("window=")), "{:?}", pacs.targets());
 }
 
 #[tokio::test]

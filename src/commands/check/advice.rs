@@ -38,10 +38,7 @@ impl ArchiveCheck {
         problems.extend(
             images.map(|finding| (format!("rendered image, {}", finding.image), finding.problem.to_string())),
         );
-        if self.images.is_stopped {
-            let problem = "not all were compared, because the archive failed or was too slow".to_owned();
-            problems.push(("rendered images".to_owned(), problem));
-        }
+        problems.extend(self.images.stop.map(|reason| ("rendered images".to_owned(), reason.to_string())));
         problems
     }
 
@@ -84,7 +81,7 @@ impl ArchiveCheck {
         let renders_wrongly =
             self.images.should_be_synthesized() && !self.missing_services.contains(&Synthesized::Rendered);
         let image_hint = renders_wrongly.then_some(
-            "add \"rendered\" to synthesize: it renders images wrongly (the gateway then renders all images from the objects)",
+            "add \"rendered\" to synthesize: it does not render all images correctly (the gateway then renders all images from the objects)",
         );
         source_hint
             .into_iter()

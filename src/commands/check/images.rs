@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::image_difference::{ImageDifference, ReferenceImage};
 use super::sample_images::{self, SampleImage, SampleKind};
 use crate::dicomweb::{DicomwebError, RenderPool, RenderSources};
@@ -14,8 +16,11 @@ use crate::upstream::{Archive, ArchiveErrorKind, DicomResource, Rendering};
 use dicom_model::StudyUid;
 use dicom_render::Format;
 
-/// The memory in bytes for the images of one archive.
+/// The memory in bytes for rendering the images of one archive. The images that are compared take less than that in addition.
 const MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Maximum number of archives whose images are compared at the same time, which limits the memory.
+pub(super) const MAX_CONCURRENCY: usize = 2;
 
 /// Maximum time for all images of one archive.
 const MAX_DURATION: Duration = Duration::from_mins(1);
@@ -33,8 +38,32 @@ pub(super) struct ImageCheck {
     pub(super) match_count: usize,
     /// The images that do not match or failed.
     pub(super) findings: Vec<ImageFinding>,
-    /// Whether images were not compared, because the time was over or the archive failed.
-    pub(super) is_stopped: bool,
+    /// Why not all images were compared.
+    pub(super) stop: Option<StopReason>,
+}
+
+/// Why further images of an archive were not compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    /// The archive failed.
+    ArchiveFailed,
+    /// The maximum time was over.
+    Timeout,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ArchiveFailed => formatter.write_str(
+                "not all were compared, because the archive failed; run check again when it is available",
+            ),
+            Self::Timeout => write!(
+                formatter,
+                "not all were compared within {} s; run check again when the archive is less busy",
+                MAX_DURATION.as_secs()
+            ),
+        }
+    }
 }
 
 /// An image that the archive does not render correctly.
@@ -54,18 +83,22 @@ pub(super) enum ImageProblem {
     Failed(DicomwebError),
 }
 
-impl ImageProblem {
-    /// Whether the archive failed such that the next request would probably fail as well, or could harm it.
-    fn is_failure_of_archive(&self) -> bool {
-        match self {
-            Self::Failed(DicomwebError::ErrorStatus { status, .. }) => {
-                matches!(status.as_u16(), 401 | 403 | 407 | 429 | 502..=504)
-            }
-            Self::Failed(DicomwebError::Archive(error)) => {
-                !matches!(error.kind, ArchiveErrorKind::Unreadable(_) | ArchiveErrorKind::Malformed(_))
-            }
-            Self::Different(_) | Self::Failed(_) => false,
+/// Whether the archive failed such that the next request would probably fail as well, or could harm it.
+fn is_failure_of_archive(error: &DicomwebError) -> bool {
+    match error {
+        DicomwebError::ErrorStatus { status, .. } => {
+            matches!(status.as_u16(), 401 | 403 | 407 | 429 | 502..=504)
         }
+        DicomwebError::Archive(error) => {
+            !matches!(error.kind, ArchiveErrorKind::Unreadable(_) | ArchiveErrorKind::Malformed(_))
+        }
+        _ => false,
+    }
+}
+
+impl ImageProblem {
+    fn is_failure_of_archive(&self) -> bool {
+        matches!(self, Self::Failed(error) if is_failure_of_archive(error))
     }
 }
 
@@ -80,10 +113,10 @@ impl fmt::Display for ImageProblem {
 
 impl fmt::Display for ImageCheck {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.match_count + self.findings.len() {
-            0 if self.is_stopped => formatter.write_str("timeout"),
-            0 => formatter.write_str("-"),
-            count => write!(formatter, "{} of {count} match", self.match_count),
+        match (self.match_count + self.findings.len(), self.stop) {
+            (0, Some(_)) => formatter.write_str("timeout"),
+            (0, None) => formatter.write_str("-"),
+            (count, _) => write!(formatter, "{} of {count} match", self.match_count),
         }
     }
 }
@@ -95,13 +128,17 @@ impl ImageCheck {
     }
 }
 
-/// Compares images of the first of `studies`.
-pub(super) async fn check(archive: &Archive, studies: &[StudyUid]) -> ImageCheck {
+/// Compares images of the first of `studies`. `permits` are those of all archives.
+pub(super) async fn check(archive: &Archive, studies: &[StudyUid], permits: &Semaphore) -> ImageCheck {
+    // The archives that have the permits keep them for the maximum duration at most. The semaphore is never closed.
+    let _permit = permits.acquire().await;
     let mut check = ImageCheck::default();
-    match tokio::time::timeout(MAX_DURATION, check.run(archive, studies)).await {
-        Ok(ControlFlow::Continue(())) => check,
-        Ok(ControlFlow::Break(())) | Err(_) => ImageCheck { is_stopped: true, ..check },
-    }
+    check.stop = match tokio::time::timeout(MAX_DURATION, check.run(archive, studies)).await {
+        Ok(ControlFlow::Continue(())) => None,
+        Ok(ControlFlow::Break(())) => Some(StopReason::ArchiveFailed),
+        Err(_) => Some(StopReason::Timeout),
+    };
+    check
 }
 
 /// An image to request from the archive.
@@ -120,9 +157,15 @@ impl ImageCheck {
         let kinds = [SampleKind::Color, SampleKind::Monochrome2, SampleKind::Monochrome1];
         let cropped_kind = kinds.into_iter().find(|kind| images.contains_key(kind));
         for (kind, image) in &images {
-            // The gateway has no image to compare with if it cannot render the object.
-            let Ok(mut sources) = RenderSources::open(archive, &pool, image.instance_resource()).await else {
-                continue;
+            let mut sources = match RenderSources::open(archive, &pool, image.instance_resource()).await {
+                Ok(sources) => sources,
+                Err(error) if is_failure_of_archive(&error) => {
+                    let problem = ImageProblem::Failed(error);
+                    self.findings.push(ImageFinding { image: "object to compare with", problem });
+                    return ControlFlow::Break(());
+                }
+                // The gateway has no image to compare with if it cannot render the object.
+                Err(_) => continue,
             };
             for request in requests_for(image, &mut sources, cropped_kind == Some(*kind)).await {
                 self.compare(&mut sources, request).await?;
@@ -138,7 +181,13 @@ impl ImageCheck {
         };
         let problem = match sources.render_by_archive(&request.objects, &request.rendering).await {
             Ok(None) => return ControlFlow::Continue(()),
-            Ok(Some(image)) => reference.compare(&image).err().map(ImageProblem::Different),
+            Ok(Some(image)) => {
+                // Decoding is expensive, so it does not block the other archives.
+                let comparison = tokio::task::spawn_blocking(move || reference.compare(&image)).await;
+                // A decoder has panicked.
+                let result = comparison.unwrap_or(Err(ImageDifference::NotAnImage));
+                result.err().map(ImageProblem::Different)
+            }
             Err(error) => Some(ImageProblem::Failed(error)),
         };
         let Some(problem) = problem else {
@@ -176,7 +225,7 @@ async fn requests_for(image: &SampleImage, sources: &mut RenderSources, is_cropp
         SampleKind::MultiFrame => vec![("first frame of several", frame, own.clone())],
     };
     if is_cropped {
-        // The requested window separates the region from the window of the image.
+        // With a requested window, the region does not depend on the window of the image.
         let region = match windowed.or(own) {
             Some(rendering) => cropped(image, rendering, sources).await,
             None => None,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::images::{self, ImageCheck};
@@ -175,7 +176,8 @@ struct FoundSeries {
 }
 
 impl ArchiveToCheck {
-    pub(super) async fn check(&self) -> ArchiveCheck {
+    /// Sends the requests. `image_permits` limits the comparisons of images at the same time.
+    pub(super) async fn check(&self, image_permits: &Semaphore) -> ArchiveCheck {
         let archive = &self.archive;
         let mut check = ArchiveCheck::new(archive);
         let Some(found) = self.find_series(&mut check).await else { return check };
@@ -225,7 +227,7 @@ impl ArchiveToCheck {
         let synthesized = archive.profile().synthesized;
         check.missing_services.retain(|service| !synthesized.contains(*service));
         if !synthesized.contains(Synthesized::Rendered) {
-            check.images = images::check(archive, &studies).await;
+            check.images = images::check(archive, &studies, image_permits).await;
         }
         check
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crate::upstream::{Archive, DicomResource, QidoQuery, Retrieval, SearchLevel, UpstreamRequest};
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
@@ -16,6 +17,9 @@ const MAX_SERIES: usize = 24;
 /// Maximum number of rows that are read of one list of series.
 const MAX_SERIES_ROWS: usize = 100;
 
+/// Maximum time for the search, so that the images of a slow archive that have been found can still be compared.
+const MAX_SEARCH_DURATION: Duration = Duration::from_secs(20);
+
 /// Maximum number of pixels of a frame.
 const MAX_PIXELS: i64 = 1 << 24;
 
@@ -23,7 +27,7 @@ const MAX_PIXELS: i64 = 1 << 24;
 const MAX_PIXEL_DATA_LEN: i64 = 1 << 25;
 
 /// The attributes that determine the kind of an image and the windows to request.
-const IMAGE_TAGS: [Tag; 12] = [
+const IMAGE_TAGS: [Tag; 13] = [
     tags::PHOTOMETRIC_INTERPRETATION,
     tags::SAMPLES_PER_PIXEL,
     tags::NUMBER_OF_FRAMES,
@@ -34,6 +38,7 @@ const IMAGE_TAGS: [Tag; 12] = [
     tags::PIXEL_REPRESENTATION,
     tags::WINDOW_CENTER,
     tags::WINDOW_WIDTH,
+    tags::VOILUT_SEQUENCE,
     tags::RESCALE_INTERCEPT,
     tags::RESCALE_SLOPE,
 ];
@@ -65,7 +70,7 @@ pub(super) struct SampleImage {
     pub(super) is_monochrome: bool,
     pub(super) rows: i64,
     pub(super) columns: i64,
-    /// The center and width of the only window of the image.
+    /// The center and width of the window of the image; `None` if it has none, or alternatives from which a renderer may choose.
     pub(super) window: Option<(f64, f64)>,
     /// The centers and widths of windows that may be requested.
     pub(super) other_windows: Vec<(f64, f64)>,
@@ -86,7 +91,8 @@ impl SampleImage {
         // Other sizes are those of segmentations and doses, which have no rules for a rendered image.
         let bits = number(tags::BITS_ALLOCATED, None).filter(|bits| matches!(bits, 8 | 16))?;
         let pixels = rows.checked_mul(columns).filter(|pixels| *pixels <= MAX_PIXELS)?;
-        let len = pixels.checked_mul(samples * bits / 8).and_then(|len| len.checked_mul(frames))?;
+        let sample_count = pixels.checked_mul(samples).and_then(|count| count.checked_mul(frames))?;
+        let len = sample_count.checked_mul(bits / 8)?;
         let photometric_interpretation = object.text(tags::PHOTOMETRIC_INTERPRETATION)?;
         let kind = match photometric_interpretation {
             _ if frames > 1 => SampleKind::MultiFrame,
@@ -108,7 +114,7 @@ impl SampleImage {
         })
     }
 
-    /// Whether no other image of the same kind would show more.
+    /// Whether an image of the same kind is not searched any further.
     fn is_preferred(&self) -> bool {
         self.window.is_some() || !matches!(self.kind, SampleKind::Monochrome1 | SampleKind::Monochrome2)
     }
@@ -128,10 +134,12 @@ fn decimal(object: &Attributes, tag: Tag) -> Option<f64> {
     object.text(tag).and_then(|text| text.trim().parse().ok()).filter(|number: &f64| number.is_finite())
 }
 
-/// Returns the window of the image. If there are several, a renderer may choose any of them, so the result is `None`.
+/// Returns the window of the image. If there are several, or a VOI LUT, a renderer may choose any of them (PS3.3 C.11.2.1), so the result
+/// is `None`.
 fn only_window(object: &Attributes) -> Option<(f64, f64)> {
-    let is_only =
-        object.texts(tags::WINDOW_CENTER).count() == 1 && object.texts(tags::WINDOW_WIDTH).count() == 1;
+    let is_only = object.texts(tags::WINDOW_CENTER).count() == 1
+        && object.texts(tags::WINDOW_WIDTH).count() == 1
+        && object.items(tags::VOILUT_SEQUENCE).next().is_none();
     let window = (decimal(object, tags::WINDOW_CENTER)?, decimal(object, tags::WINDOW_WIDTH)?);
     (is_only && window.1 >= 1.0).then_some(window)
 }
@@ -160,13 +168,21 @@ fn other_windows(object: &Attributes, window: Option<(f64, f64)>) -> Vec<(f64, f
 /// Returns the first image of each kind in the first of `studies`; of single grayscale frames, preferably the first with one window,
 /// which shows whether the archive applies it. Requests that fail find nothing.
 pub(super) async fn find(archive: &Archive, studies: &[StudyUid]) -> BTreeMap<SampleKind, SampleImage> {
-    let (mut images, mut series_count) = (BTreeMap::<SampleKind, SampleImage>::new(), 0);
+    let mut images = BTreeMap::new();
+    // What was found before the time is over is compared.
+    let _ = tokio::time::timeout(MAX_SEARCH_DURATION, add_images(&mut images, archive, studies)).await;
+    images
+}
+
+/// Adds the images until one of each kind is found, or the maximum number of series has been inspected.
+async fn add_images(images: &mut BTreeMap<SampleKind, SampleImage>, archive: &Archive, studies: &[StudyUid]) {
+    let mut series_count = 0;
     for study in studies.iter().take(MAX_STUDIES) {
         for series in series_of_each_modality(archive, study).await {
             let is_complete =
                 images.len() == SampleKind::COUNT && images.values().all(SampleImage::is_preferred);
             if is_complete || series_count == MAX_SERIES {
-                return images;
+                return;
             }
             series_count += 1;
             if let Some(image) = first_image(archive, study, &series).await {
@@ -177,7 +193,6 @@ pub(super) async fn find(archive: &Archive, studies: &[StudyUid]) -> BTreeMap<Sa
             }
         }
     }
-    images
 }
 
 /// Returns the first series of each modality of `study`.
@@ -245,7 +260,7 @@ mod tests {
     use super::*;
     use dicom_model::{Element, Value};
 
-    fn image_with(values: &[(Tag, &[&str])]) -> Option<SampleImage> {
+    fn attributes_with(values: &[(Tag, &[&str])]) -> Attributes {
         let mut object = Attributes::default();
         let usual: [(Tag, &[&str]); 4] = [
             (tags::PHOTOMETRIC_INTERPRETATION, &["MONOCHROME2"]),
@@ -257,11 +272,15 @@ mod tests {
             let values = texts.iter().map(|text| Value::Text((*text).into())).collect();
             object.insert(*tag, Element { values });
         }
+        object
+    }
+
+    fn image_with(values: &[(Tag, &[&str])]) -> Option<SampleImage> {
         SampleImage::from_attributes(
             &StudyUid::parse("1.2").unwrap(),
             &SeriesUid::parse("1.2.3").unwrap(),
             SopInstanceUid::parse("1.2.3.4").unwrap(),
-            &object,
+            &attributes_with(values),
         )
     }
 
@@ -280,8 +299,10 @@ mod tests {
 
     #[test]
     fn an_object_that_is_expensive_or_has_no_rules_for_rendering_is_skipped() {
-        let cases: [&[(Tag, &[&str])]; 7] = [
+        let cases: [&[(Tag, &[&str])]; 9] = [
             &[(tags::NUMBER_OF_FRAMES, &["1000"])],
+            &[(tags::NUMBER_OF_FRAMES, &["9223372036854775807"])],
+            &[(tags::SAMPLES_PER_PIXEL, &["9223372036854775807"])],
             &[(tags::ROWS, &["65535"]), (tags::COLUMNS, &["65535"])],
             &[(tags::ROWS, &["9223372036854775807"])],
             &[(tags::BITS_ALLOCATED, &["1"])],
@@ -304,6 +325,14 @@ mod tests {
         assert_eq!(image.other_windows, [(40.0, 200.0), (-60.0, 200.0), (140.0, 200.0)]);
         assert_eq!(window(&["40", "-600"], &["400", "1500"]).window, None);
         assert_eq!(window(&["40"], &["0"]).window, None);
+    }
+
+    #[test]
+    fn an_image_with_a_voi_lut_beside_its_window_has_no_only_window() {
+        let mut object = attributes_with(&[(tags::WINDOW_CENTER, &["40"]), (tags::WINDOW_WIDTH, &["400"])]);
+        assert_eq!(only_window(&object), Some((40.0, 400.0)));
+        object.insert(tags::VOILUT_SEQUENCE, Element::items([Attributes::default()]));
+        assert_eq!(only_window(&object), None);
     }
 
     #[test]

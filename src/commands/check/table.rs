@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::commands::check::image_difference::ImageDifference;
-    use crate::commands::check::images::{ImageCheck, ImageFinding, ImageProblem};
+    use crate::commands::check::images::{ImageCheck, ImageFinding, ImageProblem, StopReason};
     use crate::commands::check::probe::{MissingSetting, ServiceAddress, ServiceAddresses};
     use crate::dicomweb::DicomwebError;
     use crate::upstream::{
@@ -301,14 +301,14 @@ mod tests {
             image: "monochrome 2 with a requested window",
             problem: ImageProblem::Different(difference),
         };
-        check.images = ImageCheck { match_count: 3, findings: vec![finding], is_stopped: false };
+        check.images = ImageCheck { match_count: 3, findings: vec![finding], stop: None };
         let checks = Checks(vec![check]);
         let table = checks.to_string();
         assert!(checks.is_success() && table.contains("  3 of 4 match\n"), "{table}");
         let line = "main              rendered image, monochrome 2 with a requested window: its values differ by 80.2 of 255 on average (tolerance 3.0)\n";
         assert!(table.contains(line), "{table}");
         assert!(
-            table.contains("\nmain: add \"rendered\" to synthesize: it renders images wrongly"),
+            table.contains("\nmain: add \"rendered\" to synthesize: it does not render all images correctly"),
             "{table}"
         );
     }
@@ -322,7 +322,8 @@ mod tests {
             retry_after: None,
         };
         let finding = ImageFinding { image: "color", problem: ImageProblem::Failed(error) };
-        check.images = ImageCheck { match_count: 0, findings: vec![finding], is_stopped: true };
+        check.images =
+            ImageCheck { match_count: 0, findings: vec![finding], stop: Some(StopReason::ArchiveFailed) };
         let table = Checks(vec![check]).to_string();
         assert!(table.contains("rendered image, color: archive main responded with status 503"), "{table}");
         assert!(table.contains("rendered images: not all were compared"), "{table}");
