@@ -132,19 +132,7 @@ impl ProxyRequest {
     pub(crate) fn for_metadata(url_map: &UrlMap, objects: DicomResource) -> Self {
         let retrieval = Retrieval::metadata(objects.clone());
         let url_map = url_map.for_resource(&retrieval.path());
-        Self {
-            resource: Resource::Metadata(objects),
-            url_map,
-            accepts_gzip: false,
-            accepted: Accepted::rows(),
-            rendering: Rendering::default(),
-            exact_keys: ExactKeys::default(),
-            limit: None,
-            is_limit_reduced: false,
-            anonymized_original: None,
-            upstream: UpstreamRequest::retrieve(retrieval),
-            thumbnail_substitute: None,
-        }
+        Self::for_retrieval(Resource::Metadata(objects), retrieval, url_map, Accepted::rows())
     }
 
     /// Creates a request for the rendered image `resource` that no client has sent. The response is not for a client, so its URLs
@@ -157,19 +145,26 @@ impl ProxyRequest {
     ) -> Result<Self, DicomwebError> {
         let retrieval = resource.clone().retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
         let settings = archive.settings();
-        Ok(Self {
-            url_map: UrlMap::new("", &settings.qido_url, &settings.wado_url, &retrieval.path()),
+        let url_map = UrlMap::new("", &settings.qido_url, &settings.wado_url, &retrieval.path());
+        let accepted = Accepted::read(headers, &resource).ok_or(DicomwebError::NotAcceptable)?;
+        Ok(Self { rendering, ..Self::for_retrieval(resource, retrieval, url_map, accepted) })
+    }
+
+    /// Creates a request for `resource`, which `retrieval` retrieves, that no client has sent.
+    fn for_retrieval(resource: Resource, retrieval: Retrieval, url_map: UrlMap, accepted: Accepted) -> Self {
+        Self {
+            resource,
+            url_map,
             accepts_gzip: false,
-            accepted: Accepted::read(headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
-            rendering,
+            accepted,
+            rendering: Rendering::default(),
             exact_keys: ExactKeys::default(),
             limit: None,
             is_limit_reduced: false,
             anonymized_original: None,
             upstream: UpstreamRequest::retrieve(retrieval),
             thumbnail_substitute: None,
-            resource,
-        })
+        }
     }
 
     /// Parses a request to the URI service. The query contains the accepted media types; without them the archive selects one
