@@ -7,6 +7,7 @@ compression gray levels may differ by two and colors by six, and by half a level
 import concurrent.futures
 import io
 import pathlib
+import subprocess
 import warnings
 
 import numpy
@@ -21,7 +22,7 @@ from pydicom.encaps import encapsulate
 import rendered_images
 import viewer_studies
 from holdings import real_files
-from servers import Gateway, Orthanc
+from servers import GATEWAY, Gateway, Orthanc
 
 LOSSY = {pydicom.uid.JPEGBaseline8Bit, pydicom.uid.JPEGExtended12Bit, pydicom.uid.JPEGLSNearLossless, pydicom.uid.JPEG2000}
 PNG = {"Accept": "image/png"}
@@ -280,6 +281,43 @@ def test_documents_and_videos_are_their_own_rendered_resources(synthesized, arch
             assert rejected.status_code == 406 and media_type in rejected.json()["message"], rejected.text
     finally:
         gateway.stop()
+
+
+def image_with_narrow_window() -> bytes:
+    """Returns an image whose window shows a small part of its values. This Orthanc renders it with another window."""
+    values = numpy.arange(viewer_studies.EDGE**2, dtype="<u2")
+    return viewer_studies.write_object(
+        100, 1, 1, pydicom.uid.CTImageStorage, "CT", Rows=viewer_studies.EDGE, Columns=viewer_studies.EDGE, SamplesPerPixel=1,
+        PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15, PixelRepresentation=0, PixelSpacing=[1, 1],
+        RescaleIntercept=-1024, RescaleSlope=1, RescaleType="HU", WindowCenter=40, WindowWidth=100, PixelData=values.tobytes(),
+    )
+
+
+def test_check_reports_that_the_archive_renders_wrongly_until_the_gateway_renders(tmp_path, http_session):
+    archive = Orthanc(tmp_path / "orthanc")
+    file = image_with_narrow_window()
+    dataset = pydicom.dcmread(io.BytesIO(file))
+    hint = 'main: add "rendered" to synthesize: it does not render all images correctly'
+    try:
+        assert archive.store(http_session, file) == "Success"
+        for name, synthesized in (("forwarding", ""), ("rendering", 'synthesize = ["rendered"]')):
+            gateway = Gateway(tmp_path, name, archive.dicomweb, archive=synthesized, profile="generic")
+            try:
+                url = f"{gateway.dicomweb}{instance_path(dataset)}/rendered"
+                image = http_session.get(url, headers=PNG, timeout=300)
+                check = subprocess.run([GATEWAY, "check", "--config", gateway.configuration], capture_output=True, text=True, timeout=600)
+            finally:
+                gateway.stop()
+            assert check.returncode == 0, check.stdout + check.stderr
+            mean_difference = difference(image.content, rendered_images.render(dataset))[1]
+            if synthesized:
+                assert mean_difference <= 1
+                assert "rendered image" not in check.stdout and '"rendered"' not in check.stdout, check.stdout
+            else:
+                assert mean_difference > 50, "this Orthanc renders the image correctly; the test needs another image"
+                assert "rendered image, monochrome 2: its values differ by " in check.stdout and hint in check.stdout, check.stdout
+    finally:
+        archive.stop()
 
 
 @pytest.fixture
