@@ -23,7 +23,7 @@ use super::patient_comparison::PatientComparison;
 use super::proxy::assembled;
 use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_retrievable_rows};
 use super::proxy::request::reject_computed_keys;
-use super::proxy::response::{IRRETRIEVABLE_ROWS_WARNING, ROWS_OMITTED_WARNING};
+use super::proxy::response::{ROWS_OMITTED_WARNING, irretrievable_rows_warning};
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
@@ -215,10 +215,13 @@ async fn merge(
         (limit.is_some() && has_more && is_partial, LATER_RESULTS_WARNING),
         (lists.iter().any(|list| list.is_literal_only), LITERAL_MATCHING_WARNING),
         (lists.iter().any(|list| list.omitted_count > 0), ROWS_OMITTED_WARNING),
-        (lists.iter().any(|list| list.irretrievable_count > 0), IRRETRIEVABLE_ROWS_WARNING),
         (has_uncertain_totals, UNCERTAIN_TOTALS_WARNING),
     ];
     let warnings = warnings.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning);
+    // The strictest rule: the setting changes the result if it is not set for one of the archives.
+    let has_irretrievable_rows = archives.iter().zip(&lists).filter(|(_, list)| list.irretrievable_count > 0);
+    let rule = has_irretrievable_rows.map(|(archive, _)| archive.uid_rule()).min();
+    let warnings = warnings.chain(rule.map(irretrievable_rows_warning));
     Ok(MergedPage { text, warnings: warnings.collect() })
 }
 

@@ -185,7 +185,11 @@ impl Archive {
     /// Reports that `count` rows are omitted, because their UIDs are not accepted and clients could not retrieve their objects.
     pub fn report_irretrievable_rows(&self, count: usize) {
         if count > 0 {
-            tracing::warn!(archive = %self.id(), count, "The archive returned rows whose UIDs are not valid (PS3.5 9.1); they are omitted. See lenient_uids.");
+            let hint = match self.uid_rule() {
+                UidRule::Strict => " See lenient_uids.",
+                UidRule::Lenient => "",
+            };
+            tracing::warn!(archive = %self.id(), count, "The archive returned rows whose UIDs are not valid (PS3.5 9.1); they are omitted.{hint}");
             self.inner.metrics.rows_omitted(self.id().as_str(), count as u64);
         }
     }

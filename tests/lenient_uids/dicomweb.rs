@@ -97,6 +97,27 @@ async fn a_full_page_of_rows_that_cannot_be_retrieved_is_an_error_that_names_the
 }
 
 #[tokio::test]
+async fn with_the_key_a_list_that_omits_what_cannot_be_retrieved_does_not_name_the_key() {
+    let pacs =
+        Pacs::new().with_study(Study::new("a/b").series("1.2.3", "CT", 1)).with_study(hashed_study()).start();
+    let (pacs, strict) = (pacs.await, start_pacs().await);
+    let gateway = start_with_lenient_and_strict(&pacs, &strict).await;
+    let list = gateway.get("/dicom-web/main/studies").await;
+    assert_eq!(uids(&list, "0020000D"), [STUDY]);
+    let warning = "299 dicomweb-gateway \"The archive returned results without a valid UID (PS3.5 9.1), which cannot be retrieved. They have been omitted\"";
+    assert_eq!(warnings(&list), [warning]);
+    let full = gateway.get("/dicom-web/main/studies?limit=1").await;
+    assert_eq!(full.status, 502);
+    assert!(full.text().contains("PS3.5 9.1") && !full.text().contains("lenient_uids"), "{}", full.text());
+    // The second archive omits rows that it would not omit with the key.
+    let all = gateway.get("/dicom-web/studies").await;
+    assert!(warnings(&all).len() == 1 && warnings(&all)[0].contains("lenient_uids"), "{:?}", warnings(&all));
+    let second = format!("[[archive]]\nid = \"second\"\nurl = \"{}\"\n{LENIENT}", pacs.url());
+    let gateway = RunningGateway::start(&pacs.url(), &format!("{LENIENT}{second}")).await;
+    assert_eq!(warnings(&gateway.get("/dicom-web/studies").await), [warning]);
+}
+
+#[tokio::test]
 async fn with_the_key_everything_of_a_study_is_listed_and_retrieved() {
     let file = encode_explicit_file(image(STUDY, SERIES, INSTANCE, b"0123"));
     let instance = format!("/studies/{STUDY}/series/{SERIES}/instances/{INSTANCE}");

@@ -15,7 +15,7 @@ use super::xml_parts::to_stream_error;
 use crate::upstream::{ExactKeys, MAX_SEARCH_ROW_LEN};
 use dicom_model::json::complete::{NotRead, only_string, read_object};
 use dicom_model::json::reader::{RowHandler, RowReader};
-use dicom_model::{Tag, tag};
+use dicom_model::{Tag, UidRule, tag};
 
 /// Omits rows that were not requested.
 #[derive(Debug)]
@@ -61,13 +61,15 @@ impl RequestedRows {
         let mut rows = ComparedRows::new(&mut self.comparison, &chunk);
         std::mem::take(&mut self.reader).finish_to(&mut rows).map_err(to_stream_error)?;
         let output = rows.output.take();
-        let RowComparison { has_row, omitted_count, irretrievable_count, .. } = self.comparison;
+        let RowComparison { has_row, omitted_count, irretrievable_count, uids, .. } = self.comparison;
         let all_omitted = omitted_count + irretrievable_count;
         if !has_row && self.omission_limit.is_some_and(|max| all_omitted >= max.max(1)) {
-            return Err(StreamError::Unreadable(if irretrievable_count == 0 {
-                "only rows that do not match the search"
-            } else {
-                "only rows without a valid UID (PS3.5 9.1; see lenient_uids in the configuration of the gateway)"
+            return Err(StreamError::Unreadable(match uids.rule() {
+                _ if irretrievable_count == 0 => "only rows that do not match the search",
+                UidRule::Strict => {
+                    "only rows without a valid UID (PS3.5 9.1; see lenient_uids in the configuration of the gateway)"
+                }
+                UidRule::Lenient => "only rows without a valid UID (PS3.5 9.1)",
             }));
         }
         let end: &[u8] = if has_row { b"]" } else { b"[]" };

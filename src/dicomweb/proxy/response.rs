@@ -29,6 +29,7 @@ use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
 use crate::upstream::{Archive, ContentCoding, DicomResource, ExactKeys, Synthesized, UpstreamResponse};
+use dicom_model::UidRule;
 use http_messages::body::{self, Body};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
@@ -39,11 +40,18 @@ pub(crate) const ROWS_OMITTED_WARNING: HeaderValue = HeaderValue::from_static(
     "299 dicomweb-gateway \"The archive returned results that do not match the search. They have been omitted\"",
 );
 
-/// The warning of a search of which the archive returned objects that clients could not retrieve. Like [`ROWS_OMITTED_WARNING`], it is
-/// sent if such a row is among those that are read before the response begins.
-pub(crate) const IRRETRIEVABLE_ROWS_WARNING: HeaderValue = HeaderValue::from_static(
-    "299 dicomweb-gateway \"The archive returned results without a valid UID (PS3.5 9.1), which cannot be retrieved. They have been omitted; lenient_uids in the configuration of the gateway allows other UIDs\"",
-);
+/// Returns the warning of a search of which an archive with `rule` returned objects that clients could not retrieve. Like
+/// [`ROWS_OMITTED_WARNING`], it is sent if such a row is among those that are read before the response begins.
+pub(crate) fn irretrievable_rows_warning(rule: UidRule) -> HeaderValue {
+    HeaderValue::from_static(match rule {
+        UidRule::Strict => {
+            "299 dicomweb-gateway \"The archive returned results without a valid UID (PS3.5 9.1), which cannot be retrieved. They have been omitted; lenient_uids in the configuration of the gateway allows other UIDs\""
+        }
+        UidRule::Lenient => {
+            "299 dicomweb-gateway \"The archive returned results without a valid UID (PS3.5 9.1), which cannot be retrieved. They have been omitted\""
+        }
+    })
+}
 
 /// The warning of a page from which rows were omitted. The header is sent before the number of rows is known.
 const PAGE_SHORTENED_WARNING: HeaderValue = HeaderValue::from_static(
@@ -213,19 +221,19 @@ async fn forward_body(
     }
     let streamed = StreamedBody::new(archive, read_ahead, source, filters, length);
     let prefetched = PrefetchedBody::read(archive, streamed, upstream_length).await?;
-    Ok(build_response(status, response_headers, prefetched, request.limit))
+    Ok(build_response(status, response_headers, prefetched, (request.limit, archive.uid_rule())))
 }
 
 fn build_response(
     status: StatusCode,
     mut headers: HeaderMap,
     body: PrefetchedBody,
-    limit: Option<u32>,
+    (limit, rule): (Option<u32>, UidRule),
 ) -> Response<Body> {
     let (has_omitted_rows, has_irretrievable_rows) = (body.has_omitted_rows(), body.has_irretrievable_rows());
     let warnings = [
         (has_omitted_rows, ROWS_OMITTED_WARNING),
-        (has_irretrievable_rows, IRRETRIEVABLE_ROWS_WARNING),
+        (has_irretrievable_rows, irretrievable_rows_warning(rule)),
         ((has_omitted_rows || has_irretrievable_rows) && limit.is_some(), PAGE_SHORTENED_WARNING),
     ];
     for (_, warning) in warnings.into_iter().filter(|(applies, _)| *applies) {

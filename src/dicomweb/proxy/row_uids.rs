@@ -34,6 +34,11 @@ impl RowUids {
         Self { tags, rule }
     }
 
+    /// Returns the rule by which the UIDs are checked.
+    pub(crate) fn rule(&self) -> UidRule {
+        self.rule
+    }
+
     /// Returns the tags of the UIDs that are checked.
     pub(crate) fn tags(&self) -> &'static [Tag] {
         self.tags
