@@ -68,12 +68,12 @@ pub enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Exit with 0 if the gateway on this machine is ready.
+    /// Exit with 0 if the gateway on this machine is ready. Its admin listener is that of the configuration, or --url.
     Healthcheck {
         /// The configuration.
         #[command(flatten)]
         config: ConfigFile,
-        /// URL of its admin listener, such as http://127.0.0.1:9090. Default: as configured.
+        /// URL of the admin listener, such as http://127.0.0.1:9090. The configuration is not read then. Default: server.admin_listen.
         #[arg(long, value_parser = admin_url)]
         url: Option<Url>,
     },
@@ -163,7 +163,8 @@ fn start_telemetry(format: LogFormat) -> anyhow::Result<LogGuard> {
 
 /// Prints the result of a command.
 fn print(text: std::fmt::Arguments<'_>) -> io::Result<()> {
-    writeln!(io::stdout(), "{text}")
+    // In one piece, because each line of formatted text is written by itself and log lines could come between them.
+    io::stdout().write_all(format!("{text}\n").as_bytes())
 }
 
 #[cfg(test)]

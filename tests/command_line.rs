@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, signals and output.
 
+mod demo;
 #[cfg(target_os = "linux")]
 mod file_descriptors;
 
@@ -96,18 +97,6 @@ fn usage_errors_exit_with_64_and_failures_with_1() {
 }
 
 #[test]
-fn demo_reports_a_port_that_is_in_use() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let rejected = run(&["demo", "--listen", &address]);
-    assert_eq!(rejected.status.code(), Some(1));
-    let error = text(&rejected.stderr);
-    assert!(error.contains(&format!("cannot listen on {address}: ")), "{error}");
-    assert!(error.trim_end().ends_with("; choose another address with --listen ADDRESS"), "{error}");
-    assert!(!error.contains("server.listen") && error.matches("os error").count() == 1, "{error}");
-}
-
-#[test]
 fn an_invalid_address_or_url_is_rejected_with_an_example() {
     for address in ["localhost:8090", "foo", "127.0.0.1:99999"] {
         for arguments in [vec!["demo", "--listen", address], vec!["archive", ".", "--listen", address]] {
@@ -123,6 +112,23 @@ fn an_invalid_address_or_url_is_rejected_with_an_example() {
         assert_eq!(rejected.status.code(), Some(64), "{url}");
         let error = text(&rejected.stderr);
         assert!(error.contains("expected an http:// URL, such as http://127.0.0.1:9090"), "{error}");
+    }
+}
+
+#[test]
+fn healthcheck_without_a_configuration_names_both_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM_PATH);
+    command.arg("healthcheck").current_dir(folder.path()).env_remove("GATEWAY_CONFIG");
+    let rejected = command.output().unwrap();
+    assert_eq!(rejected.status.code(), Some(64));
+    let error = text(&rejected.stderr);
+    for part in [
+        "name the configuration file with --config FILE",
+        "--url http://127.0.0.1:9090",
+        "config/gateway.toml: cannot be read",
+    ] {
+        assert!(error.contains(part), "{error}");
     }
 }
 
@@ -144,60 +150,6 @@ fn an_archive_of_a_directory_without_dicom_files_is_reported() {
             "{command}: {text}"
         );
     }
-}
-
-/// Starts `demo` with its temporary files in `folder`, and returns it when it is ready.
-#[cfg(target_os = "linux")]
-fn start_demo_in(folder: &std::path::Path, mut command: Command) -> RunningProgram {
-    command.args(["demo", "--listen", "127.0.0.1:0"]).env("TMPDIR", folder);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut demo = RunningProgram(command.spawn().unwrap());
-    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    lines.find(|line| line.starts_with("Stop it")).unwrap();
-    demo
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn demo_removes_its_samples_when_the_terminal_is_closed() {
-    let folder = tempfile::tempdir().unwrap();
-    // The tests themselves may run under nohup.
-    let mut command = Command::new("env");
-    command.args(["--default-signal=HUP", PROGRAM_PATH]);
-    let demo = start_demo_in(folder.path(), command);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    assert!(demo.stop("-HUP").success());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the samples were not removed");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn demo_with_nohup_continues_when_the_terminal_is_closed() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new("nohup");
-    command.arg(PROGRAM_PATH);
-    let demo = start_demo_in(folder.path(), command);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", demo.0.id())).unwrap();
-    let ignored_signals = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
-    let mask = u64::from_str_radix(ignored_signals, 16).unwrap();
-    assert_eq!(mask & 1, 1, "SIGHUP is not ignored: {ignored_signals}");
-    assert!(demo.terminate().success());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn demo_prints_urls_that_can_be_opened() {
-    let mut demo = RunningProgram::start(&["demo", "--listen", "127.0.0.1:0"]);
-    let lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let printed_lines: Vec<_> = lines.take_while(|line| !line.starts_with("Stop it")).collect();
-    let urls: Vec<_> =
-        printed_lines.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();
-    assert!(urls.len() >= 8, "{printed_lines:?}");
-    for url in urls {
-        let response = get(url).await;
-        assert_eq!(response.status, 200, "{url}");
-        assert!(response.is_complete && response.body.len() > 100, "{url}");
-    }
-    assert!(demo.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

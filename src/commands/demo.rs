@@ -27,10 +27,12 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
     );
     let config = Config::parse(&text, Path::new("demo"), [])?;
     let running = BoundGateway::start(&config, "choose another address with --listen ADDRESS").await?;
-    let gateway = format!("http://{}", running.address()?);
+    let (gateway, admin) =
+        (format!("http://{}", running.address()?), format!("http://{}", running.admin_address()?));
     let example_urls = ExampleUrls { gateway: &gateway, archive: "demo", index: archive.index() };
     print(format_args!(
-        "{}\n\nThe gateway is ready. Try:\n\n{example_urls}\nStop it with Ctrl-C.",
+        "{}\n\nThe gateway is ready. Try:\n\n{example_urls}  Readiness and metrics of the gateway, on the admin listener\n    {admin}/readyz\n    \
+         {admin}/metrics\n\nStop it with Ctrl-C.",
         archive.report()
     ))?;
     running.serve_until_stopped(&config).await;

@@ -9,6 +9,10 @@ use url::Url;
 
 use super::ConfigFile;
 
+/// The advice if the configuration cannot be read.
+const CONFIG_REMEDY: &str = "the address of the admin listener is not known; name it with --url, such as --url http://127.0.0.1:9090, or correct \
+     the configuration";
+
 pub(super) async fn run(config: &ConfigFile, url: Option<Url>) -> anyhow::Result<ExitCode> {
     let admin = match url {
         Some(url) => {
@@ -16,7 +20,7 @@ pub(super) async fn run(config: &ConfigFile, url: Option<Url>) -> anyhow::Result
                 url.socket_addrs(|| None).with_context(|| format!("the host of {url} is not known"))?;
             *addresses.first().with_context(|| format!("the host of {url} has no address"))?
         }
-        None => config.load()?.server.admin_listen,
+        None => config.load().context(CONFIG_REMEDY)?.server.admin_listen,
     };
     check_readiness(admin).await?;
     Ok(ExitCode::SUCCESS)

@@ -77,6 +77,12 @@ impl BoundGateway {
         self.public.local_addr()
     }
 
+    /// Returns the address of the admin listener.
+    #[cfg(feature = "demo")]
+    pub(super) fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
     /// Serves requests until a signal arrives; then reports that the gateway is not ready, and waits for requests in flight. The
     /// admin listener is closed last.
     pub(super) async fn serve_until_stopped(self, config: &Config) {
