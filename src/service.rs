@@ -26,6 +26,7 @@ use crate::http::forwarded::{PublicBase, PublicUrl};
 use crate::http::query::{self, QueryStringError};
 use crate::request_priority::RequestPriority;
 use crate::routes::{ErrorFormat, Interaction, NoRoute, Route};
+use crate::studies::FailedArchives;
 use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 use crate::upstream::ArchiveId;
 use http_messages::body::{Body, empty};
@@ -128,12 +129,13 @@ impl http_server::Service for Service {
             _ if !is_host_accepted => ("refused", Err(Failure::misdirected())),
             Ok(route) => {
                 let label = route.label();
-                let response =
-                    AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
+                let failed_archives = FailedArchives::default();
+                let response = self.handle(route, &parts, body, peer.ip(), &failed_archives);
+                let response = AssertUnwindSafe(response).catch_unwind().await;
                 let response = response.unwrap_or_else(|_| {
                     Err(Failure::internal().with_cause(None, "the handler of the request panicked"))
                 });
-                (label, response)
+                (label, response.map(|response| with_failed_archives(response, &failed_archives)))
             }
             Err(NoRoute::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
                 let response = match error_format {
@@ -186,26 +188,26 @@ impl Service {
         parts: &Parts,
         body: RequestBody,
         peer: IpAddr,
+        failed_archives: &FailedArchives,
     ) -> Result<Response<Body>, Failure> {
         let access = self.determine_access(&route, parts).await?;
         let public_base = self.context.public_url.base_of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request has no Host from which links could be made.")
         })?;
+        let client_request = ClientRequest { parts, access, public_base, failed_archives };
         match route {
-            Route::Fhir(interaction) => {
-                self.handle_fhir(interaction, &access, public_base, parts, body).await
-            }
-            Route::Batch => self.handle_batch(&access, public_base, parts, body).await,
+            Route::Fhir(interaction) => self.handle_fhir(interaction, client_request, body).await,
+            Route::Batch => self.handle_batch(client_request, body).await,
             Route::Dicomweb { archive, target, path } => {
-                self.handle_dicomweb(archive, target, path, &access, public_base, parts).await
+                self.handle_dicomweb(archive, target, path, client_request).await
             }
             Route::DicomwebCapabilities { archive } => {
                 let root = match &archive {
                     Some(id) if self.federation.archive(id).is_none() => {
                         return Err(Failure::unknown_archive());
                     }
-                    Some(id) => format!("{public_base}/dicom-web/{id}"),
-                    None => format!("{public_base}/dicom-web"),
+                    Some(id) => format!("{}/dicom-web/{id}", client_request.public_base),
+                    None => format!("{}/dicom-web", client_request.public_base),
                 };
                 let description = self.federation.describe(&root, &parts.headers);
                 description.map_err(|error| Failure::from(&error))
@@ -216,9 +218,7 @@ impl Service {
     async fn handle_fhir(
         &self,
         interaction: Interaction<'_>,
-        access: &Access,
-        public_base: PublicBase,
-        parts: &Parts,
+        ClientRequest { parts, access, public_base, failed_archives }: ClientRequest<'_>,
         body: RequestBody,
     ) -> Result<Response<Body>, Failure> {
         let mut pairs = query_pairs(parts)?;
@@ -231,15 +231,13 @@ impl Service {
             });
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base };
-        let context = self.fhir.with_priority(&RequestPriority::of_new_request());
-        Ok(fhir::handle(&context, interaction, &request, access).await)
+        let context = self.fhir.for_request(&RequestPriority::of_new_request(), failed_archives);
+        Ok(fhir::handle(&context, interaction, &request, &access).await)
     }
 
     async fn handle_batch(
         &self,
-        access: &Access,
-        public_base: PublicBase,
-        parts: &Parts,
+        ClientRequest { parts, access, public_base, failed_archives }: ClientRequest<'_>,
         body: RequestBody,
     ) -> Result<Response<Body>, Failure> {
         let pairs = query_pairs(parts)?;
@@ -249,8 +247,8 @@ impl Service {
         headers.remove(header::IF_NONE_MATCH);
         headers.remove(header::IF_MODIFIED_SINCE);
         let request = FhirRequest { headers: &headers, pairs, public_base };
-        let context = self.fhir.with_priority(&RequestPriority::of_new_request());
-        Ok(fhir::handle_batch(&context, &bundle, &request, access).await)
+        let context = self.fhir.for_request(&RequestPriority::of_new_request(), failed_archives);
+        Ok(fhir::handle_batch(&context, &bundle, &request, &access).await)
     }
 
     /// Responds to a DICOMweb request. There is no deadline for the whole request, because a large study takes a long time;
@@ -260,11 +258,9 @@ impl Service {
         archive: Option<ArchiveId>,
         target: Result<Target, PathError>,
         path: &str,
-        access: &Access,
-        public_base: PublicBase,
-        parts: &Parts,
+        ClientRequest { parts, access, public_base, failed_archives }: ClientRequest<'_>,
     ) -> Result<Response<Body>, Failure> {
-        let federation = self.federation.with_priority(&RequestPriority::of_new_request());
+        let federation = self.federation.for_request(&RequestPriority::of_new_request(), failed_archives);
         let archive_id = archive.as_ref();
         let archive = match archive_id {
             Some(id) => Some(federation.archive(id).ok_or_else(Failure::unknown_archive)?),
@@ -284,9 +280,9 @@ impl Service {
         let response = match archive {
             Some(archive) => {
                 let root = format!("{public_base}/dicom-web/{}", archive.id());
-                federation.respond_for_archive(archive, access, &root, request).await
+                federation.respond_for_archive(archive, &access, &root, request).await
             }
-            None => federation.respond(access, &format!("{public_base}/dicom-web"), request).await,
+            None => federation.respond(&access, &format!("{public_base}/dicom-web"), request).await,
         };
         let response = response.map_err(|error| Failure::from(&error));
         let status = response.as_ref().map_or_else(|failure| failure.status, Response::status);
@@ -321,6 +317,15 @@ impl Service {
     }
 }
 
+/// A request whose caller is known.
+struct ClientRequest<'a> {
+    parts: &'a Parts,
+    access: Access,
+    public_base: PublicBase,
+    /// Collects the archives that the response may be without.
+    failed_archives: &'a FailedArchives,
+}
+
 /// Decodes the query.
 fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, Failure> {
     query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| query_failure(&error))
@@ -333,6 +338,17 @@ fn query_failure(error: &QueryStringError) -> Failure {
         Some(name) => failure.with_expression(format!("http.{name}")),
         None => failure,
     }
+}
+
+/// Adds the archives that a response may be without to it, for the log.
+fn with_failed_archives(mut response: Response<Body>, failed_archives: &FailedArchives) -> Response<Body> {
+    if response.status().is_success()
+        && let Some((archives, errors)) = failed_archives.description()
+    {
+        let cause = FailureCause { archive: Some(archives), error: errors.into() };
+        response.extensions_mut().insert(cause);
+    }
+    response
 }
 
 /// Removes the body of the response, and keeps its length in the headers (RFC 9110 9.3.2).

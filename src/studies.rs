@@ -48,7 +48,7 @@ pub use error::{StudiesError, comma_separated};
 pub use fetch::{DetailLimits, OmittedCounts};
 pub use invalidation::{InvalidatedStudies, Selection};
 pub use listed_patients::listed_patients;
-pub use partial_answers::{ArchiveFailure, partial_timeout};
+pub use partial_answers::{ArchiveFailure, FailedArchives, partial_timeout};
 pub use patients::FoundPatient;
 pub use representation::Representation;
 pub use row::{OmittedMatches, RowWithoutUid};
@@ -157,6 +157,8 @@ pub struct Studies {
     priority: RequestPriority,
     /// The archives that may be missing from the answer to the request; `None` if none may be missing.
     partial_answer: Option<Arc<PartialAnswer>>,
+    /// The archives that failed although the response to the client request may be without them.
+    failed_archives: FailedArchives,
     /// Whether the response depends on every archive, even if it is about studies in other archives.
     requires_every_archive: bool,
     cache: Cache,
@@ -184,6 +186,7 @@ impl Studies {
             sources: sources.into(),
             priority: RequestPriority::of_new_request(),
             partial_answer: None,
+            failed_archives: FailedArchives::default(),
             requires_every_archive: false,
             cache,
             change_log,

@@ -3,6 +3,7 @@
 mod demo;
 #[cfg(target_os = "linux")]
 mod file_descriptors;
+mod partial_responses;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;

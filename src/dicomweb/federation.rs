@@ -39,7 +39,7 @@ use crate::http::negotiation::MediaRange;
 use crate::http::query::decode;
 use crate::http::streaming_compression::compress;
 use crate::request_priority::RequestPriority;
-use crate::studies::Studies;
+use crate::studies::{FailedArchives, Studies};
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
 use dicom_model::{SeriesUid, StudyUid, UidRule};
 use http_messages::body::{self, Body};
@@ -63,11 +63,11 @@ impl Federation {
         Self { archives, priority, context, locator: StudyLocator::new(cache), studies }
     }
 
-    /// Returns the same federation, for a client request with this priority.
+    /// Returns the same federation, for a client request with this priority, which records the archives that its response may be without.
     #[must_use]
-    pub fn with_priority(&self, priority: &RequestPriority) -> Self {
+    pub fn for_request(&self, priority: &RequestPriority, failed_archives: &FailedArchives) -> Self {
         let archives = self.archives.iter().map(|archive| archive.with_priority(priority)).collect();
-        let studies = self.studies.with_priority(priority);
+        let studies = self.studies.with_priority(priority).recording_failures(failed_archives);
         Self { archives, priority: priority.clone(), studies, ..self.clone() }
     }
 

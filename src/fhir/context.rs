@@ -10,7 +10,7 @@ use crate::config;
 use crate::http::sealing::SealingKey;
 use crate::mapping::Guide;
 use crate::request_priority::RequestPriority;
-use crate::studies::Studies;
+use crate::studies::{FailedArchives, Studies};
 use fhir_r4::search::Criterion;
 use fhir_r4::types::ImagingStudy;
 
@@ -58,9 +58,10 @@ impl FhirContext {
         Self { studies: self.studies.for_named_archives(criteria), ..self.clone() }
     }
 
-    /// Returns the same dependencies, for a client request with this priority.
+    /// Returns the same dependencies, for a client request with this priority, which records the archives that its response may be without.
     #[must_use]
-    pub fn with_priority(&self, priority: &RequestPriority) -> Self {
-        Self { studies: self.studies.with_priority(priority), ..self.clone() }
+    pub fn for_request(&self, priority: &RequestPriority, failed_archives: &FailedArchives) -> Self {
+        let studies = self.studies.with_priority(priority).recording_failures(failed_archives);
+        Self { studies, ..self.clone() }
     }
 }

@@ -38,6 +38,26 @@ pub(super) struct PartialAnswer {
     failures: Mutex<BTreeMap<ArchiveId, StudiesError>>,
 }
 
+/// The archives that failed although the response to one client request may be without them, with the errors, for the log. Unlike a
+/// [`PartialAnswer`], it is shared by all entries of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct FailedArchives(Arc<Mutex<BTreeMap<ArchiveId, StudiesError>>>);
+
+impl FailedArchives {
+    fn record(&self, archive: &ArchiveId, error: &StudiesError) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.entry(archive.clone()).or_insert_with(|| error.clone());
+    }
+
+    /// Returns the archives, separated by commas, and their errors; `None` if no archive failed.
+    pub fn description(&self) -> Option<(String, String)> {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let archives: Vec<_> = failures.keys().map(ArchiveId::as_str).collect();
+        let errors: Vec<_> = failures.values().map(ToString::to_string).collect();
+        (!failures.is_empty()).then(|| (archives.join(", "), errors.join("; ")))
+    }
+}
+
 impl PartialAnswer {
     /// Whether the answer may be without `archive`, which failed with `error`. An archive whose calls are limited by the gateway itself
     /// may be missing only from an answer whose client accepts that.
@@ -55,6 +75,12 @@ impl PartialAnswer {
 }
 
 impl Studies {
+    /// Returns the same studies for one client request, which records the archives that its response may be without.
+    #[must_use]
+    pub fn recording_failures(&self, failed_archives: &FailedArchives) -> Self {
+        Self { failed_archives: failed_archives.clone(), ..self.clone() }
+    }
+
     /// Returns the same studies for one request that accepts an answer without the archives that fail, except those in `required`.
     #[must_use]
     pub(super) fn allowing_failures(&self, required: BTreeSet<ArchiveId>, timeout: Option<Duration>) -> Self {
@@ -244,7 +270,7 @@ impl Studies {
         let Some(answer) = &self.partial_answer else { return };
         if let Entry::Vacant(entry) = answer.lock_failures().entry(archive.clone()) {
             entry.insert(error.clone());
-            tracing::warn!(%archive, %error, "An archive failed; a response may be without it.");
+            self.failed_archives.record(archive, error);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The access log: one line per request, which is written when the response has been sent or the client has disconnected. The
-//! line of a request that failed because of the gateway or an archive (status 500 or above) has the level WARN and the cause.
+//! line of a request that failed because of the gateway or an archive (status 500 or above), or whose response may be without an
+//! archive that failed, has the level WARN and the cause.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -48,7 +49,7 @@ impl AccessLogEntry {
         self.bytes += bytes as u64;
     }
 
-    /// Records why the request failed: the archive, if one is the cause, and the error, which contains no data of patients.
+    /// Records why the request failed, or why its response may be incomplete: the archive, if one is the cause, and the error, which contains no data of patients.
     pub fn set_failure(&mut self, archive: Option<String>, error: Cow<'static, str>) {
         self.archive = archive;
         self.error = Some(error);
@@ -82,7 +83,7 @@ impl Drop for AccessLogEntry {
                 )
             };
         }
-        if self.status >= 500 {
+        if self.status >= 500 || self.error.is_some() {
             write_entry!(tracing::Level::WARN);
         } else {
             write_entry!(tracing::Level::INFO);
