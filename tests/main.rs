@@ -11,6 +11,7 @@ mod command_line;
 mod dialects;
 mod dicomweb;
 mod fhir;
+mod hidden_values;
 mod hl7;
 mod hosts;
 mod invalidation;

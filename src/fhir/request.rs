@@ -9,7 +9,10 @@ use crate::http::forwarded::PublicBase;
 use crate::http::preference::{PreferredHandling, has_preference};
 use crate::studies::Freshness;
 use dicom_model::{Uid, UidRule};
-use fhir_r4::search::{Handling, Parameter, ParseContext, ResultParameters, Search, SearchError, Searchable};
+use fhir_r4::search::{
+    Handling, Parameter, ParseContext, ResultParameters, Search, SearchError, Searchable,
+    parameter_expression,
+};
 use fhir_r4::types::ImagingStudy;
 
 /// The parameters of a read.
@@ -133,7 +136,7 @@ fn to_failure(errors: &[SearchError]) -> Failure {
     let issue = |error: &SearchError| Issue {
         code: error.code,
         diagnostics: format!("Parameter {}: {}.", error.parameter, error.diagnostics).into(),
-        expression: Some(format!("http.{}", error.parameter)),
+        expression: parameter_expression(&error.parameter),
     };
     let mut failure = Failure::bad_request("invalid", "");
     failure.issues = errors.iter().map(issue).collect();

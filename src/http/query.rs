@@ -1,6 +1,8 @@
 //! Decodes and encodes query strings, and form bodies in the same format (WHATWG URL, application/x-www-form-urlencoded).
 //! Ambiguous input is rejected.
 
+use fhir_r4::search::parameter_expression;
+pub use fhir_r4::search::printable_name;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Maximum number of parameters.
@@ -26,10 +28,12 @@ pub enum QueryStringError {
 }
 
 impl QueryStringError {
-    /// Returns the name of the invalid parameter; `None` if the error does not concern one parameter.
+    /// Returns the name of the invalid parameter; `None` if the error does not concern one parameter, or if its name is not shown.
     pub fn parameter(&self) -> Option<&str> {
         match self {
-            Self::Escape(name) | Self::NotUtf8(name) | Self::Control(name) => Some(name),
+            Self::Escape(name) | Self::NotUtf8(name) | Self::Control(name) => {
+                Some(name.as_str()).filter(|name| parameter_expression(name).is_some())
+            }
             Self::TooMany => None,
         }
     }
@@ -57,18 +61,17 @@ pub fn decode(raw: &str) -> Result<Vec<(String, String)>, QueryStringError> {
 }
 
 fn decode_part(name: &str, text: &str) -> Result<String, QueryStringError> {
-    let printable_name = || name.chars().filter(char::is_ascii_graphic).take(64).collect();
     let escapes = text.split('%').skip(1);
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if !escapes.into_iter().all(is_escape) {
-        return Err(QueryStringError::Escape(printable_name()));
+        return Err(QueryStringError::Escape(printable_name(name)));
     }
     let with_spaces = text.replace('+', " ");
     let decoded = percent_decode_str(&with_spaces)
         .decode_utf8()
-        .map_err(|_| QueryStringError::NotUtf8(printable_name()))?;
+        .map_err(|_| QueryStringError::NotUtf8(printable_name(name)))?;
     if decoded.chars().any(char::is_control) {
-        return Err(QueryStringError::Control(printable_name()));
+        return Err(QueryStringError::Control(printable_name(name)));
     }
     Ok(decoded.into_owned())
 }

@@ -327,26 +327,23 @@ pub fn has_parameter(resource_type: ResourceType, name: &str) -> bool {
         || (name == "_has" && resource_type != ResourceType::ImagingStudy)
 }
 
+/// What messages contain in place of a name that may be PHI.
+const HIDDEN_NAME: &str = "(name not shown)";
+
 /// Returns the name of a parameter for messages. A text that is not a valid name is replaced by a placeholder, because it could
 /// be PHI.
 pub fn printable_name(name: &str) -> String {
-    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
-    if (1..=64).contains(&name.len()) && name.bytes().all(is_legal) {
-        name.to_owned()
-    } else {
-        "unknown parameter".to_owned()
-    }
+    if is_valid_name(name) { name.to_owned() } else { HIDDEN_NAME.to_owned() }
 }
 
-/// Returns a name from the list in a value, for a message. A text that cannot be the name of a parameter or an element is replaced
-/// by a placeholder, because it may identify a patient.
-fn printable_name_in_value(name: &str) -> String {
-    let is_legal = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
-    if (1..=32).contains(&name.len()) && name.bytes().all(is_legal) {
-        name.to_owned()
-    } else {
-        "an unknown name".to_owned()
-    }
+/// Returns the `OperationOutcome.issue.expression` of the parameter `name` (R4 OperationOutcome); `None` if the name is not shown.
+pub fn parameter_expression(name: &str) -> Option<String> {
+    is_valid_name(name).then(|| format!("http.{name}"))
+}
+
+fn is_valid_name(name: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    (1..=64).contains(&name.len()) && name.bytes().all(is_legal)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use dicom_core::VR;
 
 use super::DicomwebRequest;
 use super::match_value_form::expected_form;
+use crate::http::query::printable_name;
 use crate::upstream::{MatchValue, MatchingOption, QidoQuery, SearchLevel};
 use dicom_model::{Tag, UidRule, tag};
 
@@ -71,14 +72,9 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// Returns at most 64 printable characters of `key`, for the text of an error.
-    pub(crate) fn printable(key: &str) -> String {
-        key.chars().filter(char::is_ascii_graphic).take(64).collect()
-    }
-
     /// Creates the error of a value that is not `expected`.
     pub(crate) fn invalid_value(key: &str, expected: &'static str) -> Self {
-        Self::Value { key: Self::printable(key), expected }
+        Self::Value { key: printable_name(key), expected }
     }
 }
 
@@ -182,7 +178,7 @@ pub(crate) fn parse_search(
         }
         let search_key = SearchKey::parse(key)?;
         if !keys.insert(search_key) {
-            return Err(QueryError::Repeated(QueryError::printable(key)));
+            return Err(QueryError::Repeated(printable_name(key)));
         }
         query = match search_key {
             SearchKey::Limit => {
@@ -262,9 +258,9 @@ impl SearchKey {
             _ => match tag::parse(key) {
                 Some(tag) if tag::keyword(tag).is_some() => Ok(Self::Attribute(tag)),
                 None if key.split_once('.').is_some_and(|(sequence, _)| tag::parse(sequence).is_some()) => {
-                    Err(QueryError::InsideSequence(QueryError::printable(key)))
+                    Err(QueryError::InsideSequence(printable_name(key)))
                 }
-                _ => Err(QueryError::UnknownKey(QueryError::printable(key))),
+                _ => Err(QueryError::UnknownKey(printable_name(key))),
             },
         }
     }

@@ -5,6 +5,7 @@
 
 use super::path::Resource;
 use super::query::QueryError;
+use crate::http::query::printable_name;
 use crate::upstream::{WadoUri, WadoUriError};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, UidRule};
 
@@ -54,8 +55,8 @@ pub(crate) fn resource_of(object: &WadoUri) -> Resource {
 
 fn query_error(key: &str, error: WadoUriError) -> QueryError {
     match error {
-        WadoUriError::UnknownParameter => QueryError::UnknownKey(QueryError::printable(key)),
-        WadoUriError::Repeated => QueryError::Repeated(QueryError::printable(key)),
+        WadoUriError::UnknownParameter => QueryError::UnknownKey(printable_name(key)),
+        WadoUriError::Repeated => QueryError::Repeated(printable_name(key)),
         WadoUriError::InvalidValue => QueryError::invalid_value(key, "as PS3.18 9.4.1.2 defines it"),
         WadoUriError::ContentTypeMismatch => {
             QueryError::invalid_value(key, "omitted, because it does not apply to the requested contentType")
@@ -63,8 +64,6 @@ fn query_error(key: &str, error: WadoUriError) -> QueryError {
         WadoUriError::TooLarge => {
             QueryError::invalid_value(key, "at most 8192, and at most 33554432 pixels together")
         }
-        WadoUriError::RequiresParameter(other) => {
-            QueryError::RequiresOther(QueryError::printable(key), other)
-        }
+        WadoUriError::RequiresParameter(other) => QueryError::RequiresOther(printable_name(key), other),
     }
 }

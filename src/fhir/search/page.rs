@@ -11,7 +11,9 @@ use crate::fhir::bundle::{Mode, SearchEntry, Searchset};
 use crate::http::query;
 use crate::http::sealing::SealingKey;
 use crate::studies::StudiesError;
-use fhir_r4::search::{ResultParameters, Search, Searchable, Total, is_result_parameter};
+use fhir_r4::search::{
+    ResultParameters, Search, Searchable, Total, is_result_parameter, parameter_expression,
+};
 use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 
 /// The pages of one search.
@@ -77,7 +79,7 @@ impl<'a> Pages<'a> {
             severity: "warning",
             code,
             diagnostics: diagnostics.into(),
-            expression: vec![format!("http.{name}")],
+            expression: parameter_expression(name).into_iter().collect(),
         };
         let ignored = search.ignored.iter().map(|(name, reason)| {
             let diagnostics = if search.applied.iter().any(|(applied, _)| applied == name) {
@@ -85,6 +87,10 @@ impl<'a> Pages<'a> {
                 format!("Parameter `{name}`: {reason}")
             } else if is_result_parameter(name) {
                 format!("Parameter `{name}` was ignored. {reason}")
+            } else if parameter_expression(name).is_none() {
+                format!(
+                    "A search parameter whose name is not shown here was ignored, so these results are NOT restricted by it. {reason}"
+                )
             } else {
                 format!(
                     "Search parameter `{name}` was ignored, so these results are NOT restricted by it. {reason}"

@@ -17,7 +17,7 @@ use crate::fhir::FhirRequest;
 use crate::studies::FoundPatient;
 use fhir_r4::search::{
     Contained, Criterion, Direction, EvaluationContext, ResourceType, Search, Searchable, SortKey,
-    has_parameter, printable_name,
+    has_parameter, parameter_expression, printable_name,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -74,10 +74,12 @@ impl TypeSearches {
         let mut ignored = types.unsupported;
         for (name, _) in request.pairs.iter().filter(|(name, _)| name != "_type" && !is_common(name)) {
             if request.is_strict() {
-                let name = printable_name(name);
-                let failure =
-                    Failure::bad_request("not-supported", format!("Parameter {name}: {NOT_COMMON_WARNING}"));
-                return Err(failure.with_expression(format!("http.{name}")));
+                let diagnostics = format!("Parameter {}: {NOT_COMMON_WARNING}", printable_name(name));
+                let mut failure = Failure::bad_request("not-supported", diagnostics);
+                if let Some(expression) = parameter_expression(name) {
+                    failure = failure.with_expression(expression);
+                }
+                return Err(failure);
             }
             ignored.push((printable_name(name), NOT_COMMON_WARNING.to_owned()));
         }
@@ -289,7 +291,12 @@ impl NamedType {
         match ResourceType::parse(name).filter(|kind| available.contains(kind)) {
             Some(kind) => Ok(Self::Supported(kind)),
             None if is_name => {
-                let reason = format!("the type {name} is not supported, so it was not searched.");
+                let available: Vec<_> = available.iter().map(|kind| kind.name()).collect();
+                // The name is not part of the warning, because it may be PHI.
+                let reason = format!(
+                    "a type in the value is not supported, so it was not searched; supported types: {}.",
+                    available.join(", ")
+                );
                 Ok(Self::Unsupported(("_type".to_owned(), reason)))
             }
             None => Err(invalid_parameter("expected comma-separated names of resource types")),

@@ -42,8 +42,8 @@ pub(super) enum QueryError {
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
     /// A key is neither a parameter nor an attribute.
-    #[error("{0}: unknown parameter or attribute (PS3.18 8.3.4)")]
-    UnknownKey(String),
+    #[error("a key of the query is neither a parameter nor an attribute (PS3.18 8.3.4)")]
+    UnknownKey,
     /// `includefield` contains an unknown attribute.
     #[error("includefield: an attribute in the list is unknown")]
     UnknownField,
@@ -104,7 +104,7 @@ impl Query {
     fn add_match(&mut self, key: String, value: &str) -> Result<(), QueryError> {
         let path: Option<Vec<Tag>> = key.split('.').map(tag::parse).collect();
         let Some(path) = path.filter(|path| !path.is_empty()) else {
-            return Err(QueryError::UnknownKey(key));
+            return Err(QueryError::UnknownKey);
         };
         let last = path[path.len() - 1];
         let vr =

@@ -2,7 +2,7 @@
 //! does not know about criteria.
 
 use super::include::Include;
-use super::{ParseContext, SearchError, Searchable, SortKey, printable_name_in_value};
+use super::{ParseContext, SearchError, Searchable, SortKey};
 use crate::types::is_root_element;
 
 /// `_summary` (R4 search#summary).
@@ -132,11 +132,13 @@ impl IgnoredReason {
         Self { warning: "The parameter has no value.".to_owned(), error }
     }
 
-    fn unknown_elements(names: &str) -> Self {
-        Self {
-            warning: format!("No resource type has these elements: {names}."),
-            error: format!("no resource type has these elements: {names}"),
-        }
+    /// The unknown names are not part of the reason, because they may be PHI.
+    fn unknown_elements(count: usize) -> Self {
+        let reason = match count {
+            1 => "one name in the value is not an element of any resource type".to_owned(),
+            count => format!("{count} names in the value are not elements of any resource type"),
+        };
+        Self { warning: format!("In _elements, {reason}."), error: reason }
     }
 }
 
@@ -218,11 +220,7 @@ impl ResultParameters {
                 let names = names.ok_or_else(|| invalid(expected))?;
                 let (names, unknown_names): (Vec<_>, Vec<_>) =
                     names.into_iter().partition(|name| is_root_element(name));
-                let reason = || {
-                    let printable_names: Vec<_> =
-                        unknown_names.iter().map(|name| printable_name_in_value(name)).collect();
-                    IgnoredReason::unknown_elements(&printable_names.join(", "))
-                };
+                let reason = || IgnoredReason::unknown_elements(unknown_names.len());
                 if names.is_empty() {
                     return Err(ResultParameterError::Ignored(reason()));
                 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::result::{IgnoredReason, ResultParameterError};
-use super::{Parameter, Searchable, printable_name_in_value};
+use super::{Parameter, Searchable};
 
 /// The direction of a sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,12 +41,16 @@ impl<R: Searchable> SortKey<R> {
     /// change the order.
     pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<IgnoredReason>), ResultParameterError> {
         let mut keys: Vec<Self> = Vec::new();
-        let mut unsupported: Vec<String> = Vec::new();
+        let mut unsupported: Vec<&str> = Vec::new();
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Self::parse(name) {
                 Some(key) if keys.iter().any(|existing| existing.parameter.key == key.parameter.key) => {}
                 Some(key) => keys.push(key),
-                None => unsupported.push(printable_name_in_value(name.strip_prefix('-').unwrap_or(name))),
+                None => {
+                    // A text that is not the name of a parameter may be PHI.
+                    let parameter = Parameter::<R>::with_name(name.strip_prefix('-').unwrap_or(name));
+                    unsupported.push(parameter.map_or("an unknown name", |parameter| parameter.name));
+                }
             }
         }
         unsupported.dedup();
