@@ -65,6 +65,29 @@ pub enum CacheOutcome {
     Miss,
 }
 
+/// The counters of the lookups in one cache, which exist from the start, so that every outcome is exported as 0.
+struct CacheLookups {
+    hits: Counter,
+    revalidations: Counter,
+    misses: Counter,
+}
+
+impl CacheLookups {
+    fn in_family(family: &Family<CacheLabels, Counter>) -> Self {
+        let outcome = |outcome| family.get_or_create_owned(&CacheLabels { outcome });
+        Self { hits: outcome("hit"), revalidations: outcome("revalidated"), misses: outcome("miss") }
+    }
+
+    fn count(&self, outcome: CacheOutcome) {
+        let counter = match outcome {
+            CacheOutcome::Hit => &self.hits,
+            CacheOutcome::Revalidated => &self.revalidations,
+            CacheOutcome::Miss => &self.misses,
+        };
+        counter.inc();
+    }
+}
+
 /// The metrics of one route, looked up once instead of for each request. Successful GETs have a separate field, because
 /// most requests are of this kind.
 #[derive(Debug)]
@@ -95,10 +118,8 @@ struct MetricFamilies {
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_seconds: Family<UpstreamClass, Histogram>,
     upstream_in_flight: Family<UpstreamClass, Gauge>,
-    hits: Counter,
-    revalidations: Counter,
-    misses: Counter,
-    response_lookups: Family<CacheLabels, Counter>,
+    study_lookups: CacheLookups,
+    response_lookups: CacheLookups,
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
     change_log_failures: Counter,
@@ -115,7 +136,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let histogram = || Histogram::new(BUCKETS);
         let cache = Family::<CacheLabels, Counter>::default();
-        let outcome = |outcome| cache.get_or_create_owned(&CacheLabels { outcome });
+        let response_cache = Family::<CacheLabels, Counter>::default();
         let mut inner = MetricFamilies {
             registry: Registry::with_prefix("gateway"),
             requests: Family::default(),
@@ -125,10 +146,8 @@ impl Default for Metrics {
             upstream_requests: Family::default(),
             upstream_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
             upstream_in_flight: Family::default(),
-            hits: outcome("hit"),
-            revalidations: outcome("revalidated"),
-            misses: outcome("miss"),
-            response_lookups: Family::default(),
+            study_lookups: CacheLookups::in_family(&cache),
+            response_lookups: CacheLookups::in_family(&response_cache),
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
             change_log_failures: Counter::default(),
@@ -162,7 +181,7 @@ impl Default for Metrics {
         registry.register(
             "answer_cache_lookups",
             "Metadata and thumbnails looked up in the cache, by outcome",
-            inner.response_lookups.clone(),
+            response_cache,
         );
         registry.register_with_unit(
             "cache",
@@ -250,6 +269,11 @@ impl Metrics {
         self.0.upstream_seconds.get_or_create(&labels).observe(duration.as_secs_f64());
     }
 
+    /// Creates the counters of an archive whose labels are known at the start, so that they are exported as 0.
+    pub fn archive_added(&self, archive: &str) {
+        self.rows_omitted(archive, 0);
+    }
+
     /// Counts rows of an archive that do not match the search and are omitted.
     pub fn rows_omitted(&self, archive: &str, count: u64) {
         self.0.omitted_rows.get_or_create(&ArchiveLabels { archive: archive.to_owned() }).inc_by(count);
@@ -257,22 +281,12 @@ impl Metrics {
 
     /// Counts a cache lookup of a study.
     pub fn study_cache_looked_up(&self, outcome: CacheOutcome) {
-        let counter = match outcome {
-            CacheOutcome::Hit => &self.0.hits,
-            CacheOutcome::Revalidated => &self.0.revalidations,
-            CacheOutcome::Miss => &self.0.misses,
-        };
-        counter.inc();
+        self.0.study_lookups.count(outcome);
     }
 
     /// Counts a cache lookup of metadata or a thumbnail.
     pub fn response_cache_looked_up(&self, outcome: CacheOutcome) {
-        let outcome = match outcome {
-            CacheOutcome::Hit => "hit",
-            CacheOutcome::Revalidated => "revalidated",
-            CacheOutcome::Miss => "miss",
-        };
-        self.0.response_lookups.get_or_create(&CacheLabels { outcome }).inc();
+        self.0.response_lookups.count(outcome);
     }
 
     /// Sets the size of the cache.
@@ -342,6 +356,20 @@ mod tests {
         }
         drop(in_flight);
         assert!(metrics.to_text().contains("gateway_requests_in_flight 0"));
+    }
+
+    #[test]
+    fn counters_whose_labels_are_known_are_zero_before_the_first_event() {
+        let metrics = Metrics::default();
+        metrics.archive_added("main");
+        let page = metrics.to_text();
+        for outcome in ["hit", "revalidated", "miss"] {
+            for name in ["cache_lookups", "answer_cache_lookups"] {
+                let line = format!("gateway_{name}_total{{outcome=\"{outcome}\"}} 0\n");
+                assert!(page.contains(&line), "{line} is missing in\n{page}");
+            }
+        }
+        assert!(page.contains("gateway_upstream_rows_omitted_total{archive=\"main\"} 0\n"), "{page}");
     }
 
     #[test]

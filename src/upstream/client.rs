@@ -51,6 +51,7 @@ impl Archive {
         if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
             return Err(SettingsError::Credentials(settings.id));
         }
+        metrics.archive_added(settings.id.as_str());
         let clock: SharedClock = Arc::new(SystemClock::default());
         let breaker = || CircuitBreaker::new(Arc::clone(&clock));
         let limits =
