@@ -8,6 +8,7 @@ mod auth;
 mod bad_input;
 mod build_info;
 mod command_line;
+mod connection_failures;
 mod dialects;
 mod dicomweb;
 mod fhir;

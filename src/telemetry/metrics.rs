@@ -1,4 +1,4 @@
-//! Metrics in the OpenMetrics text format. The labels route, method, status and archive have a limited number of values.
+//! Metrics in the OpenMetrics text format. The labels route, method, status, archive and reason have a limited number of values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use http_server::ConnectionMetrics;
+use http_server::{ConnectionFailure, ConnectionMetrics};
 
 /// Upper bounds of the histogram buckets in seconds, from a cached read to a slow archive.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
@@ -52,6 +52,11 @@ struct ArchiveLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    reason: &'static str,
 }
 
 /// The result of a cache lookup.
@@ -115,6 +120,7 @@ struct MetricFamilies {
     request_seconds: Family<RouteLabels, Histogram>,
     in_flight: Gauge,
     connections: Gauge,
+    connection_failures: Family<FailureLabels, Counter>,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_seconds: Family<UpstreamClass, Histogram>,
     upstream_in_flight: Family<UpstreamClass, Gauge>,
@@ -143,6 +149,7 @@ impl Default for Metrics {
             request_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            connection_failures: Family::default(),
             upstream_requests: Family::default(),
             upstream_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
             upstream_in_flight: Family::default(),
@@ -165,6 +172,11 @@ impl Default for Metrics {
             inner.in_flight.clone(),
         );
         registry.register("connections", "Open connections", inner.connections.clone());
+        registry.register(
+            "connection_failures",
+            "Connections that failed before they had received a request, by reason",
+            inner.connection_failures.clone(),
+        );
         registry.register(
             "upstream_requests",
             "Requests sent to archives, by outcome",
@@ -200,6 +212,9 @@ impl Default for Metrics {
             "Rows that archives returned although they do not match the search, and that were omitted",
             inner.omitted_rows.clone(),
         );
+        for failure in ConnectionFailure::ALL {
+            drop(inner.connection_failures.get_or_create(&FailureLabels { reason: failure.name() }));
+        }
         Self(Arc::new(inner))
     }
 }
@@ -211,6 +226,10 @@ impl ConnectionMetrics for Metrics {
 
     fn connection_closed(&self) {
         self.0.connections.dec();
+    }
+
+    fn connection_failed(&self, failure: ConnectionFailure) {
+        self.0.connection_failures.get_or_create(&FailureLabels { reason: failure.name() }).inc();
     }
 }
 

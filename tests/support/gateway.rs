@@ -22,7 +22,7 @@ use super::samples::{self, SampleArchive};
 const LONG_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Connection limits that no test reaches.
-const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
+pub const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
     first_byte: LONG_TIMEOUT,
     head: LONG_TIMEOUT,
     idle: LONG_TIMEOUT,
@@ -88,17 +88,23 @@ impl RunningGateway {
 
     /// Starts a gateway in front of the archive at `url`, with `lines` added to its configuration.
     pub async fn start(url: &str, lines: &str) -> Self {
-        Self::launch(Arc::new(SystemClock::default()), url, lines, None, Some(LONG_TIMEOUT)).await
+        Self::start_with_limits(CONNECTION_LIMITS, url, lines).await
+    }
+
+    /// Starts a gateway like [`start`](Self::start), with `limits` of its connections.
+    pub async fn start_with_limits(limits: ConnectionLimits, url: &str, lines: &str) -> Self {
+        Self::launch(Arc::new(SystemClock::default()), url, lines, None, Some(LONG_TIMEOUT), limits).await
     }
 
     /// Starts a gateway like [`start`](Self::start), with `clock`, which the test advances.
     pub async fn start_with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
-        Self::launch(clock, url, lines, None, None).await
+        Self::launch(clock, url, lines, None, None, CONNECTION_LIMITS).await
     }
 
     /// Starts a gateway in front of the archive at `url`, with `authenticator`.
     pub async fn start_with_authenticator(authenticator: Arc<dyn Authenticator>, url: &str) -> Self {
-        Self::launch(Arc::new(SystemClock::default()), url, "", Some(authenticator), None).await
+        let clock = Arc::new(SystemClock::default());
+        Self::launch(clock, url, "", Some(authenticator), None, CONNECTION_LIMITS).await
     }
 
     async fn launch(
@@ -107,6 +113,7 @@ impl RunningGateway {
         lines: &str,
         authenticator: Option<Arc<dyn Authenticator>>,
         fresh_for: Option<Duration>,
+        limits: ConnectionLimits,
     ) -> Self {
         let text = format!(
             "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{lines}"
@@ -129,7 +136,7 @@ impl RunningGateway {
         let (shutdown, shutdown_requested) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stop = async { drop(shutdown_requested.await) };
-            http_server::serve_with_tls(listener, tls, CONNECTION_LIMITS, service, stop).await;
+            http_server::serve_with_tls(listener, tls, limits, service, stop).await;
             app.close().await;
         });
         Self { base_url, metrics, shutdown: Some(shutdown), task, archive: None }
@@ -144,6 +151,11 @@ impl RunningGateway {
     /// Returns the URL of the listener, without a trailing slash.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Returns the metrics, for an admin listener.
+    pub fn shared_metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// Returns the metrics in the Prometheus text format.

@@ -80,12 +80,15 @@ pub async fn serve_with_tls<S: Service>(
         let (limits, service, tls) = (Arc::clone(&limits), Arc::clone(&service), tls.clone());
         let stop = stop_receiver.clone();
         connections.spawn(async move {
-            let _open = OpenConnection::new(service.connection_metrics());
-            match tls {
+            let open = OpenConnection::new(service.connection_metrics());
+            let result = match tls {
                 Some(tls) => {
-                    serve_tls_connection(stream, &tls, peer, connection, &limits, service, stop).await;
+                    serve_tls_connection(stream, &tls, peer, connection, &limits, service, stop).await
                 }
                 None => serve_connection(stream, peer, connection, &limits, service, stop).await,
+            };
+            if let Err(failure) = result {
+                open.record_failure(failure);
             }
             drop(permit);
         });

@@ -16,6 +16,8 @@ use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 pub(super) struct Activity {
     /// Complete request heads.
     head_count: AtomicU64,
+    /// Request heads whose first bytes have been read, including the complete ones (HTTP/1).
+    begun_head_count: AtomicU64,
     /// Frames of response bodies.
     frame_count: AtomicU64,
     /// Requests in flight.
@@ -33,6 +35,7 @@ impl Default for Activity {
     fn default() -> Self {
         Self {
             head_count: AtomicU64::default(),
+            begun_head_count: AtomicU64::default(),
             frame_count: AtomicU64::default(),
             in_flight_count: AtomicUsize::default(),
             unread_count: AtomicUsize::default(),
@@ -54,6 +57,17 @@ impl Activity {
     /// Returns the number of complete request heads.
     pub(super) fn head_count(&self) -> u64 {
         self.head_count.load(Ordering::Acquire)
+    }
+
+    /// Records bytes of the next head; returns whether they are its first ones.
+    pub(super) fn begin_head(&self) -> bool {
+        let count = self.head_count() + 1;
+        self.begun_head_count.swap(count, Ordering::AcqRel) != count
+    }
+
+    /// Whether bytes of the next head have been read, but not the whole head.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.begun_head_count.load(Ordering::Acquire) > self.head_count()
     }
 
     /// Whether no request is in flight.

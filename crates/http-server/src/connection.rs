@@ -21,14 +21,15 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, ResponseBody};
+use super::connection_error::failure_of;
 use super::open_connections::AdmittedConnection;
-use super::protocol_detection::{DetectedProtocol, detect_protocol};
+use super::protocol_detection::DetectedProtocol;
 use super::request_body::wrap_body;
 use super::request_validation::{MAX_HEAD_SIZE, MAX_TARGET_LEN, validate};
 use super::stream_body::{OpenStreams, StreamBody};
 use super::timed_stream::TimedStream;
 use super::tls::{Tls, has_negotiated_http2};
-use super::{ConnectionLimits, PeerAddress, Service, internal_error, rejection};
+use super::{ConnectionFailure, ConnectionLimits, PeerAddress, Service, internal_error, rejection};
 
 /// The size in bytes of hyper's buffers for unread responses and for incomplete heads.
 const BUFFER_SIZE: usize = 64 * 1024;
@@ -56,15 +57,20 @@ pub(super) async fn serve_connection<S: Service>(
     limits: &ConnectionLimits,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
-) {
-    let protocol = tokio::select! {
-        protocol = timeout(limits.first_byte, detect_protocol(&mut stream)) => protocol,
+) -> Result<(), ConnectionFailure> {
+    let mut protocol = DetectedProtocol::default();
+    let detection = tokio::select! {
+        detection = timeout(limits.first_byte, protocol.detect(&mut stream)) => detection,
         // No request has been received, so none is lost.
-        _ = stop.wait_for(|stop| *stop) => return,
-        () = admitted.wait_for_close_request() => return,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        () = admitted.wait_for_close_request() => return Ok(()),
     };
-    let Ok(Ok(Some(protocol))) = protocol else { return };
-    serve_protocol(stream, protocol, peer, admitted, limits, service, stop).await;
+    match detection {
+        Ok(Ok(())) => serve_protocol(stream, protocol, peer, admitted, limits, service, stop).await,
+        _ if protocol.opening.is_empty() => Ok(()),
+        Ok(Err(_)) => Err(ConnectionFailure::Disconnected),
+        Err(_) => Err(ConnectionFailure::Timeout),
+    }
 }
 
 /// Performs the TLS handshake within the first-byte timeout and serves the protocol that the client chose in it.
@@ -76,15 +82,28 @@ pub(super) async fn serve_tls_connection<S: Service>(
     limits: &ConnectionLimits,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
-) {
-    let handshake = tokio::select! {
-        handshake = timeout(limits.first_byte, tls.accept(stream)) => handshake,
-        _ = stop.wait_for(|stop| *stop) => return,
-        () = admitted.wait_for_close_request() => return,
+) -> Result<(), ConnectionFailure> {
+    let mut has_begun = false;
+    let accept = async {
+        // Health checks of load balancers close the connection without a byte, which is no failure of the handshake.
+        has_begun = stream.peek(&mut [0]).await? > 0;
+        tls.accept(stream).await
     };
-    let Ok(Ok(stream)) = handshake else { return };
-    let protocol = DetectedProtocol { is_http2: has_negotiated_http2(&stream), opening: Vec::new() };
-    serve_protocol(stream, protocol, peer, admitted, limits, service, stop).await;
+    let handshake = tokio::select! {
+        handshake = timeout(limits.first_byte, accept) => handshake,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        () = admitted.wait_for_close_request() => return Ok(()),
+    };
+    match handshake {
+        Ok(Ok(stream)) => {
+            let protocol =
+                DetectedProtocol { is_http2: has_negotiated_http2(&stream), ..DetectedProtocol::default() };
+            serve_protocol(stream, protocol, peer, admitted, limits, service, stop).await
+        }
+        _ if !has_begun => Ok(()),
+        Ok(Err(_)) => Err(ConnectionFailure::Tls),
+        Err(_) => Err(ConnectionFailure::Timeout),
+    }
 }
 
 async fn serve_protocol<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -95,7 +114,7 @@ async fn serve_protocol<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + '
     limits: &ConnectionLimits,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
-) {
+) -> Result<(), ConnectionFailure> {
     let activity = Arc::clone(&admitted.activity);
     let streams = is_http2.then(|| Arc::new(OpenStreams::default()));
     let handler = {
@@ -119,8 +138,8 @@ async fn serve_protocol<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + '
             .keep_alive_timeout(PING_INTERVAL)
             .serve_connection(stream, handler);
         tokio::select! {
-            () = serve_requests(connection, &admitted, limits.idle, &mut stop) => {}
-            () = drop_stalled_streams(&streams, limits.stall) => {}
+            result = serve_requests(connection, &admitted, limits.idle, &mut stop) => result,
+            () = drop_stalled_streams(&streams, limits.stall) => Ok(()),
         }
     } else {
         // `TimedStream` limits the time for a head, and `serve_requests` the idle time, instead of hyper's timer, which limits both.
@@ -128,32 +147,37 @@ async fn serve_protocol<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + '
             .header_read_timeout(None)
             .max_buf_size(BUFFER_SIZE)
             .serve_connection(stream, handler);
-        serve_requests(connection, &admitted, limits.idle, &mut stop).await;
+        serve_requests(connection, &admitted, limits.idle, &mut stop).await
     }
 }
 
 /// Polls a connection until it ends, or until it is idle for `idle_timeout`. After `stop`, or if another connection needs its place,
 /// the connection completes the requests in flight and accepts no new ones.
-async fn serve_requests<C: GracefulConnection>(
+async fn serve_requests<C: GracefulConnection<Error = hyper::Error>>(
     connection: C,
     admitted: &AdmittedConnection,
     idle_timeout: Duration,
     stop: &mut watch::Receiver<bool>,
-) {
+) -> Result<(), ConnectionFailure> {
     tokio::pin!(connection);
-    let idle_expired = wait_until_idle(&admitted.activity, idle_timeout);
+    let activity = &admitted.activity;
+    // A connection error is not logged here: each request is logged by the service.
+    let ended = |result: Result<(), hyper::Error>| {
+        result.or_else(|error| failure_of(&error, activity).map_or(Ok(()), Err))
+    };
+    let expired = || if activity.is_in_head() { Err(ConnectionFailure::Timeout) } else { Ok(()) };
+    let idle_expired = wait_until_idle(activity, idle_timeout);
     tokio::pin!(idle_expired);
     tokio::select! {
         biased;
-        // A connection error is not logged here: each request is logged by the service.
-        _ = connection.as_mut() => return,
+        result = connection.as_mut() => return ended(result),
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
         () = admitted.wait_for_close_request() => connection.as_mut().graceful_shutdown(),
-        () = idle_expired.as_mut() => return,
+        () = idle_expired.as_mut() => return expired(),
     }
     tokio::select! {
-        _ = connection => {}
-        () = idle_expired => {}
+        result = connection => ended(result),
+        () = idle_expired => expired(),
     }
 }
 

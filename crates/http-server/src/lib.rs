@@ -10,6 +10,7 @@ mod accept_loop;
 mod activity;
 mod admin;
 mod connection;
+mod connection_error;
 mod connection_metrics;
 mod healthcheck;
 mod limits;
@@ -30,7 +31,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 pub use accept_loop::{DrainResult, serve, serve_with_tls};
 pub use admin::{Admin, AdminState};
-pub use connection_metrics::ConnectionMetrics;
+pub use connection_metrics::{ConnectionFailure, ConnectionMetrics};
 pub use healthcheck::{ProbeError, check_readiness};
 pub use limits::ConnectionLimits;
 pub use request_body::RequestBody;
@@ -77,7 +78,7 @@ pub trait Service: Send + Sync + 'static {
         false
     }
 
-    /// Returns the counter of the listener's connections, if any.
+    /// Returns the metrics of the listener's connections, if any.
     fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
         None
     }

@@ -8,28 +8,27 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const CONNECTION_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The detected version, and the first bytes of the connection, which were read to detect it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DetectedProtocol {
     pub(super) is_http2: bool,
     pub(super) opening: Vec<u8>,
 }
 
-/// Reads until the version is certain; `None` if the connection ends before that.
-pub(super) async fn detect_protocol(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Option<DetectedProtocol>> {
-    let mut buffer = [0; CONNECTION_PREFACE.len()];
-    let mut filled = 0;
-    loop {
-        let count = stream.read(&mut buffer[filled..]).await?;
-        if count == 0 {
-            return Ok(None);
-        }
-        filled += count;
-        let read = &buffer[..filled];
-        let is_http2 = read == CONNECTION_PREFACE;
-        if is_http2 || !CONNECTION_PREFACE.starts_with(read) {
-            return Ok(Some(DetectedProtocol { is_http2, opening: read.to_vec() }));
+impl DetectedProtocol {
+    /// Reads until the version is certain; fails if the connection ends before that. `opening` contains the bytes that were read, also
+    /// if this function fails or is canceled.
+    pub(super) async fn detect(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+        let mut buffer = [0; CONNECTION_PREFACE.len()];
+        loop {
+            let count = stream.read(&mut buffer[self.opening.len()..]).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.opening.extend_from_slice(&buffer[self.opening.len()..][..count]);
+            self.is_http2 = self.opening == CONNECTION_PREFACE;
+            if self.is_http2 || !CONNECTION_PREFACE.starts_with(&self.opening) {
+                return Ok(());
+            }
         }
     }
 }
@@ -38,9 +37,9 @@ pub(super) async fn detect_protocol(
 mod tests {
     use super::*;
 
-    async fn detect(bytes: &[u8]) -> Option<DetectedProtocol> {
-        let mut stream = bytes;
-        detect_protocol(&mut stream).await.unwrap()
+    async fn detect(mut bytes: &[u8]) -> (io::Result<()>, DetectedProtocol) {
+        let mut detected = DetectedProtocol::default();
+        (detected.detect(&mut bytes).await, detected)
     }
 
     #[tokio::test]
@@ -50,12 +49,16 @@ mod tests {
             (&CONNECTION_PREFACE[..], true),
             (b"PRI * HTTP/2.1\r\n\r\nSM", false),
         ] {
-            let detected = detect(bytes).await.unwrap();
+            let (result, detected) = detect(bytes).await;
+            assert!(result.is_ok());
             assert_eq!(detected.is_http2, is_http2);
             assert!(bytes.starts_with(&detected.opening));
         }
-        assert_eq!(detect(b"").await, None);
-        assert_eq!(detect(b"PRI * HT").await, None);
+        for opening in [&b""[..], b"PRI * HT"] {
+            let (result, detected) = detect(opening).await;
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(detected.opening, opening);
+        }
     }
 
     #[tokio::test]
@@ -65,7 +68,9 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut client, CONNECTION_PREFACE).await.unwrap();
             client
         });
-        assert!(detect_protocol(&mut server).await.unwrap().unwrap().is_http2);
+        let mut detected = DetectedProtocol::default();
+        detected.detect(&mut server).await.unwrap();
+        assert!(detected.is_http2);
         writing.await.unwrap();
     }
 }

@@ -16,7 +16,18 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
 
-/// A stream that fails with `TimedOut` if the client is too slow.
+/// The error of a [`TimedStream`] whose client is too slow. It is distinct from the `TimedOut` of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ClientTimeout {
+    /// A request head took too long.
+    #[error("the request head did not arrive in time")]
+    Head,
+    /// The client read nothing for too long.
+    #[error("the client did not read the response")]
+    Stall,
+}
+
+/// A stream that fails with a [`ClientTimeout`] if the client is too slow.
 #[derive(Debug)]
 pub(super) struct TimedStream<S> {
     stream: S,
@@ -25,8 +36,6 @@ pub(super) struct TimedStream<S> {
     /// The number of bytes of `opening` that were returned again.
     replayed_count: usize,
     activity: Arc<Activity>,
-    /// The number of complete heads when the first bytes of the next head arrived; `None` before the first byte of a head.
-    head_count_before: Option<u64>,
     head_timer: Timer,
     stall_timer: Timer,
 }
@@ -45,26 +54,24 @@ impl<S> TimedStream<S> {
             opening,
             replayed_count: 0,
             activity,
-            head_count_before: None,
-            head_timer: Timer::new(head_timeout),
-            stall_timer: Timer::new(Some(stall_timeout)),
+            head_timer: Timer::new(head_timeout, ClientTimeout::Head),
+            stall_timer: Timer::new(Some(stall_timeout), ClientTimeout::Stall),
         }
     }
 
-    fn record_read(&mut self) {
-        let head_count = self.activity.head_count();
-        if self.activity.is_idle() && self.head_count_before != Some(head_count) {
-            self.head_count_before = Some(head_count);
+    /// Records `count` bytes that were read. Over HTTP/2, bytes between requests need not be those of a head.
+    fn record_read(&mut self, count: usize) {
+        let may_be_head = count > 0 && self.head_timer.limit.is_some() && self.activity.is_idle();
+        if may_be_head && self.activity.begin_head() {
             self.head_timer.stop();
         }
     }
 
     /// Polls the head timer while there are no bytes to read. Fails if the current head has taken too long.
     fn poll_head_timer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.head_count_before.is_some_and(|count| count == self.activity.head_count()) {
+        if self.activity.is_in_head() {
             self.head_timer.poll(context)
         } else {
-            self.head_count_before = None;
             self.head_timer.stop();
             Poll::Pending
         }
@@ -95,13 +102,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
             let count = rest.len().min(buffer.remaining());
             buffer.put_slice(&rest[..count]);
             this.replayed_count += count;
-            this.record_read();
+            this.record_read(count);
             return Poll::Ready(Ok(()));
         }
+        let filled = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Pending => this.poll_head_timer(context),
             Poll::Ready(result) => {
-                this.record_read();
+                this.record_read(buffer.filled().len() - filled);
                 Poll::Ready(result)
             }
         }
@@ -145,13 +153,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
 #[derive(Debug)]
 struct Timer {
     limit: Option<Duration>,
+    error: ClientTimeout,
     sleep: Option<Pin<Box<Sleep>>>,
     is_running: bool,
 }
 
 impl Timer {
-    fn new(limit: Option<Duration>) -> Self {
-        Self { limit, sleep: None, is_running: false }
+    fn new(limit: Option<Duration>, error: ClientTimeout) -> Self {
+        Self { limit, error, sleep: None, is_running: false }
     }
 
     fn stop(&mut self) {
@@ -166,6 +175,6 @@ impl Timer {
             self.is_running = true;
         }
         ready!(sleep.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, self.error)))
     }
 }
