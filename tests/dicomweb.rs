@@ -9,6 +9,7 @@ mod empty_modalities;
 mod encapsulated_content;
 mod errors;
 mod escapes;
+mod failing_bodies;
 mod federation;
 mod headers;
 mod large_objects;

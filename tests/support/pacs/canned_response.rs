@@ -26,6 +26,8 @@ pub struct CannedResponse {
     pub(super) delay: Option<Duration>,
     pub(super) pieces: Option<(usize, Duration)>,
     pub(super) end: ResponseEnd,
+    /// Whether the connection is closed with a reset.
+    pub(super) resets: bool,
 }
 
 /// The way in which a response ends.
@@ -58,6 +60,7 @@ impl CannedResponse {
             delay: None,
             pieces: None,
             end: ResponseEnd::Complete,
+            resets: false,
         }
     }
 
@@ -173,6 +176,12 @@ impl CannedResponse {
     /// Closes the connection after this number of bytes of the body.
     pub fn abort_after(mut self, bytes: usize) -> Self {
         self.end = ResponseEnd::ClosedAfter(bytes);
+        self
+    }
+
+    /// Closes the connection with a reset.
+    pub fn with_reset(mut self) -> Self {
+        self.resets = true;
         self
     }
 

@@ -28,6 +28,9 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         let delay = response.delay.or(behavior.delay).unwrap_or_default();
         let is_reusable = wait_while_connected(&mut stream, delay).await
             && send_response(&mut stream, &request, &response).await;
+        if response.resets {
+            let _ = stream.set_zero_linger();
+        }
         drop(open_request);
         if !is_reusable || behavior.close_after_each_response {
             break;
