@@ -33,7 +33,7 @@ pub use qido::{
     ExactKeys, IncludeStyle, MAX_SEARCH_ROW_LEN, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager,
     QidoQuery, RowFilter, RowIdentity, RowsOutcome, SearchLevel, UnsearchableValue, is_object_uid,
 };
-pub use request::{FORWARDED_HEADERS, RequestClass, UpstreamRequest};
+pub use request::{FORWARDED_HEADERS, OBJECT_MEDIA_TYPES, RequestClass, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};
 pub use settings::{Credentials, Settings, SettingsError};
 pub use transport::is_forbidden_address;

@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, signals and output.
 
+mod change_feed;
 mod demo;
 #[cfg(target_os = "linux")]
 mod file_descriptors;

@@ -22,13 +22,22 @@ impl Studies {
     pub fn follow_changes(&self, archive: Archive) -> AbortHandle {
         let studies = self.clone();
         let polling = async move {
-            let mut last_change = None;
+            let (mut last_change, mut is_failing) = (None, false);
             loop {
                 tokio::time::sleep(POLL_INTERVAL).await;
-                match studies.process_changes(&archive, &mut last_change).await {
-                    Ok(()) => {}
-                    Err(error) => tracing::debug!(%error, "the change feed of an archive could not be read"),
+                let result = studies.process_changes(&archive, &mut last_change).await;
+                match &result {
+                    Err(error) if !is_failing => tracing::warn!(
+                        archive = %archive.id(),
+                        error = %error.kind,
+                        "The change feed of the archive cannot be read; changed studies are read again after cache.deep_check. See rest_url."
+                    ),
+                    Ok(()) if is_failing => {
+                        tracing::info!(archive = %archive.id(), "The change feed of the archive can be read again.");
+                    }
+                    _ => {}
                 }
+                is_failing = result.is_err();
             }
         };
         tokio::spawn(polling).abort_handle()

@@ -139,10 +139,8 @@ impl Archive {
             return Err(self.error(ArchiveErrorKind::NotFound));
         };
         let response = self.send_and_decode(request).await?;
-        match response.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(self.error(ArchiveErrorKind::NotFound)),
-            status => return Err(self.error(ArchiveErrorKind::Rejected(status))),
+        if response.status != StatusCode::OK {
+            return Err(self.error(ArchiveErrorKind::from_status(response.status, &response.headers)));
         }
         let body = Limited::new(response.body, MAX_FEED_RESPONSE_LEN).collect().await;
         let body = body.map_err(|_| self.error(ArchiveErrorKind::Truncated))?.to_bytes();

@@ -201,6 +201,8 @@ impl Archive {
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let class = request.class();
+        // The errors of a change feed have their own log.
+        let is_circuit_logged = !request.is_to_change_feed();
         let breaker = match class {
             RequestClass::Search => &self.inner.search_breaker,
             RequestClass::Metadata => &self.inner.metadata_breaker,
@@ -228,7 +230,9 @@ impl Archive {
             Err(ArchiveError { kind: ArchiveErrorKind::Abandoned, .. }) => (String::new(), None),
             _ => (String::new(), breaker_permit.record_success()),
         };
-        self.log_circuit_change(change, class, &cause);
+        if is_circuit_logged {
+            self.log_circuit_change(change, class, &cause);
+        }
         response
     }
 

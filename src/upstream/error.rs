@@ -164,6 +164,22 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
+impl ArchiveErrorKind {
+    /// Returns the kind of error for a status that is not successful.
+    pub fn from_status(status: StatusCode, headers: &HeaderMap) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Self::Unauthorized(status)
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Self::Unavailable { status, retry_after: retry_after(headers) }
+            }
+            status => Self::Rejected(status),
+        }
+    }
+}
+
 impl ArchiveError {
     /// Returns the class of the error.
     pub fn class(&self) -> ErrorClass {

@@ -57,6 +57,14 @@ pub const FORWARDED_HEADERS: [header::HeaderName; 4] =
 /// The `Accept` of requests whose DICOM JSON response the gateway parses.
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
 
+/// The values of `Accept` for objects in their stored transfer syntax, which are sent in this order until the archive does not reject the request: the value of PS3.18 8.7.3.3, a
+/// value for archives that do not support `transfer-syntax=*`, and a value for a single object.
+pub const OBJECT_MEDIA_TYPES: [HeaderValue; 3] = [
+    HeaderValue::from_static("multipart/related; type=\"application/dicom\"; transfer-syntax=*"),
+    HeaderValue::from_static("multipart/related; type=\"application/dicom\""),
+    HeaderValue::from_static("application/dicom; transfer-syntax=*"),
+];
+
 impl UpstreamRequest {
     /// Creates a search whose rows the gateway parses.
     pub fn search(query: QidoQuery) -> Self {
@@ -120,6 +128,11 @@ impl UpstreamRequest {
             ArchiveService::Retrieve(retrieval) if retrieval.is_metadata() => RequestClass::Metadata,
             ArchiveService::Retrieve(_) | ArchiveService::Uri(..) => RequestClass::Retrieve,
         }
+    }
+
+    /// Whether the request is to the change feed.
+    pub(super) fn is_to_change_feed(&self) -> bool {
+        matches!(self.service, ArchiveService::ChangeFeed(..))
     }
 
     /// Whether the request may be sent again if the connection was closed before the response arrived. Rendering is expensive,

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use futures_util::future::poll_fn;
 use futures_util::stream::{self, StreamExt};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -20,20 +20,13 @@ use crate::dicomweb::proxy::response_headers::{content_type_of, essence};
 use crate::dicomweb::proxy::stream::ByteSource;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::upstream::{
-    Archive, ContentCoding, DicomResource, LargeObjectPermit, Retrieval, UpstreamRequest, UpstreamResponse,
+    Archive, ContentCoding, DicomResource, LargeObjectPermit, OBJECT_MEDIA_TYPES, Retrieval, UpstreamRequest,
+    UpstreamResponse,
 };
 use dicom_model::part10::Header;
 use dicom_model::tags;
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
-
-/// The values of `Accept`, which are sent in this order until the archive does not reject the request: the value of PS3.18 8.7.3.3, a
-/// value for archives that do not support `transfer-syntax=*`, and a value for a single object.
-const ACCEPTED: [HeaderValue; 3] = [
-    HeaderValue::from_static("multipart/related; type=\"application/dicom\"; transfer-syntax=*"),
-    HeaderValue::from_static("multipart/related; type=\"application/dicom\""),
-    HeaderValue::from_static("application/dicom; transfer-syntax=*"),
-];
 
 /// Maximum number of buffered chunks of the response. A chunk has tens to hundreds of kilobytes.
 const MAX_BUFFERED_CHUNKS: usize = 4;
@@ -61,7 +54,7 @@ pub(super) async fn retrieve(
     objects: &DicomResource,
 ) -> Result<InstanceStream, DicomwebError> {
     let mut rejection = None;
-    for media_types in ACCEPTED {
+    for media_types in OBJECT_MEDIA_TYPES {
         let request = UpstreamRequest::retrieve(Retrieval::whole(objects.clone())).with_accept(media_types);
         let upstream = archive.send(request).await?;
         let error = match upstream.status {

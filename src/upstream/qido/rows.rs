@@ -9,9 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::upstream::request::{RequestClass, UpstreamRequest};
 use crate::upstream::response::{UpstreamBody, UpstreamResponse};
-use crate::upstream::{
-    Archive, ArchiveError, ArchiveErrorKind, ContentCoding, LargeObjectAdmission, retry_after,
-};
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, LargeObjectAdmission};
 use dicom_model::json::reader::RowReader;
 use http_messages::gzip::{Gunzip, GunzipError};
 
@@ -63,7 +61,7 @@ impl Archive {
         match response.status {
             StatusCode::NO_CONTENT => return Ok(no_rows),
             status if status.is_success() => {}
-            status => return Err(self.error(error_kind(status, &response.headers))),
+            status => return Err(self.error(ArchiveErrorKind::from_status(status, &response.headers))),
         }
         let has_more = has_more_rows(&response.headers);
         // The client has decoded `gzip` and removed the header. It does not recognize other names of gzip.
@@ -166,20 +164,6 @@ impl Archive {
             read(&piece, &mut reader).await?;
         }
         reader.finish(add).map_err(|error| self.error(error))
-    }
-}
-
-/// Returns the kind of error for a status that is not successful.
-fn error_kind(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            ArchiveErrorKind::Unauthorized(status)
-        }
-        StatusCode::NOT_FOUND | StatusCode::GONE => ArchiveErrorKind::NotFound,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            ArchiveErrorKind::Unavailable { status, retry_after: retry_after(headers) }
-        }
-        status => ArchiveErrorKind::Rejected(status),
     }
 }
 
