@@ -8,6 +8,7 @@ mod image_difference;
 mod images;
 mod probe;
 mod sample_images;
+mod services;
 mod table;
 
 use std::io;

@@ -153,6 +153,10 @@ async fn check_reports_a_wrong_path_and_missing_credentials() {
             "search for studies: /dicom-web/studies does not exist there; check url",
         ),
         (
+            CannedResponse::status(400),
+            "search for studies: rejected the request (status 400 Bad Request); check url (the root of Orthanc is /dicom-web",
+        ),
+        (
             CannedResponse::status(401),
             "search for studies: asks for credentials (status 401), and none are configured",
         ),
@@ -220,5 +224,101 @@ async fn check_recommends_another_encoding_if_rows_lack_characters_that_metadata
         let hint = "main: set DefaultEncoding in the configuration of Orthanc to \"Utf8\"";
         assert_eq!(table.contains(hint), is_recommended, "{of_row} {of_object}: {table}");
         assert!(!table.contains("ller") && !table.contains("del\""), "{table}");
+    }
+}
+
+/// Starts an archive with one study, whose metadata and objects have `metadata` and `object` as responses.
+async fn start_with_retrieval(metadata: CannedResponse, object: CannedResponse) -> RunningPacs {
+    let row = CannedResponse::json(format!("[{{{UIDS},{INSTANCE}}}]"));
+    Pacs::new()
+        .with_response("/studies", row.clone())
+        .with_response("/studies/1.2/series", row.clone())
+        .with_response("/studies/1.2/series/1.2.1/metadata", metadata)
+        .with_response("/studies/1.2/series/1.2.1/instances", row)
+        .with_response("/studies/1.2/series/1.2.1/instances/1.2.1.1", object)
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn check_reports_that_an_archive_whose_objects_cannot_be_retrieved_does_not_work() {
+    let object =
+        || CannedResponse::bytes("multipart/related; type=\"application/dicom\"; boundary=b", "--b--");
+    let web_page = || CannedResponse::bytes("text/html", "<html></html>");
+    for (metadata, object, problem) in [
+        (CannedResponse::status(404), object(), None),
+        (CannedResponse::status(501), object(), None),
+        (
+            CannedResponse::status(404),
+            CannedResponse::status(404),
+            Some("has no such resource; searches work"),
+        ),
+        (CannedResponse::status(404), CannedResponse::status(406), Some("rejected the request (status 406")),
+        (CannedResponse::status(500), CannedResponse::status(500), Some("rejected the request (status 500")),
+        (web_page(), web_page(), Some("it returned something other than a DICOM object; check wado_url")),
+    ] {
+        let pacs = start_with_retrieval(metadata, object).await;
+        let checks = run_check(settings_for(&pacs.url())).await;
+        assert_eq!(checks.is_success(), problem.is_none(), "{checks}");
+        let table = checks.to_string();
+        let verdict = if problem.is_some() { "\nmain     DOES NOT WORK  " } else { "\nmain     works    " };
+        assert!(table.contains(verdict), "{table}");
+        assert_eq!(table.contains("main: set detail = \"qido\""), problem.is_none(), "{table}");
+        let line = problem.map(|problem| format!("  retrieval of an instance: {problem}"));
+        assert!(line.is_none_or(|line| table.contains(&line)), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn check_names_wado_url_if_retrievals_have_another_root_that_does_not_exist() {
+    let pacs = start_with_retrieval(CannedResponse::status(404), CannedResponse::status(404)).await;
+    let other_root = format!("{}/wrong", pacs.url());
+    for (wado_url, problem) in [
+        (other_root.as_str(), "has no such resource; check wado_url"),
+        ("http://127.0.0.1:1/rs", "cannot be reached: connection refused (127.0.0.1:1); check wado_url"),
+    ] {
+        let settings = Settings { wado_url: wado_url.parse().unwrap(), ..settings_for(&pacs.url()) };
+        let checks = run_check(settings).await;
+        let table = checks.to_string();
+        assert!(!checks.is_success() && table.contains("\nmain     DOES NOT WORK  "), "{table}");
+        assert!(table.contains(&format!("  retrieval of an instance: {problem}")), "{table}");
+        assert!(!table.contains("detail"), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn check_sends_the_first_request_for_changes_if_the_change_feed_is_configured() {
+    let pacs = Pacs::new()
+        .with_study(Study::new("1.2.1").series("1.2.1.1", "CT", 1))
+        .with_response("/changes", CannedResponse::json(r#"{"Changes":[],"Done":true,"Last":5}"#))
+        .start()
+        .await;
+    for (rest_url, problem) in [
+        (None, None),
+        (Some(pacs.url()), None),
+        (
+            Some(format!("{}/dicom-web", pacs.url())),
+            Some("has no such resource; check rest_url (the root of"),
+        ),
+        (Some(format!("{}/studies?", pacs.url())), Some("check rest_url")),
+        (
+            Some("http://127.0.0.1:1".to_owned()),
+            Some("cannot be reached: connection refused (127.0.0.1:1); check rest_url"),
+        ),
+    ] {
+        let mut settings = settings_for(&pacs.url());
+        settings.rest_url = rest_url.map(|url| url.parse().unwrap());
+        let is_configured = settings.rest_url.is_some();
+        let checks = run_check(settings).await;
+        let table = checks.to_string();
+        assert_eq!(checks.is_success(), problem.is_none(), "{table}");
+        assert_eq!(table.contains("works, CHANGE FEED DOES NOT"), problem.is_some(), "{table}");
+        let is_reported = table.lines().any(|line| {
+            problem.is_some_and(|problem| line.contains("change feed: ") && line.contains(problem))
+        });
+        assert_eq!(is_reported, problem.is_some(), "{table}");
+        let targets = pacs.targets();
+        let is_asked = targets.iter().any(|target| target.ends_with("/changes?last"));
+        assert_eq!(is_asked, is_configured, "{targets:?}");
     }
 }

@@ -7,30 +7,36 @@ use super::probe::{ArchiveCheck, MissingSetting, ProbeResult, ServiceAddress};
 use crate::upstream::{ArchiveErrorKind, DetailSource, Synthesized};
 use dicom_model::json::reader::RowError;
 
+/// The names of the requests whose failure shows that a URL is probably wrong.
+const STUDIES: &str = "search for studies";
+const RETRIEVAL: &str = "retrieval of an instance";
+const CHANGE_FEED: &str = "change feed";
+
 impl ArchiveCheck {
     /// Returns the problem of each request that failed and of each image that is wrong, with the name of the request.
     pub(super) fn problems(&self) -> Vec<(String, String)> {
         let addresses = &self.addresses;
         let requests = [
-            ("search for studies", &self.studies, &addresses.qido),
+            (STUDIES, &self.studies, &addresses.qido),
             ("search for series", &self.series, &addresses.qido),
             ("metadata of a series", &self.metadata, &addresses.wado),
             ("search for instances", &self.instances, &addresses.qido),
+            (RETRIEVAL, &self.retrieval, &addresses.wado),
             ("WADO-URI", &self.uri_service, &addresses.wado_uri),
+            (CHANGE_FEED, &self.change_feed, &addresses.rest),
         ];
         let mut problems = Vec::new();
         for (request, result, address) in requests {
             let problem = match result {
                 ProbeResult::Rows(..) | ProbeResult::NotTried => continue,
                 ProbeResult::Unexpected(problem) => (*problem).to_owned(),
-                ProbeResult::Failed(error) => match error.kind {
-                    ArchiveErrorKind::NoSearchService(_) => format!(
-                        "{}/studies does not exist there; check url (the root of Orthanc is /dicom-web, that of dcm4chee \
-                         /dcm4chee-arc/aets/DCM4CHEE/rs)",
-                        address.path
-                    ),
-                    ref kind => explain(kind, address, self.has_credentials),
-                },
+                ProbeResult::Failed(error) => {
+                    let problem = explain(&error.kind, address, self.has_credentials);
+                    match self.url_hint(request, &error.kind) {
+                        Some(hint) => format!("{problem}; {hint}"),
+                        None => problem,
+                    }
+                }
             };
             problems.push((request.to_owned(), problem));
         }
@@ -40,6 +46,38 @@ impl ArchiveCheck {
         );
         problems.extend(self.images.stop.map(|reason| ("rendered images".to_owned(), reason.to_string())));
         problems
+    }
+
+    /// Returns what to change in the configuration if the URL of a service is probably wrong, because `request` failed with `kind`.
+    fn url_hint(&self, request: &str, kind: &ArchiveErrorKind) -> Option<&'static str> {
+        use ArchiveErrorKind as Kind;
+        let is_wrong_path = matches!(
+            kind,
+            Kind::NotFound
+                | Kind::NoSearchService(_)
+                | Kind::Rejected(StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED)
+        );
+        let is_wrong_server = matches!(
+            kind,
+            Kind::Unreachable(_) | Kind::ForbiddenAddress | Kind::Malformed(_) | Kind::Unreadable(_)
+        );
+        match request {
+            // Orthanc responds with 400 to a search below another root.
+            STUDIES if is_wrong_path => Some(
+                "check url (the root of Orthanc is /dicom-web, that of dcm4chee /dcm4chee-arc/aets/DCM4CHEE/rs)",
+            ),
+            RETRIEVAL if is_wrong_path || is_wrong_server => {
+                Some(if self.addresses.wado == self.addresses.qido {
+                    "searches work at the same root: set wado_url if the archive retrieves at another one"
+                } else {
+                    "check wado_url"
+                })
+            }
+            CHANGE_FEED if is_wrong_path || is_wrong_server => {
+                Some("check rest_url (the root of Orthanc's REST API, without /dicom-web)")
+            }
+            _ => None,
+        }
     }
 
     /// Returns the settings to change, with the reasons.
@@ -55,7 +93,7 @@ impl ArchiveCheck {
             (ProbeResult::Rows(..), _, DetailSource::Qido) => Some(
                 "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",
             ),
-            (_, ProbeResult::Rows(..), DetailSource::Metadata) => {
+            (_, ProbeResult::Rows(..), DetailSource::Metadata) if self.retrieval.is_success() => {
                 Some("set detail = \"qido\": metadata of series, which the gateway tries first, do not work")
             }
             _ => None,
@@ -98,6 +136,7 @@ fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: b
         ArchiveErrorKind::Unreachable(_) | ArchiveErrorKind::ForbiddenAddress => {
             format!("{kind} ({})", address.host)
         }
+        ArchiveErrorKind::NoSearchService(_) => format!("{}/studies does not exist there", address.path),
         ArchiveErrorKind::Unauthorized(status) if !has_credentials => {
             format!(
                 "asks for credentials (status {}), and none are configured: set [archive.auth]",

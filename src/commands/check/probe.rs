@@ -4,21 +4,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::images::{self, ImageCheck};
+use super::services::{
+    renders_incorrectly, returns_no_frame, try_change_feed, try_retrieval, try_uri_service,
+};
 use crate::upstream::{
-    Archive, ArchiveError, ArchiveId, Credentials, DetailSource, DicomResource, QidoQuery, Rendering,
-    Retrieval, SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
+    Archive, ArchiveError, ArchiveId, Credentials, DetailSource, DicomResource, QidoQuery, Retrieval,
+    SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
 };
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, UidRule, tags};
 use fhir_r4::id::is_id;
-
-/// The length of the preamble and the prefix of a DICOM file, in bytes (PS3.10 7.1).
-const PREAMBLE_LEN: usize = 132;
 
 /// An archive to check, and whether settings replace values that its rows may lack.
 #[derive(Debug, Clone)]
@@ -73,7 +71,7 @@ const STUDY_TEXTS: [Tag; 4] =
     [tags::PATIENT_NAME, tags::STUDY_DESCRIPTION, tags::REFERRING_PHYSICIAN_NAME, tags::INSTITUTION_NAME];
 
 /// The host and path of a service, for messages about unreachable hosts and wrong paths.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ServiceAddress {
     /// `host` or `host:port`.
     pub(super) host: String,
@@ -95,14 +93,17 @@ pub(super) struct ServiceAddresses {
     pub(super) qido: ServiceAddress,
     pub(super) wado: ServiceAddress,
     pub(super) wado_uri: ServiceAddress,
+    pub(super) rest: ServiceAddress,
 }
 
 impl ServiceAddresses {
     fn from_settings(settings: &Settings) -> Self {
+        let optional = |url: &Option<Url>| url.as_ref().map(ServiceAddress::from_url).unwrap_or_default();
         Self {
             qido: ServiceAddress::from_url(&settings.qido_url),
             wado: ServiceAddress::from_url(&settings.wado_url),
-            wado_uri: settings.wado_uri_url.as_ref().map(ServiceAddress::from_url).unwrap_or_default(),
+            wado_uri: optional(&settings.wado_uri_url),
+            rest: optional(&settings.rest_url),
         }
     }
 }
@@ -120,7 +121,10 @@ pub(super) struct ArchiveCheck {
     pub(super) series: ProbeResult,
     pub(super) metadata: ProbeResult,
     pub(super) instances: ProbeResult,
+    /// The retrieval of an instance. It is tried only if the metadata do not work, because both have the same root.
+    pub(super) retrieval: ProbeResult,
     pub(super) uri_service: ProbeResult,
+    pub(super) change_feed: ProbeResult,
     /// The comparison of rendered images.
     pub(super) images: ImageCheck,
     /// Services that the archive lacks or implements incorrectly and that are not configured to be synthesized.
@@ -140,23 +144,26 @@ impl ArchiveCheck {
             series: ProbeResult::NotTried,
             metadata: ProbeResult::NotTried,
             instances: ProbeResult::NotTried,
+            retrieval: ProbeResult::NotTried,
             uri_service: ProbeResult::NotTried,
+            change_feed: ProbeResult::NotTried,
             images: ImageCheck::default(),
             missing_services: BTreeSet::new(),
             missing_settings: BTreeSet::new(),
         }
     }
 
-    /// Whether the gateway can read studies from the archive. One source of instances is sufficient.
+    /// Whether the gateway can read studies and retrieve objects from the archive. One source of instances is sufficient.
     pub(super) fn can_read_studies(&self) -> bool {
         self.studies.is_success()
             && self.series.is_success()
             && (self.metadata.is_success() || self.instances.is_success())
+            && self.retrieval.is_success()
     }
 
-    /// Whether the gateway can read studies from the archive and use its WADO-URI service, if one is configured.
+    /// Whether the gateway can read studies from the archive and use its WADO-URI service and change feed, if they are configured.
     pub(super) fn is_usable(&self) -> bool {
-        self.can_read_studies() && self.uri_service.is_success()
+        self.can_read_studies() && self.uri_service.is_success() && self.change_feed.is_success()
     }
 
     /// Whether the archive returned no study, so the other requests could not be tried.
@@ -180,6 +187,7 @@ impl ArchiveToCheck {
     pub(super) async fn check(&self, image_permits: &Semaphore) -> ArchiveCheck {
         let archive = &self.archive;
         let mut check = ArchiveCheck::new(archive);
+        check.change_feed = try_change_feed(archive).await;
         let Some(found) = self.find_series(&mut check).await else { return check };
         let FoundSeries { study_row: row, study, series, studies } = found;
         let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
@@ -215,18 +223,23 @@ impl ArchiveToCheck {
         if let Some(instance) = instance {
             let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
             check.uri_service = try_uri_service(archive, object).await;
-            let frame = DicomResource::Frames(study.clone(), series.clone(), instance.clone(), vec![1]);
-            check
-                .missing_services
-                .extend(returns_no_frame(archive, frame).await.then_some(Synthesized::Frames));
-            let instance = DicomResource::Instance(study, series, instance);
-            check
-                .missing_services
-                .extend(renders_incorrectly(archive, instance).await.then_some(Synthesized::Rendered));
+            let resource = DicomResource::Instance(study.clone(), series.clone(), instance.clone());
+            if !check.metadata.is_success() {
+                check.retrieval = try_retrieval(archive, resource.clone()).await;
+            }
+            if check.retrieval.is_success() {
+                let frame = DicomResource::Frames(study, series, instance, vec![1]);
+                check
+                    .missing_services
+                    .extend(returns_no_frame(archive, frame).await.then_some(Synthesized::Frames));
+                check
+                    .missing_services
+                    .extend(renders_incorrectly(archive, resource).await.then_some(Synthesized::Rendered));
+            }
         }
         let synthesized = archive.profile().synthesized;
         check.missing_services.retain(|service| !synthesized.contains(*service));
-        if !synthesized.contains(Synthesized::Rendered) {
+        if !synthesized.contains(Synthesized::Rendered) && check.retrieval.is_success() {
             check.images = images::check(archive, &studies, image_permits).await;
         }
         check
@@ -310,70 +323,6 @@ impl ArchiveToCheck {
         let time_zone = needs_time_zone.then_some(MissingSetting::TimeZone);
         time_zone.into_iter().chain(needs_system.then_some(MissingSetting::PatientIdSystem)).collect()
     }
-}
-
-/// Requests the object from the WADO-URI service, if it is configured. Reads only the preamble and prefix of the DICOM file.
-async fn try_uri_service(archive: &Archive, object: WadoUri) -> ProbeResult {
-    let request = object
-        .with("contentType", "application/dicom")
-        .ok()
-        .and_then(|object| UpstreamRequest::wado_uri(archive.settings(), object));
-    let Some(request) = request else { return ProbeResult::NotTried };
-    let started = Instant::now();
-    let mut response = match archive.send(request).await {
-        Ok(response) => response,
-        Err(error) => return ProbeResult::Failed(error),
-    };
-    if response.status != StatusCode::OK {
-        return ProbeResult::Unexpected(
-            "it rejected the request for an object that the archive has; check wado_uri_url",
-        );
-    }
-    let mut prefix = Vec::new();
-    while prefix.len() < PREAMBLE_LEN {
-        match response.body.frame().await {
-            Some(Ok(frame)) => prefix.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
-            Some(Err(error)) => return ProbeResult::Failed(error),
-            None => break,
-        }
-    }
-    if prefix.get(..PREAMBLE_LEN).is_some_and(|preamble| preamble.ends_with(b"DICM")) {
-        ProbeResult::Rows(1, started.elapsed())
-    } else {
-        ProbeResult::Unexpected("it returned something other than a DICOM object; check wado_uri_url")
-    }
-}
-
-/// Whether the archive returns a rendered instance that is not an image. If it rejects the request, the gateway renders the
-/// instance, and no setting is needed.
-async fn renders_incorrectly(archive: &Archive, instance: DicomResource) -> bool {
-    let rendered = Retrieval::rendered(instance, Rendering::default());
-    let accept = HeaderValue::from_static("image/jpeg");
-    returns_other_type(archive, rendered, accept, &["image/"]).await
-}
-
-/// Whether the archive returns something other than pixel data for a frame. If it rejects the request, the gateway synthesizes the
-/// frame, and no setting is needed.
-async fn returns_no_frame(archive: &Archive, frame: DicomResource) -> bool {
-    let accept =
-        HeaderValue::from_static("multipart/related; type=\"application/octet-stream\"; transfer-syntax=*");
-    let types = ["multipart/", "application/octet-stream", "image/", "video/"];
-    returns_other_type(archive, Retrieval::whole(frame), accept, &types).await
-}
-
-/// Whether the archive responds successfully with a media type that begins with none of `types`.
-async fn returns_other_type(
-    archive: &Archive,
-    retrieval: Retrieval,
-    accept: HeaderValue,
-    types: &[&str],
-) -> bool {
-    let request = UpstreamRequest::retrieve(retrieval).with_accept(accept);
-    archive.send(request).await.is_ok_and(|response| {
-        let content_type = response.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default();
-        response.status == StatusCode::OK && !types.iter().any(|known| content_type.starts_with(known))
-    })
 }
 
 /// Returns the setting that is missing if `row` has a UID in `tag` that `rule` does not accept, but the lenient rule does.

@@ -6,7 +6,7 @@ use std::fmt;
 use super::Checks;
 use super::probe::{ArchiveCheck, ProbeResult};
 
-const COLUMNS: [&str; 6] = ["studies", "series", "metadata", "instances", "WADO-URI", "images"];
+const COLUMNS: [&str; 7] = ["studies", "series", "metadata", "instances", "WADO-URI", "changes", "images"];
 
 impl fmt::Display for ProbeResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,21 +20,32 @@ impl fmt::Display for ProbeResult {
 }
 
 fn verdict(check: &ArchiveCheck) -> &'static str {
-    match (check.is_usable(), check.can_read_studies()) {
-        (true, _) if check.is_empty() => "empty",
-        (true, _) => "works",
+    if !check.can_read_studies() {
+        return "DOES NOT WORK";
+    }
+    match (check.uri_service.is_success(), check.change_feed.is_success()) {
+        (true, true) if check.is_empty() => "empty",
+        (true, true) => "works",
         (false, true) => "works, WADO-URI DOES NOT",
-        (false, false) => "DOES NOT WORK",
+        (true, false) => "works, CHANGE FEED DOES NOT",
+        (false, false) => "works, WADO-URI AND CHANGE FEED DO NOT",
     }
 }
 
 /// Returns the columns of an archive; `None` if no request succeeded, so that the problem is printed instead.
-fn cells(check: &ArchiveCheck) -> Option<[String; 6]> {
-    let results = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
+fn cells(check: &ArchiveCheck) -> Option<[String; 7]> {
+    let results = [
+        &check.studies,
+        &check.series,
+        &check.metadata,
+        &check.instances,
+        &check.uri_service,
+        &check.change_feed,
+    ];
     let has_rows = results.iter().any(|result| matches!(result, ProbeResult::Rows(..)));
     has_rows.then(|| {
-        let [studies, series, metadata, instances, uri_service] = results.map(ToString::to_string);
-        [studies, series, metadata, instances, uri_service, check.images.to_string()]
+        let [studies, series, metadata, instances, uri_service, changes] = results.map(ToString::to_string);
+        [studies, series, metadata, instances, uri_service, changes, check.images.to_string()]
     })
 }
 
@@ -46,14 +57,14 @@ impl fmt::Display for Checks {
         let rows: Vec<_> = self.0.iter().map(cells).collect();
         let id_width = max_width("archive", &mut self.0.iter().map(|check| check.archive.as_str().len()));
         let verdict_width = max_width("verdict", &mut self.0.iter().map(|check| verdict(check).len()));
-        let widths: [usize; 6] = std::array::from_fn(|column| {
+        let widths: [usize; 7] = std::array::from_fn(|column| {
             max_width(COLUMNS[column], &mut rows.iter().flatten().map(|cells| cells[column].len()))
         });
         let mut write_line = |id: &str, verdict: &str, rest: &str| {
             let line = format!("{id:<id_width$}  {verdict:<verdict_width$}  {rest}");
             writeln!(formatter, "{}", line.trim_end())
         };
-        let join_columns = |texts: [&str; 6]| {
+        let join_columns = |texts: [&str; 7]| {
             let padded: Vec<_> =
                 texts.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect();
             padded.join("  ")
@@ -117,7 +128,8 @@ impl Checks {
         }
         let count =
             |predicate: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| predicate(check)).count();
-        let (empty_count, working_count) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::is_usable));
+        let empty_count = count(|check| check.is_usable() && check.is_empty());
+        let working_count = count(ArchiveCheck::is_usable);
         write!(formatter, "\n{} archives: {} work", self.0.len(), working_count - empty_count)?;
         if empty_count > 0 {
             write!(formatter, ", {empty_count} empty")?;
@@ -153,14 +165,21 @@ mod tests {
         let qido = ServiceAddress { host: "pacs.example:8042".to_owned(), path: "/dicomweb".to_owned() };
         ArchiveCheck {
             archive: ArchiveId::parse(id).unwrap(),
-            addresses: ServiceAddresses { qido: qido.clone(), wado: qido.clone(), wado_uri: qido },
+            addresses: ServiceAddresses {
+                qido: qido.clone(),
+                wado: qido.clone(),
+                wado_uri: qido.clone(),
+                rest: qido,
+            },
             has_credentials: false,
             preferred_source: DetailSource::Metadata,
             studies,
             series,
             metadata,
             instances,
+            retrieval: ProbeResult::NotTried,
             uri_service: ProbeResult::NotTried,
+            change_feed: ProbeResult::NotTried,
             images: ImageCheck::default(),
             missing_services: BTreeSet::from([Synthesized::Counts]),
             missing_settings: BTreeSet::new(),
@@ -208,11 +227,11 @@ mod tests {
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(
             lines[0],
-            "archive  verdict  studies     series      metadata     instances   WADO-URI  images"
+            "archive  verdict  studies     series      metadata     instances   WADO-URI  changes  images"
         );
         assert_eq!(
             lines[1],
-            "main     works    1 in 12 ms  1 in 12 ms  unreachable  9 in 12 ms  -         -"
+            "main     works    1 in 12 ms  1 in 12 ms  unreachable  9 in 12 ms  -         -        -"
         );
         assert_eq!(
             lines[2],
@@ -232,6 +251,16 @@ mod tests {
         assert!(empty.is_success(), "{table}");
         assert!(table.contains("main     empty    0 in 12 ms  -"), "{table}");
         assert!(table.contains("main: the search found no study") && !table.contains("One study"), "{table}");
+    }
+
+    #[test]
+    fn an_archive_whose_change_feed_fails_has_errors_even_if_it_is_empty() {
+        let mut check = check_without_series("main", rows(0));
+        check.change_feed = failed(ArchiveErrorKind::NotFound);
+        let checks = Checks(vec![check, archive("other", rows(1), rows(9), rows(9))]);
+        let table = checks.to_string();
+        assert!(!checks.is_success() && table.contains("main     works, CHANGE FEED DOES NOT"), "{table}");
+        assert!(table.ends_with("\n2 archives: 1 work, 1 with errors\n"), "{table}");
     }
 
     #[test]
