@@ -73,8 +73,11 @@ async fn demo_prints_urls_that_can_be_opened_and_no_log_line_between_them() {
     for path in ["/readyz", "/metrics"] {
         assert!(urls.iter().any(|url| url.ends_with(path)), "{printed_lines:?}");
     }
+    assert!(urls.iter().any(|url| url.ends_with("?accept=application/dicom")), "{printed_lines:?}");
     for url in urls {
         let response = get(url).await;
+        let is_file = response.body.get(128..132) == Some(b"DICM");
+        assert_eq!(is_file, url.ends_with("?accept=application/dicom"), "{url}");
         assert_eq!(response.status, 200, "{url}");
         assert!(response.is_complete, "{url}");
         assert!(response.body.len() > 100 || url.ends_with("/readyz"), "{url}");

@@ -54,7 +54,11 @@ impl fmt::Display for ExampleUrls<'_> {
             format!("{fhir}/ImagingStudy?identifier=urn:oid:{}", study.uid),
         )?;
         write_entry("The metadata of an instance", format!("{dicomweb}/{path}/metadata"))?;
-        write_entry("The instance itself", format!("{dicomweb}/{path}"))?;
+        // A browser accepts any media type, so it would receive the multipart default (PS3.18 8.7.3.3).
+        write_entry(
+            "The instance itself, as a DICOM file",
+            format!("{dicomweb}/{path}?accept=application/dicom"),
+        )?;
         if instance.attributes.get(tags::ROWS).is_none() {
             return Ok(());
         }
