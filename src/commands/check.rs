@@ -4,6 +4,7 @@
 //! The output contains no data of an archive, only counts and durations.
 
 mod advice;
+mod character_set;
 mod image_difference;
 mod images;
 mod probe;

@@ -322,3 +322,51 @@ async fn check_sends_the_first_request_for_changes_if_the_change_feed_is_configu
         assert_eq!(is_asked, is_configured, "{targets:?}");
     }
 }
+
+/// Starts an archive with studies of which only the last one's row lacks characters of its instance; `clean_count` precede it.
+async fn start_with_lost_characters(clean_count: usize, row_text: &str) -> RunningPacs {
+    let description = |text: &str| format!(r#""00081030":{{"vr":"LO","Value":["{text}"]}}"#);
+    let uid = |tag: &str, uid: &str| format!(r#""{tag}":{{"vr":"UI","Value":["{uid}"]}}"#);
+    let (mut pacs, mut rows) = (Pacs::new(), Vec::new());
+    for number in 0..=clean_count {
+        let (study, series) = (format!("1.2.{number}"), format!("1.2.{number}.1"));
+        let instance = format!("{series}.1");
+        let has_lost = number == clean_count;
+        let texts = if has_lost { (row_text, "\u{141}\u{f3}d\u{17a} study") } else { ("CT head", "CT head") };
+        let uids = format!("{},{}", uid("0020000D", &study), uid("0020000E", &series));
+        let object =
+            format!("{uids},{},{}", uid("00080018", &instance), uid("00080016", "1.2.840.10008.5.1.4.1.1.2"));
+        rows.push(format!("{{{},{}}}", uid("0020000D", &study), description(texts.0)));
+        let list = |row: &str| CannedResponse::json(format!("[{{{row}}}]"));
+        let path = format!("/studies/{study}/series/{series}");
+        let metadata = format!("{object},{}", description(texts.1));
+        pacs = pacs
+            .with_response(&format!("/studies/{study}/series"), list(&uids))
+            .with_response(&format!("{path}/instances"), list(&object))
+            .with_response(&format!("{path}/metadata"), list(&metadata))
+            .with_response(&format!("{path}/instances/{instance}/metadata"), list(&metadata));
+    }
+    pacs.with_response("/studies", CannedResponse::json(format!("[{}]", rows.join(",")))).start().await
+}
+
+#[tokio::test]
+async fn check_compares_several_studies_to_detect_a_character_set_that_loses_characters() {
+    // A row that looks as if characters were missing is compared first, so it is found among the first twenty.
+    for (clean_count, row_text, is_found) in [
+        (1, "\u{f3}d study", true),
+        (4, "?\u{f3}d? study", true),
+        (18, "\u{f3}d study", true),
+        (30, "\u{f3}d study", false),
+        (4, "\u{141}\u{f3}d\u{17a} study", false),
+    ] {
+        let pacs = start_with_lost_characters(clean_count, row_text).await;
+        let mut settings = settings_for(&pacs.url());
+        settings.profile.synthesized = SynthesizedSet::NONE.with(Synthesized::Rendered);
+        let checks = run_check(settings).await;
+        let hint = "main: set DefaultEncoding in the configuration of Orthanc to \"Utf8\"";
+        assert_eq!(checks.to_string().contains(hint), is_found, "{clean_count} {row_text}: {checks}");
+        assert!(checks.is_success(), "{checks}");
+        let metadata_requests = pacs.targets().iter().filter(|target| target.contains("/metadata")).count();
+        assert!(metadata_requests <= 9, "{:?}", pacs.targets());
+    }
+}

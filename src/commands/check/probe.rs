@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::character_set::{any_row_lacks_characters, row_lacks_characters};
 use super::images::{self, ImageCheck};
 use super::services::{
     renders_incorrectly, returns_no_frame, try_change_feed, try_retrieval, try_uri_service,
@@ -62,13 +63,9 @@ pub(super) enum MissingSetting {
     LenientUids,
     /// The same for a UID that is not an id of FHIR either.
     LenientUidsWithoutFhirId,
-    /// The row of the study lacks characters that the metadata of an instance has.
+    /// The row of a study lacks characters that the metadata of an instance has.
     CharacterSet,
 }
-
-/// The texts of a study in which characters outside ASCII are usual.
-const STUDY_TEXTS: [Tag; 4] =
-    [tags::PATIENT_NAME, tags::STUDY_DESCRIPTION, tags::REFERRING_PHYSICIAN_NAME, tags::INSTITUTION_NAME];
 
 /// The host and path of a service, for messages about unreachable hosts and wrong paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -174,12 +171,10 @@ impl ArchiveCheck {
 
 /// The studies of an archive, and the series that is tried.
 struct FoundSeries {
-    /// The row of the study.
-    study_row: Attributes,
+    /// The first studies with their rows, which begin with the study of the series.
+    studies: Vec<(StudyUid, Attributes)>,
     study: StudyUid,
     series: SeriesUid,
-    /// The UIDs of the first studies, which include the study.
-    studies: Vec<StudyUid>,
 }
 
 impl ArchiveToCheck {
@@ -189,20 +184,22 @@ impl ArchiveToCheck {
         let mut check = ArchiveCheck::new(archive);
         check.change_feed = try_change_feed(archive).await;
         let Some(found) = self.find_series(&mut check).await else { return check };
-        let FoundSeries { study_row: row, study, series, studies } = found;
+        let FoundSeries { studies, study, series } = found;
         let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
+        let row = studies.first().map(|(_, row)| row);
         let (mut has_invalid_metadata, mut has_lost_characters, mut instance) = (false, false, None);
         check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |object| {
             let has = |tag| object.text(tag).is_some();
             let is_of_series = object.text(tags::SERIES_INSTANCE_UID) == Some(series.as_str());
             has_invalid_metadata |=
                 !is_of_series || !has(tags::SOP_CLASS_UID) || !has(tags::SOP_INSTANCE_UID);
-            // An archive may not return the other texts in rows.
-            let mut compared = STUDY_TEXTS.into_iter().filter(|tag| row.contains(*tag));
-            has_lost_characters |=
-                is_of_series && compared.any(|tag| row.has_lost_characters_of(object, tag));
+            has_lost_characters |= is_of_series && row.is_some_and(|row| row_lacks_characters(row, object));
         })
         .await;
+        if !has_lost_characters && check.metadata.is_success() {
+            has_lost_characters =
+                any_row_lacks_characters(archive, studies.get(1..).unwrap_or_default()).await;
+        }
         check.missing_settings.extend(has_lost_characters.then_some(MissingSetting::CharacterSet));
         check.missing_services.extend(has_invalid_metadata.then_some(Synthesized::Metadata));
         let instances =
@@ -240,6 +237,7 @@ impl ArchiveToCheck {
         let synthesized = archive.profile().synthesized;
         check.missing_services.retain(|service| !synthesized.contains(*service));
         if !synthesized.contains(Synthesized::Rendered) && check.retrieval.is_success() {
+            let studies: Vec<_> = studies.into_iter().map(|(study, _)| study).collect();
             check.images = images::check(archive, &studies, image_permits).await;
         }
         check
@@ -266,26 +264,27 @@ impl ArchiveToCheck {
         // The UIDs of further studies show whether the archive has others than DICOM UIDs.
         let sample = UpstreamRequest::search(studies.page(SAMPLED_STUDIES, 0));
         let (_, sample) = read_rows(&self.archive, sample).await;
-        let mut rows: Vec<_> = std::iter::once(first).chain(sample).collect();
+        let rows: Vec<_> = std::iter::once(first).chain(sample).collect();
         check
             .missing_settings
             .extend(rows.iter().filter_map(|row| missing_uid_setting(rule, row, tags::STUDY_INSTANCE_UID)));
-        let study_of = |row: &Attributes| {
-            row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse_by(rule, uid).ok())
+        let to_study = |row: Attributes| {
+            let uid = row.text(tags::STUDY_INSTANCE_UID)?;
+            Some((StudyUid::parse_by(rule, uid).ok()?, row))
         };
-        rows.retain(|row| study_of(row).is_some());
-        let mut studies: Vec<_> = rows.iter().filter_map(study_of).collect();
+        let mut studies: Vec<_> = rows.into_iter().filter_map(to_study).collect();
         // The first row is in the sample as well.
-        studies.dedup();
-        let (Some(study_row), Some(study)) = (rows.into_iter().next(), studies.first().cloned()) else {
+        studies.dedup_by(|(study, _), (previous, _)| study == previous);
+        let Some((study, study_row)) = studies.first() else {
             check.studies = ProbeResult::Unexpected("its rows have no valid Study Instance UID");
             return None;
         };
+        let study = study.clone();
         let has_counts = count_tags.into_iter().all(|tag| study_row.integer(tag).is_some());
         if !has_counts || study_row.text(tags::MODALITIES_IN_STUDY).is_none() {
             check.missing_services.insert(Synthesized::Counts);
         }
-        check.missing_settings.extend(self.find_missing_settings(&study_row));
+        check.missing_settings.extend(self.find_missing_settings(study_row));
 
         let count_tag = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
         let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count_tag]);
@@ -308,7 +307,7 @@ impl ArchiveToCheck {
         check.missing_services.extend(row.integer(count_tag).is_none().then_some(Synthesized::Counts));
         let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
         check.missing_services.extend((!has_study).then_some(Synthesized::Parents));
-        Some(FoundSeries { study_row, study, series, studies })
+        Some(FoundSeries { studies, study, series })
     }
 
     fn find_missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {

@@ -236,7 +236,7 @@ async fn first_image(archive: &Archive, study: &StudyUid, series: &SeriesUid) ->
 }
 
 /// Returns the first object of the response that `is_wanted`. The rest of the response is not read.
-async fn read_first(
+pub(super) async fn read_first(
     archive: &Archive,
     request: UpstreamRequest,
     is_wanted: impl Fn(&Attributes) -> bool + Send,
