@@ -35,7 +35,7 @@ use super::url_rewrite::url_map::UrlMap;
 use crate::http::query::decode;
 use crate::studies::Studies;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, QidoQuery, SearchLevel, Synthesized};
-use dicom_model::tags;
+use dicom_model::{json, tags};
 use http_messages::body::Body;
 
 /// The parameters of a search whose rows are compared or merged.
@@ -261,7 +261,7 @@ pub(super) fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText
     if parents.is_empty() || !archive.profile().synthesized.contains(Synthesized::Parents) {
         return true;
     }
-    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.matches(&attributes))
+    json::parse(&row.text).is_ok_and(|attributes| parents.matches(&attributes))
 }
 
 /// Returns the rows of a page, with the attributes that their archives omit.

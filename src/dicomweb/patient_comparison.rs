@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::mapping::{MappingContext, RowPatient};
 use crate::upstream::ArchiveId;
-use dicom_model::Attributes;
+use dicom_model::{Attributes, json};
 
 /// A comparison of the patients of rows, with the configured issuers and identifier systems of each archive.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl PatientComparison {
 
     /// Returns the patient of `row` of `archive`, an object in DICOM JSON; `None` if it is malformed.
     pub(super) fn patient(&self, archive: &ArchiveId, row: &str) -> Option<RowPatient> {
-        self.patient_of(archive, &serde_json::from_str(row).ok()?)
+        self.patient_of(archive, &json::parse(row).ok()?)
     }
 
     /// Returns the patient that `row`, a row or an object of `archive`, names; `None` for an archive that is not configured.

@@ -180,6 +180,33 @@ async fn rows_below_a_study_that_belong_to_another_one_are_omitted() {
 }
 
 #[tokio::test]
+async fn a_row_with_a_value_that_cannot_be_decoded_is_compared_and_hides_no_other_row() {
+    let row = |uid: &str, patient: &str, other: &str| {
+        format!(
+            r#"{{"0020000D":{{"vr":"UI","Value":["{uid}"]}},"00100020":{{"vr":"LO","Value":["{patient}"]}},{other}}}"#
+        )
+    };
+    let description = r#""00081030":{"vr":"LO","Value":["CT \ud83d"]}"#;
+    let rows = [
+        row("1.1", "P1", description),
+        row("1.2", "P2", r#""\ud800":{"vr":"LO"}"#),
+        row("1.3", "P2", r#""00101030":{"vr":"DS","Value":[1e999]}"#),
+        row("1.4", r"P2\ud800", description),
+        row("1.5", "P1", r#""00101030":{"vr":"DS","Value":[1e999]}"#),
+    ];
+    let pacs = Pacs::new().with_fallback(CannedResponse::json(format!("[{}]", rows.join(",")))).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    for root in ["/dicom-web/main", "/dicom-web"] {
+        let response = gateway.get(&format!("{root}/studies?PatientID=P1")).await;
+        assert_eq!(response.status, 200, "{root}: {}", response.text());
+        let text = response.text();
+        assert!(text.contains("1.1") && text.contains("1.5") && !text.contains("P2"), "{root}: {text}");
+    }
+    let bundle = gateway.get("/fhir/ImagingStudy?_summary=count").await;
+    assert_eq!(bundle.json()["total"], 5, "{}", bundle.text());
+}
+
+#[tokio::test]
 async fn metadata_of_another_study_is_never_complete() {
     let object = |study: &str, series: &str, instance: &str| {
         format!(

@@ -3,4 +3,8 @@
 pub mod complete;
 pub mod first_values;
 pub mod reader;
+mod unreadable_values;
 pub mod writer;
+
+pub(crate) use unreadable_values::parse_with;
+pub use unreadable_values::{parse, parse_bytes, replace_unreadable};

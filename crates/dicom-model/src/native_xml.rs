@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::json::replace_unreadable;
 use super::{Tag, tag};
 use xml_escape::push_escaped;
 
@@ -57,6 +58,14 @@ pub enum NativeXmlError {
 /// # Ok::<(), dicom_model::native_xml::NativeXmlError>(())
 /// ```
 pub fn write_native_model(object: &str, xml: &mut String) -> Result<(), NativeXmlError> {
+    let start = xml.len();
+    let Err(error) = write_document(object, xml) else { return Ok(()) };
+    let replaced = replace_unreadable(object).ok_or(error)?;
+    xml.truncate(start);
+    write_document(&replaced, xml)
+}
+
+fn write_document(object: &str, xml: &mut String) -> Result<(), NativeXmlError> {
     xml.push_str(DOCUMENT_START);
     XmlWriter { xml, depth: 0 }.write_data_set(object)?;
     xml.push_str(END);

@@ -21,7 +21,7 @@ use crate::mapping::{NAMED_PATIENT_TAGS, RowPatient};
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::json::first_values::{FirstValues, Found};
 use dicom_model::json::reader::RowError;
-use dicom_model::{Attributes, tag};
+use dicom_model::{Attributes, json, tag};
 use http_messages::body::{self, Body, BoxError};
 
 /// Length in bytes of the beginning that is compared before the response begins.
@@ -162,7 +162,7 @@ impl ComparedBody {
             Found::End if attributes.is_empty() || outcome.is_err() => {}
             Found::End => {
                 attributes.push('}');
-                outcome = match serde_json::from_str(attributes) {
+                outcome = match json::parse(attributes) {
                     Ok(read) if patients.includes(&read) => Ok(()),
                     Ok(_) => Err(ComparisonError::OtherPatient),
                     Err(_) => Err(ComparisonError::UnreadablePatient),
@@ -268,7 +268,10 @@ mod tests {
         assert!(is_unreadable(r#"[{"00100020":{"Value":["P1"]},"00100020":{"Value":["P2"]}}]"#));
         assert!(is_unreadable("[1]") && is_unreadable("{}") && is_unreadable("[{}]x"));
         assert!(is_unreadable(&format!("[{}]", instance(&"P".repeat(MAX_ATTRIBUTE_LEN), 2))));
-        let malformed = compare(r#"[{"00100020":{"vr":"LO","Value":["\ud800"]}}]"#, 7);
+        let nested = [r#"{"Value":[{"00100020":"#.repeat(100), "1".to_owned(), "}]}".repeat(100)].concat();
+        let malformed = compare(&format!(r#"[{{"00100020":{nested}}}]"#), 7);
         assert!(matches!(malformed, Err((_, ComparisonError::UnreadablePatient))), "{malformed:?}");
+        let undecodable = compare(r#"[{"00100020":{"vr":"LO","Value":["P1\ud800"]}}]"#, 7);
+        assert!(matches!(undecodable, Err((_, ComparisonError::OtherPatient))), "{undecodable:?}");
     }
 }

@@ -19,7 +19,7 @@ use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
 use crate::studies::{ListLimits, listed_patients};
 use crate::upstream::{Archive, ArchiveErrorKind, QidoQuery, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
+use dicom_model::{Attributes, SeriesUid, StudyUid, json, tags};
 
 /// Lifetime of a cached location. A copy of another patient that appears meanwhile is detected after this time, or by the next
 /// request for more than an instance.
@@ -156,7 +156,7 @@ async fn search_series(
     let list = read_list(archive, &query, context.limits.max_scan).await?;
     let (mut series, mut patients): (Vec<_>, Vec<RowPatient>) = (Vec::new(), Vec::new());
     for row in &list.rows {
-        let Ok(attributes) = serde_json::from_str::<Attributes>(&row.text) else { continue };
+        let Ok(attributes) = json::parse::<Attributes>(&row.text) else { continue };
         // Some archives return rows of other studies.
         if attributes.text(tags::STUDY_INSTANCE_UID).is_some_and(|other| other != study.as_str()) {
             continue;

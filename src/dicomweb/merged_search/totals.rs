@@ -14,7 +14,7 @@ use crate::dicomweb::synthesis::{Element, set_elements};
 use crate::mapping::NAMED_PATIENT_TAGS;
 use crate::studies::{FoundTotals, Studies, StudyTotals};
 use crate::upstream::{Archive, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
+use dicom_model::{Attributes, SeriesUid, StudyUid, json, tags};
 
 /// A page of rows, and the archives whose rows were merged.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ struct UidsOfRow {
 
 impl PageOfRows<'_> {
     fn uids_of(&self, archive: &Archive, row: &[u8]) -> Result<UidsOfRow, DicomwebError> {
-        let mut attributes: Attributes = serde_json::from_slice(row)
+        let mut attributes: Attributes = json::parse_bytes(row)
             .map_err(|_| archive.unreadable("a row that is not a DICOM JSON object"))?;
         let study = match self.level {
             SearchLevel::Series { study }

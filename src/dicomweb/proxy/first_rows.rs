@@ -5,16 +5,16 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::requested_rows::INCOMPARABLE_ROW;
 use super::row_uids::RowUids;
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::{
     Archive, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity, Synthesized,
     UnsearchableValue,
 };
-use dicom_model::Attributes;
+use dicom_model::json;
 
 /// Maximum number of rows per request.
 const PAGE_SIZE: usize = 500;
@@ -91,7 +91,7 @@ async fn read_rows(
         }
         let mut rows = read_rows_of_query(archive, query, retrievable, (max_uids, max_scan)).await?;
         rows.rows.retain(|row| {
-            let identity = serde_json::from_str(&row.text).ok();
+            let identity = json::parse(&row.text).ok();
             identity
                 .and_then(|row| RowIdentity::from_row(query.level(), &row))
                 .is_none_or(|new| known_rows.insert(new))
@@ -126,7 +126,7 @@ async fn read_rows_of_query(
         .narrowed_for(archive.profile())
         .map_err(|error| DicomwebError::UnsearchableValue(archive.id().clone(), error))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
-        RowIdentity::from_row(query.level(), &Attributes::deserialize(&**text).ok()?)
+        RowIdentity::from_row(query.level(), &json::parse(text.get()).ok()?)
     });
     let mut first_rows = FirstRows { is_literal_only, ..FirstRows::default() };
     let (mut uids, mut total_len, mut row_count) = (HashSet::new(), 0, 0);
@@ -142,19 +142,20 @@ async fn read_rows_of_query(
         } else {
             max_uids.saturating_sub(uids.len()).clamp(1, PAGE_SIZE)
         };
-        let (mut is_uid_missing, mut unsearchable) = (false, None);
+        let (mut unreadable, mut unsearchable) = (None, None);
         let add_row = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
             let Some(identity) = identity else {
-                is_uid_missing = true;
+                unreadable = Some("a row without a UID");
                 return ControlFlow::Break(());
             };
             row_count += 1;
-            if !keys.is_empty() && !keys.match_row(text.get()) {
-                first_rows.omitted_count += 1;
-                return break_if(row_count > max_scan + PAGE_SIZE);
-            }
-            if retrievable.is_some_and(|uids| !uids.accept(text.get())) {
-                first_rows.irretrievable_count += 1;
+            let Some((is_requested, is_retrievable)) = compare(&keys, retrievable, &text) else {
+                unreadable = Some(INCOMPARABLE_ROW);
+                return ControlFlow::Break(());
+            };
+            if !is_requested || !is_retrievable {
+                first_rows.omitted_count += usize::from(!is_requested);
+                first_rows.irretrievable_count += usize::from(is_requested);
                 return break_if(row_count > max_scan + PAGE_SIZE);
             }
             match is_match(&filter, &text) {
@@ -176,8 +177,8 @@ async fn read_rows_of_query(
             break_if(is_sufficient || is_too_costly || unsearchable.is_some() || total_len > MAX_LIST_LEN)
         };
         let end = pager.next_page(u32::try_from(page_size).unwrap_or(u32::MAX), add_row).await?;
-        if is_uid_missing {
-            return Err(archive.unreadable("a row without a UID").into());
+        if let Some(content) = unreadable {
+            return Err(archive.unreadable(content).into());
         }
         if let Some(error) = unsearchable {
             return Err(DicomwebError::UnsearchableValue(archive.id().clone(), error));
@@ -214,10 +215,17 @@ fn break_if(is_end: bool) -> ControlFlow<()> {
     if is_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
+/// Whether the row `text` was requested, and whether clients can retrieve its object; `None` if it cannot be compared.
+fn compare(keys: &ExactKeys, retrievable: Option<&RowUids>, text: &RawValue) -> Option<(bool, bool)> {
+    let is_requested = keys.is_empty() || keys.match_row(text.get())?;
+    let is_retrievable = retrievable.map_or(Some(true), |uids| uids.accept(text.get()))?;
+    Some((is_requested, is_retrievable))
+}
+
 /// Whether the row `text` passes the filter.
 fn is_match(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableValue> {
     if filter.is_empty() {
         return Ok(true);
     }
-    Attributes::deserialize(text).map_or(Ok(false), |row| filter.matches(&row))
+    json::parse(text.get()).map_or(Ok(false), |row| filter.matches(&row))
 }

@@ -17,6 +17,9 @@ use dicom_model::json::complete::{NotRead, only_string, read_object};
 use dicom_model::json::reader::{RowHandler, RowReader};
 use dicom_model::{Tag, UidRule, tag};
 
+/// The content of a response with a row that cannot be compared with the search.
+pub(super) const INCOMPARABLE_ROW: &str = "a row that cannot be compared with the search";
+
 /// Omits rows that were not requested.
 #[derive(Debug)]
 pub(crate) struct RequestedRows {
@@ -53,14 +56,14 @@ impl RequestedRows {
     pub(crate) fn push(&mut self, chunk: &Bytes) -> Result<Bytes, StreamError> {
         let mut rows = ComparedRows::new(&mut self.comparison, chunk);
         self.reader.push_to(chunk, &mut rows).map_err(to_stream_error)?;
-        Ok(rows.output.take())
+        rows.into_bytes()
     }
 
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
         let chunk = Bytes::new();
         let mut rows = ComparedRows::new(&mut self.comparison, &chunk);
         std::mem::take(&mut self.reader).finish_to(&mut rows).map_err(to_stream_error)?;
-        let output = rows.output.take();
+        let output = rows.into_bytes()?;
         let RowComparison { has_row, omitted_count, irretrievable_count, uids, .. } = self.comparison;
         let all_omitted = omitted_count + irretrievable_count;
         if !has_row && self.omission_limit.is_some_and(|max| all_omitted >= max.max(1)) {
@@ -132,9 +135,9 @@ impl RowComparison {
         Self { keys, uids, attributes, has_row: false, omitted_count: 0, irretrievable_count: 0 }
     }
 
-    /// Compares a row of any form.
-    fn compare(&self, row: &str) -> RowOutcome {
-        RowOutcome::new(self.keys.match_row(row), self.uids.accept(row))
+    /// Compares a row of any form; `None` if it cannot be compared.
+    fn compare(&self, row: &str) -> Option<RowOutcome> {
+        Some(RowOutcome::new(self.keys.match_row(row)?, self.uids.accept(row)?))
     }
 
     /// Reads and compares the row at the beginning of `text` without parsing it, and returns its length. A row is not read if the outcome
@@ -180,11 +183,23 @@ impl RowComparison {
 struct ComparedRows<'a> {
     comparison: &'a mut RowComparison,
     output: RowOutput<'a>,
+    /// Whether one of the rows cannot be compared.
+    is_incomparable: bool,
 }
 
 impl<'a> ComparedRows<'a> {
     fn new(comparison: &'a mut RowComparison, chunk: &'a Bytes) -> Self {
-        Self { comparison, output: RowOutput { chunk, written: BytesMut::new(), unwritten: 0..0 } }
+        let output = RowOutput { chunk, written: BytesMut::new(), unwritten: 0..0 };
+        Self { comparison, output, is_incomparable: false }
+    }
+
+    /// Returns the requested rows; an error if a row cannot be compared, because it may be one that was not requested.
+    fn into_bytes(self) -> Result<Bytes, StreamError> {
+        if self.is_incomparable {
+            Err(StreamError::Unreadable(INCOMPARABLE_ROW))
+        } else {
+            Ok(self.output.take())
+        }
     }
 
     fn add(&mut self, row: &str, outcome: RowOutcome) {
@@ -208,8 +223,10 @@ impl RowHandler<Box<RawValue>> for ComparedRows<'_> {
     }
 
     fn handle(&mut self, row: Box<RawValue>) {
-        let outcome = self.comparison.compare(row.get());
-        self.add(row.get(), outcome);
+        match self.comparison.compare(row.get()) {
+            Some(outcome) => self.add(row.get(), outcome),
+            None => self.is_incomparable = true,
+        }
     }
 }
 
@@ -331,14 +348,49 @@ mod tests {
         assert_eq!(filtered_page("[]", 7, Some(1)).unwrap(), "[]");
     }
 
-    /// Returns the rows that were requested according to the comparison of parsed rows, and the numbers of omitted rows.
-    fn parsed_and_compared(text: &str, comparison: &RowComparison) -> (String, [usize; 2]) {
+    #[test]
+    fn a_row_with_values_that_cannot_be_decoded_is_compared() {
+        for (row, is_requested) in [
+            (r#"{"00100020":{"vr":"LO","Value":["P1"]},"\ud800":{"vr":"LO"}}"#, true),
+            (r#"{"00100020":{"vr":"LO","Value":["P2"]},"\ud800":{"vr":"LO"}}"#, false),
+            (r#"{"00100020":{"vr":"LO","Value":["P2\ud800"]}}"#, false),
+            (r#"{"00100020":{"vr":"LO","Value":["P2",1e999]}}"#, false),
+            (r#"{"00100020":{"vr":"LO","Value":["P1"]},"00081030":{"vr":"LO","Value":["CT \ud83d"]}}"#, true),
+        ] {
+            for size in [1, 7, 1000] {
+                let expected = if is_requested { format!("[{row}]") } else { "[]".to_owned() };
+                assert_eq!(filtered(&format!("[{row}]"), size).unwrap(), expected, "{row}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_compared_is_an_error() {
+        let nested = [r#"{"Value":[{"00100020":"#.repeat(100), "1".to_owned(), "}]}".repeat(100)].concat();
+        for row in [
+            r#"{"00100020":["P2"],"PatientID":"P1"}"#.to_owned(),
+            r#"{"0020000D":["1.3"],"0020000d":["1.2"]}"#.to_owned(),
+            format!(r#"{{"00100020":{nested}}}"#),
+        ] {
+            for size in [1, 7, 1000] {
+                let error = filtered(&format!("[{row}]"), size).unwrap_err();
+                assert_eq!(error, StreamError::Unreadable(INCOMPARABLE_ROW), "{row}");
+            }
+        }
+    }
+
+    /// Returns the rows that were requested according to the comparison of parsed rows, and the numbers of omitted rows. `None` if a row
+    /// cannot be compared.
+    fn parsed_and_compared(text: &str, comparison: &RowComparison) -> Option<(String, [usize; 2])> {
         let rows: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
-        let outcomes: Vec<_> = rows.iter().map(|row| comparison.compare(row.get())).collect();
+        let outcomes = rows.iter().map(|row| comparison.compare(row.get())).collect::<Option<Vec<_>>>()?;
         let count = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
         let requested = rows.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == RowOutcome::Requested);
         let requested: Vec<_> = requested.map(|(row, _)| row.get()).collect();
-        (format!("[{}]", requested.join(",")), [count(RowOutcome::Other), count(RowOutcome::Irretrievable)])
+        Some((
+            format!("[{}]", requested.join(",")),
+            [count(RowOutcome::Other), count(RowOutcome::Irretrievable)],
+        ))
     }
 
     #[test]
@@ -384,6 +436,8 @@ mod tests {
                 r#" "00081115" : {"vr":"SQ", "Value":[{"00100020":{"vr":"LO","Value":["P2"]}}, {}]}"#,
                 r#""00280010":{"vr":"US","Value":[-1.5e3,0,null]}"#,
                 r#""\ud800":1"#,
+                r#""00100020":{"vr":"LO","Value":["P2\ud800",1e999]}"#,
+                r#""00081030":{"vr":"LO","Value":["\udc00",1e999]}"#,
             ]), 0..6), 0..6),
             separator in prop::sample::select(vec![",", " ,\n "]), size in 1_usize..200,
         ) {
@@ -396,12 +450,13 @@ mod tests {
             let expected = parsed_and_compared(&text, &RowComparison::new(keys.clone(), uids));
             let mut rows = RequestedRows::new(keys, uids, None);
             let mut output = Vec::new();
-            for chunk in text.as_bytes().chunks(size) {
-                output.extend_from_slice(&rows.push(&Bytes::copy_from_slice(chunk)).unwrap());
-            }
-            output.extend_from_slice(&rows.finish().unwrap());
+            let pushed = text.as_bytes().chunks(size).try_for_each(|chunk| {
+                rows.push(&Bytes::copy_from_slice(chunk)).map(|bytes| output.extend_from_slice(&bytes))
+            });
+            let read = pushed.and_then(|()| rows.finish()).ok();
             let counts = [rows.omitted_count(), rows.irretrievable_count()];
-            prop_assert_eq!((String::from_utf8(output).unwrap(), counts), expected, "{}", text);
+            let read = read.map(|end| (String::from_utf8([output, end.to_vec()].concat()).unwrap(), counts));
+            prop_assert_eq!(read, expected, "{}", text);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
+use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, json, tags};
 use dicom_render::RenderError;
 
 /// Maximum number of images in one response.
@@ -162,7 +162,7 @@ async fn read_rows(
     if list.rows.is_empty() {
         return Err(DicomwebError::NotFound);
     }
-    let rows = list.rows.iter().map(|row| serde_json::from_str(&row.text));
+    let rows = list.rows.iter().map(|row| json::parse(&row.text));
     rows.collect::<Result<_, _>>()
         .map_err(|_| archive.unreadable("a row that is not a DICOM JSON object").into())
 }

@@ -20,7 +20,7 @@ use crate::dicomweb::request::accept::Format;
 use crate::dicomweb::request::computed_attributes::computed_attributes;
 use crate::dicomweb::request::path::Resource;
 use crate::upstream::{Archive, SearchLevel, Synthesized};
-use dicom_model::Attributes;
+use dicom_model::{Attributes, json};
 use http_messages::body::Body;
 
 /// Returns the attributes to add to the rows: the UIDs of their parents, and the counts at a level. `None` if there are none.
@@ -101,7 +101,7 @@ pub(in crate::dicomweb) async fn complete_rows(
         Parents::default()
     };
     let add_parents = |row: Bytes| {
-        let attributes = serde_json::from_slice(&row).unwrap_or_default();
+        let attributes = json::parse_bytes(&row).unwrap_or_default();
         (parents.add_to(row, &attributes), attributes)
     };
     let rows: Vec<(Bytes, Attributes)> = rows.into_iter().map(add_parents).collect();
@@ -117,7 +117,7 @@ fn add_parents(
     parents: Parents,
 ) -> BoxStream<'static, Result<(Bytes, Attributes), StreamError>> {
     let add_to_row = move |row: Bytes| {
-        let attributes: Attributes = serde_json::from_slice(&row)
+        let attributes: Attributes = json::parse_bytes(&row)
             .map_err(|_| StreamError::Unreadable("a row that is not a DICOM JSON object"))?;
         let row = parents.matches(&attributes).then(|| parents.add_to(row, &attributes));
         Ok(row.map(|row| (row, attributes)))

@@ -17,7 +17,7 @@ use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::first_rows::read_first_rows;
 use crate::dicomweb::request::computed_attributes::computed_attributes;
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, UidRule, tags};
+use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, UidRule, json, tags};
 
 /// A study or a series whose objects are counted.
 type Parent = (StudyUid, Option<SeriesUid>);
@@ -182,7 +182,7 @@ impl Counter<'_> {
         if list.rows.len() > max_scan || list.has_more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
-        Ok(list.rows.iter().filter_map(|row| serde_json::from_str(&row.text).ok()).collect())
+        Ok(list.rows.iter().filter_map(|row| json::parse(&row.text).ok()).collect())
     }
 }
 

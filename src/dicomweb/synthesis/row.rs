@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use dicom_model::{Attributes, Tag, tag};
+use dicom_model::{Attributes, Tag, json, tag};
 use json_members::Members;
 
 /// An element as DICOM JSON (PS3.18 F.2.2).
@@ -37,7 +37,9 @@ pub(super) fn add_missing(row: Bytes, attributes: &Attributes, elements: &[Eleme
 
 /// Sets `elements` in `row`, in the order of the tags. Returns `row` unchanged if it is malformed.
 pub(in crate::dicomweb) fn set_elements(row: Bytes, elements: &[Element]) -> Bytes {
-    let Ok(Members(members)) = serde_json::from_slice::<Members<'_>>(&row) else { return row };
+    let replaced = std::str::from_utf8(&row).ok().and_then(json::replace_unreadable);
+    let text = replaced.as_deref().map_or(row.as_ref(), str::as_bytes);
+    let Ok(Members(members)) = serde_json::from_slice::<Members<'_>>(text) else { return row };
     let mut members: Vec<(Cow<'_, str>, &str)> = members
         .into_iter()
         .map(|(name, value)| (name, value.get()))
@@ -49,15 +51,15 @@ pub(in crate::dicomweb) fn set_elements(row: Bytes, elements: &[Element]) -> Byt
         let index = members.iter().position(is_after).unwrap_or(members.len());
         members.insert(index, (tag::hex(element.tag).into(), &element.text));
     }
-    let mut text = String::with_capacity(row.len() + 256);
+    let mut output = String::with_capacity(row.len() + 256);
     for (name, value) in members {
-        text.push(if text.is_empty() { '{' } else { ',' });
-        text.push_str(&serde_json::Value::from(name).to_string());
-        text.push(':');
-        text.push_str(value);
+        output.push(if output.is_empty() { '{' } else { ',' });
+        output.push_str(&serde_json::Value::from(name).to_string());
+        output.push(':');
+        output.push_str(value);
     }
-    text.push('}');
-    text.into()
+    output.push('}');
+    output.into()
 }
 
 #[cfg(test)]

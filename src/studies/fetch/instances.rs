@@ -15,7 +15,7 @@ use crate::studies::{ArchiveSource, StudiesError};
 use crate::upstream::{
     Archive, DetailSource, DicomResource, QidoQuery, Retrieval, RowIdentity, SearchLevel, UpstreamRequest,
 };
-use dicom_model::{Attributes, StudyUid, tags};
+use dicom_model::{Attributes, StudyUid, json, tags};
 
 /// The number of further instances of the study that may be read, in all series together.
 pub(super) struct InstanceBudget<'a> {
@@ -166,11 +166,11 @@ async fn from_metadata(
     budget
         .archive
         .read_rows_until(request, |row: Box<RawValue>| {
-            let Ok(instance) = serde_json::from_str::<MappedInstance>(row.get()) else {
+            let Ok(instance) = json::parse::<MappedInstance>(row.get()) else {
                 return ControlFlow::Continue(());
             };
             if instances.add(instance) && first.is_none() {
-                first = serde_json::from_str::<Attributes>(row.get()).ok();
+                first = json::parse::<Attributes>(row.get()).ok();
             }
             if instances.received() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })

@@ -59,10 +59,10 @@ impl ExactKeys {
 
     /// Whether the attributes of `row`, an object in DICOM JSON, match the keys. A missing attribute is not compared.
     /// An empty UID or Modalities in Study is not compared either, because archives leave these attributes empty if they do not
-    /// compute them. A row that is unreadable cannot be compared, and is not omitted.
-    pub fn match_row(&self, row: &str) -> bool {
+    /// compute them. `None` if the row cannot be compared.
+    pub fn match_row(&self, row: &str) -> Option<bool> {
         let tags: Vec<_> = self.keys.iter().map(|(tag, _)| *tag).collect();
-        Attributes::read_elements(row, &tags).map_or(true, |row| self.match_attributes(&row))
+        Attributes::read_elements(row, &tags).ok().map(|row| self.match_attributes(&row))
     }
 
     /// Returns the tags of the attributes that are compared, which may be repeated.
@@ -134,7 +134,7 @@ mod tests {
 
     fn matches(tag: Tag, value: &str, row: &str) -> bool {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
-        ExactKeys::from_query(&query).match_row(row)
+        ExactKeys::from_query(&query).match_row(row).unwrap()
     }
 
     fn row(tag: Tag, values: &[&str]) -> String {

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Attributes, Element, Value};
+use crate::json::parse_with;
 use crate::{ComponentGroup, PersonName, Tag, tag};
 use dicom_core::VR;
 
@@ -19,11 +20,14 @@ impl<'de> Deserialize<'de> for Attributes {
 }
 
 impl Attributes {
-    /// Reads the elements `tags` of `text`, a JSON object, and skips the others. A text that is not a JSON object is an error.
+    /// Reads the elements `tags` of `text`, a JSON object, and skips the others. A text that is not a JSON object is an error, and so is
+    /// one that has an element twice, because other readers may use either.
     pub fn read_elements(text: &str, tags: &[Tag]) -> Result<Self, serde_json::Error> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let attributes = deserializer.deserialize_map(AttributesVisitor { tags: Some(tags) })?;
-        deserializer.end().map(|()| attributes)
+        parse_with(text, |text| {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let attributes = deserializer.deserialize_map(AttributesVisitor { tags: Some(tags) })?;
+            deserializer.end().map(|()| attributes)
+        })
     }
 }
 
@@ -44,6 +48,9 @@ impl<'de> Visitor<'de> for AttributesVisitor<'_> {
         let is_read = |tag: &Tag| self.tags.is_none_or(|tags| tags.contains(tag));
         while let Some(key) = members.next_key::<Key<'de>>()? {
             match tag::parse(key.as_str()).filter(is_read) {
+                Some(tag) if self.tags.is_some() && attributes.contains(tag) => {
+                    return Err(A::Error::custom("an element occurs twice"));
+                }
                 Some(tag) => {
                     attributes.insert(tag, members.next_value::<RawElement>()?.into_element(tag));
                 }

@@ -5,8 +5,10 @@
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::complete::NotRead;
+use super::replace_unreadable;
 
 /// Maximum size of a row in bytes. Real rows are shorter.
 const MAX_ROW_LEN: usize = 64 * 1024 * 1024;
@@ -303,11 +305,31 @@ fn read_row<T: DeserializeOwned>(text: &str, handler: &mut impl RowHandler<T>) -
             handler.handle(object);
             Ok(objects.byte_offset())
         }
-        Some(Err(error)) if !error.is_eof() && !may_be_split_number(&error, text) => {
-            Err(NotRead::Unrecognized)
-        }
+        Some(Err(error)) if is_malformed(&error, text) => read_row_with_unreadable_values(text, handler),
         Some(Err(_)) | None => Err(NotRead::Incomplete),
     }
+}
+
+/// Reads the row at the beginning of `text` with its unreadable values replaced, and returns its length.
+fn read_row_with_unreadable_values<T: DeserializeOwned>(
+    text: &str,
+    handler: &mut impl RowHandler<T>,
+) -> Result<usize, NotRead> {
+    let mut objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    match objects.next() {
+        Some(Ok(object)) => {
+            let replaced = replace_unreadable(object.get()).ok_or(NotRead::Unrecognized)?;
+            handler.handle(serde_json::from_str(&replaced).map_err(|_| NotRead::Unrecognized)?);
+            Ok(objects.byte_offset())
+        }
+        Some(Err(error)) if is_malformed(&error, text) => Err(NotRead::Unrecognized),
+        Some(Err(_)) | None => Err(NotRead::Incomplete),
+    }
+}
+
+/// Whether `error` has another cause than the end of `text`.
+fn is_malformed(error: &serde_json::Error, text: &str) -> bool {
+    !error.is_eof() && !may_be_split_number(error, text)
 }
 
 /// Whether `error` may be caused only by a number that is split at the end of `text`. For row types that ignore the number,

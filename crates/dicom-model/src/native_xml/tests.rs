@@ -113,6 +113,15 @@ fn invalid_dicom_json_is_rejected() {
 }
 
 #[test]
+fn values_that_cannot_be_decoded_are_replaced() {
+    let object = r#"{"00100010":{"vr":"PN","Value":[{"Alphabetic":"D\ud800^J"}]},"00101030":{"vr":"DS","Value":[1e999,"\udc00"]}}"#;
+    let mut xml = String::from("before");
+    write_native_model(object, &mut xml).unwrap();
+    assert!(xml.starts_with("before<?xml") && xml.matches("<?xml").count() == 1, "{xml}");
+    assert!(xml.contains("<FamilyName>D\u{fffd}</FamilyName>") && xml.contains(">1e999</Value>"), "{xml}");
+}
+
+#[test]
 fn nesting_is_limited() {
     let convert_nested = |depth: usize| {
         let mut object = String::from("{}");

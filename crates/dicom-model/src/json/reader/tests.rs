@@ -119,3 +119,26 @@ fn error_before_a_number_that_ends_the_body_is_reported_for_every_chunk_size() {
         }
     }
 }
+
+#[test]
+fn only_values_that_cannot_be_decoded_are_lost_for_every_chunk_size() {
+    let body = concat!(
+        r#"[{"00100020":{"vr":"LO","Value":["P1"]},"\ud800":{"vr":"LO"},"00081030":{"vr":"LO","Value":["CT \ud83d"]}},"#,
+        r#" {"00100020":{"vr":"LO","Value":["P2",1e999]}},{"00100020":{"vr":"LO","Value":["P3"]}}]"#,
+    );
+    for size in 1..=body.len() {
+        let rows = read_in_chunks(body.as_bytes(), size).unwrap();
+        let texts = |tag| rows.iter().map(|row| row.texts(tag).collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert_eq!(texts(tags::PATIENT_ID), [vec!["P1"], vec!["P2", "1e999"], vec!["P3"]], "{size}");
+        assert_eq!(texts(tags::STUDY_DESCRIPTION), [vec!["CT \u{fffd}"], vec![], vec![]], "{size}");
+    }
+    for malformed in [r#"[{"a":"\ud8"}]"#, r#"[{"\ud800":1e999-}]"#, r#"[{"a":"\ud800",}]"#] {
+        for size in 1..=malformed.len() {
+            assert_eq!(
+                read_in_chunks(malformed.as_bytes(), size),
+                Err(RowError::Malformed { row: 1 }),
+                "{size}"
+            );
+        }
+    }
+}
