@@ -53,6 +53,11 @@ impl ResourceKey {
         Self::new("ImagingStudy", study.as_str())
     }
 
+    /// Returns the key of the ImagingStudy of one of several patients who have a study with this UID. `patient` is the id of the Patient.
+    pub fn study_of_patient(study: &StudyUid, patient: &str) -> Self {
+        Self::new("ImagingStudy", &format!("{}/{patient}", study.as_str()))
+    }
+
     /// Returns the key of the Patient with this id.
     pub fn patient(id: &str) -> Self {
         Self::new("Patient", id)

@@ -57,6 +57,12 @@ impl Version {
         self.id == earlier.id || self.last_updated == earlier.last_updated
     }
 
+    /// Returns the same content with the later of both times.
+    #[must_use]
+    pub fn not_before(self, other: &Self) -> Self {
+        if other.last_updated <= self.last_updated { self } else { Self { id: self.id, ..*other } }
+    }
+
     /// Returns the time for HTTP dates; `None` if an HTTP date cannot distinguish this version from the previous one.
     pub fn date(&self) -> Option<Timestamp> {
         (!self.shares_second).then_some(self.last_updated)

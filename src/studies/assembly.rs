@@ -19,7 +19,7 @@ use super::{
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
-use crate::change_log::{Observation, ResourceKey, Version};
+use crate::change_log::{ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
 use crate::mapping::PatientKey;
@@ -272,10 +272,7 @@ impl Studies {
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let observed: Vec<_> =
             studies.iter().filter(|study| study.version.is_none() && !is_fresh(study)).collect();
-        let versions = self
-            .change_log
-            .observe(observed.iter().map(|study| self.observation(study)).collect(), None)
-            .await;
+        let versions = self.observe_studies(observed.iter().map(|study| (*study, None)), None).await;
         known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
@@ -408,8 +405,7 @@ impl Studies {
         let version = if let Some(version) = version.filter(|_| content.is_none()) {
             version
         } else {
-            let observation = Observation { content, ..self.observation(&study) };
-            let versions = self.change_log.observe(vec![observation], None).await;
+            let versions = self.observe_studies(std::iter::once((&study, content)), None).await;
             versions.first().copied().ok_or(StudiesError::Unwritable)?
         };
         let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;

@@ -403,12 +403,45 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
             .iter()
             .enumerate()
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| row.is_of_another_patient(other)));
-        let study = FoundStudy { rows, version: None, other_patients: Vec::new(), has_every_row: true };
+        let mut study = FoundStudy::from_rows(rows);
         if has_conflict {
+            study.parts = divide_by_patient(&study);
             found.patient_conflicts.push(study);
         } else {
             found.studies.push(study);
         }
     }
     found
+}
+
+/// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it
+/// has no PatientID or no issuer, belongs to none: its images may be those of either patient.
+fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
+    let may_be_of_either = |row: &StudyRow| {
+        let possible: Vec<_> = study.rows.iter().filter(|other| !row.is_of_another_patient(other)).collect();
+        possible.iter().any(|one| possible.iter().any(|other| one.is_of_another_patient(other)))
+    };
+    let (ambiguous, rows): (Vec<_>, Vec<_>) = study.rows.iter().cloned().partition(may_be_of_either);
+    let mut patients: Vec<Vec<StudyRow>> = Vec::new();
+    for row in rows {
+        let same_patient =
+            patients.iter_mut().find(|rows| !rows.iter().any(|other| row.is_of_another_patient(other)));
+        match same_patient {
+            Some(rows) => rows.push(row),
+            None => patients.push(vec![row]),
+        }
+    }
+    let archives_of_others = |index: usize| {
+        let others = patients.iter().enumerate().filter(move |(other, _)| *other != index);
+        let rows = others.flat_map(|(_, rows)| rows).chain(&ambiguous);
+        rows.map(|row| row.archive.clone()).collect()
+    };
+    let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives_of_others).collect();
+    let part = |(rows, other_patients)| FoundStudy {
+        other_patients,
+        has_every_row: false,
+        rows_of_all_patients: Some(study.fingerprint()),
+        ..FoundStudy::from_rows(rows)
+    };
+    patients.into_iter().zip(other_patients).map(part).collect()
 }

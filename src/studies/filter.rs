@@ -47,18 +47,11 @@ impl Studies {
         let mut found = self.filter_studies(candidates.studies, criteria, freshness).await?;
         for study in candidates.patient_conflicts {
             // If two patients have studies with the same UID, possibly only the study of one of them matches.
-            let version = study.version;
-            let studies = divide_by_patient(&study);
-            let mut matching = self.filter_studies(studies, criteria, freshness).await?;
+            let mut matching = self.filter_studies(study.parts, criteria, freshness).await?;
             found.unreadable.append(&mut matching.unreadable);
             if matching.studies.len() > 1 {
                 let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
-                found.patient_conflicts.push(FoundStudy {
-                    rows,
-                    version,
-                    other_patients: Vec::new(),
-                    has_every_row: true,
-                });
+                found.patient_conflicts.push(FoundStudy::from_rows(rows));
             } else {
                 found.studies.append(&mut matching.studies);
             }
@@ -250,41 +243,6 @@ impl Studies {
 fn identifies_child(criterion: &Criterion<ImagingStudy>) -> bool {
     matches!(criterion.parameter.key, Param::Series | Param::Instance)
         && matches!(criterion.comparison, Comparison::Token(_))
-}
-
-/// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it
-/// has no PatientID or no issuer, belongs to none: its images may be those of either patient.
-pub(super) fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
-    let may_be_of_either = |row: &StudyRow| {
-        let possible: Vec<_> = study.rows.iter().filter(|other| !row.is_of_another_patient(other)).collect();
-        possible.iter().any(|one| possible.iter().any(|other| one.is_of_another_patient(other)))
-    };
-    let (ambiguous, rows): (Vec<_>, Vec<_>) = study.rows.iter().cloned().partition(may_be_of_either);
-    let mut patients: Vec<Vec<StudyRow>> = Vec::new();
-    for row in rows {
-        let same_patient =
-            patients.iter_mut().find(|rows| !rows.iter().any(|other| row.is_of_another_patient(other)));
-        match same_patient {
-            Some(rows) => rows.push(row),
-            None => patients.push(vec![row]),
-        }
-    }
-    let archives_of_others = |index: usize| {
-        let others = patients.iter().enumerate().filter(move |(other, _)| *other != index);
-        let rows = others.flat_map(|(_, rows)| rows).chain(&ambiguous);
-        rows.map(|row| row.archive.clone()).collect()
-    };
-    let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives_of_others).collect();
-    patients
-        .into_iter()
-        .zip(other_patients)
-        .map(|(rows, other_patients)| FoundStudy {
-            rows,
-            version: study.version,
-            other_patients,
-            has_every_row: false,
-        })
-        .collect()
 }
 
 /// Maps the rows of a study to a resource without series, which refers to the Endpoints of all archives that contain a part of the

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::candidates::{StudyRows, group_by_study};
-use super::filter::{divide_by_patient, time_zone_of};
+use super::filter::time_zone_of;
 use super::known_patient::KnownPatient;
 use super::named_patients::NamedPatients;
 use super::plan::{self, PlannedQuery};
@@ -248,7 +248,7 @@ impl Studies {
         if !queries.contains(&plan::query_for_all_studies()) {
             self.complete_rows(&mut found, access, freshness).await?;
         }
-        found.studies.extend(found.patient_conflicts.iter().flat_map(divide_by_patient));
+        found.studies.extend(found.patient_conflicts.into_iter().flat_map(|study| study.parts));
         Ok(Subjects { studies: found.studies, without_uid })
     }
 }

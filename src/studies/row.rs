@@ -108,6 +108,6 @@ impl std::ops::AddAssign for OmittedMatches {
 impl From<StudyRow> for FoundStudy {
     /// Returns the study that this row alone describes.
     fn from(row: StudyRow) -> Self {
-        Self { rows: vec![row], version: None, other_patients: Vec::new(), has_every_row: true }
+        Self::from_rows(vec![row])
     }
 }

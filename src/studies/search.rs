@@ -34,9 +34,19 @@ pub struct FoundStudy {
     /// Whether the archives returned every row with the UID. An archive that filters by a criterion may return the row of only
     /// one of two patients.
     pub(super) has_every_row: bool,
+    /// The studies of the single patients, if the rows belong to several patients.
+    pub(super) parts: Vec<Self>,
+    /// The fingerprint of the rows of all patients, if this is the study of one of several patients.
+    pub(super) rows_of_all_patients: Option<Fingerprint>,
 }
 
 impl FoundStudy {
+    /// Creates a study of one patient from all of its rows, of which there is at least one.
+    pub(super) fn from_rows(rows: Vec<StudyRow>) -> Self {
+        let (other_patients, parts) = (Vec::new(), Vec::new());
+        Self { rows, version: None, other_patients, has_every_row: true, parts, rows_of_all_patients: None }
+    }
+
     /// Returns the Study Instance UID, which is the id of the resource.
     pub fn uid(&self) -> &StudyUid {
         &self.first_row().uid

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::gateway::{RunningGateway, resources_with_mode};
+use crate::support::gateway::{RunningGateway, link_url, resources_with_mode};
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
 /// Starts a gateway in front of two archives, `main` and `second`, with the configuration keys `archive_keys` for each.
@@ -210,4 +210,49 @@ async fn a_patient_is_described_by_the_newest_study_in_any_archive() {
     assert_eq!(read, patients[0], "only a read knows when a study of the patient changed");
     assert_eq!(gateway.search_ids("/fhir/Patient?family=new").await, [id]);
     assert_eq!(gateway.search_ids("/fhir/Patient?family=old").await, [""; 0]);
+}
+
+/// A search by `_lastUpdated` observes all studies, and a search by another criterion that of one patient.
+#[tokio::test]
+async fn a_study_of_two_patients_does_not_change_whenever_the_study_of_one_of_them_is_returned() {
+    let archive = |patient: &str, modality: &str| {
+        let study = |number: usize| {
+            Study::new(&format!("1.2.{number}")).patient(patient, "Doe^Jane").series(
+                &format!("1.2.{number}.{}", modality.len()),
+                modality,
+                1,
+            )
+        };
+        Pacs::new().with_study(study(1)).with_study(study(2))
+    };
+    let (gateway, _archives) = start_with_two_archives(archive("P1", "CT"), archive("P2", "US"), "").await;
+    let mut first_versions = Vec::new();
+    for query in ["modality=CT&_sort=_lastUpdated&_count=1", "modality=CT&_summary=true", "modality=CT"] {
+        let mut path = format!("/fhir/ImagingStudy?{query}");
+        let mut studies = Vec::new();
+        for _ in 0..4 {
+            let bundle = gateway.get_json(&path).await;
+            studies.extend(resources_with_mode(&bundle, "match"));
+            let Some(next) = link_url(&bundle, "next") else { break };
+            path = next.strip_prefix(gateway.base_url()).unwrap().to_owned();
+        }
+        let mut versions: Vec<_> =
+            studies.iter().map(|study| (study["id"].clone(), study["meta"]["lastUpdated"].clone())).collect();
+        versions.sort_by_key(|(id, _)| id.to_string());
+        assert_eq!(versions.len(), 2, "{query}: {versions:?}");
+        if first_versions.is_empty() {
+            first_versions = versions;
+        } else {
+            assert_eq!(versions, first_versions, "{query}");
+        }
+    }
+    let time =
+        gateway.get_json("/fhir/ImagingStudy?modality=CT&_lastUpdated=gt2020").await["meta"]["lastUpdated"]
+            .clone();
+    let time = time.as_str().unwrap();
+    for query in ["modality=CT", "modality=US", "modality=CT"] {
+        gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
+    }
+    let changes = format!("/fhir/ImagingStudy?modality=CT&_lastUpdated=gt{time}");
+    assert_eq!(gateway.search_ids(&changes).await, [""; 0]);
 }
