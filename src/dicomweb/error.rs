@@ -336,6 +336,11 @@ impl DicomwebError {
         }
     }
 
+    /// Whether the archive has no search for studies at its URL.
+    pub(super) fn is_wrong_url(&self) -> bool {
+        matches!(self, Self::Archive(ArchiveError { kind: ArchiveErrorKind::NoSearchService(_), .. }))
+    }
+
     /// Whether the archive does not have the resource.
     pub(super) fn is_not_found(&self) -> bool {
         match self {

@@ -116,6 +116,28 @@ async fn every_kind_of_failure_makes_a_search_partial_but_a_rejection_of_the_que
     }
 }
 
+/// To a search for the series of a study, the status 404 means that the archive does not contain the study.
+#[tokio::test]
+async fn an_archive_with_a_wrong_url_is_a_failed_archive_below_studies_too() {
+    let (gateway, _archives) = start(main_archive(), failing(CannedResponse::status(404)), "").await;
+    for target in [
+        "studies/1.1/series",
+        "studies/1.1/instances",
+        "studies/1.1/metadata",
+        "studies/9.9/series",
+        "studies/9.9/metadata",
+    ] {
+        let strict = get(&gateway, target, &STRICT).await;
+        assert_eq!(strict.status, 502, "{target}: {}", strict.text());
+        assert!(strict.text().contains("rchive second has no such search"), "{}", strict.text());
+        let lenient = get(&gateway, target, &LENIENT).await;
+        assert_eq!(lenient.status, if target.contains("9.9") { 502 } else { 200 }, "{}", lenient.text());
+        if lenient.status == 200 {
+            assert_is_without_second(&lenient, "check the url");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_archive_that_does_not_respond_is_missing_after_half_of_the_request_timeout() {
     let (main, second) = (main_archive().start().await, failing(CannedResponse::never_sent()).start().await);

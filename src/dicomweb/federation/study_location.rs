@@ -2,7 +2,7 @@
 //! be searched.
 //!
 //! Each archive is searched for the study and for its series. If only one of the two searches fails, and the other finds nothing, the
-//! archive does not contain the study. After any other failure nothing is retrieved, because the archive may contain another part of
+//! archive does not contain the study, unless it has no search for studies at its URL. After any other failure nothing is retrieved, because the archive may contain another part of
 //! the study, or the study of another patient. This module does not send requests; `study_locator` does.
 
 use std::time::Duration;

@@ -138,9 +138,14 @@ async fn search(
 async fn search_archive(study: &StudyUid, archive: &Archive, context: &DicomwebContext) -> ArchiveFindings {
     let (series, patients) =
         join(search_series(study, archive, context), search_patients(study, archive, context)).await;
-    let (series, patients_of_series) = match series {
-        Ok((series, patients)) => (Ok(series), patients),
-        Err(error) => (Err(error), Vec::new()),
+    let (series, patients_of_series) = match (series, &patients) {
+        // An archive with a wrong URL responds with 404 to every request. To a search for series, this status alone means that the
+        // archive does not contain the study.
+        (Ok((series, _)), Err(error)) if series.is_empty() && error.is_wrong_url() => {
+            (Err(error.clone()), Vec::new())
+        }
+        (Ok((series, patients)), _) => (Ok(series), patients),
+        (Err(error), _) => (Err(error), Vec::new()),
     };
     ArchiveFindings { series, patients_of_series, patients }
 }
