@@ -165,6 +165,10 @@ async fn merge(
     let patients = matches!(query.level(), SearchLevel::Studies).then_some(&context.patients);
     let order = alternate(archives, &lists, patients);
     let has_more = order.len() > end || lists.iter().any(|list| list.has_more);
+    if offset == max_scan && has_more {
+        // An empty page would end the list for a client that requests pages until one is empty.
+        return Err(too_costly);
+    }
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
     let rows = complete_page(archives, &lists, page, query.level(), limits).await?;
@@ -183,16 +187,8 @@ async fn merge(
         }
         None => (rows, false),
     };
-    let mut rewriters: Vec<_> = archives
-        .iter()
-        .map(|archive| {
-            let settings = archive.settings();
-            let urls = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, path)
-                .with_uid_rule(archive.uid_rule())
-                .with_query_seal(context.query_seal(archive));
-            Rewriter::new(urls, Syntax::Json)
-        })
-        .collect();
+    let rewriter = |archive: &&Archive| rewriter_of(archive, public_url, path, context);
+    let mut rewriters: Vec<_> = archives.iter().map(rewriter).collect();
     let mut text = String::from("[");
     for (position, row) in page.iter().zip(rows) {
         if text.len() > 1 {
@@ -223,6 +219,15 @@ async fn merge(
     let rule = has_irretrievable_rows.map(|(archive, _)| archive.uid_rule()).min();
     let warnings = warnings.chain(rule.map(irretrievable_rows_warning));
     Ok(MergedPage { text, warnings: warnings.collect() })
+}
+
+/// Returns the rewriter of the URLs in rows of `archive`.
+fn rewriter_of(archive: &Archive, public_url: &str, path: &str, context: &DicomwebContext) -> Rewriter {
+    let settings = archive.settings();
+    let urls = UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, path)
+        .with_uid_rule(archive.uid_rule())
+        .with_query_seal(context.query_seal(archive));
+    Rewriter::new(urls, Syntax::Json)
 }
 
 /// Returns the UIDs of studies that several of `lists` contain; `None` if the lists may not contain every copy of their studies.

@@ -103,6 +103,24 @@ async fn pages_are_parts_of_the_list_and_warn_of_additional_results() {
 }
 
 #[tokio::test]
+async fn a_page_at_the_limit_of_rows_is_empty_only_if_the_list_ends_there() {
+    let archive = |first: usize, count: usize| {
+        let studies = (first..first + count).map(|number| Study::new(&format!("5.{number}")));
+        studies.fold(Pacs::new(), Pacs::with_study).start()
+    };
+    for (counts, status) in [([10, 10], 200), ([10, 11], 413), ([15, 15], 413), ([20, 0], 200)] {
+        let (first, second) = (archive(100, counts[0]).await, archive(200, counts[1]).await);
+        let gateway = start_gateway(&[&first, &second]).await;
+        let last_page = get(&gateway, "studies?limit=5&offset=15").await;
+        assert_eq!(study_uids(&last_page).len(), 5, "{counts:?}");
+        assert_eq!(warnings(&last_page).is_empty(), status == 200, "{counts:?}");
+        let page = get(&gateway, "studies?limit=5&offset=20").await;
+        assert_eq!(page.status, status, "{counts:?}: {}", page.text());
+        assert!(status != 200 || page.text() == "[]", "{}", page.text());
+    }
+}
+
+#[tokio::test]
 async fn archives_that_ignore_paging_are_paged_by_the_gateway() {
     let mut pacs = Pacs::new().with_paging(Paging::Ignored);
     for number in 1..=9 {
