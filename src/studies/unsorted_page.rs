@@ -111,6 +111,10 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<StudyPage, StudiesError> {
         let mut page = StudyPage { previous: page_start.previous().map(Cursor::At), ..StudyPage::default() };
+        if search.cursor.is_none() {
+            // A search that cannot be continued in a later archive is rejected before a page of it is returned.
+            self.sources.iter().try_for_each(|source| self.single_query(source, search).map(drop))?;
+        }
         let mut position = page_start.clone();
         let mut scanned_count = 0;
         while let Some(source) = position.archive.source(&self.sources) {
@@ -156,7 +160,8 @@ impl Studies {
             if batch.is_last {
                 position = position.next_archive();
             } else if scanned_count > self.limits.max_scan {
-                if page.studies.len() == search.count {
+                // A client that has begun must be able to go on, so a later page may contain fewer matches than requested.
+                if page.studies.len() == search.count || search.cursor.is_some() {
                     page.next = Some(Cursor::At(position.after_page(&page_start)));
                     return Ok(page);
                 }

@@ -476,3 +476,12 @@ async fn page_links_with_any_changed_byte_are_rejected() {
     assert_eq!(gateway.get(&other_search).await.status, 400, "the cursor was accepted in another search");
     assert_eq!(gateway.get(&next).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_search_goes_on_after_a_page_with_many_rows_of_studies_that_an_earlier_archive_contains() {
+    let (first, second) = (archive_with_studies(130).start().await, archive_with_studies(240).start().await);
+    let config = format!("[[archive]]\nid = \"second\"\nurl = \"{}\"\n{MAX_SCAN_CONFIG}", second.url());
+    let gateway = start_gateway(&first, &config).await;
+    let path = "/fhir/ImagingStudy?_count=9&_elements=id";
+    assert_eq!(read_pages_and_sixteen_back(&gateway, path).await, sorted_uids(0..240));
+}
