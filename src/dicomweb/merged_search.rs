@@ -298,43 +298,73 @@ struct MergePosition {
     row: usize,
 }
 
+/// The rows with one UID so far.
+#[derive(Debug, Default)]
+struct RowsWithUid(Vec<ListedRow>);
+
+/// A row of the merged list, and the omitted rows that it stands for.
+#[derive(Debug)]
+struct ListedRow {
+    position: MergePosition,
+    omitted: Vec<MergePosition>,
+    /// Whether the row may belong to several of the patients with this UID, so that it stands for no other row.
+    is_ambiguous: bool,
+}
+
+impl RowsWithUid {
+    /// Adds a row. Returns the rows that follow in the merged list: the row, unless a listed row of another archive stands for it, and
+    /// the rows that a listed row does not stand for any more, because they contradict the new one.
+    fn add(
+        &mut self,
+        position: MergePosition,
+        contradicts: &impl Fn(&MergePosition, &MergePosition) -> bool,
+    ) -> Vec<MergePosition> {
+        let is_candidate = |row: &&mut ListedRow| {
+            row.position.archive != position.archive
+                && !row.is_ambiguous
+                && !contradicts(&row.position, &position)
+        };
+        let mut displaced = Vec::new();
+        for row in self.0.iter_mut().filter(is_candidate) {
+            if !row.omitted.iter().any(|omitted| contradicts(omitted, &position)) {
+                row.omitted.push(position);
+                return Vec::new();
+            }
+            row.is_ambiguous = true;
+            displaced.append(&mut row.omitted);
+        }
+        self.0.push(ListedRow { position, omitted: Vec::new(), is_ambiguous: false });
+        let mut following = vec![position];
+        following.extend(displaced.into_iter().flat_map(|row| self.add(row, contradicts)));
+        following
+    }
+}
+
 /// Returns the origins of the rows of the merged list, which alternates between the archives. A row is omitted if a row of
-/// another archive with the same UID precedes it. If `patients` is not `None`, both rows must also belong to the same patient.
+/// another archive with the same UID precedes it. If `patients` is not `None`, both rows must also belong to the same patient, and to
+/// no other patient with the same UID.
 fn alternate(
     archives: &[&Archive],
     lists: &[FirstRows],
     patients: Option<&PatientComparison>,
 ) -> Vec<MergePosition> {
-    let mut listed_by_uid: HashMap<&str, Vec<MergePosition>> = HashMap::new();
+    let mut rows_by_uid: HashMap<&str, RowsWithUid> = HashMap::new();
     let mut order = Vec::new();
     let patient_of = |comparison: &PatientComparison, position: &MergePosition| {
         let text = &lists[position.archive].rows[position.row].text;
         comparison.patient(archives[position.archive].id(), text)
     };
+    let contradicts = |one: &MergePosition, other: &MergePosition| {
+        patients.is_some_and(|comparison| {
+            let (one, other) = (patient_of(comparison, one), patient_of(comparison, other));
+            one.zip(other).is_some_and(|(one, other)| one.contradicts(&other))
+        })
+    };
     for row_index in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
         for (archive, list) in lists.iter().enumerate() {
             let Some(row) = list.rows.get(row_index) else { continue };
             let position = MergePosition { archive, row: row_index };
-            let listed = listed_by_uid.entry(&row.uid).or_default();
-            let in_other_archives = || listed.iter().filter(|other| other.archive != archive);
-            let is_omitted = match patients {
-                Some(comparison) if in_other_archives().next().is_some() => {
-                    let patient = patient_of(comparison, &position);
-                    let is_of_same_patient = |other: &MergePosition| {
-                        let other = patient_of(comparison, other);
-                        !patient
-                            .as_ref()
-                            .zip(other)
-                            .is_some_and(|(patient, other)| patient.contradicts(&other))
-                    };
-                    in_other_archives().any(is_of_same_patient)
-                }
-                _ => in_other_archives().next().is_some(),
-            };
-            if !is_omitted {
-                listed.push(position);
-                order.push(position);
-            }
+            order.extend(rows_by_uid.entry(&row.uid).or_default().add(position, &contradicts));
         }
     }
     order

@@ -246,3 +246,31 @@ async fn the_retrieval_of_instances_locates_their_study_at_most_once_per_second(
     clock.advance(Duration::from_secs(1));
     assert_eq!(get(&[]).await, 6);
 }
+
+/// The row without a Patient ID may be that of either patient.
+#[tokio::test]
+async fn a_row_without_a_patient_id_hides_no_row_of_two_patients() {
+    let with_patient = |patient: &str| pacs_with_patients(&[patient]);
+    for (archives, expected) in [
+        (vec![pacs_without_patient_id(), with_patient("P2"), with_patient("P1")], vec!["", "P1", "P2"]),
+        (vec![with_patient("P2"), pacs_without_patient_id(), with_patient("P1")], vec!["P1", "P2"]),
+        (vec![pacs_without_patient_id(), with_patient("P2"), with_patient("P2")], vec![""]),
+        (
+            vec![pacs_without_patient_id(), with_patient("P2"), with_patient("P2"), with_patient("P1")],
+            vec!["", "P1", "P2"],
+        ),
+    ] {
+        let (gateway, _archives) = start(archives, "").await;
+        let search = "/dicom-web/studies?StudyInstanceUID=1.2.1";
+        let rows = gateway.get_json(search).await;
+        let mut pages = Vec::new();
+        for offset in 0..rows.as_array().unwrap().len() {
+            let page = gateway.get_json(&format!("{search}&limit=1&offset={offset}")).await;
+            pages.extend(page.as_array().unwrap().clone());
+        }
+        assert_eq!(Value::from(pages), rows, "in pages");
+        let mut patients = patient_ids(&rows);
+        patients.sort_unstable();
+        assert_eq!(patients, expected);
+    }
+}
