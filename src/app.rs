@@ -114,7 +114,6 @@ impl App {
             cors: config.server.cors.allows_any_page(),
             limits: Arc::new(config.search.clone()),
             link_key: Arc::clone(&link_key),
-            request_timeout: config.server.request_timeout,
             clock,
         };
         let (max_size, row_lifetime) = (config.cache.largest_answer, config.cache.deep_check);
@@ -153,6 +152,7 @@ impl App {
             hosts,
             cors: config.server.cors.clone(),
             response_cache,
+            request_timeout: config.server.request_timeout,
             admin_token: config.server.admin_token.clone(),
             metrics: metrics.clone(),
         };

@@ -19,6 +19,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 pub use dicomweb::error_response;
 
+use crate::routes::ErrorFormat;
 use crate::upstream::whole_seconds;
 
 /// The default wait before a retry: the time that a service needs to restart.
@@ -153,15 +154,21 @@ impl Failure {
         .with_cause(None, "internal error")
     }
 
-    /// Creates a 504 for a request that exceeded its deadline. Loads that other requests can use continue.
-    pub fn timed_out() -> Self {
-        Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "timeout",
-            "The archives did not send everything that is needed in time. What they have sent so far is cached: the same \
-             request may succeed later, and a narrower search is faster.",
-        )
-        .with_cause(None, "the request exceeded its deadline")
+    /// Creates a 504 for a request that exceeded its deadline, in the words of its interface. FHIR loads that other requests can use
+    /// continue.
+    pub fn timed_out(interface: ErrorFormat) -> Self {
+        let diagnostics = match interface {
+            ErrorFormat::Fhir => {
+                "The archives did not send everything that is needed in time. What they have sent so far is cached: the same \
+                 request may succeed later, and a narrower search is faster."
+            }
+            ErrorFormat::Dicomweb => {
+                "The archives did not send everything that is needed for the beginning of the response in time. Request \
+                 less, such as a single series, or try again later."
+            }
+        };
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", diagnostics)
+            .with_cause(None, "the request exceeded its deadline")
     }
 
     /// Sets the part of the request that the issue concerns.

@@ -67,7 +67,7 @@ pub async fn handle_batch(
     respond(context, request, batch::perform(context, body, request, access)).await
 }
 
-/// Responds to one request within the deadline.
+/// Responds to one request.
 pub async fn handle(
     context: &FhirContext,
     interaction: Interaction<'_>,
@@ -98,19 +98,18 @@ async fn respond(
         Ok(format) => format,
         Err(failure) => return response::error_response_in(&failure, &ResponseFormat::default()),
     };
-    let response = respond_in_time(context, request, resource, &format).await;
+    let response = success_response(context, request, resource, &format).await;
     response.unwrap_or_else(|failure| response::error_response_in(&failure, &format))
 }
 
-/// Awaits `resource` until the deadline of the request, and returns it as a response.
-async fn respond_in_time(
+/// Awaits `resource`, and returns it as a response.
+async fn success_response(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     resource: impl Future<Output = Result<EncodedResource, Failure>>,
     format: &ResponseFormat,
 ) -> Result<Response<Body>, Failure> {
-    let encoded =
-        tokio::time::timeout(context.request_timeout, resource).await.map_err(|_| Failure::timed_out())??;
+    let encoded = resource.await?;
     let now = context.clock.now();
     if format.is_compact_json() {
         return response::success_response(&encoded, format, request.headers, now);

@@ -1,5 +1,6 @@
 //! The processing of a request: route → access → public URL → handler → response. Every response, including that to a rejected
-//! request, has a request id, is counted, and is logged in one line without patient data.
+//! request, has a request id, is counted, and is logged in one line without patient data. The handler has a deadline, at which it is
+//! dropped: this cancels the calls to the archives that no other request uses. The body of a response has none.
 
 mod body;
 mod invalidation;
@@ -7,7 +8,7 @@ mod invalidation;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use body::MeasuredBody;
 use futures_util::FutureExt;
@@ -55,6 +56,8 @@ pub struct ServiceContext {
     pub cors: Cors,
     /// The cached responses of the DICOMweb services.
     pub response_cache: ResponseCache,
+    /// Maximum time from a request to the headers of its response.
+    pub request_timeout: Duration,
     /// The token of requests to the admin listener that change the state of the gateway; `None` if there are no such requests.
     pub admin_token: Option<SecretString>,
     /// The metrics, which count the requests.
@@ -131,6 +134,8 @@ impl http_server::Service for Service {
                 let label = route.label();
                 let failed_archives = FailedArchives::default();
                 let response = self.handle(route, &parts, body, peer.ip(), &failed_archives);
+                let response = tokio::time::timeout(self.context.request_timeout, response)
+                    .map(|in_time| in_time.unwrap_or_else(|_| Err(Failure::timed_out(error_format))));
                 let response = AssertUnwindSafe(response).catch_unwind().await;
                 let response = response.unwrap_or_else(|_| {
                     Err(Failure::internal().with_cause(None, "the handler of the request panicked"))
@@ -251,8 +256,8 @@ impl Service {
         Ok(fhir::handle_batch(&context, &bundle, &request, &access).await)
     }
 
-    /// Responds to a DICOMweb request. There is no deadline for the whole request, because a large study takes a long time;
-    /// every wait for an archive has a deadline.
+    /// Responds to a DICOMweb request. Only the headers of the response have a deadline, because the body of a large study takes a
+    /// long time; every wait for an archive has a deadline.
     async fn handle_dicomweb(
         &self,
         archive: Option<ArchiveId>,

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::{Failure, to_sentence};
+use crate::routes::ErrorFormat;
 use crate::studies::{StudiesError, comma_separated};
 
 impl From<&StudiesError> for Failure {
@@ -55,7 +56,7 @@ impl From<&StudiesError> for Failure {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", to_sentence(&error.to_string()))
                     .with_cause(Some(archive.to_string()), error.to_string())
             }
-            StudiesError::LoadTimeout(_) => Self::timed_out().with_cause(None, error.to_string()),
+            StudiesError::LoadTimeout(_) => Self::timed_out(ErrorFormat::Fhir).with_cause(None, error.to_string()),
             StudiesError::SeveralPatients { study, archives } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::FhirRequest;
 use crate::clock::SharedClock;
@@ -27,8 +26,6 @@ pub struct FhirContext {
     pub limits: Arc<config::SearchConfig>,
     /// The key that seals page links.
     pub link_key: Arc<SealingKey>,
-    /// Maximum time from a request to its response.
-    pub request_timeout: Duration,
     /// The clock for the dates of responses.
     pub clock: SharedClock,
 }

@@ -1,4 +1,5 @@
-//! Clients that disconnect: their upstream requests are canceled before any deadline, and permits and connections are released.
+//! Clients that disconnect: their upstream requests are canceled before any deadline, and permits and connections are released. The same
+//! happens at the deadline of a request.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tokio::io::AsyncReadExt;
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::http2::Http2Client;
-use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, RunningPacs};
+use crate::support::retries::retry_with_longer_deadlines;
 use crate::support::tls_pacs::{BodyEnd, TRUSTED_CA_CONFIG, TlsPacs};
 
 const ENDLESS_BODY_PATH: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
@@ -71,6 +73,49 @@ async fn a_disconnect_cancels_the_upstream_request() {
     pacs.wait_for_requests(13).await;
     drop(waiting);
     assert_all_released(&pacs, &gateway).await;
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_request_ends_it_with_504_and_cancels_the_upstream_request() {
+    let config = "timeout = \"1h\"\n[server]\nrequest_timeout = \"50ms\"";
+    for path in [
+        "/fhir/ImagingStudy",
+        "/fhir/ImagingStudy?_format=xml",
+        "/dicom-web/studies",
+        "/dicom-web/studies/1.2/series",
+        "/dicom-web/studies/1.2/metadata",
+        "/dicom-web/main/studies",
+        "/dicom-web/main/studies/1.2/metadata",
+        "/dicom-web/main/studies/1.2/rendered",
+        SMALL_BODY_PATH,
+    ] {
+        let pacs = Pacs::new().with_fallback(CannedResponse::never_sent()).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), config).await;
+        let response = gateway.get(path).await;
+        assert_eq!((response.status, response.is_complete), (504, true), "{path}: {}", response.text());
+        assert!(response.text().contains("in time"), "{path}: {}", response.text());
+        // Work that other requests can use goes on: FHIR searches, and locating a study.
+        if path.starts_with("/dicom-web/main/") {
+            pacs.wait_until_idle().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_body_of_a_response_has_no_deadline() {
+    retry_with_longer_deadlines(|deadline| async move {
+        let slow = CannedResponse::bytes("image/png", "0123456789").with_framing(Framing::Chunked);
+        let pacs = Pacs::new()
+            .with_response("/studies/1.2/bulkdata/2", slow.in_pieces(1, deadline / 3))
+            .start()
+            .await;
+        let config = format!("[server]\nrequest_timeout = \"{}ms\"", deadline.as_millis());
+        let gateway = RunningGateway::start(&pacs.url(), &config).await;
+        let response = gateway.get(SMALL_BODY_PATH).await;
+        assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
+        assert_eq!(response.text(), "0123456789");
+    })
+    .await;
 }
 
 #[tokio::test]
