@@ -24,6 +24,7 @@ use http::Response;
 use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
 use super::proxy::assembled::streamed_rows;
+use super::proxy::prefetched_body::with_prefetched_beginning;
 use super::proxy::request::ProxyRequest;
 use super::request::path::Resource;
 use crate::http::negotiation::by_preference;
@@ -93,7 +94,9 @@ pub(super) async fn synthesize(
         Some(Synthesizable::Metadata(objects)) => {
             let synthesizer = metadata::MetadataSynthesizer::new(archive, &request.url_map, limits);
             let rows = synthesizer.rows(objects.clone()).await?;
-            Ok(streamed_rows(archive, list::array_body(archive, rows), request.accepted.preferred_format()))
+            let format = request.accepted.preferred_format();
+            let response = streamed_rows(archive, list::array_body(archive, rows), format);
+            with_prefetched_beginning(archive, response).await
         }
         Some(Synthesizable::Value(instance, steps)) => {
             values::respond(archive, instance, steps, &ranges()).await

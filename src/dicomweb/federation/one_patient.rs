@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::patient_comparison::PatientComparison;
+use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::mapping::{NAMED_PATIENT_TAGS, RowPatient};
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::json::first_values::{FirstValues, Found};
@@ -96,10 +97,7 @@ impl InstancePatients {
                     first_len += frame.data_ref().map_or(0, Bytes::len);
                     compared.first.push_back(frame);
                 }
-                Some(Err(error)) => {
-                    compared.error = Some(error);
-                    break;
-                }
+                Some(Err(error)) => return Err(StreamError::of_body(error).before_response(archive)),
                 None => break,
             }
         }
@@ -124,8 +122,6 @@ struct ComparedBody {
     inner: Body,
     /// The pieces that have been read before the response began.
     first: VecDeque<Frame<Bytes>>,
-    /// The error after these pieces.
-    error: Option<BoxError>,
     scanner: FirstValues,
     /// The members of the current instance that name its patient, as JSON text.
     attributes: String,
@@ -137,7 +133,6 @@ impl ComparedBody {
         Self {
             inner,
             first: VecDeque::new(),
-            error: None,
             scanner: FirstValues::with_texts(&NAMED_PATIENT_TAGS, MAX_ATTRIBUTE_LEN),
             attributes: String::new(),
             patients,
@@ -185,9 +180,6 @@ impl HttpBody for ComparedBody {
         let body = self.get_mut();
         if let Some(frame) = body.first.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
-        }
-        if let Some(error) = body.error.take() {
-            return Poll::Ready(Some(Err(error)));
         }
         let frame = ready!(Pin::new(&mut body.inner).poll_frame(context)).transpose()?;
         let compared = frame.as_ref().map_or(Ok(()), |frame| body.read(frame));

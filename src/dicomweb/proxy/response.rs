@@ -227,7 +227,7 @@ async fn forward_body(
 fn build_response(
     status: StatusCode,
     mut headers: HeaderMap,
-    body: PrefetchedBody,
+    body: PrefetchedBody<StreamedBody>,
     (limit, rule): (Option<u32>, UidRule),
 ) -> Response<Body> {
     let (has_omitted_rows, has_irretrievable_rows) = (body.has_omitted_rows(), body.has_irretrievable_rows());

@@ -8,6 +8,7 @@ use crate::dicomweb::url_rewrite::text::RewriteError;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind};
 use dicom_model::json::reader::RowError;
 use dicom_model::native_xml::NativeXmlError;
+use http_messages::body::BoxError;
 use http_messages::gzip::GunzipError;
 use http_messages::multipart::MultipartError;
 
@@ -53,6 +54,16 @@ pub enum StreamError {
 }
 
 impl StreamError {
+    /// Restores the type of an error of a body.
+    pub(crate) fn of_body(error: BoxError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => {
+                error.downcast::<ArchiveError>().map_or(Self::Incomplete, |error| Self::Archive(*error))
+            }
+        }
+    }
+
     /// Converts the error for a response of `archive` of which nothing has been sent yet.
     pub(crate) fn before_response(self, archive: &Archive) -> DicomwebError {
         match self {
@@ -66,7 +77,8 @@ impl StreamError {
             Self::SeveralParts => archive.unreadable("more parts than were requested").into(),
             Self::MalformedGzip => archive.unreadable("a malformed gzip body").into(),
             Self::TooLarge => archive.unreadable("a body that is too large when decoded").into(),
-            Self::Interrupted | Self::NoXml(_) => archive.unreadable("something unexpected").into(),
+            Self::NoXml(_) => archive.unreadable("an object that cannot be written as XML").into(),
+            Self::Interrupted => archive.unreadable("something unexpected").into(),
         }
     }
 }

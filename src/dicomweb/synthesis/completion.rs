@@ -14,6 +14,7 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::assembled;
 use crate::dicomweb::proxy::first_rows::MAX_LIST_LEN;
+use crate::dicomweb::proxy::prefetched_body::with_prefetched_beginning;
 use crate::dicomweb::proxy::request::ProxyRequest;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::request::accept::Format;
@@ -84,7 +85,7 @@ pub(in crate::dicomweb) async fn complete_response(
     if let Some(content_type) = assembled.headers().get(header::CONTENT_TYPE) {
         head.headers.insert(header::CONTENT_TYPE, content_type.clone());
     }
-    Ok(Response::from_parts(head, assembled.into_body()))
+    with_prefetched_beginning(archive, Response::from_parts(head, assembled.into_body())).await
 }
 
 /// Adds missing attributes to rows that are merged with those of other archives.

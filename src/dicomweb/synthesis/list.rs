@@ -17,12 +17,12 @@ use http_messages::body::{self, Body};
 /// A stream of objects of the DICOM JSON model as text. If the stream ends with an error, the list is invalid.
 pub(super) type RowStream = BoxStream<'static, Result<Bytes, StreamError>>;
 
-/// Creates a body of `chunks`, which are synthesized from data of `archive`. If they end with an error, the transfer to the
-/// client is aborted.
+/// Creates a body of `chunks`, which are synthesized from data of `archive`. If they end with an error after the response has begun,
+/// the transfer to the client is aborted.
 pub(super) fn streamed_body(archive: &Archive, chunks: RowStream) -> Body {
     let archive = archive.id().clone();
     let chunks = chunks.inspect_err(move |error| {
-        tracing::warn!(%archive, %error, "Synthesizing a response failed; the client's transfer was aborted.");
+        tracing::warn!(%archive, %error, "Synthesizing a response failed.");
     });
     body::streamed(StreamBody::new(chunks.map_ok(Frame::data)))
 }
@@ -64,7 +64,7 @@ pub(super) fn parse_rows(archive: &Archive, body: Body) -> RowStream {
                 }
             }
             Some(Err(error)) => {
-                return Err(error.downcast::<StreamError>().map_or(StreamError::Incomplete, |error| *error));
+                return Err(StreamError::of_body(error));
             }
             None => {
                 if let Some(reader) = reading.reader.take() {

@@ -99,6 +99,25 @@ async fn parent_uids_are_synthesized_in_xml() {
 }
 
 #[tokio::test]
+async fn a_malformed_row_is_an_error_before_the_response_begins() {
+    let malformed = r#"{"0020000E":{"vr":"UI","Value":["1.2.3"]},"0008103E":{"vr":"LO","Value":["\x"]}}"#;
+    let metadata = malformed.replace("0008103E", "00080018");
+    let pacs = Pacs::new()
+        .with_response("/studies/1.2/series", CannedResponse::json(format!("[{SERIES},{malformed}]")))
+        .with_response("/studies/1.2/metadata", CannedResponse::json(format!("[{SERIES},{metadata}]")))
+        .start()
+        .await;
+    let root = ArchiveRoot::start_with_config(&pacs.url(), SYNTHESIS_CONFIG).await;
+    for target in ["studies/1.2/series", "studies/1.2/metadata"] {
+        for accept in ["application/dicom+json", "multipart/related; type=\"application/dicom+xml\""] {
+            let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+            assert_eq!((response.status, response.is_complete), (502, true), "{target} in {accept}");
+            assert!(response.text().contains("Archive main sent a response"), "{}", response.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_truncated_list_aborts_the_transfer() {
     let list = format!("[{SERIES}, {SERIES}]");
     let truncated = (0..=list.len()).map(|length| CannedResponse::json(list.clone()).abort_after(length));
