@@ -26,7 +26,9 @@ pub use change_feed::ArchiveChanges;
 pub use circuit_breaker::Health;
 pub use client::Archive;
 pub use content_coding::ContentCoding;
-pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
+pub use error::{
+    ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, UNREQUESTED_PART, retry_after, whole_seconds,
+};
 pub use large_object::{LargeObjectAdmission, LargeObjectPermit};
 pub use profile::{DetailSource, MAX_UIDS_PER_QUERY, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{

@@ -205,6 +205,7 @@ fn rejection_text(rejection: Option<&(ArchiveId, StatusCode)>) -> String {
 
 fn status_meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
+        201..=299 => "DICOMweb defines no such success",
         400 => "it reported that the request is not valid",
         401 | 403 | 407 => "it rejected the gateway's credentials",
         404 => "it has no such resource",

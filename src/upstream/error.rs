@@ -100,6 +100,9 @@ pub enum ArchiveErrorKind {
     Truncated,
 }
 
+/// Describes a response with status 206 to a request for the whole (RFC 9110 15.3.7).
+pub const UNREQUESTED_PART: &str = "only a part of what was requested (status 206)";
+
 /// The reason why no connection could be made. The texts contain no host, because they are sent to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
@@ -165,7 +168,7 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 }
 
 impl ArchiveErrorKind {
-    /// Returns the kind of error for a status that is not successful.
+    /// Returns the kind of error for a status that does not mean that the body is the whole response.
     pub fn from_status(status: StatusCode, headers: &HeaderMap) -> Self {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -175,6 +178,8 @@ impl ArchiveErrorKind {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 Self::Unavailable { status, retry_after: retry_after(headers) }
             }
+            StatusCode::PARTIAL_CONTENT => Self::Unreadable(UNREQUESTED_PART),
+            status if status.is_success() => Self::Unreadable("a success with an unexpected status"),
             status => Self::Rejected(status),
         }
     }

@@ -114,6 +114,11 @@ impl UpstreamRequest {
         self
     }
 
+    /// Whether the request is for a range.
+    pub fn has_range(&self) -> bool {
+        self.headers.contains_key(header::RANGE)
+    }
+
     /// Sets `Accept`.
     #[must_use]
     pub fn with_accept(mut self, media_types: HeaderValue) -> Self {

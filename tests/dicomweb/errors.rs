@@ -44,6 +44,25 @@ async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
 }
 
 #[tokio::test]
+async fn a_part_that_was_not_requested_is_an_error() {
+    let octets = CannedResponse::bytes("application/octet-stream", "01234");
+    let parts = CannedResponse::multipart("b", [("Content-Type: application/dicom", &b"DICM"[..])]);
+    let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#;
+    for (target, response) in [
+        ("studies", CannedResponse::json(row)),
+        ("studies/1.2/metadata", CannedResponse::json(row)),
+        ("studies/1.2/bulkdata/1", octets.clone()),
+        ("studies/1.2/bulkdata/1", octets.header("Content-Range", "bytes 0-4/100")),
+        ("studies/1.2", parts.header("Content-Range", "bytes 0-4/100")),
+    ] {
+        let pacs = Pacs::new().with_response(&format!("/{target}"), response.with_status(206)).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url(target)).await;
+        assert_eq!(response.status, 502, "{target}: {}", response.text());
+        assert!(response.text().contains("only a part of what was requested"), "{}", response.text());
+    }
+}
+
+#[tokio::test]
 async fn every_form_of_a_response_without_matches_becomes_an_empty_list() {
     for (target, upstream_response, profile) in [
         ("/studies", CannedResponse::json("[]"), "generic"),

@@ -51,6 +51,11 @@ async fn an_invalid_response_causes_a_502_that_names_the_archive_and_the_cause()
             "does not follow",
         ),
         (CannedResponse::status(404), "check the url"),
+        (CannedResponse::json("[]").with_status(206), "only a part of what was requested"),
+        (CannedResponse::json("[]").with_status(201), "an unexpected status"),
+        (CannedResponse::json("[]").with_status(202), "an unexpected status"),
+        (CannedResponse::json("[]").with_status(203), "an unexpected status"),
+        (CannedResponse::json("[]").with_status(205), "an unexpected status"),
         (CannedResponse::status(500), "rejected the request"),
         (CannedResponse::status(401), "credentials"),
     ] {

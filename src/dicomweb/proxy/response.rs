@@ -28,7 +28,9 @@ use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls};
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
-use crate::upstream::{Archive, ContentCoding, DicomResource, ExactKeys, Synthesized, UpstreamResponse};
+use crate::upstream::{
+    Archive, ContentCoding, DicomResource, ExactKeys, Synthesized, UNREQUESTED_PART, UpstreamResponse,
+};
 use dicom_model::UidRule;
 use http_messages::body::{self, Body};
 use http_messages::multipart::boundary_of;
@@ -65,13 +67,17 @@ pub(crate) async fn forward(
     attempt: &Attempt,
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
+    let mut has_range = attempt.request.has_range();
     let upstream = match upstream.status {
         // Rewriting URLs changes the positions of bytes, so a range cannot be combined with other ranges. All bytes are requested
         // instead.
         StatusCode::PARTIAL_CONTENT
-            if upstream.headers.contains_key(header::CONTENT_RANGE) && !is_opaque(&upstream.headers) =>
+            if has_range
+                && upstream.headers.contains_key(header::CONTENT_RANGE)
+                && !is_opaque(&upstream.headers) =>
         {
             drop(upstream);
+            has_range = false;
             archive.send(attempt.request.clone().without_range()).await?
         }
         _ => upstream,
@@ -80,6 +86,11 @@ pub(crate) async fn forward(
         return Ok(no_match(request));
     };
     match upstream.status {
+        StatusCode::PARTIAL_CONTENT
+            if !is_requested_part(&upstream.headers, &request.resource, has_range) =>
+        {
+            Err(archive.unreadable(UNREQUESTED_PART).into())
+        }
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
             forward_body(archive, request, attempt, upstream).await
         }
@@ -93,6 +104,16 @@ pub(crate) async fn forward(
         StatusCode::NO_CONTENT => Err(DicomwebError::not_found_at(archive)),
         status => Err(DicomwebError::from_status(archive, status, &upstream.headers)),
     }
+}
+
+/// Whether a response with status 206 and these headers is the range that was requested, if there is one (RFC 9110 15.3.7), or those
+/// objects of a study or series that the archive can return, each of which is whole. A list of rows or metadata is complete or an error.
+fn is_requested_part(headers: &HeaderMap, resource: &Resource, has_range: bool) -> bool {
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return has_range;
+    }
+    let kind = body_kind(&content_type_of(headers));
+    matches!(kind, Some(BodyKind::Multipart | BodyKind::MultipartOf(_))) && !resource.is_text()
 }
 
 /// The kind of a body, which determines its filters.

@@ -60,7 +60,7 @@ impl Archive {
         let Some(response) = self.none_if_no_match(&request, response).await? else { return Ok(no_rows) };
         match response.status {
             StatusCode::NO_CONTENT => return Ok(no_rows),
-            status if status.is_success() => {}
+            StatusCode::OK => {}
             status => return Err(self.error(ArchiveErrorKind::from_status(status, &response.headers))),
         }
         let has_more = has_more_rows(&response.headers);
