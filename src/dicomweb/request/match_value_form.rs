@@ -46,6 +46,12 @@ const FORMS: [Form; 4] = [
     },
 ];
 
+/// The separators of several values.
+const SEPARATORS: &[char] = &['\\'];
+
+/// The separators of a list of UIDs.
+const UID_SEPARATORS: &[char] = &['\\', ','];
+
 /// Describes the valid values of `tag` that only the lenient rule accepts.
 const EXPECTED_WITH_LENIENT_RULE: &str = "a UID, or a list of UIDs with commas between them: numeric components separated by single dots, at most 64 characters (PS3.18 8.3.4.1, PS3.5 9.1); if the archive has other UIDs, set lenient_uids = true for it in the configuration of the gateway";
 
@@ -59,7 +65,7 @@ pub(super) fn expected_form(
     uid_rule: UidRule,
 ) -> Option<&'static str> {
     let vr = tag::value_representation(tag)?;
-    let is_uid = |rule: UidRule| value.split(['\\', ',']).all(|item| rule.accepts(item.trim_matches(' ')));
+    let is_uid = |rule: UidRule| value.split(UID_SEPARATORS).all(|item| rule.accepts(item.trim_matches(' ')));
     if is_object_uid(tag) && is_uid(UidRule::Lenient) {
         return (!is_uid(uid_rule)).then_some(EXPECTED_WITH_LENIENT_RULE);
     }
@@ -72,12 +78,24 @@ fn expected_form_of(vr: VR, value: &str, allows_empty_value: bool) -> Option<&'s
     if value == "*" || (allows_empty_value && value == "\"\"") {
         return None;
     }
-    let separators: &[char] = if vr == VR::UI { &['\\', ','] } else { &['\\'] };
+    let separators = if vr == VR::UI { UID_SEPARATORS } else { SEPARATORS };
     let is_valid = value
         .split(separators)
         .map(|item| item.trim_matches(' '))
         .all(|item| (form.is_value)(item) || (form.allows_ranges && is_range(item, form.is_value)));
     (!is_valid).then_some(form.expected)
+}
+
+/// Returns a valid value in the form that archives support: without the spaces around each item, which some archives would compare, and
+/// with commas between UIDs (PS3.18 8.3.4.1). Values of other VRs are unchanged.
+pub(super) fn in_supported_form(tag: Tag, value: &str) -> String {
+    let vr = tag::value_representation(tag);
+    if !FORMS.iter().any(|form| Some(form.vr) == vr) {
+        return value.to_owned();
+    }
+    let (separators, separator) = if vr == Some(VR::UI) { (UID_SEPARATORS, ",") } else { (SEPARATORS, "\\") };
+    let items: Vec<_> = value.split(separators).map(|item| item.trim_matches(' ')).collect();
+    items.join(separator)
 }
 
 /// Whether the text is a range with at least one limit. The hyphen of a negative offset from UTC also occurs in the limits.

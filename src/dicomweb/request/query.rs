@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use dicom_core::VR;
 
 use super::DicomwebRequest;
-use super::match_value_form::expected_form;
+use super::match_value_form::{expected_form, in_supported_form};
 use crate::http::query::printable_name;
 use crate::upstream::{MatchValue, MatchingOption, QidoQuery, SearchLevel};
 use dicom_model::{Tag, UidRule, tag};
@@ -213,9 +213,8 @@ pub(crate) fn parse_search(
             {
                 return Err(QueryError::invalid_value(key, expected));
             }
-            // The UIDs of a list are separated by commas or backslashes (PS3.18 8.3.4.1), but archives support only commas.
             SearchKey::Attribute(tag) if tag::value_representation(tag) == Some(VR::UI) => {
-                query.matching(tag, MatchValue::raw(&value.replace('\\', ",")))
+                query.matching(tag, MatchValue::raw(&in_supported_form(tag, value)))
             }
             // A backslash separates values, so no single value contains one, and archives would return an empty list.
             SearchKey::Attribute(_) if value.contains('\\') && !allows_value_lists => {
@@ -230,7 +229,7 @@ pub(crate) fn parse_search(
                     let expected = "at most 4 kB, together with all other values that are not UIDs";
                     return Err(QueryError::invalid_value(key, expected));
                 }
-                query.matching(tag, MatchValue::raw(value))
+                query.matching(tag, MatchValue::raw(&in_supported_form(tag, value)))
             }
         };
     }
@@ -382,6 +381,15 @@ mod tests {
             assert_eq!(search.query.canonical(), format!("studies?limit={sent}"));
             assert_eq!(search.is_limit_reduced, is_limit_reduced, "{limit}");
         }
+    }
+
+    #[test]
+    fn spaces_around_uids_and_dates_are_not_sent() {
+        let padded = [("StudyInstanceUID", "1.2, 1.3 "), ("StudyDate", " 20240131 ")];
+        assert_eq!(canonical(&padded).unwrap(), "studies?StudyInstanceUID=1.2,1.3&StudyDate=20240131");
+        let times = [("StudyTime", "10 \\ 1015-"), ("multiplevaluematching", "true")];
+        assert!(canonical(&times).unwrap().contains("StudyTime=10%5C1015-"));
+        assert_eq!(canonical(&[("PatientID", " P1 ")]).unwrap(), "studies?PatientID=%20P1%20");
     }
 
     #[test]
