@@ -175,6 +175,11 @@ pub enum DicomwebError {
         /// The Retry-After of its response, in seconds.
         retry_after: Option<u32>,
     },
+    /// The archive responded with a success, but with nothing of the resource: without content, with an empty list, or with other objects.
+    #[error(
+        "archive {0} has no such resource: it responded without an error, but with nothing of what was requested"
+    )]
+    NothingReturned(ArchiveId),
     /// The archive has the resource, but rejected every media type that the client accepts.
     #[error(
         "none of the media types in Accept is available for this resource: archive {archive} rejected them (status {})",
@@ -255,10 +260,10 @@ impl DicomwebError {
         Self::ErrorStatus { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
     }
 
-    /// Returns the error for a resource that the archive does not have, as for status 404. Some archives respond with a success
-    /// without content, or with other content, instead.
-    pub(super) fn not_found_at(archive: &Archive) -> Self {
-        Self::from_status(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
+    /// Returns the error for a resource that the archive does not have, although its response is a success. It means the same as status
+    /// 404.
+    pub(super) fn nothing_returned(archive: &Archive) -> Self {
+        Self::NothingReturned(archive.id().clone())
     }
 
     /// Adds the media types that are `available` to the error, if none of those in `requested_in` is available.
@@ -313,7 +318,7 @@ impl DicomwebError {
     pub(super) fn is_unsupported_by_archive(&self) -> bool {
         match self {
             Self::ErrorStatus { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415 | 501),
-            Self::NotAcceptable | Self::MediaTypesRejected { .. } => true,
+            Self::NotAcceptable | Self::MediaTypesRejected { .. } | Self::NothingReturned(_) => true,
             _ => false,
         }
     }
@@ -332,7 +337,7 @@ impl DicomwebError {
     pub(super) fn is_absence(&self) -> bool {
         match self {
             Self::NotFound => true,
-            Self::ErrorStatus { .. } | Self::Archive(_) => self.is_not_found(),
+            Self::ErrorStatus { .. } | Self::NothingReturned(_) | Self::Archive(_) => self.is_not_found(),
             _ => false,
         }
     }
@@ -347,7 +352,10 @@ impl DicomwebError {
         match self {
             Self::ErrorStatus { status, .. } => matches!(status.as_u16(), 404 | 410),
             Self::Archive(error) => error.is_not_found(),
-            Self::NotFound | Self::NoUriService | Self::Path(PathError::Unknown) => true,
+            Self::NotFound
+            | Self::NothingReturned(_)
+            | Self::NoUriService
+            | Self::Path(PathError::Unknown) => true,
             Self::Render(error) => matches!(error, RenderError::NoSuchFrame { .. }),
             _ => false,
         }

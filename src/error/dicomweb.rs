@@ -36,9 +36,10 @@ fn status(error: &DicomwebError) -> StatusCode {
         DicomwebError::Studies(_) | DicomwebError::PatientConflict { .. } => StatusCode::BAD_GATEWAY,
         DicomwebError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         DicomwebError::Forbidden => StatusCode::FORBIDDEN,
-        DicomwebError::NotFound | DicomwebError::NoUriService | DicomwebError::Path(PathError::Unknown) => {
-            StatusCode::NOT_FOUND
-        }
+        DicomwebError::NotFound
+        | DicomwebError::NothingReturned(_)
+        | DicomwebError::NoUriService
+        | DicomwebError::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
         DicomwebError::Path(_) | DicomwebError::Query(_) | DicomwebError::Encoding(_) => {
             StatusCode::BAD_REQUEST
         }
@@ -99,6 +100,7 @@ fn archive(error: &DicomwebError) -> Option<String> {
         DicomwebError::ErrorStatus { archive, .. }
         | DicomwebError::MediaTypesRejected { archive, .. }
         | DicomwebError::NotAnonymized(archive)
+        | DicomwebError::NothingReturned(archive)
         | DicomwebError::UnsearchableValue(archive, _) => Some(archive.to_string()),
         DicomwebError::PatientConflict { archives } | DicomwebError::SplitAcrossArchives { archives, .. } => {
             Some(comma_separated(archives))

@@ -63,6 +63,31 @@ async fn a_part_that_was_not_requested_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_response_without_content_is_an_error_that_says_so() {
+    let parts =
+        |body: &str| CannedResponse::bytes("multipart/related; type=\"application/dicom\"; boundary=b", body);
+    let nothing = "nothing of what was requested";
+    for (target, response, status, cause) in [
+        ("studies/1.2", parts(""), 502, "a body without any part"),
+        ("studies/1.2", parts("").with_framing(Framing::Chunked), 502, "a body without any part"),
+        ("studies/1.2", parts("--b--\r\n"), 502, "a body without any part"),
+        ("studies/1.2", CannedResponse::status(204), 404, nothing),
+        ("studies/1.2/metadata", CannedResponse::status(204), 404, nothing),
+        (
+            "studies/1.2/bulkdata/1",
+            CannedResponse::bytes("application/octet-stream", ""),
+            502,
+            "an empty body",
+        ),
+    ] {
+        let pacs = Pacs::new().with_response(&format!("/{target}"), response).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url(target)).await;
+        assert_eq!(response.status, status, "{target}: {}", response.text());
+        assert!(response.text().contains(cause), "{target}: {}", response.text());
+    }
+}
+
+#[tokio::test]
 async fn every_form_of_a_response_without_matches_becomes_an_empty_list() {
     for (target, upstream_response, profile) in [
         ("/studies", CannedResponse::json("[]"), "generic"),

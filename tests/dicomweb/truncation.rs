@@ -138,7 +138,7 @@ async fn rows_in_forwarded_xml_are_incomplete_if_truncated() {
     let complete = CannedResponse::multipart("b", [("Content-Type: application/dicom+xml", &document[..])])
         .with_content_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
     let case = Case::new("studies", "application/dicom+xml", complete);
-    Case { epilogue_length: 2, ..case }.assert_incomplete_if_truncated().await;
+    Case { epilogue_length: 2, format_count: 2, ..case }.assert_incomplete_if_truncated().await;
 }
 
 #[tokio::test]

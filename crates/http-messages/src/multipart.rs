@@ -29,6 +29,9 @@ pub enum MultipartError {
     /// No boundary is declared, and the beginning of the body shows none.
     #[error("the multipart body has no boundary")]
     NoBoundary,
+    /// The body is empty, or ends with the last delimiter before the first part.
+    #[error("the multipart body has no parts")]
+    NoParts,
     /// The body has more parts than were expected.
     #[error("the body has more parts than were expected")]
     SeveralParts,

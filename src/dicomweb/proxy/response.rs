@@ -101,7 +101,7 @@ pub(crate) async fn forward(
             Ok(response)
         }
         // Some archives return 204 if they do not have the resource.
-        StatusCode::NO_CONTENT => Err(DicomwebError::not_found_at(archive)),
+        StatusCode::NO_CONTENT => Err(DicomwebError::nothing_returned(archive)),
         status => Err(DicomwebError::from_status(archive, status, &upstream.headers)),
     }
 }
@@ -189,7 +189,7 @@ async fn forward_body(
             match is_empty_list(&start) {
                 Some(true) if request.is_search() => return Ok(no_match(request)),
                 // An empty list means that the archive does not have the objects.
-                Some(true) => return Err(DicomwebError::not_found_at(archive)),
+                Some(true) => return Err(DicomwebError::nothing_returned(archive)),
                 Some(false) | None => {}
             }
         }

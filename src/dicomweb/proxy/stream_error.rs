@@ -106,6 +106,7 @@ impl From<MultipartError> for StreamError {
         match error {
             MultipartError::Incomplete => Self::Incomplete,
             MultipartError::HeadersTooLong => Self::PartHeadersTooLong,
+            MultipartError::NoParts => Self::Unreadable("a body without any part"),
             MultipartError::SeveralParts => Self::SeveralParts,
             MultipartError::NoBoundary => Self::Unreadable("a multipart body without a boundary"),
         }

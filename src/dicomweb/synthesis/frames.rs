@@ -88,7 +88,7 @@ pub(super) async fn respond(
             Ok(assembled::with_type(content_type, list::streamed_body(archive, chunks)))
         }
         Ok(Beginning::NotAccepted) => Err(DicomwebError::NotAcceptable),
-        Ok(Beginning::NotFound) => Err(DicomwebError::not_found_at(archive)),
+        Ok(Beginning::NotFound) => Err(DicomwebError::nothing_returned(archive)),
         Err(_) => Err(match chunks.next().await {
             Some(Err(error)) => error.before_response(archive),
             _ => DicomwebError::Interrupted,

@@ -66,7 +66,7 @@ pub(super) async fn retrieve(
             StatusCode::PARTIAL_CONTENT => {
                 return Err(archive.unreadable("only some of the instances").into());
             }
-            StatusCode::NO_CONTENT => DicomwebError::not_found_at(archive),
+            StatusCode::NO_CONTENT => DicomwebError::nothing_returned(archive),
             status => DicomwebError::from_status(archive, status, &upstream.headers),
         };
         if !error.is_specific_to_media_type() {

@@ -33,7 +33,7 @@ pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Resul
     match rows.next().await {
         Some(Ok(first_row)) => Ok(stream::once(async { Ok(first_row) }).chain(rows).boxed()),
         Some(Err(error)) => Err(error.before_response(archive)),
-        None => Err(DicomwebError::not_found_at(archive)),
+        None => Err(DicomwebError::nothing_returned(archive)),
     }
 }
 

@@ -69,7 +69,7 @@ impl MetadataSynthesizer {
     }
 
     fn not_found(&self) -> DicomwebError {
-        DicomwebError::not_found_at(&self.archive)
+        DicomwebError::nothing_returned(&self.archive)
     }
 
     /// Returns the metadata of each of `instances` that belongs to `objects`.

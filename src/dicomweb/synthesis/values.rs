@@ -65,7 +65,7 @@ pub(super) async fn respond(
             Ok(response)
         }
         Ok(ValueLookup::NotAccepted) => Err(DicomwebError::NotAcceptable),
-        Ok(ValueLookup::NotFound) => Err(DicomwebError::not_found_at(archive)),
+        Ok(ValueLookup::NotFound) => Err(DicomwebError::nothing_returned(archive)),
         Err(_) => Err(match chunks.next().await {
             Some(Err(error)) => error.before_response(archive),
             _ => DicomwebError::Interrupted,

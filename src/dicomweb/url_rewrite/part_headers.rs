@@ -194,7 +194,7 @@ mod tests {
         let whole = body.len() - 2;
         for size in 1..=body.len() {
             assert_eq!(rewrite(parts(Some("B")), body, size).unwrap(), body, "{size}");
-            for length in 0..whole {
+            for length in 1..whole {
                 let truncated = rewrite(parts(Some("B")), &body[..length], size);
                 assert_eq!(truncated, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
             }
@@ -297,13 +297,26 @@ mod tests {
     #[test]
     fn a_body_truncated_at_any_byte_is_incomplete() {
         let whole = BODY.len() - 2;
-        for length in 0..whole {
+        for length in (1..whole).filter(|length| *length != "preamble\r\n".len()) {
             for size in [1, 5, BODY.len()] {
                 let truncated = rewrite(parts(Some("B")), &BODY[..length], size);
                 assert_eq!(truncated, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
             }
         }
         assert!(rewrite(parts(Some("B")), &BODY[..whole], 7).is_ok());
+    }
+
+    #[test]
+    fn a_body_without_parts_is_reported_as_such_for_all_chunk_sizes() {
+        for body in
+            ["", "--B--", "--B--\r\n", "preamble\r\n--B--\r\nepilogue", "\r\n--B--\r\n--B\r\n\r\nx\r\n--B--"]
+        {
+            for size in 1..=body.len().max(1) {
+                let rewritten = rewrite(parts(Some("B")), body.as_bytes(), size);
+                assert_eq!(rewritten, Err(MultipartError::NoParts), "{body:?} in chunks of {size}");
+            }
+        }
+        assert_eq!(rewrite(parts(None), b"", 1), Err(MultipartError::NoParts));
     }
 
     #[test]
@@ -355,7 +368,7 @@ mod tests {
             assert_eq!(rewrite(b"--B\r\n\r\nx", size).unwrap(), whole);
             assert_eq!(rewrite(b"--B\r\n\r\nx-", size).unwrap(), b"--B\r\n\r\nx-\r\n--B--\r\n");
             assert_eq!(rewrite(whole, size).unwrap(), whole);
-            for truncated in ["", "--B", "--B\r\nA: b", "--B\r\nContent-Length: 5\r\n\r\nx"] {
+            for truncated in ["--B", "--B\r\nA: b", "--B\r\nContent-Length: 5\r\n\r\nx"] {
                 assert_eq!(
                     rewrite(truncated.as_bytes(), size),
                     Err(MultipartError::Incomplete),

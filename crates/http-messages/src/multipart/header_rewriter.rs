@@ -42,6 +42,8 @@ enum Progress {
     InParts,
     /// The last delimiter was read.
     Closed,
+    /// The last delimiter was read before the first part.
+    ClosedWithoutParts,
 }
 
 impl<R: RewriteHeaders> HeaderRewriter<R> {
@@ -110,7 +112,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
     pub fn finish(&mut self) -> Result<Bytes, MultipartError> {
         let Boundary::Known(delimiter) = &self.boundary else {
             let is_empty = self.buffered.trim_ascii().is_empty();
-            return Err(if is_empty { MultipartError::Incomplete } else { MultipartError::NoBoundary });
+            return Err(if is_empty { MultipartError::NoParts } else { MultipartError::NoBoundary });
         };
         let last = [delimiter.text(), b"--"].concat();
         let buffered = std::mem::take(&mut self.buffered);
@@ -119,6 +121,12 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         }
         if self.progress == Progress::InParts && buffered == last && self.is_at_line_start {
             return Ok(self.close(last).into());
+        }
+        let is_empty = buffered.is_empty() || buffered == last;
+        if self.progress == Progress::ClosedWithoutParts
+            || self.progress == Progress::BeforeParts && is_empty && self.is_at_line_start
+        {
+            return Err(MultipartError::NoParts);
         }
         let is_in_headers = buffered.starts_with(delimiter.text()) && !last.starts_with(&buffered);
         if !self.may_lack_last_delimiter
@@ -153,8 +161,10 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
     }
 
     fn rewrite_chunk(&mut self, chunk: &Bytes, delimiter: &Delimiter) -> Result<Bytes, MultipartError> {
-        if self.progress == Progress::Closed {
-            return Ok(self.epilogue(chunk).into());
+        match self.progress {
+            Progress::Closed => return Ok(self.epilogue(chunk).into()),
+            Progress::ClosedWithoutParts => return Ok(Bytes::new()),
+            Progress::BeforeParts | Progress::InParts => {}
         }
         let mut written = BytesMut::new();
         // The offsets in `chunk` of the first byte that is not written, and of the first byte that is not searched.
@@ -178,8 +188,10 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             match Continuation::parse(rest) {
                 _ if !is_at_line_start => position = start + 1,
                 Continuation::Data => position = start + 1,
-                // A body without parts is incomplete.
-                Continuation::Last if self.progress == Progress::BeforeParts => position = start + 1,
+                Continuation::Last if self.progress == Progress::BeforeParts => {
+                    self.progress = Progress::ClosedWithoutParts;
+                    return Ok(Bytes::new());
+                }
                 Continuation::Last => {
                     let last = chunk.get(start..after + 2).unwrap_or_default().to_vec();
                     written.extend_from_slice(chunk.get(copied..start).unwrap_or_default());

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn truncated_part_is_an_error() {
         let complete = body(b"a part\r\n--");
-        for length in 0..complete.len() - 2 {
+        for length in 1..complete.len() - 2 {
             for size in [1, 7, 100] {
                 assert_eq!(content(&complete[..length], size), Err(MultipartError::Incomplete), "{length}");
             }

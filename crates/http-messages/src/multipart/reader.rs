@@ -30,6 +30,8 @@ enum State {
     Inside { has_content: bool },
     /// After the last delimiter.
     After,
+    /// After the last delimiter, which no part precedes.
+    WithoutParts,
 }
 
 /// Reads a multipart body that arrives in chunks.
@@ -60,7 +62,7 @@ impl PartReader {
                 State::Before => self.read_delimiter_line(&chunk),
                 State::Headers => self.read_headers(&chunk, handle),
                 State::Inside { has_content } => self.read_part(&chunk, has_content, handle),
-                State::After => return Ok(()),
+                State::After | State::WithoutParts => return Ok(()),
             };
             match read {
                 Some(read) => chunk = chunk.slice(read..),
@@ -82,6 +84,10 @@ impl PartReader {
                 self.state = State::After;
                 Ok(())
             }
+            State::WithoutParts => Err(MultipartError::NoParts),
+            State::Before if self.buffered.is_empty() || is_last(&self.buffered) => {
+                Err(MultipartError::NoParts)
+            }
             _ => Err(MultipartError::Incomplete),
         }
     }
@@ -101,6 +107,10 @@ impl PartReader {
                 Continuation::Headers(line) if is_at_line_start => {
                     self.state = State::Headers;
                     return Some(after + line);
+                }
+                Continuation::Last if is_at_line_start => {
+                    self.state = State::WithoutParts;
+                    return Some(chunk.len());
                 }
                 Continuation::Incomplete => break start,
                 _ => position = start + 1,
@@ -204,8 +214,19 @@ mod tests {
         let needed_length = body.len() - b"\r\nepilogue".len();
         for size in 1..body.len() {
             assert_eq!(read(body, size), Ok(vec![b"one".to_vec(), Vec::new()]), "{size}");
-            for length in 0..needed_length {
+            assert_eq!(read(b"", size), Err(MultipartError::NoParts));
+            for length in 1..needed_length {
                 assert_eq!(read(&body[..length], size), Err(MultipartError::Incomplete), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn body_without_parts_is_an_error() {
+        for body in ["--B--", "--B--\r\n", "preamble\r\n--B--\r\nepilogue", "--B--\r\n--B\r\n\r\nx\r\n--B--"]
+        {
+            for size in 1..=body.len() {
+                assert_eq!(read(body.as_bytes(), size), Err(MultipartError::NoParts), "{body:?} in {size}");
             }
         }
     }
