@@ -140,6 +140,34 @@ async fn single_objects_are_extracted_from_archives_that_only_return_multipart()
     );
 }
 
+#[tokio::test]
+async fn single_objects_are_extracted_from_archives_that_ignore_accept() {
+    let parts = |contents: &[&'static [u8]]| {
+        CannedResponse::multipart(
+            "b",
+            contents.iter().map(|content| ("Content-Type: application/dicom", *content)),
+        )
+    };
+    let pacs = Pacs::new()
+        .with_responses(
+            "/studies/1.2/series/1.2.1/instances/1.2.1.1",
+            [parts(&[b"DICM"]), parts(&[b"DICM"]), parts(&[b"DICM"]), parts(&[b"one", b"two"])],
+        )
+        .start()
+        .await;
+    let root = ArchiveRoot::start(&pacs).await;
+    let url = root.url("studies/1.2/series/1.2.1/instances/1.2.1.1");
+    let get = async |accept: &str| client::get_with_headers(&url, &[("Accept", accept)]).await;
+    for accept in ["application/dicom", "application/dicom; transfer-syntax=*"] {
+        let object = get(accept).await;
+        assert_eq!((object.status, object.text().as_str()), (200, "DICM"), "{accept}");
+        assert_eq!(object.header("content-type"), Some("application/dicom"), "{accept}");
+    }
+    let body = get("application/dicom, multipart/related; type=\"application/dicom\"; q=0.5").await;
+    assert!(body.text().contains("--b--"), "the client accepts the multipart body: {}", body.text());
+    assert_eq!(get("application/dicom").await.status, 502);
+}
+
 const OCTETS: &str =
     "multipart/related; type=\"application/octet-stream\"; transfer-syntax=1.2.840.10008.1.2.1";
 const JPEG: &str = "multipart/related; type=\"image/jpeg\"; transfer-syntax=1.2.840.10008.1.2.4.50";

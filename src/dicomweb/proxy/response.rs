@@ -200,7 +200,7 @@ async fn forward_body(
     }
     let mut filters = filters_for(kind, archive, request, &content_type);
     let mut only_part = None;
-    if let (Some(media_type), BodyKind::Multipart) = (attempt.only_part, kind) {
+    if let (Some(media_type), BodyKind::Multipart) = (request.only_part_of(attempt, &content_type), kind) {
         let boundary = boundary_of(&content_type).ok_or_else(|| unreadable("parts without a boundary"))?;
         filters.push(Filter::SinglePart(Box::new(SinglePart::new(boundary))));
         only_part = Some(part_type(&content_type, media_type));

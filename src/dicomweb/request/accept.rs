@@ -164,6 +164,17 @@ impl Accepted {
         self.attempts.clone().into_iter()
     }
 
+    /// Returns the media type of the only part of a body with this Content-Type, if the client accepts its content, but no multipart
+    /// body: some archives ignore `Accept` and always return one.
+    pub(crate) fn only_part_of(&self, content_type: &str) -> Option<&'static str> {
+        let content = MediaRange::parse(content_type)?;
+        let media_type = self.attempts.iter().find_map(|attempt| attempt.only_part)?;
+        let accepts_parts =
+            self.ranges.iter().any(|range| range.weight > 0.0 && range.covers(&content.essence));
+        let is_of_type = type_parameter(&content).is_none_or(|declared| declared == media_type);
+        (is_of_type && !accepts_parts).then_some(media_type)
+    }
+
     /// Whether the client accepts rows or metadata in `format`.
     pub(crate) fn accepts(&self, format: Format) -> bool {
         self.formats.contains(&format)
