@@ -40,6 +40,19 @@ async fn bodies_are_forwarded_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_boundary_that_the_archive_does_not_declare_is_declared_to_the_client() {
+    for declared in ["multipart/related", "multipart/related; type=\"application/dicom\""] {
+        let pacs =
+            Pacs::new().with_response("/studies/1.2", two_parts().with_content_type(declared)).start().await;
+        let response = client::get(&ArchiveRoot::start(&pacs).await.url("studies/1.2")).await;
+        assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
+        let expected = format!("{declared}; boundary=\"b\"");
+        assert_eq!(response.header("content-type"), Some(expected.as_str()));
+        assert!(response.text().ends_with("--b--\r\n"), "{}", response.text());
+    }
+}
+
+#[tokio::test]
 async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
     let body = vec![1; 100_000];
     let short = CannedResponse::bytes("application/octet-stream", body)

@@ -44,6 +44,11 @@ impl PrefetchedBody<StreamedBody> {
         Ok(prefetched)
     }
 
+    /// Returns the boundary of a multipart body that is forwarded. It precedes every piece of the body.
+    pub(crate) fn boundary(&self) -> Option<&str> {
+        self.rest.boundary()
+    }
+
     /// Whether rows that do not match the search have been read and omitted.
     pub(crate) fn has_omitted_rows(&self) -> bool {
         self.rest.has_omitted_rows()

@@ -16,7 +16,9 @@ use super::read_ahead::{next_piece, read_start_of_anonymized, read_to_first_row}
 use super::request::{Attempt, ProxyRequest};
 use super::requested_objects::RequestedObjects;
 use super::requested_rows::RequestedRows;
-use super::response_headers::{content_type_of, essence, forwarded_content_type, forwarded_headers};
+use super::response_headers::{
+    content_type_of, essence, forwarded_content_type, forwarded_headers, with_boundary,
+};
 use super::row_uids::RowUids;
 use super::stream::{ByteSource, Filter, StreamedBody};
 use super::xml_completeness::XmlCompleteness;
@@ -259,6 +261,9 @@ fn build_response(
     ];
     for (_, warning) in warnings.into_iter().filter(|(applies, _)| *applies) {
         headers.append(header::WARNING, warning);
+    }
+    if let Some(content_type) = body.boundary().and_then(|boundary| with_boundary(&headers, boundary)) {
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
     let mut response = Response::new(body::streamed(body));
     *response.status_mut() = status;

@@ -72,6 +72,18 @@ pub(crate) fn forwarded_content_type(upstream: &HeaderValue) -> HeaderValue {
     HeaderValue::from_str(&range.with_only(known)).unwrap_or(OCTETS)
 }
 
+/// Returns the Content-Type of a multipart response with `boundary`, if it declares none. Clients cannot read the body without it (RFC 2046
+/// 5.1.1), but Static-DICOMWeb omits it.
+pub(crate) fn with_boundary(headers: &HeaderMap, boundary: &str) -> Option<HeaderValue> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let range = MediaRange::parse(content_type)?;
+    if !range.essence.starts_with("multipart/") || range.parameter("boundary").is_some() {
+        return None;
+    }
+    let is_quotable = !boundary.contains(['"', '\\']);
+    is_quotable.then(|| HeaderValue::from_str(&format!("{content_type}; boundary=\"{boundary}\"")).ok())?
+}
+
 /// Returns the ETag of a response; `None` if it is not an entity tag. A strong validator identifies bytes (RFC 9110 8.8.1), so it becomes weak if the bytes are changed.
 fn forward_etag(etag: &HeaderValue, is_changed: bool) -> Option<HeaderValue> {
     let text = etag.to_str().ok().filter(|text| is_entity_tag(text))?;

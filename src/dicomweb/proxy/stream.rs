@@ -223,6 +223,14 @@ impl StreamedBody {
         }
     }
 
+    /// Returns the boundary of a multipart body that is forwarded, as far as it has been read.
+    pub(crate) fn boundary(&self) -> Option<&str> {
+        self.filters.iter().find_map(|filter| match filter {
+            Filter::Parts(parts) => parts.boundary(),
+            _ => None,
+        })
+    }
+
     /// Whether rows that do not match the search have been read and omitted.
     pub(crate) fn has_omitted_rows(&self) -> bool {
         self.omitted_row_count() > 0

@@ -81,6 +81,14 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         &mut self.headers
     }
 
+    /// Returns the boundary; `None` if it has not been read yet.
+    pub fn boundary(&self) -> Option<&str> {
+        match &self.boundary {
+            Boundary::Known(delimiter) => std::str::from_utf8(delimiter.text().strip_prefix(b"--")?).ok(),
+            Boundary::NotYetKnown => None,
+        }
+    }
+
     /// Reads the next chunk of the body and returns the bytes that can be sent.
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, MultipartError> {
         let chunk = if self.buffered.is_empty() {
