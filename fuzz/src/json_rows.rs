@@ -1,11 +1,11 @@
 //! Rows of DICOM JSON (PS3.18 F.2): chunks do not change the rows or the error, `serde_json` reads the same rows from the whole body
-//! after values that it cannot decode have been replaced, writing and reading a row does not change it, the scanner of first values
+//! after values that it cannot decode have been replaced, writing and reading a row does not change it, the scanner of attributes
 //! finds the same objects, and only valid objects are read as complete ones.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataSet, DataValue};
+use dicom_model::json::attribute_texts::{AttributeTexts, Found};
 use dicom_model::json::complete::read_object;
-use dicom_model::json::first_values::{FirstValues, Found};
 use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::json::writer::{BulkDataLinks, Step, write_data_set};
 use dicom_model::{Attributes, ComponentGroup, Element, PersonName, Value, json};
@@ -19,7 +19,7 @@ pub fn check(body: &[u8]) {
         assert_eq!(read_rows(&chunks), whole, "the chunks change the result");
     }
     let (rows, result) = whole;
-    check_first_values(body, &result);
+    check_attribute_texts(body, &result);
     check_complete_objects(body);
     if let Ok(text) = str::from_utf8(body) {
         match json::parse::<Vec<Attributes>>(text) {
@@ -50,7 +50,7 @@ pub fn check(body: &[u8]) {
 }
 
 /// The scanner rejects attributes that occur twice, deep nesting, and byte order marks between rows, which the reader accepts.
-fn check_first_values(body: &[u8], result: &Result<usize, RowError>) {
+fn check_attribute_texts(body: &[u8], result: &Result<usize, RowError>) {
     let whole = scan(&[body]);
     for chunks in split_in_several_ways(body) {
         assert_eq!(scan(&chunks), whole, "the chunks change what is found");
@@ -76,10 +76,10 @@ fn check_complete_objects(body: &[u8]) {
 
 fn scan(chunks: &[&[u8]]) -> (Vec<String>, Result<usize, RowError>) {
     let mut uids = Vec::new();
-    let mut scanner = FirstValues::with_texts(&[dicom_model::tags::STUDY_INSTANCE_UID], usize::MAX);
+    let mut scanner = AttributeTexts::new(&[dicom_model::tags::STUDY_INSTANCE_UID], usize::MAX);
     let mut add = |_, found: Found<'_>| {
-        if let Found::Attribute { value, text, .. } = found {
-            uids.push(format!("{value:?} {}", String::from_utf8_lossy(text)));
+        if let Found::Attribute { text, .. } = found {
+            uids.push(String::from_utf8_lossy(text).into_owned());
         }
     };
     let pushed = chunks.iter().try_for_each(|chunk| scanner.push(chunk, &mut add));

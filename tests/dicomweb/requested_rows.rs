@@ -1,5 +1,7 @@
 //! Rows and metadata that an archive returns although they were not requested: a viewer would show another patient.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::archive_root::ArchiveRoot;
@@ -234,6 +236,20 @@ async fn metadata_of_another_study_is_never_complete() {
             }
         }
     }
+    for member in [
+        r#""0020000d":{"vr":"UI","Value":["9.9"]}"#,
+        r#""StudyInstanceUID":{"vr":"UI","Value":["9.9"]}"#,
+        r#""0020000D":{"vr":"UI","Value":[null,"9.9"]}"#,
+        r#""0020000D":{"vr":"UI","Value":["1.2","9.9"]}"#,
+        r#""0020000D":["9.9"]"#,
+        r#""0020000D":"9.9""#,
+    ] {
+        let response = CannedResponse::json(format!("[{{{member}}}]"));
+        let pacs = Pacs::new().with_response("/studies/1.2/metadata", response).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
+        let response = client::get(&root.url("studies/1.2/metadata")).await;
+        assert_eq!(response.status, 502, "{member}: {}", response.text());
+    }
     let filler = vec![requested_object.as_str(); 2000].join(",");
     let late = format!("[{filler},{}]", object("9.9", "9.9.1", "9.9.1.1"));
     let pacs = Pacs::new()
@@ -246,4 +262,29 @@ async fn metadata_of_another_study_is_never_complete() {
     assert!(!response.is_complete, "an object of another study after the beginning was sent");
     let response = client::get(&root.url(series)).await;
     assert_eq!((response.status, response.is_complete), (200, true), "{}", response.text());
+}
+
+#[tokio::test]
+async fn a_list_is_identified_if_its_byte_order_mark_and_white_space_arrive_in_pieces() {
+    let object = r#"{"0020000D":{"vr":"UI","Value":[" 1.2"]},"0020000E":{"vr":"UI","Value":[""]}}"#;
+    let list = format!("\u{feff}\r\n [{object}]");
+    for size in [1, 2, 3, 5] {
+        let response = CannedResponse::bytes("application/dicom+json", list.as_bytes())
+            .in_pieces(size, Duration::from_millis(1));
+        let pacs = Pacs::new().with_fallback(response).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
+        for target in ["studies", "studies/1.2/metadata", "studies/1.2/series/1.2.1/metadata"] {
+            for (accept, part) in [("application/dicom+json", object), ("application/dicom+xml", "0020000D")]
+            {
+                let response = client::get_with_headers(&root.url(target), &[("Accept", accept)]).await;
+                assert_eq!(
+                    (response.status, response.is_complete),
+                    (200, true),
+                    "{size} {}",
+                    response.text()
+                );
+                assert!(response.text().contains(part), "{size} {target}: {}", response.text());
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The DICOM JSON Model (PS3.18 Annex F): readers of response bodies, and a strict writer.
 
+pub mod attribute_texts;
 pub mod complete;
-pub mod first_values;
 pub mod reader;
 mod unreadable_values;
 pub mod writer;

@@ -20,7 +20,7 @@ use crate::dicomweb::patient_comparison::PatientComparison;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::mapping::{NAMED_PATIENT_TAGS, RowPatient};
 use crate::upstream::{Archive, ArchiveId};
-use dicom_model::json::first_values::{FirstValues, Found};
+use dicom_model::json::attribute_texts::{AttributeTexts, Found};
 use dicom_model::json::reader::RowError;
 use dicom_model::{Attributes, json, tag};
 use http_messages::body::{self, Body, BoxError};
@@ -122,7 +122,7 @@ struct ComparedBody {
     inner: Body,
     /// The pieces that have been read before the response began.
     first: VecDeque<Frame<Bytes>>,
-    scanner: FirstValues,
+    scanner: AttributeTexts,
     /// The members of the current instance that name its patient, as JSON text.
     attributes: String,
     patients: InstancePatients,
@@ -133,7 +133,7 @@ impl ComparedBody {
         Self {
             inner,
             first: VecDeque::new(),
-            scanner: FirstValues::with_texts(&NAMED_PATIENT_TAGS, MAX_ATTRIBUTE_LEN),
+            scanner: AttributeTexts::new(&NAMED_PATIENT_TAGS, MAX_ATTRIBUTE_LEN),
             attributes: String::new(),
             patients,
         }
@@ -147,7 +147,7 @@ impl ComparedBody {
         let mut outcome = Ok(());
         let read = scanner.push(data, &mut |_, found| match found {
             Found::Object => attributes.clear(),
-            Found::Attribute { index, text, .. } => {
+            Found::Attribute { index, text } => {
                 let name = NAMED_PATIENT_TAGS.get(index).copied().map(tag::hex).unwrap_or_default();
                 let separator = if attributes.is_empty() { '{' } else { ',' };
                 attributes.push(separator);
@@ -235,6 +235,27 @@ mod tests {
         for size in [1, 100, 1000] {
             assert!(compare(&format!("[{own},{{}},{own}]"), size).is_ok());
         }
+    }
+
+    #[test]
+    fn patients_are_compared_in_every_form_that_is_read_tolerantly() {
+        for name in ["00100020", "PatientID", r"0010002\u0030"] {
+            for (attribute, is_same) in [
+                (r#"{"vr":"LO","Value":["P1"]}"#, true),
+                (r#"{"vr":"LO","Value":[null,"P1"]}"#, true),
+                (r#""P1""#, true),
+                (r#"{"vr":"LO","Value":["P2"]}"#, false),
+                (r#"{"vr":"LO","Value":[null,"P2"]}"#, false),
+                (r#"["P2"]"#, false),
+                (r#""P2""#, false),
+            ] {
+                let list = format!(r#"[{{"{name}":{attribute}}}]"#);
+                for size in [1, 7, 1000] {
+                    assert_eq!(compare(&list, size).is_ok(), is_same, "{list}");
+                }
+            }
+        }
+        assert!(compare(r#"[{"00100020":["P1"],"PatientID":["P1"]}]"#, 7).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use memchr::memmem;
 
 use super::stream::ByteSource;
 use super::stream_error::StreamError;
-use super::xml_parts::is_empty_list;
+use super::xml_parts::{is_empty_list, without_byte_order_mark};
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 use dicom_model::SopInstanceUid;
@@ -27,6 +27,33 @@ pub(crate) async fn next_piece(archive: &Archive, source: &mut ByteSource) -> Re
         Some(Err(StreamError::Archive(error))) => Err(error.into()),
         Some(Err(_)) => Err(archive.unreadable("a malformed gzip body").into()),
     }
+}
+
+/// Reads the beginning of a body that may be gzip or text. It identifies the content unless the body ends before.
+pub(crate) async fn read_identifying_start(
+    archive: &Archive,
+    source: &mut ByteSource,
+) -> Result<Bytes, DicomwebError> {
+    let mut start = next_piece(archive, source).await?;
+    while !is_identifying(&start) && start.len() < MAX_LEADING_WHITE_SPACE {
+        let piece = next_piece(archive, source).await?;
+        if piece.is_empty() {
+            break;
+        }
+        start = [start, piece].concat().into();
+    }
+    Ok(start)
+}
+
+/// Whether a body that begins with `start`, which is not empty, can be identified: it is not the beginning of a byte order mark or of
+/// gzip, nor only white space, nor a part of a document type declaration.
+fn is_identifying(start: &[u8]) -> bool {
+    let text = without_byte_order_mark(start).map(<[u8]>::trim_ascii_start);
+    start.is_empty()
+        || start != b"\x1F"
+            && text.is_some_and(|text| {
+                !text.is_empty() && (!text.starts_with(b"<") || text.len() >= b"<!doctype".len())
+            })
 }
 
 /// Appends pieces to `start`, the beginning of a list, until it shows whether the list has a row.
@@ -64,4 +91,32 @@ pub(crate) async fn read_start_of_anonymized(
         return Err(DicomwebError::NotAnonymized(archive.id().clone()));
     }
     Ok(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_identifies_the_body_unless_more_bytes_can_change_what_it_is() {
+        for (start, is_enough) in [
+            (&b"\xEF"[..], false),
+            (b"\xEF\xBB", false),
+            (b"\xEF\xBB\xBF", false),
+            (b"\xEF\xBB\xBF \n", false),
+            (b"\xEF\xBB\xBF[", true),
+            (b"\xEFx", true),
+            (b"\x1F", false),
+            (b"\x1F\x8B", true),
+            (b" \r\n", false),
+            (b"<", false),
+            (b"<!doctyp", false),
+            (b"<!doctype", true),
+            (b" [", true),
+            (b"{", true),
+            (b"", true),
+        ] {
+            assert_eq!(is_identifying(start), is_enough, "{start:?}");
+        }
+    }
 }

@@ -11,12 +11,16 @@ use bytes::Bytes;
 use super::stream_error::StreamError;
 use super::xml_parts::to_stream_error;
 use crate::upstream::DicomResource;
-use dicom_model::json::first_values::{FirstValues, Found};
-use dicom_model::{Tag, tags};
+use dicom_model::json::attribute_texts::{AttributeTexts, Found};
+use dicom_model::json::{self, complete::only_string};
+use dicom_model::{Element, Tag, Value, tags};
 
 /// Maximum length in bytes of an object whose UIDs have not been compared. In an object that lists its attributes in ascending order,
 /// few are before the UIDs; the largest are references to some ten thousand other objects.
 const MAX_UNCOMPARED_LEN: usize = 8 * 1024 * 1024;
+
+/// Maximum length in bytes of the text of a UID in an object. A UID has at most 64 bytes (PS3.5 9.1).
+const MAX_ATTRIBUTE_LEN: usize = 4 * 1024;
 
 /// The UIDs that are compared.
 const UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID];
@@ -24,7 +28,7 @@ const UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags
 /// Forwards the metadata of the requested objects.
 #[derive(Debug)]
 pub(crate) struct RequestedObjects {
-    scanner: FirstValues,
+    scanner: AttributeTexts,
     comparison: Comparison,
     /// The beginning of an object that is not compared yet, and nothing before it.
     held: Vec<u8>,
@@ -49,11 +53,12 @@ impl Comparison {
         self.missing = [0, 1, 2].map(|index| self.requested[index].is_some());
     }
 
-    /// Compares the value of a UID. An object may lack values.
-    fn compare(&mut self, index: usize, value: Option<&str>) {
-        let requested = self.requested.get(index).and_then(Option::as_deref);
-        let is_equal = |value: &str| requested.is_none_or(|uid| uid == value.trim_end_matches(['\0', ' ']));
-        self.is_other |= !value.is_none_or(is_equal);
+    /// Compares a UID, an attribute in DICOM JSON. An object may lack values.
+    fn compare(&mut self, index: usize, attribute: &[u8]) {
+        if let Some(requested) = self.requested.get(index).and_then(Option::as_deref) {
+            self.is_other |=
+                only_string(attribute) != Some(requested) && !has_no_other_value(attribute, requested);
+        }
         if let Some(missing) = self.missing.get_mut(index) {
             *missing = false;
         }
@@ -63,6 +68,13 @@ impl Comparison {
     fn is_complete(&self) -> bool {
         !self.missing.contains(&true)
     }
+}
+
+/// Whether `attribute`, which is read tolerantly, has no other value than `uid`.
+fn has_no_other_value(attribute: &[u8], uid: &str) -> bool {
+    json::parse(&String::from_utf8_lossy(attribute)).is_ok_and(|element: Element| {
+        element.values.iter().all(|value| matches!(value, Value::Text(text) if **text == *uid))
+    })
 }
 
 impl RequestedObjects {
@@ -76,7 +88,7 @@ impl RequestedObjects {
             }
         };
         Self {
-            scanner: FirstValues::new(UIDS),
+            scanner: AttributeTexts::new(UIDS, MAX_ATTRIBUTE_LEN),
             comparison: Comparison {
                 requested: [Some(objects.study().to_string()), series, instance],
                 missing: [false; 3],
@@ -100,7 +112,7 @@ impl RequestedObjects {
                 *has_object = true;
                 comparison.begin();
             }
-            Found::Attribute { index, value, .. } => comparison.compare(index, value),
+            Found::Attribute { index, text } => comparison.compare(index, text),
             Found::End => comparison.missing = [false; 3],
         });
         // An error after an object of another study must not hide it.
@@ -220,6 +232,59 @@ mod tests {
         }
         let other_series = object("1.2", "1.5", "1.5");
         assert_eq!(read(STUDY, &format!("[{other_series}]"), 7).1, None);
+    }
+
+    #[test]
+    fn uids_are_compared_in_every_form_that_is_read_tolerantly() {
+        let list =
+            |name: &str, attribute: &str| format!(r#"[{{"00080018":{{}},"{name}":{attribute},"x":1}}]"#);
+        for name in ["0020000D", "0020000d", "StudyInstanceUID", r"0020\u0030\u0030\u0030d"] {
+            for (attribute, is_requested) in [
+                (r#"{"vr":"UI","Value":["1.2"]}"#, true),
+                (r#"{"vr":"UI","Value":["1.2 "]}"#, true),
+                (r#"{"vr":"UI","Value":[" 1.2"]}"#, true),
+                (r#"{"vr":"UI","Value":[" 1.2\u0000"]}"#, true),
+                (r#"{"vr":"UI","Value":["1.2","1.2"]}"#, true),
+                (r#"{"vr":"UI","Value":[null,"1.2"]}"#, true),
+                (r#"{"vr":"UI","Value":"1.2"}"#, true),
+                (r#"{"vr":"UI","Value":[1.2]}"#, true),
+                (r#"["1.2"]"#, true),
+                (r#""1.2""#, true),
+                (r#"{"vr":"UI","Value":[""]}"#, true),
+                (r#"{"vr":"UI","Value":[" "]}"#, true),
+                (r#"{"vr":"UI","Value":[]}"#, true),
+                (r#"{"vr":"UI"}"#, true),
+                ("null", true),
+                (r#"{"vr":"UI","Value":["9.9"]}"#, false),
+                (r#"{"vr":"UI","Value":[null,"9.9"]}"#, false),
+                (r#"{"vr":"UI","Value":["1.2","9.9"]}"#, false),
+                (r#"{"vr":"UI","Value":["1.2\\9.9"]}"#, false),
+                (r#"{"vr":"UI","Value":["1.2\ud800"]}"#, false),
+                (r#"{"vr":"UI","Value":["1.2",1e999]}"#, false),
+                (r#"{"vr":"PN","Value":["9.9"]}"#, false),
+                (r#"{"vr":"PN","Value":[{"Alphabetic":"9.9"}]}"#, false),
+                (r#"{"vr":"UI","Value":"9.9"}"#, false),
+                (r#"{"vr":"UI","Value":[9.9]}"#, false),
+                (r#"["9.9"]"#, false),
+                (r#""9.9""#, false),
+                ("9.9", false),
+            ] {
+                let list = list(name, attribute);
+                for size in [1, 7, 1000] {
+                    let (forwarded, error) = read(STUDY, &list, size);
+                    assert_eq!((forwarded == list, error.is_none()), (is_requested, is_requested), "{list}");
+                    assert!(is_requested || forwarded.is_empty(), "{forwarded}");
+                }
+            }
+        }
+        let long = list("0020000D", &format!("{{\"Value\":[\"1.2{}\"]}}", " ".repeat(MAX_ATTRIBUTE_LEN)));
+        for twice in [
+            r#"[{"0020000D":["1.2"],"0020000d":["1.2"]}]"#,
+            r#"[{"StudyInstanceUID":"1.2","0020000D":"1.2"}]"#,
+            &long,
+        ] {
+            assert!(read(STUDY, twice, 7).1.is_some(), "{twice}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::assembled::{DICOM_JSON, no_match};
 use super::content_completeness::ContentCompleteness;
 use super::json_completeness::JsonCompleteness;
 use super::prefetched_body::PrefetchedBody;
-use super::read_ahead::{next_piece, read_start_of_anonymized, read_to_first_row};
+use super::read_ahead::{next_piece, read_identifying_start, read_start_of_anonymized, read_to_first_row};
 use super::request::{Attempt, ProxyRequest};
 use super::requested_objects::RequestedObjects;
 use super::requested_rows::RequestedRows;
@@ -22,7 +22,7 @@ use super::response_headers::{
 use super::row_uids::RowUids;
 use super::stream::{ByteSource, Filter, StreamedBody};
 use super::xml_completeness::XmlCompleteness;
-use super::xml_parts::{self, is_empty_list};
+use super::xml_parts::{self, is_empty_list, without_byte_order_mark};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::accept::Format;
 use crate::dicomweb::request::path::Resource;
@@ -169,11 +169,11 @@ async fn forward_body(
         if is_decoded { ByteSource::gunzip(Bytes::new(), body) } else { ByteSource::Plain(body) };
     let mut read_ahead = None;
     if is_text {
-        let mut start = next_piece(archive, &mut source).await?;
+        let mut start = read_identifying_start(archive, &mut source).await?;
         if let ByteSource::Plain(body) = source {
             source = if ContentCoding::Identity.of_text(&start) == ContentCoding::Gzip {
                 let mut gunzip = ByteSource::gunzip(start, body);
-                start = next_piece(archive, &mut gunzip).await?;
+                start = read_identifying_start(archive, &mut gunzip).await?;
                 gunzip
             } else {
                 ByteSource::Plain(body)
@@ -273,7 +273,7 @@ fn build_response(
 
 /// Determines the kind of a text by its first bytes. `declared_kind` is the kind by the Content-Type.
 fn text_kind(start: &[u8], declared_kind: BodyKind) -> Result<BodyKind, &'static str> {
-    let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
+    let start = without_byte_order_mark(start).unwrap_or(start).trim_ascii_start();
     let lower = start.get(..64).unwrap_or(start).to_ascii_lowercase();
     match start.first() {
         Some(b'[') => Ok(BodyKind::Json),

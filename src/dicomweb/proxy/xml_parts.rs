@@ -93,10 +93,19 @@ pub(crate) fn to_stream_error(error: RowError) -> StreamError {
     }
 }
 
+/// Returns a text that begins with `start` without the byte order mark that some archives send before it; `None` if `start` is too short
+/// to decide whether there is one.
+pub(crate) fn without_byte_order_mark(start: &[u8]) -> Option<&[u8]> {
+    const MARK: &[u8] = b"\xEF\xBB\xBF";
+    if start.len() < MARK.len() && MARK.starts_with(start) {
+        return None;
+    }
+    Some(start.strip_prefix(MARK).unwrap_or(start))
+}
+
 /// Whether a JSON array whose text begins with `start` is empty; `None` if `start` is too short to decide.
 pub(crate) fn is_empty_list(start: &[u8]) -> Option<bool> {
-    let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
-    match start.split_first() {
+    match without_byte_order_mark(start)?.trim_ascii_start().split_first() {
         Some((b'[', rest)) => rest.trim_ascii_start().first().map(|first| *first == b']'),
         Some(_) => Some(false),
         None => None,
@@ -167,6 +176,9 @@ mod tests {
             ("x", Some(false)),
         ] {
             assert_eq!(is_empty_list(start.as_bytes()), is_empty, "{start:?}");
+            let marked = ["\u{feff}".as_bytes(), start.as_bytes()].concat();
+            assert_eq!(is_empty_list(&marked), is_empty, "{start:?}");
+            assert!((0..3).all(|length| is_empty_list(&marked[..length]).is_none()));
         }
     }
 

@@ -1,6 +1,5 @@
 use super::*;
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 const TAGS: &[Tag] = &[crate::tags::STUDY_INSTANCE_UID, crate::tags::SOP_INSTANCE_UID];
 
@@ -11,7 +10,7 @@ type Objects = Vec<std::collections::BTreeMap<String, Box<serde_json::value::Raw
 type Events = Vec<(usize, String)>;
 
 fn scan(text: &[u8], size: usize) -> (Events, Result<usize, RowError>) {
-    let mut scanner = FirstValues::new(TAGS);
+    let mut scanner = AttributeTexts::new(TAGS, 1000);
     let (mut events, mut read) = (Events::new(), 0);
     for chunk in text.chunks(size) {
         let mut add = |position, found: Found<'_>| events.push((read + position, format!("{found:?}")));
@@ -23,21 +22,8 @@ fn scan(text: &[u8], size: usize) -> (Events, Result<usize, RowError>) {
     (events, scanner.finish())
 }
 
-fn values(text: &str) -> Vec<(usize, Option<String>)> {
-    let mut scanner = FirstValues::new(TAGS);
-    let mut values = Vec::new();
-    let mut add = |_, found: Found<'_>| {
-        if let Found::Attribute { index, value, .. } = found {
-            values.push((index, value.map(str::to_owned)));
-        }
-    };
-    scanner.push(text.as_bytes(), &mut add).unwrap();
-    scanner.finish().unwrap();
-    values
-}
-
 #[test]
-fn first_values_are_found_with_their_positions_for_every_chunk_size() {
+fn attributes_are_found_with_their_positions_for_every_chunk_size() {
     let text = concat!(
         "\u{feff} [ {\"00080018\":{\"vr\":\"UI\",\"Value\":[\"1.2\\u0033\",\"9\"]},\"0020000D\" : {\"Value\":[\"4\"],\"vr\":\"UI\"} },",
         "{\"00400275\":{\"vr\":\"SQ\",\"Value\":[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"5\"]}}]},\"x\":-0.5e+3} ]\n"
@@ -47,8 +33,8 @@ fn first_values_are_found_with_their_positions_for_every_chunk_size() {
     let begins = |position: usize, start: &str| text[position..].starts_with(start);
     let [first, instance, study, end, second, end_of_second] = whole.as_slice() else { panic!("{whole:?}") };
     assert!(first.1 == "Object" && begins(first.0, "{\"00080018"));
-    assert!(instance.1.contains("index: 1, value: Some(\"1.23\")") && begins(instance.0, ",\"0020000D"));
-    assert!(study.1.contains("index: 0, value: Some(\"4\")") && begins(study.0, " },"));
+    assert!(instance.1.contains("index: 1") && begins(instance.0, ",\"0020000D"));
+    assert!(study.1.contains("index: 0") && begins(study.0, " },"));
     assert!(end.1 == "End" && begins(end.0, ",{"));
     assert!(second.1 == "Object" && begins(second.0, "{\"00400275"));
     assert!(end_of_second.1 == "End" && begins(end_of_second.0, " ]"));
@@ -58,38 +44,33 @@ fn first_values_are_found_with_their_positions_for_every_chunk_size() {
 }
 
 #[test]
-fn an_attribute_without_a_string_has_no_first_value() {
-    for attribute in [
-        "{}",
-        "null",
-        "1",
-        "[\"1.2\"]",
-        "\"1.2\"",
-        r#"{"Value":[]}"#,
-        r#"{"Value":[null,"1.2"]}"#,
-        r#"{"Value":[["1.2"]]}"#,
-        r#"{"Value":{"Value":"1.2"}}"#,
-        r#"{"x":["1.2"]}"#,
-    ] {
-        assert_eq!(values(&format!(r#"[{{"0020000D":{attribute}}}]"#)), [(0, None)], "{attribute}");
+fn an_attribute_is_found_under_each_of_its_names() {
+    for name in
+        ["0020000D", "0020000d", "StudyInstanceUID", r"0020\u0030\u0030\u0030d", r"StudyInstance\u0055ID"]
+    {
+        for value in [r#"{"vr":"UI","Value":["1.2"]}"#, r#""1.2""#, r#"{"Value":[null,"1.2"]}"#] {
+            let text = format!(r#"[{{"00080005":{{}},"{name}":{value},"x":1}}]"#);
+            for size in [1, 7, 1000] {
+                assert_eq!(texts(text.as_bytes(), size, 100).unwrap(), [[(0, value.to_owned())]], "{text}");
+            }
+        }
+    }
+    for other in ["studyinstanceuid", "0020000D ", "00200000", "\\u0010020000D", "Study\\ud800", ""] {
+        let text = format!(r#"[{{"{other}":"1.2"}}]"#);
+        assert!(texts(text.as_bytes(), 7, 100).unwrap().concat().is_empty(), "{text}");
     }
 }
 
 #[test]
-fn names_and_values_with_escapes_are_those_without_escapes() {
-    let text = r#"[{"0020\u0030\u0030\u0030D":{"V\u0061lue":["\u00e4\ud83d\ude00\ud83d\/\ud83d"]}}]"#;
-    assert_eq!(values(text), [(0, Some("ä😀\u{FFFD}/\u{FFFD}".to_owned()))]);
-    let single = r#"[{"0020000D":{"Value":"1.2"}}]"#;
-    assert_eq!(values(single), [(0, Some("1.2".to_owned()))]);
-}
-
-#[test]
-fn a_long_value_differs_from_every_shorter_one() {
-    let uid = "1".repeat(MAX_COMPARED_LEN);
-    for longer in [format!("{uid}1"), format!("{uid}\\u0031"), uid.repeat(1000)] {
-        let text = format!(r#"[{{"0020000D":{{"Value":["{longer}"]}}}}]"#);
-        let value = values(&text).remove(0).1.unwrap();
-        assert!(value != uid && value.len() == MAX_COMPARED_LEN + 1);
+fn an_attribute_is_found_under_a_keyword_with_as_many_characters_as_a_tag() {
+    let tags = [crate::tags::MODALITY];
+    for text in
+        [r#"[{"Modality":{"vr":"CS","Value":["CT"]}}]"#, r#"[{"00080060":{"vr":"CS","Value":["CT"]}}]"#]
+    {
+        let (mut scanner, mut count) = (AttributeTexts::new(&tags, 100), 0);
+        let mut add = |_, found: Found<'_>| count += usize::from(matches!(found, Found::Attribute { .. }));
+        scanner.push(text.as_bytes(), &mut add).unwrap();
+        assert_eq!(count, 1, "{text}");
     }
 }
 
@@ -98,6 +79,9 @@ fn an_attribute_that_occurs_twice_is_an_error() {
     for text in [
         r#"[{"0020000D":{},"0020000D":{}}]"#,
         r#"[{"0020000D":{},"002000\u0030D":{}}]"#,
+        r#"[{"0020000D":{},"0020000d":{}}]"#,
+        r#"[{"StudyInstanceUID":"1.2","0020000D":{"vr":"UI","Value":["1.2"]}}]"#,
+        r#"[{"0020000d":{"vr":"UI","Value":["1.2"]},"0020000D":{"vr":"UI","Value":["1.2"]}}]"#,
         r#"[{"0020000D":{"Value":["1"],"Value":["2"]}}]"#,
     ] {
         assert_eq!(scan(text.as_bytes(), 3).1, Err(RowError::Malformed { row: 1 }), "{text}");
@@ -147,28 +131,44 @@ proptest! {
     }
 
     #[test]
-    fn the_values_are_those_of_the_parsed_objects(
-        objects in prop::collection::vec((prop::option::of("[0-9.\"\\\\äé\u{1}]{0,6}"), "\\PC{0,8}"), 0..5), size in 1_usize..40,
+    fn the_texts_are_those_of_the_attributes_of_the_parsed_objects(
+        objects in prop::collection::vec(prop::collection::vec((
+            prop::sample::select(vec![
+                "0020000D", "0020000d", "0020\\u00300\\u0030d", "StudyInstanceUID", "00080018", "SOPInstanceUID", "0020000F", "ab", "studyInstanceUID",
+            ]),
+            prop::sample::select(vec![
+                r#"{"vr":"UI","Value":["1.2"]}"#, r#"{"vr":"UI","Value":[null,"9.9"]}"#, r#"{"Value":["1.2","9.9"],"vr":"UI"}"#, r#""9.9""#, r#"["9.9"]"#,
+                r#"{"vr":"UI","Value":" 1.2"}"#, "null", "9.9", "{}", r#"{"vr":"UI","Value":["\u0031é\ud800"]}"#, r#"{"Value":[{"0020000D":{}}]}"#,
+            ]),
+        ), 0..5), 0..4),
+        size in 1_usize..80,
     ) {
-        let list: Vec<Value> = objects.iter().map(|(uid, other)| match uid {
-            Some(uid) => json!({"00100010": {"Value": [{"Alphabetic": other}]}, "0020000D": {"vr": "UI", "Value": [uid, other]}}),
-            None => json!({"00100010": {"Value": [other]}}),
-        }).collect();
-        let text = serde_json::to_string(&list).unwrap();
-        let expected: Vec<_> = objects.iter().filter_map(|(uid, _)| uid.clone().map(|uid| (0, Some(uid)))).collect();
-        prop_assert_eq!(values(&text), expected);
-        prop_assert_eq!(scan(text.as_bytes(), size).1, Ok(objects.len()));
+        let join = |members: &[(&str, &str)]| {
+            let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let text = format!("[{}]", objects.iter().map(|members| join(members)).collect::<Vec<_>>().join(","));
+        let index_of = |name: &str| {
+            let name: String = serde_json::from_str(&format!("\"{name}\"")).unwrap();
+            TAGS.iter().position(|tag| tag::parse(&name) == Some(*tag))
+        };
+        let expected: Vec<Vec<_>> = objects
+            .iter()
+            .map(|members| members.iter().filter_map(|(name, value)| Some((index_of(name)?, (*value).to_owned()))).collect())
+            .collect();
+        let is_repeated = expected.iter().any(|object| (0..TAGS.len()).any(|index| object.iter().filter(|one| one.0 == index).count() > 1));
+        prop_assert_eq!(texts(text.as_bytes(), size, 1000).ok(), (!is_repeated).then_some(expected), "{}", text);
     }
 }
 
 /// Returns the texts of the attributes of each object.
 fn texts(text: &[u8], size: usize, max: usize) -> Result<Vec<Vec<(usize, String)>>, RowError> {
-    let mut scanner = FirstValues::with_texts(TAGS, max);
+    let mut scanner = AttributeTexts::new(TAGS, max);
     let mut objects = Vec::new();
     let mut add = |_, found: Found<'_>| match found {
         Found::Object => objects.push(Vec::new()),
-        Found::Attribute { index, text, .. } => {
-            objects.last_mut().unwrap().push((index, String::from_utf8_lossy(text).trim().to_owned()));
+        Found::Attribute { index, text } => {
+            objects.last_mut().unwrap().push((index, String::from_utf8_lossy(text).into_owned()));
         }
         Found::End => {}
     };
@@ -210,6 +210,10 @@ proptest! {
             r#""0020000D":{"vr":"UI","Value":["1.2"]}"#,
             r#""0020000D":{"Value":["1.2"],"vr":"UI"}"#,
             r#""0020000D":{"vr":"UI","Value":["1.2","1.3"]}"#,
+            r#""0020000d":{"vr":"UI","Value":["1.2"]}"#,
+            r#""0020000d": ["1.2"]"#,
+            r#""StudyInstanceUID":{"vr":"UI","Value":["1.2"]}"#,
+            r#""SOPInstanceUID":"1.2""#,
             r#""0020000D":{"vr":"PN","Value":["1.2"]}"#,
             r#""0020000D":{"vr":"UI","Value":["1.\u0032"]}"#,
             r#""00080018":{"vr":"UI","Value":["1.2"],"Value":["1.3"]}"#,

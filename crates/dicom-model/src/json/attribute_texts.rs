@@ -1,8 +1,8 @@
-//! Finds a few attributes in each object of a JSON array (PS3.18 F.2) while the array arrives: their first values and, if requested,
-//! their text. Nothing else is stored, so objects may have any length. This module does not know what the values mean.
+//! Finds the JSON texts of a few attributes in each object of a JSON array (PS3.18 F.2) while the array arrives. Nothing else is stored,
+//! so objects may have any length. This module does not know what the values mean.
 //!
-//! The text must be an array of objects according to RFC 8259, with unique names for the attributes. Bytes that are not UTF-8 are
-//! replaced by U+FFFD in values, and ignored elsewhere.
+//! The text must be an array of objects according to RFC 8259, in which each of the attributes occurs once, under any of the names that
+//! [`tag::parse`] recognizes. Bytes that are not UTF-8 are accepted in strings.
 
 mod number;
 
@@ -14,17 +14,19 @@ use number::Number;
 /// Maximum number of open arrays and objects. A sequence in a sequence opens three, and the nesting of real objects is not as deep.
 const MAX_DEPTH: usize = 512;
 
-/// Maximum length in bytes of the name or value that is compared. UIDs have at most 64 (PS3.5 9.1).
+/// Maximum length in bytes of a name that is compared. Keywords are shorter.
 const MAX_COMPARED_LEN: usize = 256;
+
+/// Maps upper-case letters among eight characters to lower-case ones. It maps only control characters to digits.
+const LOWER_CASE: u64 = 0x2020_2020_2020_2020;
 
 /// The byte order mark, which some archives send before the array.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The numbers of open arrays and objects in the array of objects, in an object, in an attribute and in its values.
+/// The numbers of open arrays and objects in the array of objects, in an object and in an attribute.
 const IN_LIST: usize = 1;
 const IN_OBJECT: usize = 2;
 const IN_ATTRIBUTE: usize = 3;
-const IN_VALUES: usize = 4;
 
 /// What the scanner has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +37,7 @@ pub enum Found<'a> {
     Attribute {
         /// The index of the attribute in the list of the caller.
         index: usize,
-        /// The first value, if it is a string.
-        value: Option<&'a str>,
-        /// The JSON text of the attribute; empty unless the scanner stores texts.
+        /// The JSON text of the attribute, without white space around it.
         text: &'a [u8],
     },
     /// The end of the object.
@@ -76,33 +76,51 @@ enum Role {
     /// A name that is compared with the attributes, or with `Value`.
     ComparedName,
     OtherName,
-    /// The first value of an attribute.
-    FirstValue,
-    OtherValue,
+    Value,
 }
 
-/// Finds the first values of attributes in the objects of an array.
+/// The names of an attribute.
+#[derive(Debug)]
+struct Names {
+    /// The eight hexadecimal digits of the tag in lower case.
+    digits: [u8; 8],
+    keyword: &'static str,
+}
+
+impl Names {
+    fn of(tag: Tag) -> Self {
+        let digits = tag::member_name(tag).map(|digit| digit.to_ascii_lowercase());
+        Self { digits, keyword: tag::keyword(tag).unwrap_or_default() }
+    }
+
+    fn contain(&self, name: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(&self.digits) || !name.is_empty() && name == self.keyword.as_bytes()
+    }
+}
+
+/// Finds the texts of attributes in the objects of an array.
 ///
 /// ```
-/// use dicom_model::json::first_values::{FirstValues, Found};
-/// let mut scanner = FirstValues::new(&[dicom_model::tags::STUDY_INSTANCE_UID]);
+/// use dicom_model::json::attribute_texts::{AttributeTexts, Found};
+/// let mut scanner = AttributeTexts::new(&[dicom_model::tags::STUDY_INSTANCE_UID], 100);
 /// let mut uids = Vec::new();
 /// let mut add = |_, found: Found<'_>| {
-///     if let Found::Attribute { value: Some(uid), .. } = found {
-///         uids.push(uid.to_owned());
+///     if let Found::Attribute { text, .. } = found {
+///         uids.push(text.to_vec());
 ///     }
 /// };
 /// scanner.push(br#"[{"0020000D":{"vr":"UI","Val"#, &mut add)?;
 /// scanner.push(br#"ue":["1.2"]}}]"#, &mut add)?;
 /// assert_eq!(scanner.finish()?, 1);
-/// assert_eq!(uids, ["1.2"]);
+/// assert_eq!(uids, [br#"{"vr":"UI","Value":["1.2"]}"#]);
 /// # Ok::<(), dicom_model::json::reader::RowError>(())
 /// ```
 #[derive(Debug)]
-pub struct FirstValues {
-    /// The names of the attributes.
-    attributes: Vec<[u8; 8]>,
-    /// Maximum length in bytes of the text of an attribute; 0 if texts are not stored.
+pub struct AttributeTexts {
+    attributes: Vec<Names>,
+    /// Whether the names of all attributes that have eight characters are the digits of their tags.
+    has_no_short_keyword: bool,
+    /// Maximum length in bytes of the text of an attribute.
     max_text_len: usize,
     next: Next,
     /// For each open array or object one bit, which is set for an object.
@@ -119,41 +137,32 @@ pub struct FirstValues {
     is_stored: bool,
     /// The text of the current attribute, as far as it has been read.
     text: Vec<u8>,
-    /// Whether the current member of the attribute is `Value`.
-    is_in_value: bool,
-    /// The name or value that is compared.
+    /// The name that is compared.
     compared: Vec<u8>,
-    /// The first half of a surrogate pair in the compared name or value.
+    /// The first half of a surrogate pair in the compared name.
     high_surrogate: Option<u16>,
-    first_value: Option<String>,
 }
 
-impl FirstValues {
-    /// Creates a scanner for the attributes with these tags.
-    pub fn new(attributes: &[Tag]) -> Self {
+impl AttributeTexts {
+    /// Creates a scanner for the attributes with these tags. An attribute whose text has more than `max_text_len` bytes is an error.
+    pub fn new(attributes: &[Tag], max_text_len: usize) -> Self {
+        let attributes: Vec<_> = attributes.iter().map(|tag| Names::of(*tag)).collect();
         Self {
-            attributes: attributes.iter().map(|tag| tag::member_name(*tag)).collect(),
-            max_text_len: 0,
+            has_no_short_keyword: attributes.iter().all(|names| names.keyword.len() != names.digits.len()),
+            found: vec![false; attributes.len()],
+            attributes,
+            max_text_len,
             next: Next::List(0),
             open: [0; MAX_DEPTH / 64],
             depth: 0,
             objects: 0,
-            found: vec![false; attributes.len()],
             attribute: None,
             has_value_member: false,
             is_stored: false,
             text: Vec::new(),
-            is_in_value: false,
             compared: Vec::new(),
             high_surrogate: None,
-            first_value: None,
         }
-    }
-
-    /// Creates a scanner that also returns the texts of the attributes. An attribute whose text has more than `max_text_len` bytes is
-    /// an error.
-    pub fn with_texts(attributes: &[Tag], max_text_len: usize) -> Self {
-        Self { max_text_len, ..Self::new(attributes) }
     }
 
     /// Reads the next bytes of the text. Calls `handle` for everything that is found, with its position: the number of bytes of
@@ -161,7 +170,10 @@ impl FirstValues {
     pub fn push(&mut self, chunk: &[u8], handle: &mut impl FnMut(usize, Found<'_>)) -> Result<(), RowError> {
         let mut position = 0;
         while position < chunk.len() {
-            if self.depth == IN_OBJECT && matches!(self.next, Next::Name | Next::NameOrEnd) {
+            if self.depth == IN_OBJECT
+                && self.has_no_short_keyword
+                && matches!(self.next, Next::Name | Next::NameOrEnd)
+            {
                 position = self.read_complete_members(chunk, position, handle);
             }
             let Some(byte) = chunk.get(position).copied() else { break };
@@ -217,18 +229,16 @@ impl FirstValues {
             && let Ok(Member { name, value }) = read_member(chunk, position)
         {
             let end = value.end;
-            if let Some(index) = self.attributes.iter().position(|attribute| *attribute == name) {
+            let name = u64::from_le_bytes(name) | LOWER_CASE;
+            let attribute = self.attributes.iter().position(|names| u64::from_le_bytes(names.digits) == name);
+            if let Some(index) = attribute {
                 let text = chunk.get(value).unwrap_or_default();
                 let Some(found) = self.found.get_mut(index).filter(|found| !**found) else { break };
-                let is_short = self.max_text_len == 0 || text.len() <= self.max_text_len;
-                let Some(value) =
-                    only_string(text).filter(|value| value.len() <= MAX_COMPARED_LEN && is_short)
-                else {
+                if text.len() > self.max_text_len || only_string(text).is_none() {
                     break;
-                };
+                }
                 *found = true;
-                let text = if self.max_text_len > 0 { text } else { &[] };
-                handle(end, Found::Attribute { index, value: Some(value), text });
+                handle(end, Found::Attribute { index, text });
             }
             self.next = Next::CommaOrEnd;
             position = end;
@@ -296,8 +306,7 @@ impl FirstValues {
             (Next::CommaOrEnd, b',') if self.is_in_object() => Next::Name,
             (Next::CommaOrEnd, b',') => Next::Value,
             (Next::Colon, b':') => {
-                self.is_stored |=
-                    self.max_text_len > 0 && self.depth == IN_OBJECT && self.attribute.is_some();
+                self.is_stored |= self.depth == IN_OBJECT && self.attribute.is_some();
                 Next::Value
             }
             (Next::Name | Next::NameOrEnd, b'"') => self.begin_name(),
@@ -320,13 +329,10 @@ impl FirstValues {
             self.found.fill(false);
             handle(position, Found::Object);
         }
-        // A first value is the first one of an array, or a single one.
-        let is_first = self.is_in_value
-            && (self.depth == IN_ATTRIBUTE || self.depth == IN_VALUES && self.next == Next::ValueOrEnd);
         Ok(match byte {
             b'{' => self.begin(true)?,
             b'[' => self.begin(false)?,
-            b'"' => self.begin_text(if is_first { Role::FirstValue } else { Role::OtherValue }),
+            b'"' => self.begin_text(Role::Value),
             b't' => Next::Literal(b"rue"),
             b'f' => Next::Literal(b"alse"),
             b'n' => Next::Literal(b"ull"),
@@ -380,17 +386,12 @@ impl FirstValues {
 
     /// Ends the value of a member or an array, which ends at `position`.
     fn end_value(&mut self, position: usize, handle: &mut impl FnMut(usize, Found<'_>)) {
-        match self.depth {
-            IN_OBJECT => {
-                let value = self.first_value.take();
-                self.is_stored = false;
-                if let Some(index) = self.attribute.take() {
-                    handle(position, Found::Attribute { index, value: value.as_deref(), text: &self.text });
-                    self.text.clear();
-                }
+        if self.depth == IN_OBJECT {
+            self.is_stored = false;
+            if let Some(index) = self.attribute.take() {
+                handle(position, Found::Attribute { index, text: self.text.trim_ascii() });
+                self.text.clear();
             }
-            IN_ATTRIBUTE => self.is_in_value = false,
-            _ => {}
         }
     }
 
@@ -405,11 +406,8 @@ impl FirstValues {
         self.next = match role {
             Role::ComparedName => self.end_compared_name()?,
             Role::OtherName => Next::Colon,
-            Role::FirstValue | Role::OtherValue => Next::CommaOrEnd,
+            Role::Value => Next::CommaOrEnd,
         };
-        if role == Role::FirstValue {
-            self.first_value = Some(String::from_utf8_lossy(&self.compared).into_owned());
-        }
         if self.next == Next::CommaOrEnd {
             self.end_value(position, handle);
         }
@@ -420,13 +418,12 @@ impl FirstValues {
     /// either value.
     fn end_compared_name(&mut self) -> Result<Next, RowError> {
         let is_repeated = if self.depth == IN_OBJECT {
-            self.attribute = self.attributes.iter().position(|name| *name == *self.compared);
+            self.attribute = self.attributes.iter().position(|names| names.contain(&self.compared));
             self.has_value_member = false;
             let found = self.attribute.and_then(|index| self.found.get_mut(index));
             found.is_some_and(|found| std::mem::replace(found, true))
         } else {
-            self.is_in_value = self.compared == b"Value";
-            self.is_in_value && std::mem::replace(&mut self.has_value_member, true)
+            self.compared == b"Value" && std::mem::replace(&mut self.has_value_member, true)
         };
         if is_repeated { Err(self.malformed()) } else { Ok(Next::Colon) }
     }
@@ -464,9 +461,9 @@ impl FirstValues {
         Ok(Next::Text(role))
     }
 
-    /// Appends bytes of a string to the name or value that is compared.
+    /// Appends bytes of a string to the name that is compared.
     fn compare(&mut self, role: Role, bytes: &[u8]) {
-        if !matches!(role, Role::ComparedName | Role::FirstValue) || bytes.is_empty() {
+        if role != Role::ComparedName || bytes.is_empty() {
             return;
         }
         self.end_surrogate();
