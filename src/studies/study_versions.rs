@@ -20,6 +20,9 @@ use fhir_r4::types::ImagingStudy;
 /// The maximum offset of local time from UTC.
 const MAX_UTC_OFFSET: SignedDuration = SignedDuration::from_hours(14);
 
+/// The precision of the times of versions.
+const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
+
 /// Whether a criterion compares `meta.lastUpdated`, the time of the version.
 pub(super) fn is_by_last_updated(criterion: &Criterion<ImagingStudy>) -> bool {
     criterion.parameter.key == ImagingStudyParam::LastUpdated
@@ -40,18 +43,23 @@ fn listing_key(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
     (!time_criteria.is_empty()).then(|| ListingKey::from_criteria(others.into_iter().map(to_text).collect()))
 }
 
-/// Returns the time since which a search by `_lastUpdated` requests changes, or a later time; `None` if the search has no such
-/// time.
+/// Returns the latest time of versions that a search by `_lastUpdated` excludes because they are too old, or a later time; `None` if it
+/// excludes no such versions.
 fn changed_since(criteria: &[Criterion<ImagingStudy>]) -> Option<Timestamp> {
-    let last_instant = |date: &FhirDate| {
+    let excluded_until = |prefix: Prefix, date: &FhirDate| {
+        let instant = match prefix {
+            Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore => return None,
+            Prefix::Equal | Prefix::GreaterOrEqual | Prefix::Approximately => {
+                date.first_instant(&TimeZone::UTC).checked_sub(MILLISECOND).unwrap_or(Timestamp::MIN)
+            }
+            Prefix::Greater | Prefix::StartsAfter | Prefix::NotEqual => date.last_instant(&TimeZone::UTC),
+        };
         let offset = if date.has_zone() { SignedDuration::ZERO } else { MAX_UTC_OFFSET };
-        date.last_instant(&TimeZone::UTC).checked_add(offset).unwrap_or(Timestamp::MAX)
+        Some(instant.checked_add(offset).unwrap_or(Timestamp::MAX))
     };
     let latest = |criterion: &Criterion<ImagingStudy>| {
         let Comparison::Date(values) = &criterion.comparison else { return None };
-        let requests_later =
-            |prefix: Prefix| !matches!(prefix, Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore);
-        values.iter().filter(|(prefix, _)| requests_later(*prefix)).map(|(_, date)| last_instant(date)).max()
+        values.iter().filter_map(|(prefix, date)| excluded_until(*prefix, date)).max()
     };
     criteria.iter().filter(|criterion| is_by_last_updated(criterion)).filter_map(latest).max()
 }

@@ -107,6 +107,31 @@ async fn a_change_that_no_other_request_has_seen_is_returned_by_one_last_updated
 }
 
 #[tokio::test]
+async fn the_first_last_updated_search_changes_the_time_only_of_studies_that_it_excludes_as_too_old() {
+    let pacs = three_studies().await;
+    for (prefix, has_milliseconds, is_changed) in [
+        ("", false, false),
+        ("ge", false, false),
+        ("ge", true, false),
+        ("lt", true, false),
+        ("gt", true, true),
+    ] {
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        let before = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+        let instant = last_updated(&before);
+        let value = if has_milliseconds {
+            format!("{prefix}{instant}")
+        } else {
+            format!("{prefix}{}Z", &instant[..16])
+        };
+        gateway.get_json(&format!("/fhir/ImagingStudy?_lastUpdated={value}")).await;
+        let after = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+        assert_eq!(after["meta"]["versionId"], before["meta"]["versionId"], "{value}");
+        assert_eq!(last_updated(&after) != last_updated(&before), is_changed, "{value}");
+    }
+}
+
+#[tokio::test]
 async fn studies_that_a_last_updated_search_cannot_read_are_returned_by_a_later_search() {
     let instance = serde_json::json!([{
         "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
