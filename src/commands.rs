@@ -12,7 +12,7 @@ mod serve;
 
 use std::io::{self, Write};
 #[cfg(feature = "demo")]
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -122,7 +122,12 @@ impl UsageError {
 
 /// Parses the arguments of the process.
 pub fn parse() -> Result<Command, UsageError> {
-    Arguments::try_parse().map(|arguments| arguments.command).map_err(UsageError)
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    // The parser interprets every argument of `help` as the name of a command.
+    if arguments.get(1).is_some_and(|command| command == "help") {
+        arguments.retain(|argument| argument != "--help" && argument != "-h");
+    }
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(UsageError)
 }
 
 /// Runs a command, prints an error to standard error, and returns the exit code.
@@ -159,6 +164,22 @@ fn start_telemetry(format: LogFormat) -> anyhow::Result<LogGuard> {
     let log = telemetry::start_logs(format)?;
     telemetry::log_panics();
     Ok(log)
+}
+
+/// Warns that clients are not authenticated.
+fn warn_about_open_access() {
+    tracing::warn!("auth.mode is open: anyone who can reach the listener can read every patient's data");
+}
+
+/// Returns the URL of a listener at `address` for a client on this machine: the unspecified address (0.0.0.0 or ::) is not that of a host.
+#[cfg(feature = "demo")]
+fn local_url(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(host, address.port()))
 }
 
 /// Prints the result of a command.

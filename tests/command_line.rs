@@ -4,6 +4,7 @@ mod change_feed;
 mod demo;
 #[cfg(target_os = "linux")]
 mod file_descriptors;
+mod messages;
 mod partial_responses;
 
 use std::io::{BufRead, BufReader, Read, Write};

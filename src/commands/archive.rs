@@ -4,18 +4,25 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dicomweb_archive::archive::{IndexReport, Progress};
+use dicomweb_archive::archive::{IndexReport, Progress, ROOT};
 use dicomweb_archive::{Content, start_archive};
 
-use super::{print, serve, start_telemetry};
+use super::{local_url, print, serve, start_telemetry};
 use crate::telemetry::LogFormat;
 
 pub(super) async fn run(dir: PathBuf, listen: SocketAddr) -> anyhow::Result<ExitCode> {
     let _log = start_telemetry(LogFormat::Text)?;
     let archive = start_archive(Content::Folder(dir), listen, Progress::Bar).await?;
     warn_if_empty(archive.report());
+    if !listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            "the archive has no access control: anyone who can reach {} can read every patient's data",
+            archive.address()
+        );
+    }
     let stop = serve::stop_signal();
-    print(format_args!("{}\nThe archive is at {}", archive.report(), archive.url()))?;
+    let url = format!("{}{ROOT}", local_url(archive.address()));
+    print(format_args!("{}\nThe archive is at {url}", archive.report()))?;
     stop.await;
     archive.stop().await;
     Ok(ExitCode::SUCCESS)

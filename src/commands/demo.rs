@@ -9,7 +9,7 @@ use dicomweb_archive::archive::Progress;
 use dicomweb_archive::{Content, ExampleUrls, start_archive};
 
 use super::serve::BoundGateway;
-use super::{archive, print, start_telemetry};
+use super::{archive, local_url, print, start_telemetry, warn_about_open_access};
 use crate::config::Config;
 use crate::telemetry::LogFormat;
 
@@ -27,8 +27,10 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
     );
     let config = Config::parse(&text, Path::new("demo"), [])?;
     let running = BoundGateway::start(&config, "choose another address with --listen ADDRESS").await?;
-    let (gateway, admin) =
-        (format!("http://{}", running.address()?), format!("http://{}", running.admin_address()?));
+    if !listen.ip().to_canonical().is_loopback() {
+        warn_about_open_access();
+    }
+    let (gateway, admin) = (local_url(running.address()?), local_url(running.admin_address()?));
     let example_urls = ExampleUrls { gateway: &gateway, archive: "demo", index: archive.index() };
     print(format_args!(
         "{}\n\nThe gateway is ready. Try:\n\n{example_urls}  Readiness and metrics of the gateway, on the admin listener\n    {admin}/readyz\n    \

@@ -34,11 +34,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         tracing::warn!("configuration: {warning}");
     }
     match config.auth.mode {
-        AuthMode::Open => {
-            tracing::warn!(
-                "auth.mode is open: anyone who can reach the listener can read every patient's data"
-            );
-        }
+        AuthMode::Open => super::warn_about_open_access(),
     }
     let running = BoundGateway::start(config, "choose another address in server.listen").await?;
     running.serve_until_stopped(config).await;

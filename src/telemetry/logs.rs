@@ -1,5 +1,6 @@
 //! Logs to standard error: lines of text for people, or of JSON for programs.
 
+use std::env::VarError;
 use std::io::{self, IsTerminal};
 
 use tracing::{Level, Metadata, Subscriber};
@@ -33,6 +34,9 @@ pub enum LogsError {
     Thread(#[from] io::Error),
 }
 
+/// The level without `RUST_LOG`.
+const DEFAULT_LEVEL: &str = "info";
+
 /// The HTTP and TLS libraries, which write URLs with queries, headers and host names of archives below the level `warn`.
 const HTTP_LIBRARIES: [&str; 9] = [
     "h2",
@@ -49,7 +53,14 @@ const HTTP_LIBRARIES: [&str; 9] = [
 /// Starts logging for the whole program, at level `info` or as set by `RUST_LOG`. Dropping the guard waits until all lines have
 /// been written.
 pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
-    let directives = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (directives, invalid) = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(text) => match EnvFilter::try_new(text) {
+            Ok(directives) => (directives, None),
+            Err(error) => (EnvFilter::new(DEFAULT_LEVEL), Some(error.to_string())),
+        },
+        Err(VarError::NotPresent) => (EnvFilter::new(DEFAULT_LEVEL), None),
+        Err(error) => (EnvFilter::new(DEFAULT_LEVEL), Some(error.to_string())),
+    };
     let registry = tracing_subscriber::registry().with(level_filter(directives));
     let lost_notice = match format {
         LogFormat::Text => {
@@ -70,6 +81,9 @@ pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
             let layer = fmt::layer().json().flatten_event(true);
             registry.with(layer.with_writer(writer).with_target(false)).try_init()?;
         }
+    }
+    if let Some(error) = invalid {
+        tracing::warn!(error, "RUST_LOG is invalid and is ignored; the level is {DEFAULT_LEVEL}");
     }
     Ok(guard)
 }

@@ -140,12 +140,16 @@ impl Index {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => paths.push(entry.into_path()),
                 Ok(_) => {}
-                Err(_) => report.unreadable += 1,
+                Err(error) => {
+                    tracing::debug!(reason = %error, "a file is skipped");
+                    report.unreadable += 1;
+                }
             }
         }
         report.files = paths.len() + report.unreadable;
         let bar = progress_bar(progress, report.files);
-        let outcomes: Vec<Outcome> = paths.into_par_iter().map(read_file).inspect(|_| bar.inc(1)).collect();
+        let outcomes: Vec<Outcome> =
+            paths.into_par_iter().map(|path| read_file(&path)).inspect(|_| bar.inc(1)).collect();
         bar.finish_and_clear();
         let mut served = Vec::new();
         for outcome in outcomes {
@@ -185,6 +189,7 @@ impl Index {
         let mut studies: BTreeMap<(StudyUid, Vec<String>), StudyParts> = BTreeMap::new();
         for ServedFile { study, series, instance, study_attributes, series_attributes } in files {
             if !uids.insert(instance.uid.clone()) {
+                log_skipped(&instance.path, "another file has the same SOP Instance UID");
                 continue;
             }
             let patient = [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID]
@@ -232,16 +237,29 @@ fn number_or_last(attributes: &DataSet, tag: Tag) -> i64 {
     attributes.text(tag).and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
 }
 
-fn read_file(path: PathBuf) -> Outcome {
+/// Logs why a file is not served. The path may contain the name of a patient, so the level is that of data below which UIDs are logged.
+fn log_skipped(path: &Path, reason: impl fmt::Display) {
+    tracing::debug!(path = %path.display(), %reason, "a file is skipped");
+}
+
+fn read_file(path: &Path) -> Outcome {
     let is_requested = |tag| levels::level_of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
     // If a file makes the reader panic, it is counted as invalid and indexing continues. No such file is known.
-    let result = catch_unwind(AssertUnwindSafe(|| read_complete_header(&path, is_requested)))
+    let result = catch_unwind(AssertUnwindSafe(|| read_complete_header(path, is_requested)))
         .unwrap_or_else(|_| Err(ReadError::Malformed("the reader panicked")));
     match result {
         Ok(header) => {
-            identify(path, header).map_or(Outcome::Unidentified, |file| Outcome::Indexed(Box::new(file)))
+            if let Some(file) = identify(path, header) {
+                Outcome::Indexed(Box::new(file))
+            } else {
+                log_skipped(path, "it has no valid study, series and instance UIDs");
+                Outcome::Unidentified
+            }
         }
-        Err(error) => Outcome::Failed(error),
+        Err(error) => {
+            log_skipped(path, &error);
+            Outcome::Failed(error)
+        }
     }
 }
 
@@ -256,7 +274,7 @@ fn read_complete_header(path: &Path, is_requested: impl Fn(Tag) -> bool) -> Resu
     Ok(header)
 }
 
-fn identify(path: PathBuf, header: Header) -> Option<ServedFile> {
+fn identify(path: &Path, header: Header) -> Option<ServedFile> {
     let Header { transfer_syntax, data, .. } = header;
     let study = StudyUid::parse(data.text(tags::STUDY_INSTANCE_UID)?).ok()?;
     let series = SeriesUid::parse(data.text(tags::SERIES_INSTANCE_UID)?).ok()?;
@@ -264,7 +282,7 @@ fn identify(path: PathBuf, header: Header) -> Option<ServedFile> {
     let (study_attributes, rest) = data.partition(|tag| levels::level_of(tag) == Some(Level::Study));
     let (series_attributes, attributes) = rest.partition(|tag| levels::level_of(tag) == Some(Level::Series));
     let attributes = attributes.partition(|tag| levels::level_of(tag) == Some(Level::Instance)).0;
-    let instance = Instance { uid, path, transfer_syntax, attributes };
+    let instance = Instance { uid, path: path.to_owned(), transfer_syntax, attributes };
     Some(ServedFile { study, series, instance, study_attributes, series_attributes })
 }
 
