@@ -35,8 +35,18 @@ pub struct ConfigError {
     /// The path of the key from the root, such as `archive[0].url`; empty if the error does not concern a key.
     pub(super) key: String,
     pub(super) message: String,
-    /// Whether a required key is missing.
-    pub(super) is_missing: bool,
+    pub(super) kind: ConfigErrorKind,
+}
+
+/// What is wrong with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConfigErrorKind {
+    /// A required key is missing.
+    MissingKey,
+    /// There is no such key.
+    UnknownKey,
+    /// The value, or the text of the file, is invalid.
+    Value,
 }
 
 impl ConfigError {
@@ -93,8 +103,9 @@ impl ConfigErrors {
     /// Adds the errors of `others` that are in variables, and its warnings. Missing keys are not added, because they are missing
     /// only because there is no file.
     pub(super) fn with_variable_errors_of(mut self, others: Self) -> Self {
-        let is_variable =
-            |error: &ConfigError| matches!(error.location, ConfigLocation::Variable(_)) && !error.is_missing;
+        let is_variable = |error: &ConfigError| {
+            matches!(error.location, ConfigLocation::Variable(_)) && error.kind != ConfigErrorKind::MissingKey
+        };
         self.errors.extend(others.errors.into_iter().filter(is_variable));
         self.warnings.extend(others.warnings);
         self
@@ -107,7 +118,7 @@ impl ConfigErrors {
             location: ConfigLocation::File,
             key: String::new(),
             message,
-            is_missing: false,
+            kind: ConfigErrorKind::Value,
         };
         Self { errors: vec![error], warnings: Vec::new() }
     }

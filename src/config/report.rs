@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, ConfigErrors, ConfigLocation, ConfigWarning};
+use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, ConfigLocation, ConfigWarning};
 
 /// The errors and warnings that were found so far.
 #[derive(Debug)]
@@ -11,7 +11,8 @@ pub(super) struct Report {
     file: PathBuf,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigWarning>,
-    /// Whether a part of the file could not be read. Then missing keys are not reported, because they may be in that part.
+    /// Whether a part of the file could not be read. Then missing and unknown keys are not reported: a key may be in that part, or below
+    /// the header of a table in that part.
     is_incomplete: bool,
     /// Every key that the configuration may have, as paths without indexes.
     pub(super) known_keys: BTreeSet<String>,
@@ -36,16 +37,27 @@ impl Report {
 
     /// Reports that the value of `key`, a path from the root, is wrong.
     pub(super) fn add_error(&mut self, location: ConfigLocation, key: String, message: String) {
-        self.add_with_kind(location, key, message, false);
+        self.add_with_kind(location, key, message, ConfigErrorKind::Value);
     }
 
     /// Reports that `key`, a path from the root, is missing from the table at `location`.
     pub(super) fn add_missing(&mut self, location: ConfigLocation, key: String, message: String) {
-        self.add_with_kind(location, key, message, true);
+        self.add_with_kind(location, key, message, ConfigErrorKind::MissingKey);
     }
 
-    fn add_with_kind(&mut self, location: ConfigLocation, key: String, message: String, is_missing: bool) {
-        self.errors.push(ConfigError { file: self.file.clone(), location, key, message, is_missing });
+    /// Reports that the configuration has no key `key`, a path from the root.
+    pub(super) fn add_unknown(&mut self, location: ConfigLocation, key: String, message: String) {
+        self.add_with_kind(location, key, message, ConfigErrorKind::UnknownKey);
+    }
+
+    fn add_with_kind(
+        &mut self,
+        location: ConfigLocation,
+        key: String,
+        message: String,
+        kind: ConfigErrorKind,
+    ) {
+        self.errors.push(ConfigError { file: self.file.clone(), location, key, message, kind });
     }
 
     /// Warns that the setting of `key`, a path from the root, should be changed.
@@ -64,7 +76,11 @@ impl Report {
         value: Option<T>,
     ) -> Result<(T, Vec<ConfigWarning>), ConfigErrors> {
         if self.is_incomplete {
-            self.errors.retain(|error| !error.is_missing);
+            self.errors.retain(|error| match error.kind {
+                ConfigErrorKind::MissingKey => false,
+                ConfigErrorKind::UnknownKey => matches!(error.location, ConfigLocation::Variable(_)),
+                ConfigErrorKind::Value => true,
+            });
         }
         self.errors.sort_by_key(|error| error.line().unwrap_or(usize::MAX));
         match value {

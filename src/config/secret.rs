@@ -46,8 +46,7 @@ impl Secret {
             (Some(from_key), _) => Self::Found(from_key),
             (None, Some(Setting { value, location })) => {
                 let path = section.resolve_path(&PathBuf::from(value));
-                let read = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("cannot be read: {}", error.kind()));
+                let read = std::fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"));
                 match read.and_then(|text| validate_secret(text.trim_end_matches(['\r', '\n']))) {
                     Ok(value) => Self::Found(Setting { value, location }),
                     Err(problem) => {

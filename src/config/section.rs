@@ -203,7 +203,7 @@ impl<'a> Section<'a> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("the keys here are {}", self.taken.join(", ")),
             };
-            self.report.add_error(location, path, format!("unknown key; {hint}"));
+            self.report.add_unknown(location, path, format!("unknown key; {hint}"));
         }
     }
 

@@ -306,6 +306,13 @@ fn invalid_toml_is_reported_with_its_line_and_without_errors_for_missing_keys() 
 }
 
 #[test]
+fn a_key_below_an_invalid_header_is_not_reported_as_unknown() {
+    let errors = errors("[server\nlisten = \"127.0.0.1:8080\"\n[auth]\nmode = \"open\"\n");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("gateway.toml:1: invalid TOML: "), "{errors:?}");
+}
+
+#[test]
 fn a_missing_file_is_reported_with_errors_in_variables() {
     let variable = ("GATEWAY_CACHE__MEMORY".to_owned(), "much".to_owned());
     let errors = Config::load(Path::new("/nowhere/gateway.toml"), [variable]).unwrap_err();
@@ -314,6 +321,13 @@ fn a_missing_file_is_reported_with_errors_in_variables() {
     assert!(
         errors[0].starts_with("/nowhere/gateway.toml: cannot be read") && errors[1].contains("cache.memory")
     );
+}
+
+#[test]
+fn an_unreadable_file_of_a_secret_is_reported_with_the_error_of_the_system() {
+    let text = format!("{MINIMAL}auth = {{ kind = \"bearer\", token_file = \"nowhere\" }}\n");
+    let errors = errors(&text).join("\n");
+    assert!(errors.contains("nowhere: cannot be read: No such file or directory (os error 2)"), "{errors}");
 }
 
 #[test]
