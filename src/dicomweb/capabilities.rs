@@ -22,9 +22,15 @@ enum ResourceKind {
     /// A search by these attributes, and by those of the higher levels.
     Search(&'static [&'static str]),
     Metadata,
+    /// All instances of a study or a series.
     Instances,
+    Instance,
+    /// Several frames.
     Frames,
+    /// The value of an attribute, or one frame.
+    Octets,
     Rendered,
+    Thumbnail,
     /// The rendered resource of one instance, which can be a document or a video.
     RenderedInstance,
 }
@@ -53,24 +59,24 @@ const RESOURCES: [(&str, ResourceKind); 22] = [
     ("studies/{study}", ResourceKind::Instances),
     ("studies/{study}/metadata", ResourceKind::Metadata),
     ("studies/{study}/rendered", ResourceKind::Rendered),
-    ("studies/{study}/thumbnail", ResourceKind::Rendered),
+    ("studies/{study}/thumbnail", ResourceKind::Thumbnail),
     ("studies/{study}/series", ResourceKind::Search(SERIES_ATTRIBUTES)),
     ("studies/{study}/instances", ResourceKind::Search(INSTANCE_ATTRIBUTES)),
     ("studies/{study}/series/{series}", ResourceKind::Instances),
     ("studies/{study}/series/{series}/metadata", ResourceKind::Metadata),
     ("studies/{study}/series/{series}/rendered", ResourceKind::Rendered),
-    ("studies/{study}/series/{series}/thumbnail", ResourceKind::Rendered),
+    ("studies/{study}/series/{series}/thumbnail", ResourceKind::Thumbnail),
     ("studies/{study}/series/{series}/instances", ResourceKind::Search(INSTANCE_ATTRIBUTES)),
-    ("studies/{study}/series/{series}/instances/{instance}", ResourceKind::Instances),
+    ("studies/{study}/series/{series}/instances/{instance}", ResourceKind::Instance),
     ("studies/{study}/series/{series}/instances/{instance}/metadata", ResourceKind::Metadata),
     ("studies/{study}/series/{series}/instances/{instance}/rendered", ResourceKind::RenderedInstance),
-    ("studies/{study}/series/{series}/instances/{instance}/thumbnail", ResourceKind::Rendered),
+    ("studies/{study}/series/{series}/instances/{instance}/thumbnail", ResourceKind::Thumbnail),
     ("studies/{study}/series/{series}/instances/{instance}/frames", ResourceKind::Frames),
-    ("studies/{study}/series/{series}/instances/{instance}/frames/{frames}", ResourceKind::Frames),
+    ("studies/{study}/series/{series}/instances/{instance}/frames/{frames}", ResourceKind::Octets),
     ("studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered", ResourceKind::Rendered),
     (
         "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
-        ResourceKind::Rendered,
+        ResourceKind::Thumbnail,
     ),
 ];
 
@@ -80,10 +86,10 @@ impl ResourceKind {
             Self::Search(attributes) => {
                 (attributes, &["limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching"])
             }
-            Self::Rendered | Self::RenderedInstance => {
+            Self::Rendered | Self::Thumbnail | Self::RenderedInstance => {
                 (&[], &["viewport", "window", "quality", "annotation", "iccprofile"])
             }
-            Self::Metadata | Self::Instances | Self::Frames => (&[], &[]),
+            Self::Metadata | Self::Instances | Self::Instance | Self::Frames | Self::Octets => (&[], &[]),
         };
         attributes.iter().chain(others).copied().chain(["accept", "charset"])
     }
@@ -94,11 +100,31 @@ impl ResourceKind {
                 &["application/dicom+json", "multipart/related; type=\"application/dicom+xml\""]
             }
             Self::Instances => &["multipart/related; type=\"application/dicom\""],
+            Self::Instance => &["multipart/related; type=\"application/dicom\"", "application/dicom"],
             Self::Frames => &["multipart/related; type=\"application/octet-stream\""],
-            Self::Rendered => &["image/jpeg", "image/png", "image/gif"],
-            Self::RenderedInstance => {
-                &["image/jpeg", "image/png", "image/gif", "application/pdf", "video/mp4", "video/mpeg"]
+            Self::Octets => {
+                &["multipart/related; type=\"application/octet-stream\"", "application/octet-stream"]
             }
+            Self::Rendered => &[
+                "image/jpeg",
+                "image/png",
+                "image/gif",
+                "multipart/related; type=\"image/jpeg\"",
+                "multipart/related; type=\"image/png\"",
+                "multipart/related; type=\"image/gif\"",
+            ],
+            Self::RenderedInstance => &[
+                "image/jpeg",
+                "image/png",
+                "image/gif",
+                "application/pdf",
+                "video/mp4",
+                "video/mpeg",
+                "multipart/related; type=\"image/jpeg\"",
+                "multipart/related; type=\"image/png\"",
+                "multipart/related; type=\"image/gif\"",
+            ],
+            Self::Thumbnail => &["image/jpeg", "image/png", "image/gif"],
         }
     }
 }
@@ -108,10 +134,13 @@ pub(super) fn media_types_of(resource: &Resource) -> &'static [&'static str] {
     let kind = match resource {
         Resource::Search(_) => ResourceKind::Search(&[]),
         Resource::Metadata(_) => ResourceKind::Metadata,
-        Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => ResourceKind::Frames,
+        Resource::Whole(DicomResource::Frames(.., frames)) if frames.len() != 1 => ResourceKind::Frames,
+        Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => ResourceKind::Octets,
+        Resource::Whole(DicomResource::Instance(..)) => ResourceKind::Instance,
         Resource::Whole(_) => ResourceKind::Instances,
         Resource::Rendered(DicomResource::Instance(..)) => ResourceKind::RenderedInstance,
-        Resource::Rendered(_) | Resource::Thumbnail(_) => ResourceKind::Rendered,
+        Resource::Rendered(_) => ResourceKind::Rendered,
+        Resource::Thumbnail(_) => ResourceKind::Thumbnail,
     };
     kind.media_types()
 }
@@ -195,10 +224,17 @@ mod tests {
                     attributes.iter().all(|attribute| tag::parse(attribute).is_some())
                 }
                 (ResourceKind::Metadata, Resource::Metadata(_))
-                | (ResourceKind::Instances | ResourceKind::Frames, Resource::Whole(_)) => true,
-                (ResourceKind::Rendered | ResourceKind::RenderedInstance, resource) => {
-                    resource.has_rendered_media_type()
-                }
+                | (
+                    ResourceKind::Instances
+                    | ResourceKind::Instance
+                    | ResourceKind::Frames
+                    | ResourceKind::Octets,
+                    Resource::Whole(_),
+                ) => true,
+                (
+                    ResourceKind::Rendered | ResourceKind::RenderedInstance | ResourceKind::Thumbnail,
+                    resource,
+                ) => resource.has_rendered_media_type(),
                 _ => false,
             };
             assert!(is_served, "{path}: {kind:?}");

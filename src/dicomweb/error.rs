@@ -14,6 +14,9 @@ use crate::studies::{ArchiveFailure, StudiesError};
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, UnsearchableValue, retry_after};
 use dicom_render::RenderError;
 
+/// Maximum number of frames that an error names.
+const MAX_NAMED_FRAMES: usize = 8;
+
 /// The level of a resource of which several archives contain a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitLevel {
@@ -70,11 +73,12 @@ pub enum DicomwebError {
         /// The available media types.
         available: Vec<&'static str>,
     },
-    /// The WADO-URI service of the archive is not configured.
+    /// The WADO-URI service of the archives that may have the object is not configured.
     #[error(
-        "the WADO-URI service of this archive is not configured; use WADO-RS, or ask the administrator to set wado_uri_url"
+        "the WADO-URI service is not configured ({}); use WADO-RS, or ask the administrator to set wado_uri_url",
+        comma_separated(.0)
     )]
-    NoUriService,
+    NoUriService(Vec<ArchiveId>),
     /// The archive returned the original object although an anonymized one was requested.
     #[error(
         "archive {0} did not anonymize the object: its response has the original SOP Instance UID; the object is not forwarded"
@@ -180,6 +184,22 @@ pub enum DicomwebError {
         "archive {0} has no such resource: it responded without an error, but with nothing of what was requested"
     )]
     NothingReturned(ArchiveId),
+    /// The archive does not have the frames, or rejected the request for them. An archive may respond in both ways if the instance has
+    /// fewer frames (PS3.18 8.5).
+    #[error(
+        "archive {archive} responded with status {} to the request for frame {}: {}; the instance may have fewer frames",
+        status.as_u16(),
+        frame_list(frames),
+        status_meaning(*status)
+    )]
+    FramesErrorStatus {
+        /// The archive.
+        archive: ArchiveId,
+        /// The status of its response, 400 or 404.
+        status: StatusCode,
+        /// The requested frames.
+        frames: Vec<u32>,
+    },
     /// The archive has the resource, but rejected every media type that the client accepts.
     #[error(
         "none of the media types in Accept is available for this resource: archive {archive} rejected them (status {})",
@@ -200,6 +220,13 @@ pub enum DicomwebError {
 pub fn comma_separated(archives: &[ArchiveId]) -> String {
     let ids: Vec<_> = archives.iter().map(ArchiveId::as_str).collect();
     ids.join(", ")
+}
+
+/// Returns the numbers, separated by commas; of many, only the first ones.
+fn frame_list(frames: &[u32]) -> String {
+    let numbers: Vec<_> = frames.iter().take(MAX_NAMED_FRAMES).map(ToString::to_string).collect();
+    let rest = if frames.len() > MAX_NAMED_FRAMES { ", …" } else { "" };
+    numbers.join(", ") + rest
 }
 
 fn rejection_text(rejection: Option<&(ArchiveId, StatusCode)>) -> String {
@@ -264,6 +291,16 @@ impl DicomwebError {
     /// 404.
     pub(super) fn nothing_returned(archive: &Archive) -> Self {
         Self::NothingReturned(archive.id().clone())
+    }
+
+    /// Adds the requested `frames` to the error, if an archive may not have them.
+    pub(super) fn with_requested_frames(self, frames: &[u32]) -> Self {
+        match self {
+            Self::ErrorStatus { archive, status, .. } if matches!(status.as_u16(), 400 | 404) => {
+                Self::FramesErrorStatus { archive, status, frames: frames.to_vec() }
+            }
+            error => error,
+        }
     }
 
     /// Adds the media types that are `available` to the error, if none of those in `requested_in` is available.
@@ -354,7 +391,7 @@ impl DicomwebError {
             Self::Archive(error) => error.is_not_found(),
             Self::NotFound
             | Self::NothingReturned(_)
-            | Self::NoUriService
+            | Self::NoUriService(_)
             | Self::Path(PathError::Unknown) => true,
             Self::Render(error) => matches!(error, RenderError::NoSuchFrame { .. }),
             _ => false,

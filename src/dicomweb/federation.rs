@@ -99,7 +99,7 @@ impl Federation {
         let response = self.archive_response(archive, public_url, &request).await;
         response
             .map(|response| finish(&request, response))
-            .map_err(|error| with_available_types(error, &request))
+            .map_err(|error| with_request_details(error, &request))
     }
 
     /// Responds to a request for `/dicom-web/…`. `public_url` is the public URL of `/dicom-web`, without a trailing slash.
@@ -115,7 +115,7 @@ impl Federation {
             let response = federation.respond_for_resource(public_url, &request, &resource).await?;
             Ok(finish(&request, federation.with_missing_archives(response)))
         };
-        response.await.map_err(|error| with_available_types(error, &request))
+        response.await.map_err(|error| with_request_details(error, &request))
     }
 
     /// Responds to a request for `resource`.
@@ -309,9 +309,10 @@ impl Federation {
         let mut not_found = DicomwebError::NotFound;
         if *request.target == Target::UriService && !archives.is_empty() {
             // An archive without the URI service cannot be used, although it contains the object.
+            let ids: Vec<_> = archives.iter().map(|archive| archive.id().clone()).collect();
             archives.retain(|archive| archive.settings().wado_uri_url.is_some());
             if archives.is_empty() {
-                return Err(DicomwebError::NoUriService);
+                return Err(DicomwebError::NoUriService(ids));
             }
         }
         for archive in archives {
@@ -351,10 +352,17 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
 }
 
-/// Adds the available media types to an error that reports that none of the accepted ones is available. A request to the URI
+/// Adds the available media types to an error that reports that none of the accepted ones is available, and the requested frames to one
+/// that may report that they do not exist. A request to the URI
 /// service (PS3.18 9.4) does not contain accepted media types in the same form, and its error is unchanged.
-fn with_available_types(error: DicomwebError, request: &DicomwebRequest<'_>) -> DicomwebError {
+fn with_request_details(error: DicomwebError, request: &DicomwebRequest<'_>) -> DicomwebError {
     let Target::Resource(resource) = request.target else { return error };
+    let error = match resource {
+        Resource::Whole(DicomResource::Frames(.., frames))
+        | Resource::Rendered(DicomResource::Frames(.., frames))
+        | Resource::Thumbnail(DicomResource::Frames(.., frames)) => error.with_requested_frames(frames),
+        _ => error,
+    };
     let pairs = decode(request.query.unwrap_or_default()).unwrap_or_default();
     let is_in_query = pairs.iter().any(|(key, _)| key == "accept");
     let requested_in = if is_in_query { "the query parameter accept" } else { "Accept" };

@@ -38,12 +38,14 @@ fn status(error: &DicomwebError) -> StatusCode {
         DicomwebError::Forbidden => StatusCode::FORBIDDEN,
         DicomwebError::NotFound
         | DicomwebError::NothingReturned(_)
-        | DicomwebError::NoUriService
+        | DicomwebError::NoUriService(_)
         | DicomwebError::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
         DicomwebError::Path(_) | DicomwebError::Query(_) | DicomwebError::Encoding(_) => {
             StatusCode::BAD_REQUEST
         }
-        DicomwebError::ErrorStatus { status, .. } => forwarded_status(*status),
+        DicomwebError::ErrorStatus { status, .. } | DicomwebError::FramesErrorStatus { status, .. } => {
+            forwarded_status(*status)
+        }
         DicomwebError::Archive(error) => dicomweb_status(error.class()),
     }
 }
@@ -98,6 +100,7 @@ fn archive(error: &DicomwebError) -> Option<String> {
     match error {
         DicomwebError::Archive(error) => Some(error.archive.to_string()),
         DicomwebError::ErrorStatus { archive, .. }
+        | DicomwebError::FramesErrorStatus { archive, .. }
         | DicomwebError::MediaTypesRejected { archive, .. }
         | DicomwebError::NotAnonymized(archive)
         | DicomwebError::NothingReturned(archive)

@@ -263,6 +263,18 @@ async fn unsupported_media_types_cause_no_upstream_request_and_the_error_names_t
         ("studies", "application/dicom+json;q=0", "Accept", json_or_xml),
         ("studies/1.2/metadata", "image/png", "Accept", json_or_xml),
         ("studies/1.2", "nonsense", "Accept", "multipart/related; type=\"application/dicom\"."),
+        (
+            &FRAME[..FRAME.len() - "/frames/1".len()],
+            "nonsense",
+            "Accept",
+            "multipart/related; type=\"application/dicom\", application/dicom.",
+        ),
+        (
+            FRAME,
+            "nonsense",
+            "Accept",
+            "multipart/related; type=\"application/octet-stream\", application/octet-stream.",
+        ),
         ("studies?accept=image/png", "*/*", "the query parameter accept", json_or_xml),
         ("", "image/png", "Accept", "application/vnd.sun.wadl+xml, application/xml, text/xml."),
     ] {
@@ -365,5 +377,19 @@ async fn a_media_type_with_weight_0_is_never_sent_although_a_wildcard_covers_it(
         assert_eq!(response.status, status, "{target} {accept}: {}", response.text());
         let actual = response.header("content-type").unwrap();
         assert!(actual.starts_with(content_type), "{target} {accept}: {actual}");
+    }
+}
+
+#[tokio::test]
+async fn the_error_for_a_frame_that_an_archive_does_not_have_names_the_frame() {
+    for status in [400, 404] {
+        let pacs = Pacs::new().with_fallback(CannedResponse::status(status)).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
+        for frames in ["frames/2", "frames/2/rendered"] {
+            let response = client::get_with_headers(&root.url(&FRAME.replace("frames/1", frames)), &[]).await;
+            assert_eq!(response.status, status, "{frames}");
+            let text = response.text();
+            assert!(text.contains("to the request for frame 2: ") && text.contains("fewer frames"), "{text}");
+        }
     }
 }

@@ -104,7 +104,7 @@ async fn invalid_requests_cause_no_upstream_request() {
     assert_eq!(pacs.targets(), [""; 0]);
     let unsupported = get(&ArchiveRoot::start(&pacs).await, UIDS).await;
     assert!(
-        unsupported.status == 404 && unsupported.text().contains("wado_uri_url"),
+        unsupported.status == 404 && unsupported.text().contains("not configured (main)"),
         "{}",
         unsupported.text()
     );
@@ -173,7 +173,7 @@ async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has
     let gateway = RunningGateway::start(&without_object.url(), &second).await;
     let unsupported = gateway.get(&format!("/dicom-web/wado?{UIDS}")).await;
     assert!(
-        unsupported.status == 404 && unsupported.text().contains("wado_uri_url"),
+        unsupported.status == 404 && unsupported.text().contains("not configured (second)"),
         "{}",
         unsupported.text()
     );

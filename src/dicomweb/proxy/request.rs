@@ -180,7 +180,8 @@ impl ProxyRequest {
         let resource = wado_uri::resource_of(&object);
         let accepted = Accepted::in_query(object.requests_media_type("text/html"));
         let anonymized_original = object.requests_anonymized().then(|| object.instance().clone());
-        let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
+        let upstream = UpstreamRequest::wado_uri(settings, object)
+            .ok_or_else(|| DicomwebError::NoUriService(vec![archive.id().clone()]))?;
         let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {
             url_map: UrlMap::new(public_url, &settings.qido_url, &settings.wado_url, request.path)
