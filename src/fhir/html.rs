@@ -348,6 +348,9 @@ fn describe(resource: &Json<'_>) -> String {
     }
     parts.extend(Some(texts(resource.get("modality"), "code").join(", ")).filter(|codes| !codes.is_empty()));
     parts.extend(resource.get("description").and_then(Json::as_text).map(str::to_owned));
+    if parts.is_empty() && resource.get("resourceType").and_then(Json::as_text) == Some("ImagingStudy") {
+        parts.push("study without description".to_owned());
+    }
     parts.join(" · ")
 }
 

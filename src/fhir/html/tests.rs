@@ -122,6 +122,7 @@ fn the_page_of_a_bundle_has_the_issues_and_a_list_of_the_entries_before_the_json
         entry("https://h.example/x/fhir/ImagingStudy/1.2", serde_json::json!({
             "resourceType": "ImagingStudy", "id": "1.2", "started": "2024", "modality": [{"code": "CT"}, {"code": "SR"}], "description": "Head",
         })),
+        entry("https://h.example/x/fhir/ImagingStudy/1.3", serde_json::json!({"resourceType": "ImagingStudy", "id": "1.3"})),
         entry("https://h.example/x/fhir/Patient/p", serde_json::json!({
             "resourceType": "Patient", "id": "p", "name": [{"text": "Jane Doe"}], "birthDate": "1970",
         })),
@@ -138,6 +139,7 @@ fn the_page_of_a_bundle_has_the_issues_and_a_list_of_the_entries_before_the_json
         list.split("<li>").skip(1).collect::<Vec<_>>(),
         [
             "<a href=\"https://h.example/x/fhir/ImagingStudy/1.2\">ImagingStudy/1.2</a> <span>2024 · CT, SR · Head</span>",
+            "<a href=\"https://h.example/x/fhir/ImagingStudy/1.3\">ImagingStudy/1.3</a> <span>study without description</span>",
             "<a href=\"https://h.example/x/fhir/Patient/p\">Patient/p</a> <span>Jane Doe · 1970</span>",
             "Endpoint <span>&#60;Main&#62;</span>",
             "<a href=\"https://h.example/x/fhir/Patient/n\">Patient/n</a> <span>no name · 4711 · other</span>",
