@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::task::AbortHandle;
 
 use crate::auth::{Authenticator, Open};
@@ -17,10 +17,10 @@ use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::accepted_hosts::AcceptedHosts;
 use crate::http::forwarded::PublicUrl;
-use crate::http::sealing::{KeyGenerationError, SealingKey};
-use crate::mapping::{self, EndpointStatus, Guide, MappingContext};
+use crate::http::sealing::{KeyDerivationError, SealingKeys};
+use crate::mapping::{self, EndpointStatus, Guide, MappingContext, NoSecret, PatientIds};
 use crate::service::{Service, ServiceContext};
-use crate::store::{self, OpenError, StoreError};
+use crate::store::{self, OpenError, Store, StoreError};
 use crate::studies::partial_timeout;
 use crate::studies::{
     ArchiveSource, DeepCheckLifetimes, DetailLimits, SearchLimits, StalenessLimits, Studies,
@@ -35,9 +35,15 @@ pub enum AppError {
     /// The client of an archive cannot be created.
     #[error(transparent)]
     Archive(#[from] SettingsError),
-    /// The key for page links cannot be created.
+    /// The keys for page links cannot be created.
     #[error(transparent)]
-    LinkKey(#[from] KeyGenerationError),
+    LinkKeys(#[from] KeyDerivationError),
+    /// The keys of Patient ids cannot be created.
+    #[error(transparent)]
+    PatientIds(#[from] NoSecret),
+    /// The secret in the store cannot be read or made.
+    #[error("the secret of Patient ids and page links cannot be read from the store, or stored: {0}")]
+    Secret(StoreError),
     /// The store cannot be opened in `[cache] state_dir`.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -76,10 +82,14 @@ impl App {
         metrics: Metrics,
         authenticator: Arc<dyn Authenticator>,
     ) -> Result<Self, AppError> {
-        let change_log = open_change_log(config, &clock, &metrics)?;
-        let endpoint_times = observe_endpoints(config, &change_log);
+        let (store, change_log) = open_change_log(config, &clock, &metrics)?;
+        let secrets = key_secrets(config, &*store)?;
+        let secrets = || secrets.iter().map(|secret| secret.expose_secret().as_bytes());
+        let patient_ids = Arc::new(PatientIds::derive(secrets())?);
+        let link_key = Arc::new(SealingKeys::derive(secrets())?);
+        let endpoint_times = observe_endpoints(config, &change_log, &patient_ids);
         let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
-            let context = mapping_context(config, archive);
+            let context = mapping_context(config, archive, &patient_ids);
             Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
                 rules: rules(&context, archive.settings.uid_rule),
@@ -96,15 +106,12 @@ impl App {
         let archives = sources.iter().map(|source| source.archive.clone()).collect();
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
         let limits = search_limits(config);
-        let link_key = Arc::new(match &config.search.cursor_key {
-            Some(secret) => SealingKey::derive(secret.expose_secret().as_bytes())?,
-            None => SealingKey::random()?,
-        });
         let studies = Studies::new(
             sources,
             cache.clone(),
             change_log.clone(),
             limits,
+            Arc::clone(&patient_ids),
             SharedClock::clone(&clock),
             metrics.clone(),
         );
@@ -132,12 +139,9 @@ impl App {
                 config.render.parallelism,
                 config.render.timeout,
             ),
-            patients: PatientComparison::new(
-                config
-                    .archives
-                    .iter()
-                    .map(|archive| (archive.settings.id.clone(), mapping_context(config, archive))),
-            ),
+            patients: PatientComparison::new(config.archives.iter().map(|archive| {
+                (archive.settings.id.clone(), mapping_context(config, archive, &patient_ids))
+            })),
             url_key: link_key,
         };
         let public_url = PublicUrl {
@@ -189,15 +193,36 @@ impl App {
     }
 }
 
-/// Opens the change log in the store. A store whose entries cannot be read is replaced, like a damaged one.
-fn open_change_log(config: &Config, clock: &SharedClock, metrics: &Metrics) -> Result<ChangeLog, AppError> {
+/// Opens the store, and the change log in it. A store whose entries cannot be read is replaced, like a damaged one.
+fn open_change_log(
+    config: &Config,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Result<(Arc<dyn Store>, ChangeLog), AppError> {
     let max_records = u64::try_from(config.cache.change_log_entries).unwrap_or(u64::MAX);
-    let open = |store| ChangeLog::open(store, max_records, SharedClock::clone(clock), metrics.clone());
+    let open = |store: Arc<dyn Store>| {
+        let log =
+            ChangeLog::open(Arc::clone(&store), max_records, SharedClock::clone(clock), metrics.clone());
+        log.map(|log| (store, log))
+    };
     let directory = config.cache.state_dir.as_deref();
     match (open(store::open(directory)?), directory) {
         (Err(error), Some(directory)) => Ok(open(store::replace(directory, &error)?)?),
         (result, _) => Ok(result?),
     }
+}
+
+/// Returns the secrets from which keys are derived: those of the configuration, or the one that the store contains.
+fn key_secrets(config: &Config, store: &dyn Store) -> Result<Vec<SecretString>, AppError> {
+    if !config.fhir.keys.is_empty() {
+        return Ok(config.fhir.keys.clone());
+    }
+    if !store.is_durable() {
+        tracing::warn!(
+            "neither fhir.keys nor cache.state_dir is set: Patient ids and page links are valid only until this process ends"
+        );
+    }
+    Ok(vec![store::secret(store).map_err(AppError::Secret)?])
 }
 
 fn search_limits(config: &Config) -> SearchLimits {
@@ -230,11 +255,15 @@ fn change_feeds(config: &Config, metrics: &Metrics) -> Result<Vec<Archive>, Sett
 
 /// Records the current content of the Endpoint of each archive in the change log, and returns the times at which it was first
 /// seen. The content does not include the address, which depends on the public base URL of the request.
-fn observe_endpoints(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
+fn observe_endpoints(
+    config: &Config,
+    change_log: &ChangeLog,
+    patient_ids: &Arc<PatientIds>,
+) -> Vec<Timestamp> {
     let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
         let endpoint = mapping::endpoint(
-            &mapping_context(config, archive),
+            &mapping_context(config, archive, patient_ids),
             &settings.name,
             EndpointStatus::Active,
             String::new(),
@@ -249,7 +278,11 @@ fn observe_endpoints(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> 
     change_log.observe_at_start(&observations).into_iter().map(|version| version.last_updated).collect()
 }
 
-fn mapping_context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
+fn mapping_context(
+    config: &Config,
+    archive: &config::ArchiveConfig,
+    patient_ids: &Arc<PatientIds>,
+) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),
@@ -259,6 +292,7 @@ fn mapping_context(config: &Config, archive: &config::ArchiveConfig) -> MappingC
         guides: guides(config),
         narrative: config.fhir.narrative,
         notes: config.fhir.notes,
+        patient_ids: Arc::clone(patient_ids),
     }
 }
 

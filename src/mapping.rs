@@ -18,6 +18,7 @@ mod merge;
 mod names;
 mod notes;
 mod patient;
+mod patient_ids;
 mod people;
 mod procedure;
 mod profiles;
@@ -29,6 +30,7 @@ mod study;
 mod terminology;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -44,13 +46,14 @@ pub use identifiers::{DICOM_UID_SYSTEM, uid_of_identifier};
 pub use instance::MappedInstance;
 pub use merge::merge_studies;
 pub use patient::{PatientKey, patient};
+pub use patient_ids::{NoSecret, OpenedPatientId, PatientIds};
 pub use profiles::{Guide, HasProfiles, supported_profiles};
 pub use record::SeriesRecord;
 pub use row_patient::{NAMED_PATIENT_TAGS, RowPatient};
 pub use study::imaging_study;
 
 /// The configuration of an archive's identifiers and times, and of the content of resources.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MappingContext {
     /// The id of the archive, which is part of the ids of patients whose identifiers have no system.
     pub archive: String,
@@ -68,9 +71,26 @@ pub struct MappingContext {
     pub narrative: bool,
     /// Whether comments on studies and series are included.
     pub notes: bool,
+    /// The keys of Patient ids.
+    pub patient_ids: Arc<PatientIds>,
 }
 
 impl MappingContext {
+    /// Returns the context of `archive` without any other configuration.
+    pub fn new(archive: &str, patient_ids: Arc<PatientIds>) -> Self {
+        Self {
+            archive: archive.to_owned(),
+            time_zone: None,
+            patient_id_system: None,
+            issuers: BTreeMap::new(),
+            accession_system: None,
+            guides: BTreeSet::new(),
+            narrative: false,
+            notes: false,
+            patient_ids,
+        }
+    }
+
     /// Returns the narrative of the resource, if configured.
     fn narrative_of(&self, resource: &impl HasNarrative) -> Option<Narrative> {
         self.narrative.then(|| resource.narrative())

@@ -5,6 +5,7 @@
 //! depend on the file format. Calls block on the disk.
 
 mod redb;
+mod secret;
 
 use std::error::Error;
 use std::fmt;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::redb::RedbStore;
+pub use self::secret::secret;
 
 /// A named set of entries, ordered by the bytes of their keys. The name contains the revision of the format of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -64,7 +64,7 @@ use crate::cache::{Cache, SingleFlight};
 use crate::change_log::ChangeLog;
 use crate::clock::SharedClock;
 use crate::fingerprint::Fingerprint;
-use crate::mapping::{self, EndpointStatus, MappingContext};
+use crate::mapping::{self, EndpointStatus, MappingContext, PatientIds};
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
@@ -168,6 +168,7 @@ pub struct Studies {
     deep_checks: Arc<DeepChecks>,
     revalidations: Arc<Revalidations>,
     limits: SearchLimits,
+    patient_ids: Arc<PatientIds>,
     clock: SharedClock,
     metrics: Metrics,
 }
@@ -179,6 +180,7 @@ impl Studies {
         cache: Cache,
         change_log: ChangeLog,
         limits: SearchLimits,
+        patient_ids: Arc<PatientIds>,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Self {
@@ -195,6 +197,7 @@ impl Studies {
             deep_checks: Arc::default(),
             revalidations: Arc::default(),
             limits,
+            patient_ids,
             clock,
             metrics,
         }

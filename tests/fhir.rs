@@ -21,6 +21,7 @@ mod overload;
 mod paging;
 mod partial_answers;
 mod paths;
+mod patient_ids;
 mod read;
 mod search;
 mod several_archives;

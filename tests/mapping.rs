@@ -6,7 +6,8 @@ use crate::support::gateway::RunningGateway;
 
 #[tokio::test]
 async fn every_sample_study_matches_its_snapshot() {
-    let gateway = RunningGateway::start_with_samples().await;
+    let gateway =
+        RunningGateway::start_with_samples_and_config("[fhir]\nkeys = \"the key of the snapshots\"\n").await;
     let (studies, _) = gateway.search("/fhir/ImagingStudy?_count=200").await;
     let mut patients: Vec<String> = studies.iter().map(|study| reference_of(&study["subject"])).collect();
     patients.sort_unstable();
@@ -108,12 +109,13 @@ fn remove_version(resource: &mut Value) {
     }
 }
 
-/// Returns the name of a snapshot: the Patient ID and, because it may be missing or not unique, the beginning of the resource id.
+/// Returns the name of a snapshot: the Patient ID and, because it may be missing or not unique, the end of the resource id.
 fn snapshot_name(patient: &Value) -> String {
     let patient_id = patient["identifier"][0]["value"].as_str().unwrap_or("none");
     let is_kept = |character: char| character.is_ascii_alphanumeric() || character == '-';
-    let patient_id: String =
-        patient_id.chars().map(|character| if is_kept(character) { character } else { '_' }).collect();
+    let name = |text: &str| -> String {
+        text.chars().map(|character| if is_kept(character) { character } else { '_' }).collect()
+    };
     let id = patient["id"].as_str().unwrap();
-    format!("{patient_id}-{}", &id[..6])
+    format!("{}-{}", name(patient_id), name(&id[id.len() - 6..]))
 }

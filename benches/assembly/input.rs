@@ -2,7 +2,9 @@
 
 use dicom_model::json::reader::RowReader;
 use dicom_model::{Attributes, SeriesUid};
-use dicomweb_gateway::mapping::{MappedInstance, MappingContext, SeriesRecord, imaging_study};
+use std::sync::Arc;
+
+use dicomweb_gateway::mapping::{MappedInstance, MappingContext, PatientIds, SeriesRecord, imaging_study};
 use fhir_r4::types::{ElementSubset, project};
 
 pub const SERIES_COUNT: usize = 20;
@@ -75,7 +77,10 @@ pub struct StudyAttributes {
 pub fn study_attributes() -> StudyAttributes {
     let parse = |json: String| serde_json::from_str(&json).expect("the attributes are not DICOM JSON");
     StudyAttributes {
-        context: MappingContext { archive: "main".to_owned(), ..MappingContext::default() },
+        context: MappingContext::new(
+            "main",
+            Arc::new(PatientIds::derive([&b"secret"[..]]).expect("there is a secret")),
+        ),
         study: parse(format!(
             r#"{{"0020000D":{{"Value":["{STUDY_UID}"]}},"00100020":{{"Value":["MRN-0012345"]}},"00080061":{{"Value":["CT"]}}}}"#
         )),

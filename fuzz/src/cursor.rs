@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dicomweb_gateway::http::sealing::SealingKey;
+use dicomweb_gateway::http::sealing::SealingKeys;
 
 use crate::chunks::RandomNumbers;
 
@@ -48,7 +48,7 @@ pub fn check(data: &[u8]) {
     check_changed_cursors(&key, query, &sealed, &mut RandomNumbers::from_seed(data));
 }
 
-fn check_changed_cursors(key: &SealingKey, query: &str, sealed: &str, numbers: &mut RandomNumbers) {
+fn check_changed_cursors(key: &SealingKeys, query: &str, sealed: &str, numbers: &mut RandomNumbers) {
     let bytes = URL_SAFE_NO_PAD.decode(sealed).expect("a cursor is base64url");
     let open_bytes = |bytes: &[u8]| open(key, query, &URL_SAFE_NO_PAD.encode(bytes));
     for _ in 0..24 {
@@ -78,10 +78,10 @@ fn check_changed_cursors(key: &SealingKey, query: &str, sealed: &str, numbers: &
     assert_eq!(open(key, query, &format!("{sealed}=")), None, "a cursor can be padded");
 }
 
-fn cursor_key(secret: &[u8]) -> SealingKey {
-    SealingKey::derive(secret).expect("any secret is valid")
+fn cursor_key(secret: &[u8]) -> SealingKeys {
+    SealingKeys::derive([secret]).expect("any secret is valid")
 }
 
-fn open(key: &SealingKey, query: &str, text: &str) -> Option<Position> {
+fn open(key: &SealingKeys, query: &str, text: &str) -> Option<Position> {
     key.open(query, text)
 }

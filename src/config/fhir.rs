@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use secrecy::{ExposeSecret, SecretString};
+
+use super::secret::Secret;
 use super::section::Section;
 use super::values::{boolean, several_of};
 
@@ -13,6 +16,9 @@ const NARRATIVE: bool = false;
 
 /// The default of `notes`. Comments are free text that may contain names, so an operator must decide to return them.
 const NOTES: bool = false;
+
+/// Minimum length of a secret of `keys` in bytes without a warning: 128 random bits as text have at least 22.
+const MIN_KEY_LEN: usize = 16;
 
 /// An implementation guide in `profiles`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +46,7 @@ impl ImplementationGuide {
 }
 
 /// The optional content of resources.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FhirConfig {
     /// The implementation guides that resources follow. A resource claims only profiles to which it conforms.
     pub guides: BTreeSet<ImplementationGuide>,
@@ -48,6 +54,8 @@ pub struct FhirConfig {
     pub narrative: bool,
     /// Whether comments on studies and series are requested from archives and included in resources.
     pub notes: bool,
+    /// The secrets from which the keys of Patient ids and links are derived, the current one first; empty if they are not configured.
+    pub keys: Vec<SecretString>,
 }
 
 impl FhirConfig {
@@ -60,6 +68,22 @@ impl FhirConfig {
             ),
             narrative: section.take_or("narrative", boolean, NARRATIVE),
             notes: section.take_or("notes", boolean, NOTES),
+            keys: read_keys(section),
         }
     }
+}
+
+/// Reads the secrets, which white space separates. Anyone who guesses one can decrypt the Patient ids and links that contain it.
+fn read_keys(section: &mut Section<'_>) -> Vec<SecretString> {
+    let secret = Secret::take_several(section, "keys", "keys_file");
+    let location = secret.location().cloned();
+    let Some(secret) = secret.into_optional() else { return Vec::new() };
+    let keys: Vec<_> = secret.expose_secret().split_whitespace().collect();
+    if let Some(location) = location.filter(|_| keys.iter().any(|key| key.len() < MIN_KEY_LEN)) {
+        let message = format!(
+            "contains a secret of fewer than {MIN_KEY_LEN} bytes, which could be guessed; make one with: openssl rand -hex 32"
+        );
+        section.warn(location, "keys", message);
+    }
+    keys.into_iter().map(SecretString::from).collect()
 }

@@ -18,6 +18,8 @@ pub(super) struct RenamedKey {
 pub(super) const RENAMED_KEYS: &[RenamedKey] = &[
     RenamedKey { old: "archive.supply", new: "archive.synthesize" },
     RenamedKey { old: "cache.ledger_entries", new: "cache.change_log_entries" },
+    RenamedKey { old: "search.cursor_key", new: "fhir.keys" },
+    RenamedKey { old: "search.cursor_key_file", new: "fhir.keys_file" },
 ];
 
 /// Returns the warning about the old name of `new`.

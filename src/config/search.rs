@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-
-use super::secret::Secret;
 use super::section::Section;
 use super::values::{boolean, count, duration, size};
 
@@ -48,9 +45,6 @@ const MAX_INCLUDED: usize = 1000;
 /// The default of `max_batch`: more entries than one screen of a client needs.
 const MAX_BATCH: usize = 100;
 
-/// Minimum length of a secret that is not easy to guess, in bytes.
-const MIN_CURSOR_KEY_LEN: usize = 16;
-
 /// The default of `batch_parallelism`, so that a batch does not delay other clients.
 const BATCH_PARALLELISM: usize = 4;
 
@@ -88,8 +82,6 @@ pub struct SearchConfig {
     pub batch_parallelism: usize,
     /// Maximum size of all responses of a batch together, in bytes.
     pub batch_memory: usize,
-    /// The secret from which the key of page links is derived; if it is not set, each process generates a random key.
-    pub cursor_key: Option<SecretString>,
 }
 
 impl SearchConfig {
@@ -115,7 +107,6 @@ impl SearchConfig {
             batch_parallelism: section.take_or("batch_parallelism", count(1, 1000), BATCH_PARALLELISM),
             batch_memory: usize::try_from(section.take_or("batch_memory", size, BATCH_MEMORY))
                 .unwrap_or(usize::MAX),
-            cursor_key: read_cursor_key(section),
         };
         // An invalid value is reported; the default that replaces it is not compared.
         let are_valid = has_max_count == max_count.is_some() && has_default_count == default_count.is_some();
@@ -131,18 +122,4 @@ impl SearchConfig {
         }
         search
     }
-}
-
-/// Reads the secret of page links. Anyone who guesses it can decrypt page links, which contain values of patients, and forge them.
-fn read_cursor_key(section: &mut Section<'_>) -> Option<SecretString> {
-    let key = Secret::take(section, "cursor_key", "cursor_key_file");
-    let location = key.location().cloned();
-    let secret = key.into_optional()?;
-    if let Some(location) = location.filter(|_| secret.expose_secret().len() < MIN_CURSOR_KEY_LEN) {
-        let message = format!(
-            "has fewer than {MIN_CURSOR_KEY_LEN} bytes and could be guessed; make one with: openssl rand -hex 32"
-        );
-        section.warn(location, "cursor_key", message);
-    }
-    Some(secret)
 }

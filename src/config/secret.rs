@@ -24,6 +24,20 @@ impl Secret {
     /// Takes the secret from `key`, or from the file in `file_key`. If one of the two keys is set by an environment variable, it
     /// overrides the other; otherwise only one key may be set.
     pub(super) fn take(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
+        Self::take_from(section, key, file_key, |text| text.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// Does the same for several secrets, which white space separates: those in a file can be on lines of their own.
+    pub(super) fn take_several(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
+        Self::take_from(section, key, file_key, |text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    fn take_from(
+        section: &mut Section<'_>,
+        key: &'static str,
+        file_key: &'static str,
+        read_file: fn(&str) -> String,
+    ) -> Self {
         let was_set = section.is_set(key) || section.is_set(file_key);
         let from_key = section.take(key, read_secret);
         let from_file = section.take(file_key, text);
@@ -47,7 +61,7 @@ impl Secret {
             (None, Some(Setting { value, location })) => {
                 let path = section.resolve_path(&PathBuf::from(value));
                 let read = std::fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"));
-                match read.and_then(|text| validate_secret(text.trim_end_matches(['\r', '\n']))) {
+                match read.and_then(|text| validate_secret(&read_file(&text))) {
                     Ok(value) => Self::Found(Setting { value, location }),
                     Err(problem) => {
                         section.report_error(location, file_key, format!("{}: {problem}", path.display()));

@@ -78,13 +78,13 @@ fn the_shipped_file_contains_the_defaults() {
     let before_archives = &text[..text.find("[[archive]]").unwrap()]
         .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
         // The secret is an example, and only one of the two keys may be set.
-        .replace("\ncursor_key", "\n#cursor_key")
+        .replace("\nkeys", "\n#keys")
         .replace("\nadmin_token", "\n#admin_token")
         .replace("/var/lib/dicomweb-gateway", env!("CARGO_MANIFEST_DIR"));
     let shipped =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
-    assert_eq!(shipped.fhir, default.fhir);
+    assert_eq!(format!("{:?}", shipped.fhir), format!("{:?}", default.fhir));
     assert_eq!(format!("{:?}", shipped.search), format!("{:?}", default.search));
     assert_eq!(CacheConfig { state_dir: None, ..shipped.cache }, default.cache);
     assert_eq!(shipped.telemetry, default.telemetry);
@@ -453,12 +453,27 @@ fn a_boolean_other_than_true_or_false_is_rejected() {
 }
 
 #[test]
-fn a_short_cursor_key_causes_a_warning() {
-    let warnings = |key: &str| {
-        let config = load_with(&format!("{MINIMAL}\n[search]\ncursor_key = \"{key}\"\n"), &[]).unwrap();
-        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+fn the_first_of_several_keys_is_the_current_one_and_a_short_one_causes_a_warning() {
+    use secrecy::ExposeSecret;
+    let load = |section: &str| load_with(&format!("{MINIMAL}\n{section}\n"), &[]).unwrap();
+    let warnings = |config: &Config| config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let keys = |config: &Config| -> Vec<String> {
+        config.fhir.keys.iter().map(|key| key.expose_secret().to_owned()).collect()
     };
-    let short = warnings("secret");
-    assert!(short.len() == 1 && short[0].contains("cursor_key: has fewer than 16 bytes"), "{short:?}");
-    assert_eq!(warnings("0123456789abcdef"), Vec::<String>::new());
+    let short = load("[fhir]\nkeys = \"0123456789abcdef secret\"");
+    assert_eq!(keys(&short), ["0123456789abcdef", "secret"]);
+    let short = warnings(&short);
+    assert!(
+        short.len() == 1 && short[0].contains("keys: contains a secret of fewer than 16 bytes"),
+        "{short:?}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    std::fs::write(&file, "0123456789abcdef\r\nfedcba9876543210\n").unwrap();
+    let config = load(&format!("[fhir]\nkeys_file = {file:?}"));
+    assert_eq!(keys(&config), ["0123456789abcdef", "fedcba9876543210"]);
+    assert_eq!(warnings(&config), Vec::<String>::new());
+    let renamed = load("[search]\ncursor_key = \"0123456789abcdef\"");
+    assert_eq!(keys(&renamed), ["0123456789abcdef"]);
+    assert!(warnings(&renamed)[0].contains("was renamed to fhir.keys"), "{:?}", warnings(&renamed));
 }

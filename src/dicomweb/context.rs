@@ -8,7 +8,7 @@ use super::rendering::RenderPool;
 use super::response_cache::ResponseCache;
 use super::synthesis::FrameCache;
 use super::url_rewrite::query_seal::QuerySeal;
-use crate::http::sealing::SealingKey;
+use crate::http::sealing::SealingKeys;
 use crate::upstream::Archive;
 
 /// The shared state of all DICOMweb requests; built once.
@@ -25,7 +25,7 @@ pub struct DicomwebContext {
     /// The comparison of the patients of studies with the same UID.
     pub patients: PatientComparison,
     /// The key that seals the queries of the archives' URLs.
-    pub url_key: Arc<SealingKey>,
+    pub url_key: Arc<SealingKeys>,
 }
 
 impl DicomwebContext {

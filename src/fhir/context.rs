@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::FhirRequest;
 use crate::clock::SharedClock;
 use crate::config;
-use crate::http::sealing::SealingKey;
+use crate::http::sealing::SealingKeys;
 use crate::mapping::Guide;
 use crate::request_priority::RequestPriority;
 use crate::studies::{FailedArchives, Studies};
@@ -25,7 +25,7 @@ pub struct FhirContext {
     /// The limits of a search.
     pub limits: Arc<config::SearchConfig>,
     /// The key that seals page links.
-    pub link_key: Arc<SealingKey>,
+    pub link_key: Arc<SealingKeys>,
     /// The clock for the dates of responses.
     pub clock: SharedClock,
 }

@@ -32,7 +32,7 @@ pub struct FhirRequest<'a> {
 impl FhirRequest<'_> {
     /// Parses the parameters of a search for `R`. All errors are reported together.
     pub(super) fn parse_search<R: Searchable>(&self, context: &FhirContext) -> Result<Search<R>, Failure> {
-        let context = ParseContext {
+        let parse_context = ParseContext {
             base: &self.base(),
             handling: self.handling(),
             default_count: context.limits.default_count,
@@ -43,7 +43,10 @@ impl FhirRequest<'_> {
                 UidRule::Lenient => |text| UidRule::of(text) == Some(UidRule::Lenient),
             },
         };
-        Search::parse(&self.pairs, &context).map_err(|errors| to_failure(&errors))
+        let parsed = Search::parse(&self.pairs, &parse_context).map_err(|errors| to_failure(&errors));
+        let mut search: Search<R> = parsed?;
+        search.replace_patient_ids(&|id| context.studies.current_patient_id(id));
+        Ok(search)
     }
 
     /// Parses the parameters of a read, which select the representation of the resource (R4 http#read). Other parameters are

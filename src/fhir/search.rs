@@ -47,8 +47,8 @@ pub(super) async fn search_studies(
     let mut search: Search<ImagingStudy> = request.parse_search(context)?;
     let path = compartment::search_path(patient, "ImagingStudy");
     if let Some(id) = patient {
-        compartment::find_patient(context, request, access, id).await?;
-        search.criteria.push(Criterion::of_patient(id));
+        let patient = compartment::find_patient(context, request, access, id).await?;
+        search.criteria.push(Criterion::of_patient(&patient.resource.id));
     }
     let context = &context.for_named_archives(&search.criteria);
     let mut pages = Pages::new(&context.link_key, request, &path, &search);

@@ -17,38 +17,35 @@ const VERSION: u8 = 2;
 /// Maximum length of a sealed value in characters. A cursor with a full list of previous pages has about 1,000 characters.
 const MAX_LEN: usize = 8 * 1024;
 
-/// The key that seals and opens values.
-pub struct SealingKey(LessSafeKey);
+/// The keys of links: the first one seals, and all of them open.
+pub struct SealingKeys(Vec<LessSafeKey>);
 
-impl std::fmt::Debug for SealingKey {
+impl std::fmt::Debug for SealingKeys {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("SealingKey")
+        formatter.write_str("SealingKeys")
     }
 }
 
-/// The error for a key that cannot be created, because the operating system returns no random numbers.
+/// The error for keys that cannot be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no key for page links can be created: the operating system returns no random numbers")]
-pub struct KeyGenerationError;
+#[error("no key for page links can be created: there is no secret from which it could be derived")]
+pub struct KeyDerivationError;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<V>(u8, V);
 
-impl SealingKey {
-    /// Derives the key from a secret. Gateways with the same secret have the same key.
-    pub fn derive(secret: &[u8]) -> Result<Self, KeyGenerationError> {
-        let mut digest = Sha256::new();
-        digest.update(b"dicomweb-gateway cursors");
-        digest.update(secret);
-        let key = UnboundKey::new(&AES_256_GCM_SIV, &digest.finalize()).map_err(|_| KeyGenerationError)?;
-        Ok(Self(LessSafeKey::new(key)))
-    }
-
-    /// Generates a random key for this process.
-    pub fn random() -> Result<Self, KeyGenerationError> {
-        let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).map_err(|_| KeyGenerationError)?;
-        Self::derive(&secret)
+impl SealingKeys {
+    /// Derives a key from each of `secrets`. Gateways with the same first secret seal equally.
+    pub fn derive<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, KeyDerivationError> {
+        let derive = |secret| {
+            let mut digest = Sha256::new();
+            digest.update(b"dicomweb-gateway cursors");
+            digest.update(secret);
+            UnboundKey::new(&AES_256_GCM_SIV, &digest.finalize()).map(LessSafeKey::new)
+        };
+        let keys: Result<Vec<_>, _> = secrets.into_iter().map(derive).collect();
+        let keys = keys.map_err(|_| KeyDerivationError)?;
+        if keys.is_empty() { Err(KeyDerivationError) } else { Ok(Self(keys)) }
     }
 
     /// Seals `value` for a link. Only [`open`](Self::open) with the same `context`, such as the query of the search, returns it. Equal
@@ -57,7 +54,11 @@ impl SealingKey {
     pub fn seal<V: Serialize>(&self, context: &str, value: &V) -> String {
         let mut text = serde_json::to_vec(&Sealed(VERSION, value)).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
-        if self.0.seal_in_place_append_tag(nonce, Aad::from(context.as_bytes()), &mut text).is_err() {
+        let sealed = self
+            .0
+            .first()
+            .map(|key| key.seal_in_place_append_tag(nonce, Aad::from(context.as_bytes()), &mut text));
+        if !matches!(sealed, Some(Ok(()))) {
             // Only texts of gigabytes cannot be sealed. The result is then empty, never the unsealed text.
             text.clear();
         }
@@ -70,11 +71,14 @@ impl SealingKey {
         if text.len() > MAX_LEN {
             return None;
         }
-        let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
-        let json = self.0.open_in_place(nonce, Aad::from(context.as_bytes()), &mut sealed).ok()?;
-        let Sealed(version, value) = serde_json::from_slice(json).ok()?;
-        (version == VERSION).then_some(value)
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        self.0.iter().find_map(|key| {
+            let mut sealed = sealed.clone();
+            let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+            let json = key.open_in_place(nonce, Aad::from(context.as_bytes()), &mut sealed).ok()?;
+            let Sealed(version, value) = serde_json::from_slice(json).ok()?;
+            (version == VERSION).then_some(value)
+        })
     }
 }
 
@@ -83,8 +87,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn key(secret: &str) -> SealingKey {
-        SealingKey::derive(secret.as_bytes()).unwrap()
+    fn key(secret: &str) -> SealingKeys {
+        keys(&[secret])
+    }
+
+    fn keys(secrets: &[&str]) -> SealingKeys {
+        SealingKeys::derive(secrets.iter().map(|secret| secret.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_cursor_of_an_old_key_is_opened() {
+        let cursor = key("old").seal("q", &1_u32);
+        assert_eq!(keys(&["new", "old"]).open("q", &cursor), Some(1_u32));
+        assert_eq!(keys(&["new", "old"]).seal("q", &1_u32), key("new").seal("q", &1_u32));
+        assert_eq!(key("new").open::<u32>("q", &cursor), None);
+        assert!(SealingKeys::derive([]).is_err());
     }
 
     #[test]
@@ -105,7 +122,6 @@ mod tests {
         assert!(!bytes.windows(5).any(|window| window == b"1.2.3"));
         assert_eq!(key("s").open::<String>("patient=b", &cursor), None);
         assert_eq!(key("t").open::<String>("patient=a", &cursor), None);
-        assert_eq!(SealingKey::random().unwrap().open::<String>("patient=a", &cursor), None);
     }
 
     #[test]

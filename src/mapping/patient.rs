@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha256};
-
 use super::identifiers::Issuer;
+use super::patient_ids::PatientIds;
 use super::profiles::{self, Guide, profiles_of};
 use super::{MappingContext, dates, names};
 use dicom_model::{Attributes, tags};
@@ -102,20 +101,9 @@ impl PatientKey {
         }
     }
 
-    /// Returns the id of the Patient: 160 bits of a hash. It does not reveal the identifier in URLs, and it is valid for all
-    /// characters of identifiers.
-    pub fn id(&self) -> String {
-        let mut digest = Sha256::new();
-        digest.update(self.scope.text().as_bytes());
-        digest.update([0]);
-        digest.update(self.value.as_bytes());
-        let digest = digest.finalize();
-        digest.iter().take(20).fold(String::with_capacity(40), |mut id, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                id.extend(char::from_digit(nibble.into(), 16));
-            }
-            id
-        })
+    /// Returns the id of the Patient.
+    pub fn id(&self, ids: &PatientIds) -> String {
+        ids.id(&self.scope.text(), &self.value, self.has_patient_id())
     }
 }
 
@@ -145,7 +133,7 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
         }
     }
     let mut patient = Patient {
-        id: PatientKey::from_row(context, row).id(),
+        id: PatientKey::from_row(context, row).id(&context.patient_ids),
         identifier,
         name: row.names(tags::PATIENT_NAME).flat_map(names::human_names).collect(),
         gender: row.text(tags::PATIENT_SEX).map(|sex| gender(sex).into()),

@@ -98,7 +98,7 @@ fn subject(context: &MappingContext, row: &Attributes) -> Reference {
     Reference {
         identifier: patient::primary_identifier(context, row),
         display: row.name(tags::PATIENT_NAME).and_then(names::display),
-        ..reference("Patient", &PatientKey::from_row(context, row).id())
+        ..reference("Patient", &PatientKey::from_row(context, row).id(&context.patient_ids))
     }
 }
 

@@ -32,12 +32,15 @@ fn study_row(members: Value) -> Attributes {
     row(study)
 }
 
+fn patient_ids() -> Arc<PatientIds> {
+    Arc::new(PatientIds::derive([&b"secret"[..]]).unwrap())
+}
+
 fn context() -> MappingContext {
     MappingContext {
-        archive: "main".to_owned(),
         issuers: [("HOSP".to_owned(), "urn:oid:1.2.840.1".to_owned())].into(),
         guides: [Guide::SmartImagingAccess].into(),
-        ..MappingContext::default()
+        ..MappingContext::new("main", patient_ids())
     }
 }
 

@@ -1,5 +1,4 @@
-//! The patient that a Patient id identifies, in a form by which archives can be searched. The id itself is a hash, which no
-//! archive contains.
+//! The patient that a Patient id identifies, in a form by which archives can be searched. The id itself is in no archive.
 
 use super::row::{RowWithoutUid, StudyRow};
 use crate::cache::{CacheEntry, CacheKey};

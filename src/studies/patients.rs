@@ -15,7 +15,7 @@ use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::{Observation, ResourceKey, Version};
 use crate::fingerprint::{Fingerprint, short_hash};
-use crate::mapping::{self, PatientKey};
+use crate::mapping::{self, PatientIds, PatientKey};
 use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
 use fhir_r4::search::{Criterion, EvaluationContext, ReverseChain};
@@ -53,8 +53,11 @@ impl Studies {
             let rows = studies.studies.iter().map(FoundStudy::first_row).chain(conflict_rows);
             let without_uid =
                 studies.matches_without_uid.iter().filter(|row| row.is_compared).map(|row| &row.patient);
-            let ids: BTreeSet<_> =
-                rows.map(|row| &row.patient).chain(without_uid).map(PatientKey::id).collect();
+            let ids: BTreeSet<_> = rows
+                .map(|row| &row.patient)
+                .chain(without_uid)
+                .map(|patient| patient.id(&self.patient_ids))
+                .collect();
             ids_with_studies = Some(match ids_with_studies {
                 Some(previous_ids) => previous_ids.intersection(&ids).cloned().collect(),
                 None => ids,
@@ -65,7 +68,7 @@ impl Studies {
         };
         let mut found = BTreeMap::new();
         let subjects = self.subjects(&queries, access, freshness).await?;
-        for (id, row) in newest_rows_by_patient(subjects.rows().collect()) {
+        for (id, row) in newest_rows_by_patient(&self.patient_ids, subjects.rows().collect()) {
             if ids_with_studies.as_ref().is_some_and(|ids| !ids.contains(&id)) {
                 continue;
             }
@@ -111,6 +114,7 @@ impl Studies {
         if self.has_missing_archives() || !access.may_see_all() {
             return Ok(Some((patient, None)));
         }
+        let id = &patient.resource.id;
         let fingerprint = self.fingerprint_of_patient(id, &subjects);
         let observation = Observation { resource: ResourceKey::patient(id), fingerprint, content: None };
         let versions = self.change_log.observe(vec![observation], None).await;
@@ -123,11 +127,12 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Option<(FoundPatient, Subjects)>, StudiesError> {
-        if let Some(known) = self.look_up_patient(id, freshness).await? {
+        let Some(id) = self.current_patient_id(id) else { return Ok(None) };
+        if let Some(known) = self.look_up_patient(&id, freshness).await? {
             let queries = plan::queries_for_patients(&[known]);
             let subjects = self.subjects(&queries, access, freshness).await?;
-            let rows = newest_rows_by_patient(subjects.rows().collect());
-            let row = rows.get(id).and_then(|row| Some((self.source(row.archive)?, row)));
+            let rows = newest_rows_by_patient(&self.patient_ids, subjects.rows().collect());
+            let row = rows.get(&id).and_then(|row| Some((self.source(row.archive)?, row)));
             if let Some((source, row)) = row {
                 let patient = found_patient(source, row.attributes);
                 return Ok(Some((patient, subjects)));
@@ -139,8 +144,9 @@ impl Studies {
     /// Returns a fingerprint of all studies of the patient with this id, which changes with each of their rows and with the mapping
     /// rules.
     fn fingerprint_of_patient(&self, id: &str, subjects: &Subjects) -> Fingerprint {
-        let studies = subjects.studies.iter().filter(|study| study.first_row().patient.id() == id);
-        let without_uid = subjects.without_uid.iter().filter(|row| row.patient.id() == id);
+        let studies =
+            subjects.studies.iter().filter(|study| study.first_row().patient.id(&self.patient_ids) == id);
+        let without_uid = subjects.without_uid.iter().filter(|row| row.patient.id(&self.patient_ids) == id);
         let fingerprint_of_row =
             |row: &RowWithoutUid| Fingerprint::from_rows([(&row.archive, &row.attributes)]);
         let fingerprints = studies
@@ -158,15 +164,25 @@ impl Studies {
         Some(found_patient(source, &row.attributes))
     }
 
-    /// Looks up the patient with this Patient id. If it is not in the cache, the list of every archive is read, because the id
-    /// is a hash, which cannot be a matching key.
+    /// Returns the id that the Patient with this id has in resources; `None` if it is no id of a Patient. The two differ if the id was
+    /// made with an old key.
+    pub fn current_patient_id(&self, id: &str) -> Option<String> {
+        self.patient_ids.open(id).map(|opened| opened.current)
+    }
+
+    /// Looks up the patient with this current Patient id; `None` if no archive can have such a patient. If the id contains only a hash,
+    /// which cannot be a matching key, and is not in the cache, the list of every archive is read.
     pub(super) async fn look_up_patient(
         &self,
         id: &str,
         freshness: Freshness,
     ) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
+        let Some(opened) = self.patient_ids.open(id) else { return Ok(None) };
         if let Some(known) = self.cache.get(KnownPatient::cache_key(id)) {
             return Ok(Some(known));
+        }
+        if let Some(patient_id) = opened.patient_id {
+            return Ok(Some(Arc::new(KnownPatient::PatientId(patient_id.into()))));
         }
         // Reading the rows caches every patient in them, but the cache may have evicted this patient again.
         for source in self.sources.iter() {
@@ -178,10 +194,10 @@ impl Studies {
                 )
                 .await?;
             let Some(rows) = rows else { continue };
-            if let Some(row) = rows.with_uid.iter().find(|row| row.patient.id() == id) {
+            if let Some(row) = rows.with_uid.iter().find(|row| row.patient.id(&self.patient_ids) == id) {
                 return Ok(Some(Arc::new(KnownPatient::from_row(row))));
             }
-            let row = rows.without_uid.iter().find(|row| row.patient.id() == id);
+            let row = rows.without_uid.iter().find(|row| row.patient.id(&self.patient_ids) == id);
             if let Some(patient) = row.and_then(KnownPatient::from_row_without_uid) {
                 return Ok(Some(Arc::new(patient)));
             }
@@ -191,7 +207,7 @@ impl Studies {
 
     /// Caches the `patient` with the key `patient_key`.
     pub(super) fn cache_patient(&self, patient_key: &PatientKey, patient: KnownPatient) {
-        let key = KnownPatient::cache_key(&patient_key.id());
+        let key = KnownPatient::cache_key(&patient_key.id(&self.patient_ids));
         if !self.cache.contains::<KnownPatient>(key.clone()) {
             self.cache.insert(key, Arc::new(patient));
         }
@@ -302,11 +318,14 @@ fn found_patient(source: &ArchiveSource, row: &Attributes) -> FoundPatient {
 }
 
 /// Returns the row of the newest study of each patient, by the id of the patient.
-fn newest_rows_by_patient(mut rows: Vec<PatientRow<'_>>) -> BTreeMap<String, PatientRow<'_>> {
+fn newest_rows_by_patient<'a>(
+    ids: &PatientIds,
+    mut rows: Vec<PatientRow<'a>>,
+) -> BTreeMap<String, PatientRow<'a>> {
     rows.sort_by_cached_key(PatientRow::newest_first_key);
     let mut newest: BTreeMap<&PatientKey, PatientRow<'_>> = BTreeMap::new();
     for row in rows {
         newest.entry(row.patient).or_insert(row);
     }
-    newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
+    newest.into_iter().map(|(patient, row)| (patient.id(ids), row)).collect()
 }

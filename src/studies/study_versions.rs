@@ -111,7 +111,8 @@ impl Studies {
             let mut resource = ResourceKey::study(uid);
             if let Some(fingerprint) = study.rows_of_all_patients {
                 observations.push(Observation { resource, fingerprint, content: None });
-                resource = ResourceKey::study_of_patient(uid, &study.first_row().patient.id());
+                resource =
+                    ResourceKey::study_of_patient(uid, &study.first_row().patient.id(&self.patient_ids));
             }
             observations.push(Observation { resource, fingerprint, content });
             is_of_part.push(study.rows_of_all_patients.is_some());

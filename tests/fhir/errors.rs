@@ -97,7 +97,7 @@ async fn an_unreachable_archive_causes_503_and_never_an_empty_bundle() {
         "/fhir/ImagingStudy",
         "/fhir/ImagingStudy/1.2.3",
         "/fhir/Patient?name=a",
-        "/fhir/ImagingStudy?patient=a",
+        "/fhir/ImagingStudy?patient.identifier=a",
     ] {
         let received = gateway.get(path).await;
         let outcome = assert_outcome(&received, 503, "transient");

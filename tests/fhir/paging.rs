@@ -431,11 +431,9 @@ async fn sorted_pages_contain_every_other_study_once_when_studies_are_added_and_
 }
 
 #[tokio::test]
-async fn page_links_are_valid_on_every_replica_with_the_same_cursor_key() {
+async fn page_links_are_valid_on_every_replica_with_the_same_keys() {
     let pacs = archive_with_studies(30).start().await;
-    for config in
-        ["[search]\ncursor_key = \"the same for all\"\n", "[search]\ncursor_key = \"k\"\nmax_scan = 10\n"]
-    {
+    for config in ["[fhir]\nkeys = \"same\"\n", "[fhir]\nkeys = \"same\"\n[search]\nmax_scan = 10\n"] {
         let (first, second) = (start_gateway(&pacs, config).await, start_gateway(&pacs, config).await);
         let path = "/fhir/ImagingStudy?_count=4&_elements=id";
         let expected = read_pages(&first, path).await;

@@ -121,7 +121,7 @@ async fn the_failure_of_every_archive_is_an_error_for_a_lenient_client_too() {
         "/fhir/ImagingStudy",
         "/fhir/ImagingStudy/1.2.1",
         "/fhir/Patient",
-        "/fhir/Patient?_id=unknown",
+        "/fhir/Patient?identifier=unknown",
         "/fhir/ImagingStudy?endpoint=main",
     ] {
         assert_eq!(get(&gateway, path, &LENIENT).await.status, 503, "{path}");
@@ -282,11 +282,12 @@ async fn the_tag_subsetted_is_rejected_as_a_criterion_and_not_compared() {
 #[tokio::test]
 async fn a_patient_of_a_partial_answer_has_no_time_of_change() {
     let main = || Pacs::new().with_study(study("1.2.1", "P1", "1.2.1.1"));
-    let (gateway, _archives) = start(main(), Pacs::new(), "partial = true").await;
+    let config = "partial = true\n[fhir]\nkeys = \"k\"";
+    let (gateway, _archives) = start(main(), Pacs::new(), config).await;
     let id = gateway.search_ids("/fhir/Patient").await.remove(0);
     let complete = gateway.get_json(&format!("/fhir/Patient/{id}")).await;
     assert!(complete["meta"]["lastUpdated"].is_string(), "{complete}");
-    let (gateway, _archives) = start(main(), failing(503), "partial = true").await;
+    let (gateway, _archives) = start(main(), failing(503), config).await;
     let partial = get(&gateway, &format!("/fhir/Patient/{id}"), &[]).await;
     assert_eq!((partial.status, partial.header("last-modified")), (200, None), "{}", partial.text());
     assert_eq!(partial.json()["meta"].get("lastUpdated"), None);

@@ -403,7 +403,8 @@ async fn a_deleted_study_causes_410_across_restarts_until_it_is_restored() {
 #[tokio::test]
 async fn versions_survive_a_restart_and_version_ids_survive_the_loss_of_the_store() {
     let state = tempfile::tempdir().unwrap();
-    let config = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    // The content of a study includes the id of its patient, which depends on the key.
+    let config = format!("[cache]\nstate_dir = \"{}\"\n[fhir]\nkeys = \"k\"\n", state.path().display());
     let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
     let (study_version, endpoint_version) = (

@@ -92,7 +92,7 @@ async fn without_the_key_the_total_counts_the_other_matches_and_the_outcome_name
 #[tokio::test]
 async fn a_patient_known_only_by_a_study_without_a_valid_uid_is_a_patient() {
     let pacs = start_pacs().await;
-    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "[fhir]\nkeys = \"k\"\n").await;
     let (patients, bundle) = gateway.search("/fhir/Patient?identifier=P9").await;
     assert_eq!((patients.len(), &bundle["total"]), (1, &json!(1)));
     assert_eq!(patients[0]["name"][0]["family"], "Roe");
@@ -112,7 +112,7 @@ async fn a_patient_known_only_by_a_study_without_a_valid_uid_is_a_patient() {
         assert!(warnings_in(&bundle)[0].contains("1 match was omitted"), "{path}: {bundle}");
     }
     // A gateway that has not read any list looks the patient up.
-    let other_gateway = RunningGateway::start(&pacs.url(), "").await;
+    let other_gateway = RunningGateway::start(&pacs.url(), "[fhir]\nkeys = \"k\"\n").await;
     assert_eq!(other_gateway.get_json(&format!("/fhir/Patient/{id}")).await["name"][0]["family"], "Roe");
 }
 

@@ -11,6 +11,7 @@ mod id;
 mod include;
 mod parameter;
 mod parameters;
+mod patient_ids;
 mod reference;
 mod result;
 mod sort;

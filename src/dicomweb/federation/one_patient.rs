@@ -193,12 +193,14 @@ impl HttpBody for ComparedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::MappingContext;
+    use std::sync::Arc;
+
+    use crate::mapping::{MappingContext, PatientIds};
 
     /// Returns a body of instances of an archive whose study is that of the patient P1.
     fn body() -> ComparedBody {
         let archive = ArchiveId::parse("main").unwrap();
-        let context = MappingContext { archive: "main".to_owned(), ..MappingContext::default() };
+        let context = MappingContext::new("main", Arc::new(PatientIds::derive([&b"secret"[..]]).unwrap()));
         let comparison = PatientComparison::new([(archive.clone(), context.clone())]);
         let attributes = serde_json::from_str(r#"{"00100020":{"vr":"LO","Value":["P1"]}}"#).unwrap();
         let patient = RowPatient::from_row(&context, &attributes);

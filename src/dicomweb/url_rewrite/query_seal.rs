@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::dicomweb::request::retrieval_query::SEALED_QUERY;
-use crate::http::sealing::SealingKey;
+use crate::http::sealing::SealingKeys;
 use crate::upstream::{ArchiveId, ArchiveQuery};
 
 /// Maximum length of a sealed query, so that the whole URL fits in a request line of 8 KiB.
@@ -15,13 +15,13 @@ const MAX_SEALED_LEN: usize = 7 * 1024;
 /// Seals and opens the queries of one archive's URLs.
 #[derive(Debug, Clone)]
 pub struct QuerySeal {
-    key: Arc<SealingKey>,
+    key: Arc<SealingKeys>,
     archive: ArchiveId,
 }
 
 impl QuerySeal {
     /// Creates the seal of `archive`.
-    pub fn new(key: Arc<SealingKey>, archive: ArchiveId) -> Self {
+    pub fn new(key: Arc<SealingKeys>, archive: ArchiveId) -> Self {
         Self { key, archive }
     }
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn seal(secret: &str, archive: &str) -> QuerySeal {
-        let key = SealingKey::derive(secret.as_bytes()).unwrap();
+        let key = SealingKeys::derive([secret.as_bytes()]).unwrap();
         QuerySeal::new(Arc::new(key), ArchiveId::parse(archive).unwrap())
     }
 

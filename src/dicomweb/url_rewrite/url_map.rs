@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_query_of_a_url_is_sealed() {
-        let key = std::sync::Arc::new(crate::http::sealing::SealingKey::derive(b"s").unwrap());
+        let key = std::sync::Arc::new(crate::http::sealing::SealingKeys::derive([&b"s"[..]]).unwrap());
         let seal = QuerySeal::new(key, crate::archive_id::ArchiveId::parse("main").unwrap());
         let url_map = url_map().with_query_seal(seal.clone());
         for url in [

@@ -34,7 +34,7 @@ pub(in crate::fhir) async fn read_everything(
     let patient = compartment::find_patient(context, request, access, id).await?;
     let parsed = parse(request)?;
     let mut search: Search<ImagingStudy> = parsed.request.parse_search(context)?;
-    search.criteria.push(Criterion::of_patient(id));
+    search.criteria.push(Criterion::of_patient(&patient.resource.id));
     let parameters = InterpretedParameters {
         applied: &parsed.applied,
         ignored: &parsed.ignored,

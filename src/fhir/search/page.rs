@@ -9,7 +9,7 @@ use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry, Searchset};
 use crate::http::query;
-use crate::http::sealing::SealingKey;
+use crate::http::sealing::SealingKeys;
 use crate::studies::StudiesError;
 use fhir_r4::search::{
     ResultParameters, Search, Searchable, Total, is_result_parameter, parameter_expression,
@@ -19,7 +19,7 @@ use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 /// The pages of one search.
 pub(in crate::fhir) struct Pages<'a> {
     /// The key that seals cursors.
-    key: &'a SealingKey,
+    key: &'a SealingKeys,
     /// The URL of the search, such as `[base]/ImagingStudy`.
     url: String,
     /// The path of the search below the base URL, such as `ImagingStudy`.
@@ -69,7 +69,7 @@ impl<'a, R: Searchable> From<&'a Search<R>> for InterpretedParameters<'a> {
 impl<'a> Pages<'a> {
     /// Creates the pages of a search at `path` below the base URL.
     pub(in crate::fhir) fn new(
-        key: &'a SealingKey,
+        key: &'a SealingKeys,
         request: &FhirRequest<'_>,
         path: &str,
         search: impl Into<InterpretedParameters<'a>>,
