@@ -405,7 +405,7 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| row.is_of_another_patient(other)));
         let mut study = FoundStudy::from_rows(rows);
         if has_conflict {
-            study.parts = divide_by_patient(&study);
+            (study.parts, study.ambiguous_parts) = divide_by_patient(&study);
             found.patient_conflicts.push(study);
         } else {
             found.studies.push(study);
@@ -415,8 +415,9 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
 }
 
 /// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it
-/// has no PatientID or no issuer, belongs to none: its images may be those of either patient.
-fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
+/// has no PatientID or no issuer, belongs to none: its images may be those of either patient. The second list contains a study for each
+/// such row.
+fn divide_by_patient(study: &FoundStudy) -> (Vec<FoundStudy>, Vec<FoundStudy>) {
     let may_be_of_either = |row: &StudyRow| {
         let possible: Vec<_> = study.rows.iter().filter(|other| !row.is_of_another_patient(other)).collect();
         possible.iter().any(|one| possible.iter().any(|other| one.is_of_another_patient(other)))
@@ -431,17 +432,16 @@ fn divide_by_patient(study: &FoundStudy) -> Vec<FoundStudy> {
             None => patients.push(vec![row]),
         }
     }
-    let archives_of_others = |index: usize| {
-        let others = patients.iter().enumerate().filter(move |(other, _)| *other != index);
-        let rows = others.flat_map(|(_, rows)| rows).chain(&ambiguous);
-        rows.map(|row| row.archive.clone()).collect()
+    let patient_count = patients.len();
+    patients.extend(ambiguous.into_iter().map(|row| vec![row]));
+    let part = |index: usize| {
+        let others = patients.iter().enumerate().filter(|(other, _)| *other != index);
+        FoundStudy {
+            other_patients: others.flat_map(|(_, rows)| rows).map(|row| row.archive.clone()).collect(),
+            has_every_row: false,
+            rows_of_all_patients: Some(study.fingerprint()),
+            ..FoundStudy::from_rows(patients[index].clone())
+        }
     };
-    let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives_of_others).collect();
-    let part = |(rows, other_patients)| FoundStudy {
-        other_patients,
-        has_every_row: false,
-        rows_of_all_patients: Some(study.fingerprint()),
-        ..FoundStudy::from_rows(rows)
-    };
-    patients.into_iter().zip(other_patients).map(part).collect()
+    ((0..patient_count).map(part).collect(), (patient_count..patients.len()).map(part).collect())
 }

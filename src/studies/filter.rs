@@ -52,6 +52,11 @@ impl Studies {
             if matching.studies.len() > 1 {
                 let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
                 found.patient_conflicts.push(FoundStudy::from_rows(rows));
+            } else if matching.studies.is_empty() {
+                // A match that may be the study of either patient is omitted, which the response reports.
+                let mut ambiguous = self.filter_studies(study.ambiguous_parts, criteria, freshness).await?;
+                found.unreadable.append(&mut ambiguous.unreadable);
+                found.patient_conflicts.extend(ambiguous.studies.into_iter().next());
             } else {
                 found.studies.append(&mut matching.studies);
             }
@@ -106,12 +111,18 @@ impl Studies {
         let source = self.source(&study.first_row().archive)?;
         let row = &study.first_row().attributes;
         let depth = |criterion: &Criterion<ImagingStudy>| {
-            // Tags report differences between the copies of a study, in its series too.
-            if criterion.parameter.key == Param::Tag && study.rows_of_archives().nth(1).is_some() {
-                return Depth::Instances;
+            let has_copies = || study.rows_of_archives().nth(1).is_some();
+            match criterion.parameter.key {
+                // Tags report differences between the copies of a study, in its series too.
+                Param::Tag if has_copies() => Depth::Instances,
+                // A resource refers to an archive with a part of the study only if no other archive contains more.
+                Param::Endpoint if has_copies() => Depth::Series,
+                _ => {
+                    let depths =
+                        study.rows_of_archives().map(|row| required_depth(criterion, &row.attributes));
+                    depths.max().unwrap_or(Depth::Study)
+                }
             }
-            let depths = study.rows_of_archives().map(|row| required_depth(criterion, &row.attributes));
-            depths.max().unwrap_or(Depth::Study)
         };
         let max_depth = criteria.iter().map(depth).max().unwrap_or(Depth::Study);
         let (resource, match_context) =
@@ -119,8 +130,11 @@ impl Studies {
         // If the version is not known, the study may have changed at any time.
         let has_value =
             |criterion: &&Criterion<ImagingStudy>| study.version.is_some() || !is_by_last_updated(criterion);
-        let mut comparable =
-            criteria.iter().filter(|criterion| depth(criterion) == Depth::Study).filter(has_value);
+        // The resource refers to no other Endpoints than those of the rows.
+        let is_comparable = |criterion: &&Criterion<ImagingStudy>| {
+            depth(criterion) == Depth::Study || criterion.parameter.key == Param::Endpoint
+        };
+        let mut comparable = criteria.iter().filter(is_comparable).filter(has_value);
         comparable
             .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
             .then_some(max_depth)

@@ -36,6 +36,8 @@ pub struct FoundStudy {
     pub(super) has_every_row: bool,
     /// The studies of the single patients, if the rows belong to several patients.
     pub(super) parts: Vec<Self>,
+    /// The studies of the single rows that may belong to several of the patients, so that they are in none of the `parts`.
+    pub(super) ambiguous_parts: Vec<Self>,
     /// The fingerprint of the rows of all patients, if this is the study of one of several patients.
     pub(super) rows_of_all_patients: Option<Fingerprint>,
 }
@@ -43,8 +45,15 @@ pub struct FoundStudy {
 impl FoundStudy {
     /// Creates a study of one patient from all of its rows, of which there is at least one.
     pub(super) fn from_rows(rows: Vec<StudyRow>) -> Self {
-        let (other_patients, parts) = (Vec::new(), Vec::new());
-        Self { rows, version: None, other_patients, has_every_row: true, parts, rows_of_all_patients: None }
+        Self {
+            rows,
+            version: None,
+            other_patients: Vec::new(),
+            has_every_row: true,
+            parts: Vec::new(),
+            ambiguous_parts: Vec::new(),
+            rows_of_all_patients: None,
+        }
     }
 
     /// Returns the Study Instance UID, which is the id of the resource.

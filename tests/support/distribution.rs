@@ -101,15 +101,38 @@ impl DistributedStudy {
     /// Whether all archives have the same number of instances of a series, but not the same instances. Then rows with counts do not
     /// show that the parts differ.
     pub fn has_ambiguous_counts(&self) -> bool {
+        self.has_ambiguous_counts_in(&self.archives())
+    }
+
+    /// Does the same as [`has_ambiguous_counts`](Self::has_ambiguous_counts) for the parts in `archives`.
+    pub fn has_ambiguous_counts_in(&self, archives: &Archives) -> bool {
         self.series.iter().any(|series| {
             let in_archive = |archive: &usize| -> BTreeSet<usize> {
                 (0..series.len()).filter(|number| series[*number].contains(archive)).collect()
             };
-            let parts: Vec<_> =
-                self.archives().iter().map(in_archive).filter(|part| !part.is_empty()).collect();
+            let parts: Vec<_> = archives.iter().map(in_archive).filter(|part| !part.is_empty()).collect();
             let have_equal_counts = parts.iter().all(|part| part.len() == parts[0].len());
             have_equal_counts && parts.iter().any(|part| part != &parts[0])
         })
+    }
+
+    /// Returns the archives to which the resource made from the parts in `archives` refers: those that contain all of it or, for each series
+    /// if there is none, those that contain all of the series or, without one, some of it.
+    pub fn endpoints_in(&self, archives: &Archives) -> Archives {
+        let series = self.series.iter().map(|instances| {
+            let instances = instances.iter().map(|instance| instance & archives);
+            instances.filter(|instance| !instance.is_empty()).collect::<Vec<_>>()
+        });
+        let series: Vec<_> = series.collect();
+        let complete = archives_with_all(series.iter().flatten());
+        if !complete.is_empty() {
+            return complete;
+        }
+        let endpoints_of = |instances: &Vec<Archives>| {
+            let with_all = archives_with_all(instances);
+            if with_all.is_empty() { instances.iter().flatten().copied().collect() } else { with_all }
+        };
+        series.iter().flat_map(endpoints_of).collect()
     }
 
     /// Returns the part of the study in `archive`; `None` if there is none.
