@@ -79,6 +79,13 @@ fn read_keys(section: &mut Section<'_>) -> Vec<SecretString> {
     let location = secret.location().cloned();
     let Some(secret) = secret.into_optional() else { return Vec::new() };
     let keys: Vec<_> = secret.expose_secret().split_whitespace().collect();
+    if let Some(location) = location.clone().filter(|_| keys.is_empty()) {
+        section.report_error(
+            location,
+            "keys",
+            "contains no secret; make one with: openssl rand -hex 32".to_owned(),
+        );
+    }
     if let Some(location) = location.filter(|_| keys.iter().any(|key| key.len() < MIN_KEY_LEN)) {
         let message = format!(
             "contains a secret of fewer than {MIN_KEY_LEN} bytes, which could be guessed; make one with: openssl rand -hex 32"

@@ -473,6 +473,8 @@ fn the_first_of_several_keys_is_the_current_one_and_a_short_one_causes_a_warning
     let config = load(&format!("[fhir]\nkeys_file = {file:?}"));
     assert_eq!(keys(&config), ["0123456789abcdef", "fedcba9876543210"]);
     assert_eq!(warnings(&config), Vec::<String>::new());
+    let error = load_with(&format!("{MINIMAL}\n[fhir]\nkeys = \" \"\n"), &[]).unwrap_err().to_string();
+    assert!(error.contains("keys: contains no secret"), "{error}");
     let renamed = load("[search]\ncursor_key = \"0123456789abcdef\"");
     assert_eq!(keys(&renamed), ["0123456789abcdef"]);
     assert!(warnings(&renamed)[0].contains("was renamed to fhir.keys"), "{:?}", warnings(&renamed));

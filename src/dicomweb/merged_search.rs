@@ -302,17 +302,17 @@ struct MergePosition {
 #[derive(Debug, Default)]
 struct RowsWithUid(Vec<ListedRow>);
 
-/// A row of the merged list, and the omitted rows that it stands for.
+/// A row of the merged list, and the omitted rows that it represents.
 #[derive(Debug)]
 struct ListedRow {
     position: MergePosition,
     omitted: Vec<MergePosition>,
-    /// Whether the row may belong to several of the patients with this UID, so that it stands for no other row.
+    /// Whether the row may belong to several of the patients with this UID, so that it represents no other row.
     is_ambiguous: bool,
 }
 
 impl RowsWithUid {
-    /// Adds a row. Returns the rows that follow in the merged list: the row, unless a listed row of another archive stands for it, and
+    /// Adds a row. Returns the rows that follow in the merged list: the row, unless a listed row of another archive represents it, and
     /// the rows that a listed row does not stand for any more, because they contradict the new one.
     fn add(
         &mut self,
