@@ -415,8 +415,8 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
 }
 
 /// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it
-/// has no PatientID or no issuer, belongs to none: its images may be those of either patient. The second list contains a study for each
-/// such row.
+/// has no PatientID or no issuer, belongs to none: its images may be those of either patient. The second list contains what may match
+/// only because of such rows: a study for each of them, and the study of each patient together with those that may belong to it.
 fn divide_by_patient(study: &FoundStudy) -> (Vec<FoundStudy>, Vec<FoundStudy>) {
     let may_be_of_either = |row: &StudyRow| {
         let possible: Vec<_> = study.rows.iter().filter(|other| !row.is_of_another_patient(other)).collect();
@@ -432,16 +432,29 @@ fn divide_by_patient(study: &FoundStudy) -> (Vec<FoundStudy>, Vec<FoundStudy>) {
             None => patients.push(vec![row]),
         }
     }
-    let patient_count = patients.len();
-    patients.extend(ambiguous.into_iter().map(|row| vec![row]));
-    let part = |index: usize| {
-        let others = patients.iter().enumerate().filter(|(other, _)| *other != index);
+    let with_ambiguous_rows = |rows: &Vec<StudyRow>| {
+        let may_belong = |row: &&StudyRow| !rows.iter().any(|other| row.is_of_another_patient(other));
+        // The first row determines the subject.
+        rows.iter().chain(ambiguous.iter().filter(may_belong)).cloned().collect::<Vec<_>>()
+    };
+    let mut ambiguous_parts: Vec<_> = ambiguous.iter().map(|row| vec![row.clone()]).collect();
+    if !ambiguous.is_empty() {
+        ambiguous_parts.extend(patients.iter().map(with_ambiguous_rows));
+    }
+    let part = |rows: Vec<StudyRow>, is_ambiguous: bool| {
+        let is_other = |row: &&StudyRow| {
+            !rows.iter().any(|own| own.archive == row.archive && !own.is_of_another_patient(row))
+        };
         FoundStudy {
-            other_patients: others.flat_map(|(_, rows)| rows).map(|row| row.archive.clone()).collect(),
+            other_patients: study.rows.iter().filter(is_other).map(|row| row.archive.clone()).collect(),
             has_every_row: false,
+            is_ambiguous,
             rows_of_all_patients: Some(study.fingerprint()),
-            ..FoundStudy::from_rows(patients[index].clone())
+            ..FoundStudy::from_rows(rows)
         }
     };
-    ((0..patient_count).map(part).collect(), (patient_count..patients.len()).map(part).collect())
+    (
+        patients.into_iter().map(|rows| part(rows, false)).collect(),
+        ambiguous_parts.into_iter().map(|rows| part(rows, true)).collect(),
+    )
 }

@@ -36,8 +36,10 @@ pub struct FoundStudy {
     pub(super) has_every_row: bool,
     /// The studies of the single patients, if the rows belong to several patients.
     pub(super) parts: Vec<Self>,
-    /// The studies of the single rows that may belong to several of the patients, so that they are in none of the `parts`.
+    /// What may match only because of rows that may belong to several of the patients, which are in none of the `parts`.
     pub(super) ambiguous_parts: Vec<Self>,
+    /// Whether the rows may belong to several patients, so that the study is compared but never returned.
+    pub(super) is_ambiguous: bool,
     /// The fingerprint of the rows of all patients, if this is the study of one of several patients.
     pub(super) rows_of_all_patients: Option<Fingerprint>,
 }
@@ -52,6 +54,7 @@ impl FoundStudy {
             has_every_row: true,
             parts: Vec::new(),
             ambiguous_parts: Vec::new(),
+            is_ambiguous: false,
             rows_of_all_patients: None,
         }
     }

@@ -8,8 +8,9 @@ use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Archive, ArchiveError, ArchiveErrorKind, UpstreamRequest};
+use super::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, UpstreamRequest};
 use dicom_model::StudyUid;
+use http_messages::gzip::Gunzip;
 
 /// The number of changes in one response.
 const CHANGES_PER_RESPONSE: usize = 100;
@@ -138,12 +139,19 @@ impl Archive {
         let Some(request) = UpstreamRequest::change_feed(self.settings(), request) else {
             return Err(self.error(ArchiveErrorKind::NotFound));
         };
-        let response = self.send_and_decode(request).await?;
+        let response = self.send_to_read(request).await?;
         if response.status != StatusCode::OK {
             return Err(self.error(ArchiveErrorKind::from_status(response.status, &response.headers)));
         }
+        let coding =
+            ContentCoding::from_headers(&response.headers).map_err(|content| self.unreadable(content))?;
         let body = Limited::new(response.body, MAX_FEED_RESPONSE_LEN).collect().await;
         let body = body.map_err(|_| self.error(ArchiveErrorKind::Truncated))?.to_bytes();
+        let body = match coding.of_text(&body) {
+            ContentCoding::Identity => body,
+            ContentCoding::Gzip => Gunzip::decode(body, MAX_FEED_RESPONSE_LEN)
+                .map_err(|_| self.unreadable("a gzip body that is malformed or decodes to too many bytes"))?,
+        };
         serde_json::from_slice(&body).map_err(|_| self.unreadable("something other than a list of changes"))
     }
 }

@@ -107,15 +107,13 @@ impl Archive {
         self.inner.settings.max_concurrency.max(1)
     }
 
-    /// Sends `request` and returns once the response headers have arrived. Every status is returned except redirections. The
-    /// body is not decoded.
+    /// Sends `request` and returns once the response headers have arrived. Every status is returned except redirections.
     pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
         self.send_and_measure(BodyUse::Forward, request).await
     }
 
-    /// Sends `request` and returns once the response headers have arrived. Every status is returned except redirections. The
-    /// body is decoded.
-    pub(super) async fn send_and_decode(
+    /// Does the same as [`send`](Self::send) for a response that the gateway reads. It accepts gzip, which the caller decodes.
+    pub(super) async fn send_to_read(
         &self,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {

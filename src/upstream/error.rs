@@ -121,6 +121,12 @@ pub enum ConnectFailure {
     /// No trusted CA issued the certificate.
     #[error("TLS: certificate is not trusted (set archive.tls.ca to the authority that signed it)")]
     UntrustedCertificate,
+    /// The certificate is that of a CA, which is not valid for a server (RFC 5280 4.2.1.9), even if it is configured as trusted.
+    #[error(
+        "TLS: the certificate of the server is that of an authority (basicConstraints CA:TRUE); give the server one with \
+         CA:FALSE, which may be signed by this one or by itself"
+    )]
+    AuthorityCertificate,
     /// The certificate is not valid for the host in the URL.
     #[error("TLS: certificate is for another name")]
     WrongName,

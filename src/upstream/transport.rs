@@ -21,7 +21,7 @@ use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
 use super::{ConnectFailure, Settings, SettingsError};
-use buffered::{BufferedTransport, DecodedBody};
+use buffered::{BufferedTransport, ReadBody};
 use connect_failure::connect_error;
 use resolver::Resolver;
 use streaming::StreamingTransport;
@@ -134,7 +134,7 @@ impl Transport {
             ConnectionUse::New => &self.unpooled,
         };
         match body_use {
-            BodyUse::Read => Ok(clients.buffered.send(outgoing).await?.map(IncomingBody::Decoded)),
+            BodyUse::Read => Ok(clients.buffered.send(outgoing).await?.map(IncomingBody::Read)),
             BodyUse::Forward => Ok(clients.streaming.send(outgoing).await?.map(IncomingBody::Streamed)),
         }
     }
@@ -143,7 +143,7 @@ impl Transport {
 /// The body of a response, as a stream.
 #[derive(Debug)]
 pub(super) enum IncomingBody {
-    Decoded(DecodedBody),
+    Read(ReadBody),
     Streamed(TimedBody),
 }
 
@@ -156,7 +156,7 @@ impl Body for IncomingBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let frame = match &mut *self {
-            Self::Decoded(body) => ready!(Pin::new(body).poll_frame(context)),
+            Self::Read(body) => ready!(Pin::new(body).poll_frame(context)),
             Self::Streamed(body) => ready!(Pin::new(body).poll_frame(context)),
         };
         Poll::Ready(frame)
@@ -164,14 +164,14 @@ impl Body for IncomingBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Decoded(body) => body.is_end_stream(),
+            Self::Read(body) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Decoded(body) => body.size_hint(),
+            Self::Read(body) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
         }
     }

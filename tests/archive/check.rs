@@ -154,7 +154,7 @@ async fn check_reports_a_wrong_path_and_missing_credentials() {
         ),
         (
             CannedResponse::status(400),
-            "search for studies: rejected the request (status 400 Bad Request); check url (the root of Orthanc is /dicom-web",
+            "search for studies: rejected the request (status 400 Bad Request); check url: a server that speaks TLS needs https://",
         ),
         (
             CannedResponse::status(401),

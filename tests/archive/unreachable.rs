@@ -81,6 +81,16 @@ async fn a_certificate_of_an_unknown_authority_is_untrusted() {
     );
 }
 
+/// `openssl req -x509` makes such certificates, which are often copied to `tls.ca`.
+#[tokio::test]
+async fn a_certificate_of_an_authority_that_a_server_uses_itself_is_reported_even_if_it_is_trusted() {
+    let pem = include_bytes!("../tls/self_signed.pem");
+    let pacs = TlsPacs::start_with_certificate(pem).await;
+    let mut settings = settings_for(&pacs.url());
+    settings.ca = Some(pem.to_vec());
+    assert_eq!(connect_failure(&settings).await, ConnectFailure::AuthorityCertificate);
+}
+
 #[tokio::test]
 async fn a_certificate_for_another_host_is_reported_as_wrong_name() {
     let pacs = TlsPacs::start().await;

@@ -187,7 +187,12 @@ async fn a_study_without_a_patient_id_belongs_to_neither_of_two_patients() {
         assert_eq!(studies[0]["series"][0]["uid"], series);
     }
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
-    for (query, matches) in [("series=1.2.1.3", 0), ("endpoint=second", 0), ("series=1.2.1.1", 1)] {
+    for (query, matches) in [
+        ("series=1.2.1.3", 0),
+        ("endpoint=second", 0),
+        ("patient.identifier=P2&series=1.2.1.3", 0),
+        ("series=1.2.1.1", 1),
+    ] {
         let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_eq!(resources_with_mode(&bundle, "match").len(), matches, "{query}: {bundle}");
         let warning = resources_with_mode(&bundle, "outcome")[0].to_string();

@@ -63,6 +63,11 @@ type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 impl TlsPacs {
     /// Starts the archive on a free port.
     pub async fn start() -> Self {
+        Self::start_with_certificate(include_bytes!("../tls/server.pem")).await
+    }
+
+    /// Starts the archive with the certificate chain `pem`, whose key is `server.key`.
+    pub async fn start_with_certificate(pem: &[u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let scripted = ScriptedResponse {
@@ -72,7 +77,7 @@ impl TlsPacs {
         };
         let scripted = Arc::new(Mutex::new(scripted));
         let shared_response = Arc::clone(&scripted);
-        let acceptor = build_acceptor();
+        let acceptor = build_acceptor(pem);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&shared_response)));
@@ -99,9 +104,8 @@ impl Drop for TlsPacs {
     }
 }
 
-fn build_acceptor() -> TlsAcceptor {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(include_bytes!("../tls/server.pem")).map(Result::unwrap).collect();
+fn build_acceptor(pem: &[u8]) -> TlsAcceptor {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server.key")).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

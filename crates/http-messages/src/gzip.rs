@@ -74,6 +74,23 @@ impl Default for Gunzip {
 }
 
 impl Gunzip {
+    /// Decodes a whole gzip stream of at most `max_size` decoded bytes.
+    pub fn decode(encoded: Bytes, max_size: usize) -> Result<Bytes, GunzipError> {
+        let mut gunzip = Self::default();
+        gunzip.push(encoded);
+        let mut decoded = Vec::new();
+        while let Some(piece) = gunzip.next_piece()? {
+            decoded.extend_from_slice(&piece);
+            if decoded.len() > max_size {
+                return Err(GunzipError::TooLarge);
+            }
+        }
+        if let Some(piece) = gunzip.finish()? {
+            decoded.extend_from_slice(&piece);
+        }
+        if decoded.len() > max_size { Err(GunzipError::TooLarge) } else { Ok(decoded.into()) }
+    }
+
     /// Adds the next chunk of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         self.encoded =
@@ -151,6 +168,10 @@ mod tests {
             assert_eq!(gunzip(&member, size).unwrap(), text(), "{size}");
             assert_eq!(gunzip(&two_members, size).unwrap(), [text(), text()].concat(), "{size}");
         }
+        let decoded = Gunzip::decode(two_members.clone().into(), 2 * text().len()).unwrap();
+        assert_eq!(decoded, [text(), text()].concat());
+        let error = Gunzip::decode(two_members.into(), 2 * text().len() - 1);
+        assert_eq!(error, Err(GunzipError::TooLarge));
     }
 
     #[test]

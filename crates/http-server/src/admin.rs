@@ -12,6 +12,9 @@ use http_messages::body::{self, Body};
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths of the pages, which have no other methods than GET and HEAD.
+/// The body of `/readyz` of a gateway that is ready.
+pub(crate) const READY: &str = "ready\n";
+
 const PAGES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// The state that the admin listener reports, and its actions.
@@ -60,7 +63,7 @@ impl<S: AdminState> Admin<S> {
         let response = match path {
             "/livez" => text_response(StatusCode::OK, "alive\n"),
             "/readyz" => match self.0.ready() {
-                Ok(()) => text_response(StatusCode::OK, "ready\n"),
+                Ok(()) => text_response(StatusCode::OK, READY),
                 Err(reason) => {
                     text_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n"))
                 }

@@ -63,6 +63,10 @@ impl ArchiveCheck {
         );
         match request {
             // Orthanc responds with 400 to a search below another root.
+            STUDIES if matches!(kind, Kind::Rejected(StatusCode::BAD_REQUEST)) => Some(
+                "check url: a server that speaks TLS needs https://, and the root of Orthanc is /dicom-web, that of dcm4chee \
+                 /dcm4chee-arc/aets/DCM4CHEE/rs",
+            ),
             STUDIES if is_wrong_path => Some(
                 "check url (the root of Orthanc is /dicom-web, that of dcm4chee /dcm4chee-arc/aets/DCM4CHEE/rs)",
             ),

@@ -56,7 +56,7 @@ impl Archive {
         mut add: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<RowsOutcome, ArchiveError> {
         let no_rows = RowsOutcome { row_count: 0, has_more: false };
-        let response = self.send_and_decode(request.clone()).await?;
+        let response = self.send_to_read(request.clone()).await?;
         let Some(response) = self.none_if_no_match(&request, response).await? else { return Ok(no_rows) };
         match response.status {
             StatusCode::NO_CONTENT => return Ok(no_rows),
@@ -64,7 +64,6 @@ impl Archive {
             status => return Err(self.error(ArchiveErrorKind::from_status(status, &response.headers))),
         }
         let has_more = has_more_rows(&response.headers);
-        // The client has decoded `gzip` and removed the header. It does not recognize other names of gzip.
         let coding =
             ContentCoding::from_headers(&response.headers).map_err(|content| self.unreadable(content))?;
         let max_row_len =
@@ -159,7 +158,7 @@ impl Archive {
             return Ok(row_count.into_inner());
         }
         if let Some(gunzip) = &mut gunzip
-            && let Some(piece) = gunzip.finish().map_err(gunzip_error)?
+            && let Some(piece) = gunzip.finish().map_err(|_| self.error(ArchiveErrorKind::Truncated))?
         {
             read(&piece, &mut reader).await?;
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
 
-use http::{Response, Version};
+use http::{HeaderValue, Response, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::MapErr;
@@ -63,14 +63,12 @@ impl BufferedTransport {
         })))
     }
 
-    pub(super) async fn send(
-        &self,
-        outgoing: OutgoingRequest,
-    ) -> Result<Response<DecodedBody>, TransportError> {
+    pub(super) async fn send(&self, outgoing: OutgoingRequest) -> Result<Response<ReadBody>, TransportError> {
         let client = self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut call = self.start_call();
         let mut request = reqwest::Request::new(reqwest::Method::GET, outgoing.url);
         *request.headers_mut() = outgoing.headers;
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         let response = client.execute(request).await.map_err(|error| transport_error(&error))?;
         call.shares_connection = response.version() == Version::HTTP_2;
         let response = Response::<reqwest::Body>::from(response);
@@ -109,7 +107,6 @@ fn build_client(
         .tls_backend_preconfigured(tls.clone())
         .dns_resolver(Arc::new(resolver.clone()))
         .user_agent(USER_AGENT)
-        .gzip(true)
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
@@ -151,8 +148,8 @@ impl Drop for Call {
     }
 }
 
-/// A decoded body, as a stream.
-pub(in crate::upstream) type DecodedBody =
+/// A body that the gateway reads, as a stream. It is not decoded.
+pub(in crate::upstream) type ReadBody =
     MapErr<ObservedBody<reqwest::Body, Call>, fn(reqwest::Error) -> TransportError>;
 
 impl Call {
@@ -161,7 +158,7 @@ impl Call {
         self.has_ended |= body.is_end_stream();
     }
 
-    fn observe_body(mut self, body: reqwest::Body) -> DecodedBody {
+    fn observe_body(mut self, body: reqwest::Body) -> ReadBody {
         self.record_end(&body);
         ObservedBody::new(body, self).map_err((|error| transport_error(&error)) as fn(_) -> _)
     }

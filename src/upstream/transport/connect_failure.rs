@@ -61,6 +61,10 @@ fn classify_tls(error: &rustls::Error) -> ConnectFailure {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => ConnectFailure::CertificateExpired,
+            // rustls does not export the type of this error.
+            CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                ConnectFailure::AuthorityCertificate
+            }
             _ => ConnectFailure::UntrustedCertificate,
         },
         rustls::Error::InvalidMessage(_) => ConnectFailure::NotTls,

@@ -365,7 +365,9 @@ pub(super) fn describe_start(first: char) -> &'static str {
         '<' => "markup",
         '"' => "a string",
         'n' => "null",
-        '0'..='9' | '-' => "a number",
+        '0'..='9' => "a number",
+        // Or a negative number, which is less likely.
+        '-' => "a hyphen, as a multipart body does",
         _ => "something that is not JSON",
     }
 }

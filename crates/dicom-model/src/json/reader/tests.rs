@@ -30,6 +30,7 @@ fn body_that_is_not_an_array_of_objects_is_rejected_with_a_reason() {
         ("", RowError::NotAnArray("nothing")),
         ("null", RowError::NotAnArray("null")),
         ("500", RowError::NotAnArray("a number")),
+        ("--boundary", RowError::NotAnArray("a hyphen, as a multipart body does")),
         ("{}", RowError::NotAnArray("an object")),
         ("<!doctype html>", RowError::NotAnArray("markup")),
         ("[1]", RowError::NotAnObject { row: 1 }),
