@@ -44,7 +44,7 @@ pub enum AppError {
     /// The secret in the store cannot be read or made.
     #[error("the secret of Patient ids and page links cannot be read from the store, or stored: {0}")]
     Secret(StoreError),
-    /// The store cannot be opened in `[cache] state_dir`.
+    /// The store in `[store] url` cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The store cannot be read or written.
@@ -58,6 +58,7 @@ pub struct App {
     service: Service,
     metrics: Metrics,
     cache: Cache,
+    store: Arc<dyn Store>,
     change_log: ChangeLog,
     studies: Studies,
     /// The archives with a change feed.
@@ -68,26 +69,26 @@ pub struct App {
 
 impl App {
     /// Builds the gateway from `config`, without calling an archive.
-    pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, AppError> {
+    pub async fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, AppError> {
         let authenticator = match config.auth.mode {
             AuthMode::Open => Arc::new(Open),
         };
-        Self::with_authenticator(config, clock, metrics, authenticator)
+        Self::with_authenticator(config, clock, metrics, authenticator).await
     }
 
     /// Does the same as [`new`](Self::new), with `authenticator` instead of the configured authenticator.
-    pub fn with_authenticator(
+    pub async fn with_authenticator(
         config: &Config,
         clock: SharedClock,
         metrics: Metrics,
         authenticator: Arc<dyn Authenticator>,
     ) -> Result<Self, AppError> {
-        let (store, change_log) = open_change_log(config, &clock, &metrics)?;
-        let secrets = key_secrets(config, &*store)?;
+        let (store, change_log) = open_change_log(config, &clock, &metrics).await?;
+        let secrets = key_secrets(config, &*store).await?;
         let secrets = || secrets.iter().map(|secret| secret.expose_secret().as_bytes());
         let patient_ids = Arc::new(PatientIds::derive(secrets())?);
         let link_key = Arc::new(SealingKeys::derive(secrets())?);
-        let endpoint_times = observe_endpoints(config, &change_log, &patient_ids);
+        let endpoint_times = observe_endpoints(config, &change_log, &patient_ids).await;
         let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
             let context = mapping_context(config, archive, &patient_ids);
             Ok(ArchiveSource {
@@ -163,7 +164,16 @@ impl App {
         let federation = Federation::new(archives, dicomweb, cache.clone(), studies.clone());
         let service = Service::new(context, fhir, federation);
         let change_feeds = change_feeds(config, &metrics)?;
-        Ok(Self { service, metrics, cache, change_log, studies, change_feeds, feed_tasks: Mutex::default() })
+        Ok(Self {
+            service,
+            metrics,
+            cache,
+            store,
+            change_log,
+            studies,
+            change_feeds,
+            feed_tasks: Mutex::default(),
+        })
     }
 
     /// Returns the service of the public listener.
@@ -190,39 +200,44 @@ impl App {
         let tasks = std::mem::take(&mut *self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.iter().for_each(AbortHandle::abort);
         self.change_log.close().await;
+        self.store.close().await;
     }
 }
 
 /// Opens the store, and the change log in it. A store whose entries cannot be read is replaced, like a damaged one.
-fn open_change_log(
+async fn open_change_log(
     config: &Config,
     clock: &SharedClock,
     metrics: &Metrics,
 ) -> Result<(Arc<dyn Store>, ChangeLog), AppError> {
     let max_records = u64::try_from(config.cache.change_log_entries).unwrap_or(u64::MAX);
-    let open = |store: Arc<dyn Store>| {
-        let log =
-            ChangeLog::open(Arc::clone(&store), max_records, SharedClock::clone(clock), metrics.clone());
-        log.map(|log| (store, log))
+    let open = |store| ChangeLog::open(store, max_records, SharedClock::clone(clock), metrics.clone());
+    let store = store::open(&config.store).await?;
+    let error = match open(Arc::clone(&store)).await {
+        Ok(log) => return Ok((store, log)),
+        Err(error) => error,
     };
-    let directory = config.cache.state_dir.as_deref();
-    match (open(store::open(directory)?), directory) {
-        (Err(error), Some(directory)) => Ok(open(store::replace(directory, &error)?)?),
-        (result, _) => Ok(result?),
+    store.close().await;
+    drop(store);
+    if !error.is_damage() {
+        return Err(error.into());
     }
+    let store = store::replace(&config.store, &error).await?;
+    let log = open(Arc::clone(&store)).await?;
+    Ok((store, log))
 }
 
 /// Returns the secrets from which keys are derived: those of the configuration, or the one that the store contains.
-fn key_secrets(config: &Config, store: &dyn Store) -> Result<Vec<SecretString>, AppError> {
+async fn key_secrets(config: &Config, store: &dyn Store) -> Result<Vec<SecretString>, AppError> {
     if !config.fhir.keys.is_empty() {
         return Ok(config.fhir.keys.clone());
     }
     if !store.is_durable() {
         tracing::warn!(
-            "neither fhir.keys nor cache.state_dir is set: Patient ids and page links are valid only until this process ends"
+            "neither fhir.keys nor store.url is set: Patient ids and page links are valid only until this process ends"
         );
     }
-    Ok(vec![store::secret(store).map_err(AppError::Secret)?])
+    Ok(vec![store::secret(store).await.map_err(AppError::Secret)?])
 }
 
 fn search_limits(config: &Config) -> SearchLimits {
@@ -255,7 +270,7 @@ fn change_feeds(config: &Config, metrics: &Metrics) -> Result<Vec<Archive>, Sett
 
 /// Records the current content of the Endpoint of each archive in the change log, and returns the times at which it was first
 /// seen. The content does not include the address, which depends on the public base URL of the request.
-fn observe_endpoints(
+async fn observe_endpoints(
     config: &Config,
     change_log: &ChangeLog,
     patient_ids: &Arc<PatientIds>,
@@ -275,7 +290,8 @@ fn observe_endpoints(
         Observation { resource: ResourceKey::endpoint(&settings.id), fingerprint, content: None }
     };
     let observations: Vec<_> = config.archives.iter().map(observation).collect();
-    change_log.observe_at_start(&observations).into_iter().map(|version| version.last_updated).collect()
+    let versions = change_log.observe(observations, None).await;
+    versions.into_iter().map(|version| version.last_updated).collect()
 }
 
 fn mapping_context(

@@ -22,18 +22,19 @@ mod stored_records;
 mod version;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::RwLock;
 
 pub use listings::ListingKey;
 pub use version::{Version, VersionId};
 
 use crate::clock::SharedClock;
 use crate::fingerprint::{Fingerprint, short_hash};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, OpenError, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
@@ -44,7 +45,7 @@ use stored_records::Records;
 const FLUSH_DELAY: Duration = Duration::from_secs(1);
 
 /// The key of a record: a hash of the type and id of the resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceKey([u8; 16]);
 
 impl ResourceKey {
@@ -102,13 +103,13 @@ pub struct ChangeLog(Arc<Log>);
 impl ChangeLog {
     /// Opens the log in `store`, with at most `max_records`. The oldest records are evicted first, and their resources count
     /// as new when they are seen again.
-    pub fn open(
+    pub async fn open(
         store: Arc<dyn Store>,
         max_records: u64,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Log::new(Records::open(store, max_records)?, max_records, clock, metrics)?)))
+        Ok(Self(Arc::new(Log::open(store, max_records, clock, metrics).await?)))
     }
 
     /// Records observations and returns the version of each: the known version, with the time at which it was first seen, or a
@@ -123,9 +124,9 @@ impl ChangeLog {
         if observations.is_empty() {
             return Vec::new();
         }
-        let task_observations = observations.clone();
-        let versions = self.run_blocking(move |log| log.observe(&task_observations, requested_at)).await;
-        self.schedule_flush();
+        let observations: Arc<[Observation]> = observations.into();
+        let observed = Arc::clone(&observations);
+        let versions = self.run(|log| async move { log.observe(&observed, requested_at).await }).await;
         // A panic in the log was already reported. Without a result every resource counts as new.
         versions.unwrap_or_else(|| {
             observations.iter().map(|observation| self.0.new_version(observation)).collect()
@@ -143,49 +144,45 @@ impl ChangeLog {
         studies: impl Iterator<Item = ResourceKey>,
     ) {
         let studies: BTreeSet<_> = studies.map(|study| study.0).collect();
-        self.run_blocking(move |log| log.observe_listing(listing, changed_since, &studies)).await;
-        self.schedule_flush();
-    }
-
-    /// Does the same as [`observe`](Self::observe), but blocks, for the start of the program.
-    pub fn observe_at_start(&self, observations: &[Observation]) -> Vec<Version> {
-        self.0.observe(observations, None)
+        self.run(|log| async move { log.observe_listing(listing, changed_since, &studies).await }).await;
     }
 
     /// Records that no archive contains the resource any more; returns whether the resource was ever seen. If it is seen again,
     /// this is a change.
     pub async fn mark_deleted(&self, resource: ResourceKey) -> bool {
-        let was_seen = self.run_blocking(move |log| log.mark_deleted(resource)).await;
-        self.schedule_flush();
+        let was_seen = self.run(|log| async move { log.mark_deleted(resource).await }).await;
         was_seen.unwrap_or(false)
     }
 
     /// Makes the next observation of the resource count as a change, because a search for changes did not return the whole
     /// resource.
     pub async fn report_again(&self, resource: ResourceKey) {
-        self.run_blocking(move |log| log.mark_deleted(resource)).await;
-        self.schedule_flush();
+        self.run(|log| async move { log.mark_deleted(resource).await }).await;
     }
 
     /// Returns the current time, which is not earlier than any time assigned so far, and earlier than every time that is
     /// assigned later, except those that the caller assigns with [`observe`](Self::observe).
     pub async fn now(&self) -> Timestamp {
-        let now = self.run_blocking(Log::now).await;
-        self.schedule_flush();
+        let now = self.run(|log| async move { log.now().await }).await;
         now.unwrap_or_else(|| self.0.clock.now())
     }
 
     /// Makes all records durable and marks the log as complete. This is the last call before the program ends.
     pub async fn close(&self) {
-        self.run_blocking(Log::close).await;
+        self.0.is_dirty.store(false, Ordering::Release);
+        self.0.attempt(|records| async move { records.end_session().await }).await;
     }
 
-    async fn run_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Log) -> T + Send + 'static,
-    ) -> Option<T> {
-        let log = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&log)).await.ok()
+    /// Runs `work` to its end, even if the client of the request disconnects: a half of a transaction would be rolled back, but its
+    /// connection would be busy until then.
+    async fn run<T, F>(&self, work: impl FnOnce(Arc<Log>) -> F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let result = tokio::spawn(work(Arc::clone(&self.0))).await.ok();
+        self.schedule_flush();
+        result
     }
 
     fn schedule_flush(&self) {
@@ -198,36 +195,19 @@ impl ChangeLog {
             // If the log was dropped, the store was closed, which made the records durable.
             let Some(log) = log.upgrade() else { return };
             log.is_flush_due.store(false, Ordering::Release);
-            if log.is_dirty.load(Ordering::Acquire) && log.is_durable() {
-                let _ = tokio::task::spawn_blocking(move || log.flush()).await;
+            if log.is_dirty.swap(false, Ordering::AcqRel) {
+                log.flush().await;
             }
         });
     }
 }
 
-/// The times assigned so far, in milliseconds.
-#[derive(Debug)]
-struct Times {
-    /// The latest time that was assigned. It does not decrease if the clock is set back.
-    latest: i64,
-    /// A time of [`ChangeLog::now`] that only one caller has received, and that was later than all earlier times. The
-    /// observations of this caller are at least as recent as those of callers with an earlier time.
-    exclusive: Option<i64>,
-}
-
-impl Times {
-    /// Returns `time` if only its caller has received it, and no later time was assigned since.
-    fn exclusive(&self, time: Option<Timestamp>) -> Option<i64> {
-        let time = time?.as_millisecond();
-        (self.exclusive == Some(time) && self.latest == time).then_some(time)
-    }
-}
-
-/// The log that the handles [`ChangeLog`] share. Its methods block on the disk.
+/// The log that the handles [`ChangeLog`] share.
 #[derive(Debug)]
 struct Log {
     records: RwLock<Arc<Records>>,
-    times: Mutex<Times>,
+    /// The latest time that this process knows, in milliseconds. If the store is lost, later times are assigned from here on.
+    latest: AtomicI64,
     max_records: u64,
     is_dirty: AtomicBool,
     is_flush_due: AtomicBool,
@@ -236,18 +216,18 @@ struct Log {
 }
 
 impl Log {
-    fn new(
-        mut records: Records,
+    async fn open(
+        store: Arc<dyn Store>,
         max_records: u64,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let latest = records.start_session(clock.now().as_millisecond())?;
-        let times = Mutex::new(Times { latest, exclusive: None });
+        let now = clock.now().as_millisecond();
+        let (records, latest) = Records::open(store, max_records, now).await?;
         let (is_dirty, is_flush_due) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self {
             records: RwLock::new(Arc::new(records)),
-            times,
+            latest: AtomicI64::new(latest.time),
             max_records,
             is_dirty,
             is_flush_due,
@@ -256,59 +236,55 @@ impl Log {
         })
     }
 
-    fn observe(&self, observations: &[Observation], requested_at: Option<Timestamp>) -> Vec<Version> {
-        let records = self.attempt(|records| match records.find_unchanged(observations)? {
-            Some(known) => Ok(known),
-            None => self.write(|times, now| {
-                let exclusive = times.exclusive(requested_at);
-                records.add(observations, &mut times.latest, now, exclusive)
-            }),
+    async fn observe(&self, observations: &[Observation], requested_at: Option<Timestamp>) -> Vec<Version> {
+        let requested_at = requested_at.map(Timestamp::as_millisecond);
+        let records = self.attempt(|records| async move {
+            if let Some(known) = records.find_unchanged(observations).await? {
+                return Ok(known);
+            }
+            self.is_dirty.store(true, Ordering::Release);
+            records.add(observations, requested_at, &*self.clock).await
         });
-        match records {
-            Some(records) => records.iter().map(Record::version).collect(),
+        match records.await {
+            Some(records) => {
+                let latest = records.iter().map(|record| record.first_seen_at).max();
+                self.latest.fetch_max(latest.unwrap_or(i64::MIN), Ordering::AcqRel);
+                records.iter().map(Record::version).collect()
+            }
             None => observations.iter().map(|observation| self.new_version(observation)).collect(),
         }
     }
 
-    fn observe_listing(
+    async fn observe_listing(
         &self,
         listing: ListingKey,
         changed_since: Option<Timestamp>,
         studies: &BTreeSet<[u8; 16]>,
     ) {
         let changed_since = changed_since.map(Timestamp::as_millisecond);
-        self.attempt(|records| {
-            self.write(|times, now| {
-                records.replace_listing(listing, studies, changed_since, now.max(times.latest))
-            })
+        self.attempt(|records| async move {
+            self.is_dirty.store(true, Ordering::Release);
+            records.replace_listing(listing, studies, changed_since, &*self.clock).await
+        })
+        .await;
+    }
+
+    async fn mark_deleted(&self, resource: ResourceKey) -> bool {
+        self.attempt(|records| async move { records.mark_deleted(resource).await }).await.unwrap_or(false)
+    }
+
+    async fn now(&self) -> Timestamp {
+        let now = self.attempt(|records| async move {
+            self.is_dirty.store(true, Ordering::Release);
+            records.now(&*self.clock).await
         });
+        let now = now.await.unwrap_or_else(|| self.next_time());
+        self.latest.fetch_max(now, Ordering::AcqRel);
+        version::timestamp(now)
     }
 
-    fn mark_deleted(&self, resource: ResourceKey) -> bool {
-        let was_seen = self.attempt(|records| self.write(|_, _| records.mark_deleted(resource)));
-        was_seen.unwrap_or(false)
-    }
-
-    fn now(&self) -> Timestamp {
-        let now = self.attempt(|records| {
-            self.write(|times, now| {
-                times.exclusive = (now > times.latest).then_some(now);
-                times.latest = now.max(times.latest);
-                records.store_latest(times.latest)?;
-                Ok(times.latest)
-            })
-        });
-        version::timestamp(now.unwrap_or_else(|| self.next_time()))
-    }
-
-    fn flush(&self) {
-        self.is_dirty.store(false, Ordering::Release);
-        self.attempt(Records::make_durable);
-    }
-
-    fn close(&self) {
-        self.is_dirty.store(false, Ordering::Release);
-        self.attempt(Records::end_session);
+    async fn flush(&self) {
+        self.attempt(|records| async move { records.make_durable().await }).await;
     }
 
     /// Returns the version of a resource as if it were seen for the first time.
@@ -318,43 +294,39 @@ impl Log {
 
     /// Assigns a time that is later than all times assigned so far, in milliseconds.
     fn next_time(&self) -> i64 {
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.latest = self.clock.now().as_millisecond().max(times.latest.saturating_add(1));
-        times.latest
-    }
-
-    /// Calls `write` with the assigned times and the current time. One writer at a time assigns times, and the clock is read
-    /// when the writer has the lock.
-    fn write<T>(
-        &self,
-        write: impl FnOnce(&mut Times, i64) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_dirty.store(true, Ordering::Release);
-        write(&mut times, self.clock.now().as_millisecond())
+        let now = self.clock.now().as_millisecond();
+        let next = |latest: i64| Some(now.max(latest.saturating_add(1)));
+        let before = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        next(before.unwrap_or_else(|latest| latest)).unwrap_or(now)
     }
 
     /// Runs `work`. If the store fails, an empty store in memory replaces it, and every resource counts as new.
-    fn attempt<T>(&self, work: impl Fn(&Records) -> Result<T, StoreError>) -> Option<T> {
-        let records = Arc::clone(&self.records.read().unwrap_or_else(PoisonError::into_inner));
-        let error = match work(&records) {
+    async fn attempt<T, F>(&self, work: impl Fn(Arc<Records>) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let records = Arc::clone(&*self.records.read().await);
+        let error = match work(Arc::clone(&records)).await {
             Ok(result) => return Some(result),
             Err(error) => error,
         };
         tracing::error!(%error, "the change log failed; it continues in memory, and every study counts as new");
         self.metrics.change_log_failed();
-        let mut current = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.records.write().await;
         if Arc::ptr_eq(&current, &records) {
-            let empty = store::open(None).ok()?;
-            *current = Arc::new(Records::open(empty, self.max_records).ok()?);
+            *current = Arc::new(self.open_in_memory().await.ok()?);
         }
         let records = Arc::clone(&current);
         drop(current);
-        work(&records).ok()
+        work(records).await.ok()
     }
 
-    fn is_durable(&self) -> bool {
-        self.records.read().unwrap_or_else(PoisonError::into_inner).are_durable()
+    /// Opens an empty log in memory, whose times are later than all times assigned so far.
+    async fn open_in_memory(&self) -> Result<Records, OpenError> {
+        let store = store::open_in_memory().await?;
+        let latest = self.latest.load(Ordering::Acquire).max(self.clock.now().as_millisecond());
+        let (records, _) = Records::open(store, self.max_records, latest).await.map_err(OpenError::Memory)?;
+        Ok(records)
     }
 }
 

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_printed_error_contains_each_cause_once() {
-        let store = StoreError::malformed("the record is short");
+        let store = StoreError::Malformed("the record is short");
         assert_printed_once("the record is short", &AppError::ChangeLog(store).into());
         let threads = io::Error::other("too many threads");
         assert_printed_once("too many threads", &telemetry::LogsError::Thread(threads).into());

@@ -19,6 +19,7 @@ mod search;
 mod secret;
 mod section;
 mod server;
+mod store;
 mod telemetry;
 mod values;
 
@@ -43,6 +44,8 @@ use renamed::RENAMED_KEYS;
 use report::Report;
 use section::Section;
 
+use crate::store::StoreSettings;
+
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -60,6 +63,8 @@ pub struct Config {
     pub render: RenderConfig,
     /// `[search]`
     pub search: SearchConfig,
+    /// `[store]`
+    pub store: StoreSettings,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// Warnings for the operator about settings that are accepted but should be changed.
@@ -122,6 +127,7 @@ impl Config {
         let fhir = root.read_table("fhir", |section| Some(FhirConfig::read(section)));
         let render = root.read_table("render", |section| Some(RenderConfig::read(section)));
         let search = root.read_table("search", |section| Some(SearchConfig::read(section)));
+        let store = root.read_table("store", store::read);
         let telemetry = root.read_table("telemetry", |section| Some(TelemetryConfig::read(section)));
         root.report_unknown_keys();
         Some(Self {
@@ -132,6 +138,7 @@ impl Config {
             fhir: fhir?,
             render: render?,
             search: search?,
+            store: store?,
             telemetry: telemetry?,
             warnings: Vec::new(),
         })

@@ -6,6 +6,7 @@ mod demo;
 mod file_descriptors;
 mod messages;
 mod partial_responses;
+mod store;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -267,73 +268,6 @@ fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
             "{command}: {error}"
         );
     }
-}
-
-/// Writes a configuration file with the state directory `folder` and an archive that cannot be reached.
-fn write_config_with_state_in(folder: &std::path::Path) -> tempfile::NamedTempFile {
-    write_config(&format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[cache]\nstate_dir = \"{}\"\n\
-         [auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
-        folder.display()
-    ))
-}
-
-#[test]
-fn check_and_serve_report_a_state_directory_that_does_not_exist() {
-    let file = write_config_with_state_in(std::path::Path::new("/nonexistent/state"));
-    for command in ["check", "serve"] {
-        let failure = run(&[command, "--config", file.path().to_str().unwrap()]);
-        assert_eq!(failure.status.code(), Some(64), "{command}");
-        let error = text(&failure.stderr);
-        assert!(
-            error.contains(":5: cache.state_dir: /nonexistent/state is not a directory; create it"),
-            "{error}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn check_reports_a_damaged_store_and_serve_starts_without_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().join("store.redb");
-    std::fs::write(&store, [7; 10_000]).unwrap();
-    let file = write_config_with_state_in(folder.path());
-    let failure = run(&["check", "--config", file.path().to_str().unwrap()]);
-    assert_eq!(failure.status.code(), Some(1));
-    let error = text(&failure.stderr);
-    let expected = format!("dicomweb-gateway: cache.state_dir: {}", store.display());
-    assert!(error.contains(&expected) && error.contains("is damaged"), "{error}");
-    assert_eq!(error.matches("is damaged").count(), 1, "{error}");
-
-    let mut serve = RunningProgram::start(&["serve", "--config", file.path().to_str().unwrap()]);
-    let mut lines = BufReader::new(serve.0.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let log: Vec<_> = lines.by_ref().take_while(|line| !line.contains("listening")).collect();
-    let warning = log.iter().find(|line| line.contains("the store is damaged")).expect("there is no warning");
-    let renamed = folder.path().join("store.redb.damaged-1");
-    for part in ["WARN", store.to_str().unwrap(), renamed.to_str().unwrap()] {
-        assert!(warning.contains(part), "{warning}");
-    }
-    assert!(serve.terminate().success());
-    assert!(std::fs::read(&renamed).unwrap() == [7; 10_000], "the damaged file was changed");
-    let table = run(&["check", "--config", file.path().to_str().unwrap()]);
-    assert!(!text(&table.stderr).contains("damaged"), "the new store cannot be opened");
-}
-
-#[test]
-fn serve_replaces_a_store_whose_entries_cannot_be_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = redb::Database::create(folder.path().join("store.redb")).unwrap();
-    let write = store.begin_write().unwrap();
-    drop(write.open_table(redb::TableDefinition::<u64, u64>::new("change_log.times.1")).unwrap());
-    write.commit().unwrap();
-    drop(store);
-    let file = write_config_with_state_in(folder.path());
-    let mut serve = RunningProgram::start(&["serve", "--config", file.path().to_str().unwrap()]);
-    let mut lines = BufReader::new(serve.0.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let log: Vec<_> = lines.by_ref().take_while(|line| !line.contains("listening")).collect();
-    assert!(log.iter().any(|line| line.contains("WARN") && line.contains("the store is damaged")), "{log:?}");
-    assert!(serve.terminate().success());
-    assert!(folder.path().join("store.redb.damaged-1").is_file());
 }
 
 #[test]

@@ -5,19 +5,19 @@
 //! are stored. If there is no earlier list of a search, every study that the client's time excludes may be new to the client.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use super::ResourceKey;
-use super::stored_records::{Records, TIME_LENGTH, time_key};
+use super::stored_records::{Records, TIME_LENGTH, number_entry, time_key, to_number};
+use crate::clock::Clock;
 use crate::fingerprint::short_hash;
-use crate::store::{Durability, StoreError, StoreTable};
+use crate::store::{Durability, StoreError, StoreTable, Transaction};
 
 /// The studies of each list: sorted hashes, without separators.
-const LISTINGS: StoreTable = StoreTable::new("change_log.listings.1");
+const LISTINGS: StoreTable = StoreTable::new("change_log_listing");
 /// The index of the lists: empty values, by time and list.
-const LISTINGS_BY_TIME: StoreTable = StoreTable::new("change_log.listings_by_time.1");
+const LISTINGS_BY_TIME: StoreTable = StoreTable::new("change_log_listing_by_time");
 /// The time of each list, and the number of studies in all lists together.
-const LISTING_FACTS: StoreTable = StoreTable::new("change_log.listing_facts.1");
+const LISTING_FACTS: StoreTable = StoreTable::new("change_log_listing_fact");
 const STUDY_COUNT: &[u8] = b"study_count";
 
 /// Maximum number of studies in all lists together, which take 16 MB. The list that has not been requested for the longest time is
@@ -37,77 +37,95 @@ impl ListingKey {
 }
 
 impl Records {
-    /// Replaces the list of `listing` by `studies` at `now`, and marks the studies that are missing from it as deleted. Studies
-    /// that the previous list did not contain are marked, too, unless they were first seen after it: their next observation is a
-    /// change. Without a previous list, the same applies to all studies that were first seen until `changed_since`, the time of the
-    /// client.
-    pub(super) fn replace_listing(
+    /// Replaces the list of `listing` by `studies` at the current time, and marks the studies that are missing from it as deleted.
+    /// Studies that the previous list did not contain are marked, too, unless they were first seen after it: their next observation
+    /// is a change. Without a previous list, the same applies to all studies that were first seen until `changed_since`, the time
+    /// of the client.
+    pub(super) async fn replace_listing(
         &self,
         listing: ListingKey,
         studies: &BTreeSet<[u8; 16]>,
         changed_since: Option<i64>,
-        now: i64,
+        clock: &dyn Clock,
     ) -> Result<(), StoreError> {
-        let to_number = |bytes: Option<Vec<u8>>| {
-            let bytes = bytes.as_deref().and_then(|bytes| bytes.first_chunk::<8>());
-            bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes))
-        };
-        let read = self.store().read()?;
-        let previous = read.table(LISTINGS)?.get(&listing.0)?;
-        let seen_until = match &previous {
-            Some(_) => Some(to_number(read.table(LISTING_FACTS)?.get(&listing.0)?)),
-            None => changed_since,
-        };
-        drop(read);
         let bytes: Vec<u8> = studies.iter().flatten().copied().collect();
-        let previous = previous.unwrap_or_default();
-        let (previous_studies, _) = previous.as_chunks::<16>();
-        let absent: Vec<_> = previous_studies
-            .iter()
-            .filter(|key| !studies.contains(*key))
-            .map(|key| ResourceKey(*key))
-            .collect();
-        let previous_keys: BTreeSet<_> = previous_studies.iter().collect();
-        let added = studies.iter().filter(|key| !previous_keys.contains(key)).map(|key| ResourceKey(*key));
-        // The return of a study must be reported to a client that has received the shorter list, even after a crash.
-        let durability = if absent.is_empty() { Durability::Eventual } else { Durability::Immediate };
-        let write = self.store().write(durability)?;
-        {
-            let mut records = write.table(super::stored_records::RECORDS)?;
-            for resource in absent {
-                Self::write_deleted(&mut *records, resource, i64::MAX)?;
-            }
-            if let Some(seen_until) = seen_until {
-                for resource in added {
-                    Self::write_deleted(&mut *records, resource, seen_until)?;
-                }
-            }
-            let mut listings = write.table(LISTINGS)?;
-            let mut by_time = write.table(LISTINGS_BY_TIME)?;
-            let mut facts = write.table(LISTING_FACTS)?;
-            let mut count =
-                to_number(facts.get(STUDY_COUNT)?) + to_i64(studies.len()) - to_i64(previous_studies.len());
-            by_time.remove(&time_key(to_number(facts.get(&listing.0)?), ResourceKey(listing.0)))?;
-            by_time.put(&time_key(now, ResourceKey(listing.0)), &[])?;
-            facts.put(&listing.0, &now.to_be_bytes())?;
-            listings.put(&listing.0, &bytes)?;
-            while count > to_i64(MAX_LISTED_STUDIES) {
-                let mut oldest = None;
-                by_time.scan(&[], &mut |key, _| {
-                    oldest = Some(key.to_vec());
-                    ControlFlow::Break(())
-                })?;
-                let Some(oldest) = oldest else { break };
-                let evicted = &oldest[TIME_LENGTH..];
-                count -= to_i64(listings.get(evicted)?.map_or(0, |studies| studies.len() / 16));
-                by_time.remove(&oldest)?;
-                listings.remove(evicted)?;
-                facts.remove(evicted)?;
-            }
-            facts.put(STUDY_COUNT, &count.to_be_bytes())?;
+        let key = listing.0.to_vec();
+        let mut transaction = self.store().begin(Durability::Eventual).await?;
+        let latest = Self::latest_time(&mut *transaction).await?;
+        let now = clock.now().as_millisecond().max(latest.time);
+        let previous = transaction.get_many(LISTINGS, std::slice::from_ref(&key)).await?.pop().flatten();
+        let facts = transaction.get_many(LISTING_FACTS, &[key.clone(), STUDY_COUNT.to_vec()]).await?;
+        let listed_at = to_number(facts.first().and_then(Option::as_deref))?;
+        let count = to_number(facts.get(1).and_then(Option::as_deref))?.unwrap_or(0);
+        let seen_until = if previous.is_some() { Some(listed_at.unwrap_or(0)) } else { changed_since };
+        let absent = missing(previous.as_deref(), studies);
+        let has_absent = !absent.is_empty();
+        let previous_studies: BTreeSet<_> = studies_of(previous.as_deref()).iter().collect();
+        let added = studies.iter().filter(|study| !previous_studies.contains(study));
+        let added = added.filter_map(|study| Some((ResourceKey(*study), seen_until?)));
+        let absent = absent.into_iter().map(|study| (study, i64::MAX));
+        let deleted: Vec<_> = absent.chain(added).collect();
+        Self::write_deleted(&mut *transaction, &deleted).await?;
+
+        if let Some(listed_at) = listed_at {
+            transaction
+                .remove_many(LISTINGS_BY_TIME, &[time_key(listed_at, ResourceKey(listing.0)).to_vec()])
+                .await?;
         }
-        write.commit()
+        let time = (time_key(now, ResourceKey(listing.0)).to_vec(), Vec::new());
+        transaction.put_many(LISTINGS_BY_TIME, &[time]).await?;
+        let count = count + to_i64(studies.len()) - to_i64(previous_studies.len());
+        if previous.as_ref() != Some(&bytes) {
+            transaction.put_many(LISTINGS, &[(key, bytes)]).await?;
+        }
+        let mut facts = vec![number_entry(&listing.0, now)];
+        let evicted = evict_oldest(&mut *transaction, count).await?;
+        facts.retain(|(key, _)| !evicted.listings.contains(key));
+        facts.push(number_entry(STUDY_COUNT, evicted.study_count));
+        transaction.put_many(LISTING_FACTS, &facts).await?;
+        transaction.commit().await?;
+        // The return of a study must be reported to a client that has received the shorter list, even after a crash.
+        if has_absent { self.make_durable().await } else { Ok(()) }
     }
+}
+
+/// The lists that were evicted, and the number of studies in the others.
+struct Evicted {
+    listings: Vec<Vec<u8>>,
+    study_count: i64,
+}
+
+/// Evicts the oldest lists while they contain too many studies.
+async fn evict_oldest(
+    transaction: &mut dyn Transaction,
+    mut study_count: i64,
+) -> Result<Evicted, StoreError> {
+    let mut listings = Vec::new();
+    while study_count > to_i64(MAX_LISTED_STUDIES) {
+        let Some((oldest, _)) = transaction.scan(LISTINGS_BY_TIME, &[], 1).await?.pop() else { break };
+        let listing = oldest.get(TIME_LENGTH..).unwrap_or_default().to_vec();
+        let evicted = transaction.get_many(LISTINGS, std::slice::from_ref(&listing)).await?.pop().flatten();
+        study_count -= to_i64(studies_of(evicted.as_deref()).len());
+        transaction.remove_many(LISTINGS_BY_TIME, &[oldest]).await?;
+        transaction.remove_many(LISTINGS, std::slice::from_ref(&listing)).await?;
+        transaction.remove_many(LISTING_FACTS, std::slice::from_ref(&listing)).await?;
+        listings.push(listing);
+    }
+    Ok(Evicted { listings, study_count })
+}
+
+/// Returns the studies of a stored list.
+fn studies_of(listing: Option<&[u8]>) -> &[[u8; 16]] {
+    listing.unwrap_or_default().as_chunks::<16>().0
+}
+
+/// Returns the studies of the stored list that `studies` does not contain.
+fn missing(listing: Option<&[u8]>, studies: &BTreeSet<[u8; 16]>) -> Vec<ResourceKey> {
+    studies_of(listing)
+        .iter()
+        .filter(|study| !studies.contains(*study))
+        .map(|study| ResourceKey(*study))
+        .collect()
 }
 
 fn to_i64(count: usize) -> i64 {

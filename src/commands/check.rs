@@ -29,10 +29,8 @@ pub use probe::ArchiveToCheck;
 
 /// Prints the table. The exit code is 1 if the gateway cannot work with one of the archives.
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    if let Some(directory) = &config.cache.state_dir {
-        // The store is not opened: it would create a file, which the user that runs the gateway may not be able to open.
-        store::verify(directory)?;
-    }
+    // The store is not opened: it would create a file, which the user that runs the gateway may not be able to open.
+    store::verify(&config.store).await?;
     let archives = config.archives.iter().map(|archive| {
         Ok(ArchiveToCheck {
             archive: Archive::new(archive.settings.clone(), Metrics::default())?,

@@ -56,7 +56,7 @@ impl BoundGateway {
     /// the user if the address of the public listener cannot be used.
     pub(super) async fn start(config: &Config, listen_remedy: &str) -> anyhow::Result<Self> {
         let max_connections = raise_limit(DescriptorDemand::of(config));
-        let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
+        let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default()).await?);
         let public = bind(config.server.listen, listen_remedy).await?;
         let admin_remedy = "choose another address in server.admin_listen";
         let admin = bind(config.server.admin_listen, admin_remedy).await?;

@@ -1,10 +1,9 @@
-//! `[cache]`: the size of the cache, the freshness lifetime of cached responses, and the location of the durable state.
+//! `[cache]`: the size of the cache, the freshness lifetime of cached responses, and the size of the change log.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::section::{Section, Setting};
-use super::values::{count, duration, duration_or_none, size, text};
+use super::section::Section;
+use super::values::{count, duration, duration_or_none, size};
 
 /// The default of `memory`: enough for about 20,000 assembled studies, and half the memory of a small container.
 const MEMORY: u64 = 512 << 20;
@@ -22,11 +21,11 @@ const DEEP_CHECK_OLD: Duration = Duration::from_hours(1);
 /// The default of `largest_answer`: the size of the metadata of a series with a thousand slices.
 const MAX_CACHED_RESPONSE_SIZE: u64 = 8 << 20;
 
-/// The default of `change_log_entries`: the studies of a hospital in a decade. A record takes about 180 bytes, in the state
-/// directory or in memory.
+/// The default of `change_log_entries`: the studies of a hospital in a decade. A record takes about 180 bytes in the
+/// store.
 const CHANGE_LOG_ENTRIES: usize = 1_000_000;
 
-/// The cache and the state.
+/// The cache and the change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
     /// The size of the cache in bytes.
@@ -43,8 +42,6 @@ pub struct CacheConfig {
     pub deep_check_old: Duration,
     /// Maximum size of a cached response of an archive, in bytes; a larger response is forwarded without being cached.
     pub largest_answer: u64,
-    /// The directory of the change log, which must survive a restart. If it is not set, the change log is in memory.
-    pub state_dir: Option<PathBuf>,
     /// Maximum number of studies in the change log.
     pub change_log_entries: usize,
 }
@@ -59,7 +56,6 @@ impl CacheConfig {
             deep_check: section.take_or("deep_check", duration, DEEP_CHECK),
             deep_check_old: section.take_or("deep_check_old", duration, DEEP_CHECK_OLD),
             largest_answer: section.take_or("largest_answer", size, MAX_CACHED_RESPONSE_SIZE),
-            state_dir: read_state_dir(section),
             change_log_entries: section.take_or(
                 "change_log_entries",
                 count(1000, 100_000_000),
@@ -67,19 +63,4 @@ impl CacheConfig {
             ),
         }
     }
-}
-
-/// Reads the directory of the change log. It must exist: a directory that the gateway creates would be lost with a container
-/// whose volume has another path.
-fn read_state_dir(section: &mut Section<'_>) -> Option<PathBuf> {
-    let Setting { value, location } = section.take("state_dir", text)?;
-    let directory = section.resolve_path(Path::new(&value));
-    if !directory.is_dir() {
-        let message = format!(
-            "{} is not a directory; create it, writable by the user that runs the gateway",
-            directory.display()
-        );
-        section.report_error(location, "state_dir", message);
-    }
-    Some(directory)
 }

@@ -64,7 +64,9 @@ pub(super) fn overlay(
 fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
     let names: Vec<_> = variables.iter().map(|variable| variable.levels.join(LEVEL_SEPARATOR)).collect();
     variables.retain_mut(|variable| {
-        let Some(levels) = renamed::rename_levels(RENAMED_KEYS, &variable.levels) else { return true };
+        let Some((levels, convert)) = renamed::rename_levels(RENAMED_KEYS, &variable.levels) else {
+            return true;
+        };
         let location = ConfigLocation::Variable(variable.name.clone());
         let old = key_path(&variable.levels);
         let new = levels.join(LEVEL_SEPARATOR);
@@ -74,6 +76,7 @@ fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
         }
         report.add_warning(location, old, renamed::warning(&format!("{}, {PREFIX}{new}", key_path(&levels))));
         variable.levels = levels;
+        variable.value = convert(&variable.value);
         true
     });
 }

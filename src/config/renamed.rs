@@ -2,25 +2,43 @@
 //! names. The old and the new name together are an error, because the setting would have two values. A variable overrides the
 //! file even if one uses the old name and the other uses the new name.
 //!
-//! This module changes only names; it does not read values.
+//! This module changes only names, and the form of a value that the new name has in another form.
 
 use super::document::{Node, Table, Value};
 use super::report::Report;
+
+/// Converts a text under an old name to the form of the new name.
+type ConvertValue = fn(&str) -> String;
 
 /// The old and the new name of a key: paths from the root, without indexes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RenamedKey {
     old: &'static str,
     new: &'static str,
+    /// Converts a text under the old name to the form of the new name.
+    convert: ConvertValue,
+}
+
+impl RenamedKey {
+    /// Creates the entry of a key whose values have the same form under both names.
+    const fn new(old: &'static str, new: &'static str) -> Self {
+        Self { old, new, convert: |text| String::new() + text }
+    }
 }
 
 /// The keys whose old names this release accepts. The next release removes them from this table.
 pub(super) const RENAMED_KEYS: &[RenamedKey] = &[
-    RenamedKey { old: "archive.supply", new: "archive.synthesize" },
-    RenamedKey { old: "cache.ledger_entries", new: "cache.change_log_entries" },
-    RenamedKey { old: "search.cursor_key", new: "fhir.keys" },
-    RenamedKey { old: "search.cursor_key_file", new: "fhir.keys_file" },
+    RenamedKey::new("archive.supply", "archive.synthesize"),
+    RenamedKey::new("cache.ledger_entries", "cache.change_log_entries"),
+    RenamedKey { convert: file_in_directory, ..RenamedKey::new("cache.state_dir", "store.url") },
+    RenamedKey::new("search.cursor_key", "fhir.keys"),
+    RenamedKey::new("search.cursor_key_file", "fhir.keys_file"),
 ];
+
+/// Returns the URL of the store in a directory.
+fn file_in_directory(directory: &str) -> String {
+    format!("sqlite:{}/gateway.db", directory.trim_end_matches('/'))
+}
 
 /// Returns the warning about the old name of `new`.
 pub(super) fn warning(new: &str) -> String {
@@ -36,22 +54,28 @@ pub(super) fn conflict(old: &str, new: &str) -> String {
 pub(super) fn rename_keys(renamed: &[RenamedKey], table: &mut Table, report: &mut Report) {
     for key in renamed {
         let (old, new): (Vec<_>, Vec<_>) = (key.old.split('.').collect(), key.new.split('.').collect());
-        rename_in(table, "", (&old, &new), report);
+        rename_in(table, "", (&old, &new), key.convert, report);
     }
 }
 
 /// Moves the value of the key `old` of `table` to `new`. `path` is the path of the table.
-fn rename_in(table: &mut Table, path: &str, (old, new): (&[&str], &[&str]), report: &mut Report) {
+fn rename_in(
+    table: &mut Table,
+    path: &str,
+    (old, new): (&[&str], &[&str]),
+    convert: ConvertValue,
+    report: &mut Report,
+) {
     if let ([old_key, old @ ..], [new_key, new @ ..]) = (old, new)
         && old_key == new_key
     {
         let path = join(path, old_key);
         match table.entries.get_mut(*old_key).map(|node| &mut node.value) {
-            Some(Value::Table(inner)) => rename_in(inner, &path, (old, new), report),
+            Some(Value::Table(inner)) => rename_in(inner, &path, (old, new), convert, report),
             Some(Value::List(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
                     if let Value::Table(inner) = &mut item.value {
-                        rename_in(inner, &format!("{path}[{index}]"), (old, new), report);
+                        rename_in(inner, &format!("{path}[{index}]"), (old, new), convert, report);
                     }
                 }
             }
@@ -59,7 +83,10 @@ fn rename_in(table: &mut Table, path: &str, (old, new): (&[&str], &[&str]), repo
         }
         return;
     }
-    let Some(node) = remove(table, old) else { return };
+    let Some(mut node) = remove(table, old) else { return };
+    if let Value::Text(text) = &mut node.value {
+        *text = convert(text);
+    }
     let location = node.location.clone();
     let (old, new_path) = (join(path, &old.join(".")), join(path, &new.join(".")));
     if insert(table, new, node) {
@@ -106,8 +133,11 @@ fn insert(table: &mut Table, path: &[&str], node: Node) -> bool {
 }
 
 /// Replaces an old name of `renamed` in the levels of an environment variable by the new name; `None` if the variable does not
-/// use an old name.
-pub(super) fn rename_levels(renamed: &[RenamedKey], levels: &[String]) -> Option<Vec<String>> {
+/// use an old name. The second value converts the value of the variable.
+pub(super) fn rename_levels(
+    renamed: &[RenamedKey],
+    levels: &[String],
+) -> Option<(Vec<String>, ConvertValue)> {
     renamed.iter().find_map(|key| {
         let (old, new): (Vec<_>, Vec<_>) = (key.old.split('.').collect(), key.new.split('.').collect());
         let shared_count = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
@@ -131,7 +161,7 @@ pub(super) fn rename_levels(renamed: &[RenamedKey], levels: &[String]) -> Option
                 Some(_) => return None,
             }
         }
-        (matched_count == old.len()).then_some(renamed_levels)
+        (matched_count == old.len()).then_some((renamed_levels, key.convert))
     })
 }
 

@@ -24,12 +24,18 @@ impl Secret {
     /// Takes the secret from `key`, or from the file in `file_key`. If one of the two keys is set by an environment variable, it
     /// overrides the other; otherwise only one key may be set.
     pub(super) fn take(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
-        Self::take_from(section, key, file_key, |text| text.trim_end_matches(['\r', '\n']).to_owned())
+        Self::take_from(section, key, file_key, trim_line, validate_header)
+    }
+
+    /// Does the same for a secret that is not sent in a header.
+    pub(super) fn take_text(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
+        Self::take_from(section, key, file_key, trim_line, validate_text)
     }
 
     /// Does the same for several secrets, which white space separates: those in a file can be on lines of their own.
     pub(super) fn take_several(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
-        Self::take_from(section, key, file_key, |text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        let join = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::take_from(section, key, file_key, join, validate_header)
     }
 
     fn take_from(
@@ -37,9 +43,10 @@ impl Secret {
         key: &'static str,
         file_key: &'static str,
         read_file: fn(&str) -> String,
+        validate: fn(&str) -> Result<SecretString, String>,
     ) -> Self {
         let was_set = section.is_set(key) || section.is_set(file_key);
-        let from_key = section.take(key, read_secret);
+        let from_key = section.take(key, |value| read_secret(value, validate));
         let from_file = section.take(file_key, text);
         let (from_key, from_file) = match (from_key, from_file) {
             (Some(from_key), Some(from_file))
@@ -61,7 +68,7 @@ impl Secret {
             (None, Some(Setting { value, location })) => {
                 let path = section.resolve_path(&PathBuf::from(value));
                 let read = std::fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"));
-                match read.and_then(|text| validate_secret(&read_file(&text))) {
+                match read.and_then(|text| validate(&read_file(&text))) {
                     Ok(value) => Self::Found(Setting { value, location }),
                     Err(problem) => {
                         section.report_error(location, file_key, format!("{}: {problem}", path.display()));
@@ -101,24 +108,35 @@ impl Secret {
     }
 }
 
-fn read_secret(value: &Value) -> Result<SecretString, String> {
+fn trim_line(text: &str) -> String {
+    text.trim_end_matches(['\r', '\n']).to_owned()
+}
+
+fn read_secret(
+    value: &Value,
+    validate: fn(&str) -> Result<SecretString, String>,
+) -> Result<SecretString, String> {
     match value {
-        Value::Text(text) => validate_secret(text),
+        Value::Text(text) => validate(text),
         _ => Err("expected text".to_owned()),
     }
 }
 
 /// Checks that a secret can be sent in a header.
-fn validate_secret(text: &str) -> Result<SecretString, String> {
+fn validate_header(text: &str) -> Result<SecretString, String> {
+    let secret = validate_text(text)?;
+    if HeaderValue::from_str(secret.expose_secret()).is_err() {
+        return Err("the secret contains a character that HTTP headers do not allow".to_owned());
+    }
+    Ok(secret)
+}
+
+fn validate_text(text: &str) -> Result<SecretString, String> {
     if text.is_empty() {
         return Err("the secret is empty".to_owned());
     }
     if text.len() > MAX_SECRET_SIZE {
         return Err(format!("the secret is longer than {MAX_SECRET_SIZE} bytes"));
     }
-    let secret = SecretString::from(text);
-    if HeaderValue::from_str(secret.expose_secret()).is_err() {
-        return Err("the secret contains a character that HTTP headers do not allow".to_owned());
-    }
-    Ok(secret)
+    Ok(SecretString::from(text))
 }

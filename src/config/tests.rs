@@ -1,5 +1,6 @@
 use super::*;
 use crate::http::cors::Cors;
+use crate::store::{StoreLocation, StoreSettings};
 use crate::telemetry::LogFormat;
 use crate::upstream::{Credentials, DetailSource, Synthesized, SynthesizedSet};
 use proptest::prelude::*;
@@ -80,13 +81,15 @@ fn the_shipped_file_contains_the_defaults() {
         // The secret is an example, and only one of the two keys may be set.
         .replace("\nkeys", "\n#keys")
         .replace("\nadmin_token", "\n#admin_token")
+        .replace("\nurl_file", "\n#url_file")
         .replace("/var/lib/dicomweb-gateway", env!("CARGO_MANIFEST_DIR"));
     let shipped =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
     assert_eq!(format!("{:?}", shipped.fhir), format!("{:?}", default.fhir));
     assert_eq!(format!("{:?}", shipped.search), format!("{:?}", default.search));
-    assert_eq!(CacheConfig { state_dir: None, ..shipped.cache }, default.cache);
+    assert_eq!(shipped.cache, default.cache);
+    assert_eq!(StoreSettings { location: StoreLocation::Memory, ..shipped.store }, default.store);
     assert_eq!(shipped.telemetry, default.telemetry);
     let without_examples = ServerConfig {
         public_url: None,
@@ -157,12 +160,14 @@ fn equal_addresses_of_the_two_listeners_are_rejected() {
 }
 
 #[test]
-fn a_state_directory_that_does_not_exist_is_reported_with_the_other_errors() {
-    let errors = errors(&format!("{MINIMAL}[cache]\nstate_dir = \"/nowhere/state\"\nmemory = 1\n"));
+fn a_directory_of_the_store_that_does_not_exist_is_reported_with_the_other_errors() {
+    let errors = errors(&format!(
+        "{MINIMAL}[store]\nurl = \"sqlite:/nowhere/state/gateway.db\"\n[cache]\nmemory = 1\n"
+    ));
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert_eq!(
         errors[0],
-        "gateway.toml:7: cache.state_dir: /nowhere/state is not a directory; create it, writable by the user that runs the gateway"
+        "gateway.toml:7: store.url: /nowhere/state is not a directory; create it, writable by the user that runs the gateway"
     );
 }
 

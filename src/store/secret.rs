@@ -6,65 +6,42 @@ use secrecy::SecretString;
 
 use super::{Durability, Store, StoreError, StoreTable};
 
-const TABLE: StoreTable = StoreTable::new("secrets.1");
+const TABLE: StoreTable = StoreTable::new("secret");
 
 /// The key of the secret from which keys are derived.
 const KEY: &[u8] = b"keys";
 
-/// Returns the secret in `store`, and makes it if there is none. Two callers receive the same secret.
-pub fn secret(store: &dyn Store) -> Result<SecretString, StoreError> {
-    let stored = store.read()?.table(TABLE)?.get(KEY)?;
-    if let Some(stored) = stored {
+/// Returns the secret in `store`, and makes it if there is none. All callers, in all replicas, receive the same secret.
+pub async fn secret(store: &dyn Store) -> Result<SecretString, StoreError> {
+    let keys = [KEY.to_vec()];
+    if let Some(stored) = store.get_many(TABLE, &keys).await?.pop().flatten() {
         return read(stored);
     }
-    let transaction = store.write(Durability::Immediate)?;
-    let secret = {
-        let mut table = transaction.table(TABLE)?;
-        if let Some(stored) = table.get(KEY)? {
-            return read(stored);
-        }
-        let secret = random()?;
-        table.put(KEY, secret.as_bytes())?;
-        secret
-    };
-    transaction.commit()?;
+    let mut transaction = store.begin(Durability::Immediate).await?;
+    if let Some(stored) = transaction.get_many(TABLE, &keys).await?.pop().flatten() {
+        return read(stored);
+    }
+    let secret = random()?;
+    transaction.put_many(TABLE, &[(KEY.to_vec(), secret.clone().into_bytes())]).await?;
+    transaction.commit().await?;
     Ok(secret.into())
 }
 
 fn read(stored: Vec<u8>) -> Result<SecretString, StoreError> {
     String::from_utf8(stored)
         .map(SecretString::from)
-        .map_err(|_| StoreError::malformed("the secret is not text"))
+        .map_err(|_| StoreError::Malformed("the secret is not text"))
 }
 
 /// Returns 256 random bits in hexadecimal digits.
 fn random() -> Result<String, StoreError> {
     let mut bytes = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| StoreError::malformed("the operating system returns no random numbers"))?;
+        .map_err(|_| StoreError::Malformed("the operating system returns no random numbers"))?;
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
     }
     Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::super::open;
-    use super::*;
-
-    #[test]
-    fn a_secret_is_made_once_and_survives_closing_the_store() {
-        let folder = tempfile::tempdir().unwrap();
-        let secret_of = |directory| secret(&*open(directory).unwrap()).unwrap().expose_secret().to_owned();
-        let first = secret_of(Some(folder.path()));
-        assert_eq!(first.len(), 64);
-        assert_eq!(secret_of(Some(folder.path())), first);
-        assert_ne!(secret_of(None), first);
-        assert_ne!(secret_of(None), secret_of(None));
-    }
 }

@@ -118,7 +118,7 @@ class Gateway(Server):
     """A gateway in front of one archive; the other arguments are lines of its configuration."""
 
     def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = "",
-                 fhir: str = "", environment: dict | None = None, profile: str = "orthanc"):
+                 store: str = "", fhir: str = "", environment: dict | None = None, profile: str = "orthanc"):
         public, admin = free_ports(2)
         self.url = f"http://127.0.0.1:{public}"
         self.admin = f"http://127.0.0.1:{admin}"
@@ -127,7 +127,7 @@ class Gateway(Server):
         self.configuration = folder / f"{name}.toml"
         self.configuration.write_text(
             f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\nrequest_timeout = "10m"\n{server.replace("{url}", self.url)}\n'
-            f'[auth]\nmode = "open"\n[cache]\n{cache}\n[fhir]\n{fhir}\n'
+            f'[auth]\nmode = "open"\n[cache]\n{cache}\n[store]\n{store}\n[fhir]\n{fhir}\n'
             f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "{profile}"\ntimeout = "10m"\n{archive}\n'
         )
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}

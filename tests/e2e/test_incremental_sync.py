@@ -118,8 +118,9 @@ class SynchronizedGateway:
 
     def start(self) -> None:
         self.starts += 1
-        cache = f'state_dir = "{self.state}"\nfresh_for = "1ms"'
-        self.server = Gateway(self.folder, f"start-{self.starts}", self.archive.orthanc.dicomweb, cache=cache)
+        store = f'url = "sqlite:{self.state}/gateway.db"'
+        self.server = Gateway(self.folder, f"start-{self.starts}", self.archive.orthanc.dicomweb, cache='fresh_for = "1ms"',
+                              store=store)
         self.client = Client(self.server.fhir, self.record)
 
     def restart(self, generator: random.Random) -> None:
@@ -129,7 +130,7 @@ class SynchronizedGateway:
         else:
             assert self.server.stop() == 0
         if generator.random() < 0.3:
-            (self.state / "store.redb").unlink()
+            (self.state / "gateway.db").unlink()
         self.start()
 
     def read(self, generator: random.Random) -> None:

@@ -79,8 +79,8 @@ class RestartableGateway:
 
     def start(self) -> None:
         self.starts += 1
-        cache = f'state_dir = "{self.folder}/state"'
-        self.server = Gateway(self.folder, f"start-{self.starts}", self.archive.server.dicomweb, cache=cache)
+        store = f'url = "sqlite:{self.folder}/state/gateway.db"'
+        self.server = Gateway(self.folder, f"start-{self.starts}", self.archive.server.dicomweb, store=store)
         self.client = Client(self.server.fhir, self.record)
 
     def restart(self) -> None:
@@ -182,9 +182,9 @@ def test_the_change_log_contains_no_patient_data(archive, gateway, gateway_folde
     archive.store(len(archive.files))
     version(gateway.read())
     gateway.restart()
-    (file,) = (gateway_folder / "state").iterdir()
-    assert file.stat().st_mode & 0o777 == 0o600
-    content = file.read_bytes()
+    files = list((gateway_folder / "state").iterdir())
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+    content = b"".join(file.read_bytes() for file in files)
     dataset = pydicom.dcmread(io.BytesIO(archive.files[0]))
     for text in (str(dataset.PatientName), str(dataset.PatientID), archive.uid):
         assert text.encode() not in content

@@ -397,7 +397,7 @@ async fn incremental_synchronization_results_in_the_content_of_the_archive() {
 /// Asserts that the client knows the studies of the archive when it has synchronized after `events`.
 async fn assert_synchronizes(events: &[Event]) {
     let state = tempfile::tempdir().unwrap();
-    let config = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    let config = format!("[store]\nurl = \"sqlite:{}/gateway.db\"\n", state.path().display());
     let pacs = Pacs::new().start().await;
     let mut instance_counts = [0; STUDY_COUNT];
     let mut gateway = RunningGateway::start(&pacs.url(), &config).await;
@@ -418,7 +418,7 @@ async fn assert_synchronizes(events: &[Event]) {
             Event::Restart | Event::LoseStore => {
                 gateway.stop().await;
                 if matches!(event, Event::LoseStore) {
-                    std::fs::remove_file(state.path().join("store.redb")).unwrap();
+                    std::fs::remove_file(state.path().join("gateway.db")).unwrap();
                 }
                 gateway = RunningGateway::start(&pacs.url(), &config).await;
             }

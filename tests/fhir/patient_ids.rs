@@ -140,7 +140,7 @@ async fn an_id_of_an_old_key_is_accepted_and_resources_have_the_id_of_the_new_ke
 async fn the_key_that_is_made_in_the_store_survives_a_restart() {
     let pacs = start_archive().await;
     let folder = tempfile::tempdir().unwrap();
-    let config = format!("[cache]\nstate_dir = {:?}\n", folder.path());
+    let config = format!("[store]\nurl = \"sqlite:{}/gateway.db\"\n", folder.path().display());
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
     let id = patient_id(&gateway, "1.2.1").await;
     gateway.stop().await;

@@ -365,7 +365,7 @@ async fn options_returns_the_methods_of_each_url() {
 #[tokio::test]
 async fn a_deleted_study_causes_410_across_restarts_until_it_is_restored() {
     let state = tempfile::tempdir().unwrap();
-    let config = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    let config = format!("[store]\nurl = \"sqlite:{}/gateway.db\"\n", state.path().display());
     let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
     assert_eq!(
@@ -404,7 +404,8 @@ async fn a_deleted_study_causes_410_across_restarts_until_it_is_restored() {
 async fn versions_survive_a_restart_and_version_ids_survive_the_loss_of_the_store() {
     let state = tempfile::tempdir().unwrap();
     // The content of a study includes the id of its patient, which depends on the key.
-    let config = format!("[cache]\nstate_dir = \"{}\"\n[fhir]\nkeys = \"k\"\n", state.path().display());
+    let config =
+        format!("[store]\nurl = \"sqlite:{}/gateway.db\"\n[fhir]\nkeys = \"k\"\n", state.path().display());
     let pacs = start_archive().await;
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
     let (study_version, endpoint_version) = (
@@ -418,7 +419,7 @@ async fn versions_survive_a_restart_and_version_ids_survive_the_loss_of_the_stor
     // configuration, which is the same.
     assert_eq!(version(&gateway.get_json("/fhir/Endpoint/main").await).1, endpoint_version.1);
     gateway.stop().await;
-    std::fs::remove_file(state.path().join("store.redb")).unwrap();
+    std::fs::remove_file(state.path().join("gateway.db")).unwrap();
     let gateway = RunningGateway::start(&pacs.url(), &config).await;
     let (version_id, last_updated) = version(&gateway.get_json(STUDY_PATH).await);
     assert_eq!(version_id, study_version.0);

@@ -43,6 +43,7 @@ fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>
     {
         config.cache.fresh_for = fresh_for;
     }
+    config.store.timeout = LONG_TIMEOUT;
     if !has_key("timeout") {
         for archive in &mut config.archives {
             archive.settings.timeout = LONG_TIMEOUT;
@@ -123,8 +124,10 @@ impl RunningGateway {
         extend_timeouts(&mut config, lines, fresh_for);
         let metrics = Metrics::default();
         let app = match authenticator {
-            None => App::new(&config, clock, metrics.clone()),
-            Some(authenticator) => App::with_authenticator(&config, clock, metrics.clone(), authenticator),
+            None => App::new(&config, clock, metrics.clone()).await,
+            Some(authenticator) => {
+                App::with_authenticator(&config, clock, metrics.clone(), authenticator).await
+            }
         };
         let app = app.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::super::{Config, ConfigErrors, document};
 use super::*;
+use crate::store::StoreLocation;
 
 const MINIMAL: &str =
     "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://pacs/dicom-web\"\n";
@@ -105,7 +106,7 @@ fn a_wrong_value_under_an_old_name_is_reported_with_the_warning_that_explains_th
 
 #[test]
 fn a_key_may_move_to_another_table() {
-    let renamed = [RenamedKey { old: "search.secret.key", new: "fhir.key" }];
+    let renamed = [RenamedKey::new("search.secret.key", "fhir.key")];
     let rename = |text: &str| {
         let mut report = Report::new(Path::new("gateway.toml"));
         let mut table = document::read(text, &mut report);
@@ -131,7 +132,7 @@ fn a_key_may_move_to_another_table() {
     assert_eq!(value.as_deref(), Some("two"));
     let levels = |levels: &[&str]| {
         let levels: Vec<_> = levels.iter().map(|level| (*level).to_owned()).collect();
-        rename_levels(&renamed, &levels)
+        rename_levels(&renamed, &levels).map(|(levels, _)| levels)
     };
     assert_eq!(levels(&["SEARCH", "SECRET", "KEY"]).unwrap(), ["FHIR", "KEY"]);
     assert_eq!(levels(&["SEARCH", "SECRET"]), None);
@@ -140,7 +141,24 @@ fn a_key_may_move_to_another_table() {
 
 #[test]
 fn the_keys_of_a_renamed_table_are_renamed_with_it() {
-    let renamed = [RenamedKey { old: "archive.login", new: "archive.auth" }];
+    let renamed = [RenamedKey::new("archive.login", "archive.auth")];
     let levels: Vec<_> = ["ARCHIVE", "0", "login", "Kind"].map(str::to_owned).into();
-    assert_eq!(rename_levels(&renamed, &levels).unwrap(), ["ARCHIVE", "0", "AUTH", "Kind"]);
+    assert_eq!(rename_levels(&renamed, &levels).unwrap().0, ["ARCHIVE", "0", "AUTH", "Kind"]);
+}
+
+#[test]
+fn a_state_directory_becomes_the_url_of_a_file_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().display();
+    let expected = StoreLocation::Sqlite(folder.path().join("gateway.db"));
+    let file = load(&format!("{MINIMAL}[cache]\nstate_dir = \"{directory}\"\n"), &[]).unwrap();
+    assert_eq!(file.store.location, expected);
+    assert_eq!(
+        warnings(&file),
+        [
+            "gateway.toml:7: cache.state_dir: was renamed to store.url; the old name works in this release only"
+        ]
+    );
+    let variable = load(MINIMAL, &[("GATEWAY_CACHE__STATE_DIR", &format!("{directory}/"))]).unwrap();
+    assert_eq!(variable.store.location, expected);
 }
