@@ -5,6 +5,7 @@ mod batch;
 mod cache;
 mod changes;
 mod compartment;
+mod complete_lists;
 mod cost;
 mod dates;
 mod deep_checks;

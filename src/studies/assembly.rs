@@ -302,12 +302,9 @@ impl Studies {
             else {
                 continue;
             };
-            // If the archive rejects this search, the series are fetched study by study, which every archive supports.
-            if let Ok(found) =
-                fetch::series_of_many(source, &rows, representation.depth(), self.limits.detail).await
-            {
-                series.insert(archive, found);
-            }
+            let depth = representation.depth();
+            let found = fetch::series_of_many(source, &rows, depth, self.limits.detail).await;
+            series.insert(archive, found);
         }
         series
     }

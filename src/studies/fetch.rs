@@ -18,7 +18,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::instances::{InstanceBudget, instances_of};
 use self::part_patients::PartPatients;
 use crate::mapping::{self, RowPatient, SeriesRecord};
-use crate::upstream::{Archive, DetailSource, MAX_UIDS_PER_QUERY, MatchValue, QidoQuery, SearchLevel};
+use crate::upstream::{Archive, DetailSource, MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, StudyUid, tags};
 
 use super::accepted_uids::{needs_lenient_rule, parse_series_uid};
@@ -88,6 +88,28 @@ impl StudySeries {
     /// archive reports that it has none.
     fn is_complete(&self, row: &StudyRow) -> bool {
         self.received >= row.reported_series_count().unwrap_or(1)
+    }
+
+    /// Whether all series belong to other patients, so that the series of this patient are missing.
+    fn has_only_others(&self) -> bool {
+        self.received > 0 && self.series.is_empty() && self.omitted.series == 0
+    }
+
+    /// Whether nothing contradicts the number of series that the archive reports: the series have as many instances as it reports for
+    /// the study.
+    fn agrees_with(&self, row: &StudyRow) -> bool {
+        let counts = self
+            .series
+            .iter()
+            .map(|series| series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES));
+        let has_missing_instances = || {
+            let reported_count = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_INSTANCES)?;
+            Some(counts.sum::<Option<i64>>()? < reported_count)
+        };
+        let has_other_series = self.received > self.series.len();
+        self.is_complete(row)
+            && !self.has_only_others()
+            && (has_other_series || !has_missing_instances().unwrap_or(false))
     }
 }
 
@@ -208,15 +230,16 @@ fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
 }
 
 /// Fetches the series of several studies with searches for many Study Instance UIDs at once. The result contains only studies whose series are
-/// certainly complete and within the limit; the caller fetches the others one by one.
+/// certainly complete and within the limit; the caller fetches the others one by one, as every archive supports.
 pub(super) async fn series_of_many(
     source: &ArchiveSource,
     studies: &[&StudyRow],
     depth: Depth,
     limits: DetailLimits,
-) -> Result<HashMap<StudyUid, StudySeries>, StudiesError> {
+) -> HashMap<StudyUid, StudySeries> {
     let mut series: HashMap<StudyUid, StudySeries> = HashMap::new();
-    for chunk in studies.chunks(MAX_UIDS_PER_QUERY) {
+    let chunks = studies.chunks(source.archive.profile().max_uids_per_query());
+    for chunk in chunks.filter(|chunk| chunk.len() > 1) {
         let uids: Vec<_> = chunk.iter().map(|row| row.uid.uid().clone()).collect();
         let Some(list) = MatchValue::any_of(&uids) else { continue };
         let mut query = QidoQuery::new(SearchLevel::AllSeries).matching(tags::STUDY_INSTANCE_UID, list);
@@ -226,7 +249,12 @@ pub(super) async fn series_of_many(
         let max_rows = limits.max_series.saturating_mul(chunk.len());
         let reported_count = chunk.iter().map(|row| row.reported_series_count()).sum();
         let limit = ListLimits { max_rows, max_bytes: limits.max_bytes, reported_count };
-        let list = scan::read_list(&source.archive, &query, limit).await?;
+        let list = match scan::read_list(&source.archive, &query, limit).await {
+            Ok(list) => list,
+            // The archive does not support the search, or fails.
+            Err(StudiesError::Archive(_)) => break,
+            Err(_) => continue,
+        };
         if !list.without_uid.is_empty() {
             // These rows may belong to any of the studies.
             continue;
@@ -235,17 +263,15 @@ pub(super) async fn series_of_many(
             let is_of_study =
                 |child: &&Attributes| child.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str());
             let found = series_in(source, row, list.rows.iter().filter(is_of_study).cloned());
+            let is_certain = found.is_complete(row) && (!list.is_ended_by_count || found.agrees_with(row));
             // A study with parts of other patients is read by itself.
-            if !found.patients.has_others()
-                && found.is_complete(row)
-                && found.received > 0
-                && found.received <= limits.max_series
+            if is_certain && !found.patients.has_others() && (1..=limits.max_series).contains(&found.received)
             {
                 series.insert(row.uid.clone(), found);
             }
         }
     }
-    Ok(series)
+    series
 }
 
 /// Fetches the series of a study that belong to the patient of the row. It is an error if the archive returns fewer series of the study,
@@ -256,29 +282,41 @@ async fn series_of(
     all_attributes: bool,
     limits: DetailLimits,
 ) -> Result<StudySeries, StudiesError> {
-    let archive = &source.archive;
     let mut query = QidoQuery::new(SearchLevel::Series { study: row.uid.clone() });
     if all_attributes {
         query = with_all_attributes(query, source);
     }
-    let limit = ListLimits {
-        max_rows: limits.max_series,
-        max_bytes: limits.max_bytes,
-        reported_count: row.reported_series_count(),
-    };
-    let list = scan::read_list(archive, &query, limit).await;
-    let list = list.map_err(|error| list_error(error, archive, "series", "search.max_series"))?;
-    let mut found = series_in(source, row, list.rows);
+    let reported_count = row.reported_series_count();
+    let (mut found, is_ended_by_count) = list_series(source, row, &query, reported_count, limits).await?;
+    if is_ended_by_count && !found.agrees_with(row) {
+        // The reported number is wrong, or that of another patient, so it does not show where the list ends.
+        (found, _) = list_series(source, row, &query, None, limits).await?;
+    }
     found.patients.require_listed(source, row, limits.max_bytes).await?;
-    found.omitted.series += list.without_uid.len();
-    found.received += list.without_uid.len();
-    // If all series belong to other patients, the series of this patient are missing.
-    let has_none = found.received > 0 && found.series.is_empty() && found.omitted.series == 0;
-    if found.is_complete(row) && !has_none {
+    if found.is_complete(row) && !found.has_only_others() {
         Ok(found)
     } else {
-        Err(incomplete(archive, "series of a study"))
+        Err(incomplete(&source.archive, "series of a study"))
     }
+}
+
+/// Lists the series of a study. `reported_count` is the number at which the list is complete. The result says whether the list ended
+/// there.
+async fn list_series(
+    source: &ArchiveSource,
+    row: &StudyRow,
+    query: &QidoQuery,
+    reported_count: Option<usize>,
+    limits: DetailLimits,
+) -> Result<(StudySeries, bool), StudiesError> {
+    let archive = &source.archive;
+    let limit = ListLimits { max_rows: limits.max_series, max_bytes: limits.max_bytes, reported_count };
+    let list = scan::read_list(archive, query, limit).await;
+    let list = list.map_err(|error| list_error(error, archive, "series", "search.max_series"))?;
+    let mut found = series_in(source, row, list.rows);
+    found.omitted.series += list.without_uid.len();
+    found.received += list.without_uid.len();
+    Ok((found, list.is_ended_by_count))
 }
 
 fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {

@@ -98,6 +98,8 @@ pub(super) struct ListedRows<T> {
     pub(super) rows: Vec<T>,
     /// The rows without an identity, possibly with duplicates.
     pub(super) without_uid: Vec<T>,
+    /// Whether only the reported number of rows shows that the list is complete.
+    pub(super) is_ended_by_count: bool,
 }
 
 /// The limits of a list in memory, and where it ends.
@@ -174,7 +176,7 @@ pub(super) async fn read_list_of<T: DeserializeOwned>(
     if !without_uid.is_empty() {
         tracing::warn!(archive = %archive.id(), rows = without_uid.len(), "The archive returned rows without a UID.");
     }
-    Ok(ListedRows { rows, without_uid })
+    Ok(ListedRows { rows, without_uid, is_ended_by_count: pager.is_ended_by_count() })
 }
 
 #[cfg(test)]

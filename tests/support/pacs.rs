@@ -13,6 +13,7 @@
 
 mod canned_response;
 mod connection;
+mod dialect;
 mod query;
 mod study;
 
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use canned_response::{CannedResponse, Framing};
+pub use dialect::{Dialect, UidLists};
 pub use query::QueryCondition;
 pub use study::Study;
 
@@ -89,6 +91,7 @@ struct Behavior {
     close_after_each_response: bool,
     ignore_matching_keys: bool,
     paging: Paging,
+    dialect: Dialect,
     /// The number of additional copies of every row.
     row_copy_count: usize,
     max_listed_studies: Option<usize>,
@@ -193,6 +196,12 @@ impl Pacs {
         self
     }
 
+    /// Sets how the archive reads the keys of a search.
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        self.behavior.dialect = dialect;
+        self
+    }
+
     /// Returns this number of additional copies of every row.
     pub fn repeat_rows(mut self, copy_count: usize) -> Self {
         self.behavior.row_copy_count = copy_count;
@@ -219,7 +228,8 @@ impl Pacs {
 
     /// Starts the archive on a free port.
     pub async fn start(mut self) -> RunningPacs {
-        let state = State { studies: std::mem::take(&mut self.studies), ..State::default() };
+        let studies = std::mem::take(&mut self.studies);
+        let state = State { studies, behavior: self.behavior.clone(), ..State::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (state_changes, _) = watch::channel(());
@@ -265,6 +275,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     studies: Vec<Study>,
+    /// How searches are answered.
+    behavior: Behavior,
     requests: Vec<ReceivedRequest>,
     open_request_count: usize,
     max_open_request_count: usize,
@@ -366,8 +378,8 @@ impl Shared {
         let base_url = self.pacs.behavior.base_url.clone().unwrap_or_else(listener_url);
         let state = self.state.lock().unwrap();
         let fallback = self.pacs.fallback.clone().filter(|_| state.studies.is_empty());
-        let response = fallback
-            .or_else(|| study::respond(&state.studies, &self.pacs.behavior, &base_url, &request.target));
+        let response =
+            fallback.or_else(|| study::respond(&state.studies, &state.behavior, &base_url, &request.target));
         drop(state);
         self.apply_due_changes();
         response.or_else(|| self.pacs.fallback.clone()).unwrap_or_else(|| CannedResponse::status(404))

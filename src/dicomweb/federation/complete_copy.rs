@@ -31,7 +31,8 @@ pub(super) async fn complete_copy<'a>(
     let lists = copies.iter().map(|(copy, archive)| {
         let query = &query;
         async move {
-            let list = read_list(archive, query, max_instances).await?;
+            let reported_count = copy.reported_instance_count(series);
+            let list = read_list(archive, query, reported_count, max_instances).await?;
             let instances: HashSet<_> = list.rows.into_iter().map(|row| row.uid).collect();
             if instances.len() < copy.instance_count(series) {
                 return Err(archive.unreadable("fewer instances than the number that it reports").into());

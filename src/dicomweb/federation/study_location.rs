@@ -90,11 +90,21 @@ impl ArchiveCopy {
         self.series.iter().find(|series| series.uid.as_ref() == uid)
     }
 
-    /// Returns the number of instances of the series with `uid`, or of the whole study, according to the archive.
+    /// Returns the number of instances of the series, or of the whole study, as far as the archive reports it.
     pub(super) fn instance_count(&self, series: Option<&SeriesUid>) -> usize {
-        let is_counted = |location: &&SeriesLocation| series.is_none_or(|uid| *location.uid == *uid.as_str());
-        let counts = self.series.iter().filter(is_counted).filter_map(|series| series.instance_count);
-        counts.filter_map(|count| usize::try_from(count).ok()).sum()
+        self.instance_counts(series).flatten().sum()
+    }
+
+    /// Returns the number of instances of the series, or of the whole study; `None` if the archive does not report that of each series.
+    pub(super) fn reported_instance_count(&self, series: Option<&SeriesUid>) -> Option<usize> {
+        self.instance_counts(series).sum()
+    }
+
+    fn instance_counts(&self, series: Option<&SeriesUid>) -> impl Iterator<Item = Option<usize>> {
+        let is_counted =
+            move |location: &&SeriesLocation| series.is_none_or(|uid| *location.uid == *uid.as_str());
+        let counted = self.series.iter().filter(is_counted);
+        counted.map(|series| series.instance_count.and_then(|count| usize::try_from(count).ok()))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cache::{Cache, CacheKey, SingleFlight};
 use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::merged_search::is_requested;
-use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_first_rows};
+use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_reported_rows};
 use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
 use crate::studies::{ListLimits, listed_patients};
@@ -158,7 +158,7 @@ async fn search_series(
 ) -> Result<(Vec<SeriesLocation>, Vec<RowPatient>), DicomwebError> {
     let level = SearchLevel::Series { study: study.clone() };
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
-    let list = read_list(archive, &query, context.limits.max_scan).await?;
+    let list = read_list(archive, &query, None, context.limits.max_scan).await?;
     let (mut series, mut patients): (Vec<_>, Vec<RowPatient>) = (Vec::new(), Vec::new());
     for row in &list.rows {
         let Ok(attributes) = json::parse::<Attributes>(&row.text) else { continue };
@@ -193,13 +193,16 @@ async fn search_patients(
     Ok(listed_patients(archive, mapping, study, limits).await?)
 }
 
-/// Reads the whole list of `query`; an error if it has more than `max_rows` rows.
+/// Reads the whole list of `query`; an error if it has more than `max_rows` rows. `reported_count` is the number of its rows that the archive
+/// reports, if it does.
 pub(super) async fn read_list(
     archive: &Archive,
     query: &QidoQuery,
+    reported_count: Option<usize>,
     max_rows: usize,
 ) -> Result<FirstRows, DicomwebError> {
-    let mut list = read_first_rows(archive, query, max_rows.saturating_add(1), max_rows).await?;
+    let limits = (max_rows.saturating_add(1), max_rows);
+    let mut list = read_reported_rows(archive, query, reported_count, limits).await?;
     list.rows.retain(|row| is_requested(archive, query.level(), row));
     if list.rows.len() > max_rows { Err(DicomwebError::TooCostly { limit: max_rows }) } else { Ok(list) }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn read_retrievable_rows(
     max_scan: usize,
 ) -> Result<FirstRows, DicomwebError> {
     let uids = RowUids::of_search(archive, query.level());
-    read_rows(archive, query, Some(&uids), (max_uids, max_scan)).await
+    read_rows(archive, query, (Some(&uids), None), (max_uids, max_scan)).await
 }
 
 /// Returns the rows of the first `max_uids` UIDs that match `query` in `archive`, without duplicates. If the gateway must filter
@@ -65,19 +65,29 @@ pub(crate) async fn read_first_rows(
     max_uids: usize,
     max_scan: usize,
 ) -> Result<FirstRows, DicomwebError> {
-    read_rows(archive, query, None, (max_uids, max_scan)).await
+    read_rows(archive, query, (None, None), (max_uids, max_scan)).await
+}
+
+/// Does the same as [`read_first_rows`], for a list that has `reported_count` rows according to the row of its parent.
+pub(crate) async fn read_reported_rows(
+    archive: &Archive,
+    query: &QidoQuery,
+    reported_count: Option<usize>,
+    limits: (usize, usize),
+) -> Result<FirstRows, DicomwebError> {
+    read_rows(archive, query, (None, reported_count), limits).await
 }
 
 /// Reads the rows of `query` with as many queries as its lists of UIDs require. The rows of the first query come first.
 async fn read_rows(
     archive: &Archive,
     query: &QidoQuery,
-    retrievable: Option<&RowUids>,
+    (retrievable, reported_count): (Option<&RowUids>, Option<usize>),
     (max_uids, max_scan): (usize, usize),
 ) -> Result<FirstRows, DicomwebError> {
     let queries = query.split_uid_lists(archive.profile().max_uids_per_query());
     if let [query] = queries.as_slice() {
-        return read_rows_of_query(archive, query, retrievable, (max_uids, max_scan)).await;
+        return read_rows_of_query(archive, query, (retrievable, reported_count), (max_uids, max_scan)).await;
     }
     let mut merged = FirstRows::default();
     // An object with several values of an attribute can match several of the queries.
@@ -89,7 +99,7 @@ async fn read_rows(
             merged.has_more = true;
             break;
         }
-        let mut rows = read_rows_of_query(archive, query, retrievable, (max_uids, max_scan)).await?;
+        let mut rows = read_rows_of_query(archive, query, (retrievable, None), (max_uids, max_scan)).await?;
         rows.rows.retain(|row| {
             let identity = json::parse(&row.text).ok();
             identity
@@ -119,7 +129,7 @@ async fn read_rows(
 async fn read_rows_of_query(
     archive: &Archive,
     query: &QidoQuery,
-    retrievable: Option<&RowUids>,
+    (retrievable, reported_count): (Option<&RowUids>, Option<usize>),
     (max_uids, max_scan): (usize, usize),
 ) -> Result<FirstRows, DicomwebError> {
     let NarrowedQuery { query, filter, is_literal_only } = query
@@ -127,7 +137,8 @@ async fn read_rows_of_query(
         .map_err(|error| DicomwebError::UnsearchableValue(archive.id().clone(), error))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
         RowIdentity::from_row(query.level(), &json::parse(text.get()).ok()?)
-    });
+    })
+    .with_reported_count(reported_count);
     let mut first_rows = FirstRows { is_literal_only, ..FirstRows::default() };
     let (mut uids, mut total_len, mut row_count) = (HashSet::new(), 0, 0);
     // An archive may return rows of other studies without their UIDs. These rows are compared after the UIDs have been added.

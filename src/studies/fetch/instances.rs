@@ -191,7 +191,8 @@ async fn from_qido(
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: instances.series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
     let identity = |instance: &MappedInstance| {
-        instance.uid.as_deref().map(|uid| RowIdentity::of_instance(uid, &instance.patient))
+        let uid = instance.uid.as_deref()?;
+        Some(RowIdentity::of_instance(uid, instance.series.as_deref(), &instance.patient))
     };
     let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes, reported_count };
     let archive = budget.archive;

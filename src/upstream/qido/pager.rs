@@ -6,8 +6,9 @@
 //! paging is reliable. Each page overlaps the previous page by a few rows. If the overlapping rows differ, the list has changed
 //! and rows may have been skipped, so the list is read again from its beginning. A page that continues the previous page but only
 //! repeats rows is not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not
-//! overlap it, because an archive that returns one row at a time would always return the same row. A list that has as many rows
-//! as the archive reports in the row of its parent (NumberOfStudyRelatedSeries, …) is complete without an empty page.
+//! overlap it, because an archive that returns one row at a time would always return the same row. A list that has as many objects
+//! as the archive reports in the row of their parent (NumberOfStudyRelatedSeries, …) is complete without an empty page. Repeated rows
+//! and rows of other parents do not count, and a list with rows without a UID, which may be repeated, is read to its end.
 //!
 //! The pager depends neither on the use of the rows nor on the limit of rows in memory: its caller stops when it has enough
 //! rows.
@@ -57,11 +58,11 @@ impl RowIdentity {
         })
     }
 
-    /// Returns the identity of an instance of one series, which its UID and its patient identify.
-    pub fn of_instance(uid: &str, patient: &Attributes) -> Self {
+    /// Returns the identity of an instance of one study. `series` is the UID of its series, if the row has one.
+    pub fn of_instance(uid: &str, series: Option<&str>, patient: &Attributes) -> Self {
         let text = |tag: Tag| Box::<str>::from(patient.text(tag).unwrap_or_default());
         let patient = [text(tags::PATIENT_ID), text(tags::ISSUER_OF_PATIENT_ID)];
-        Self { uid: uid.into(), parents: Default::default(), patient }
+        Self { uid: uid.into(), parents: [Box::default(), series.unwrap_or_default().into()], patient }
     }
 
     /// Returns the UID of the object.
@@ -95,6 +96,8 @@ pub struct Pager<'a, T, I> {
     query: &'a QidoQuery,
     identity: I,
     reported_count: Option<usize>,
+    /// Whether the list ended because it has as many rows as the archive reports.
+    is_ended_by_count: bool,
     position: ListPosition,
     restart_count: usize,
     row: PhantomData<fn() -> T>,
@@ -110,6 +113,8 @@ struct ListPosition {
     last_page: Vec<Option<RowIdentity>>,
     /// The number of pages since the last page with a new row.
     repeating_page_count: usize,
+    /// Whether a row without an identity was received.
+    has_rows_without_identity: bool,
 }
 
 impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> {
@@ -120,6 +125,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             query,
             identity,
             reported_count: None,
+            is_ended_by_count: false,
             position: ListPosition::default(),
             restart_count: 0,
             row: PhantomData,
@@ -131,6 +137,12 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
     #[must_use]
     pub fn with_reported_count(self, count: Option<usize>) -> Self {
         Self { reported_count: count, ..self }
+    }
+
+    /// Whether the list ended because it has as many rows as the archive reports. If the rows contradict the number, the caller reads the
+    /// list again without it.
+    pub fn is_ended_by_count(&self) -> bool {
+        self.is_ended_by_count
     }
 
     /// Requests `size` more rows. Passes the new rows to `add` in order, until `add` breaks; a row without an identity is passed
@@ -164,7 +176,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         size: u32,
         add: &mut impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
-        let Self { archive, query, identity, position, reported_count, .. } = self;
+        let Self { archive, query, identity, position, reported_count, is_ended_by_count, .. } = self;
         let is_first = position.last_page.is_empty();
         let offset = u32::try_from(position.received_count - overlap).unwrap_or(u32::MAX);
         // Each page has as many new rows as the first one.
@@ -193,13 +205,16 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         let is_short = outcome.row_count < limit as usize && !outcome.has_more;
         let is_full = outcome.row_count == limit as usize;
         let is_reliable = archive.profile().paging_is_reliable;
-        let is_reported_count = !outcome.has_more && *reported_count == Some(position.known_identities.len());
+        position.has_rows_without_identity |= identities.contains(&None);
+        let is_reported_count = !outcome.has_more
+            && reported_count.is_some_and(|count| position.has_requested_objects(query, count));
         let is_end = if has_new_rows {
             is_short && (is_reliable || is_reported_count) && is_first
         } else {
             !(outcome.has_more || is_full && position.is_continued_by(overlap, &identities))
         };
         if is_end {
+            *is_ended_by_count = has_new_rows && !is_reliable;
             return Ok(PageEnd::Last);
         }
         position.repeating_page_count = if has_new_rows { 0 } else { position.repeating_page_count + 1 };
@@ -210,6 +225,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             return self.restart();
         }
         if is_short && is_reliable || is_reported_count {
+            *is_ended_by_count = !(is_short && is_reliable);
             return Ok(PageEnd::Last);
         }
         position.received_count += outcome.row_count.saturating_sub(overlap);
@@ -228,6 +244,22 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
 }
 
 impl ListPosition {
+    /// Whether exactly `count` objects were received that `query` requests.
+    fn has_requested_objects(&self, query: &QidoQuery, count: usize) -> bool {
+        if self.has_rows_without_identity || self.known_identities.len() < count {
+            return false;
+        }
+        let parents = query.requested_parents();
+        let is_requested = |identity: &&RowIdentity| {
+            parents.iter().zip(&identity.parents).all(|(requested, uid)| {
+                uid.is_empty() || requested.as_ref().is_none_or(|requested| requested.contains(uid.as_ref()))
+            })
+        };
+        // An object has several rows if it is listed for several patients.
+        let objects = self.known_identities.iter().filter(is_requested);
+        objects.map(|identity| (&identity.uid, &identity.parents)).collect::<HashSet<_>>().len() == count
+    }
+
     /// Whether a page begins with the last `overlap` rows of the previous page.
     fn is_continued_by(&self, overlap: usize, identities: &[Option<RowIdentity>]) -> bool {
         let start = self.last_page.len().checked_sub(overlap);

@@ -165,6 +165,26 @@ impl QidoQuery {
         self.matches.iter().all(|(key, _)| *key == tag)
     }
 
+    /// Returns the UIDs of the studies and of the series to which the search is restricted; `None` where it is not restricted.
+    pub(super) fn requested_parents(&self) -> [Option<HashSet<&str>>; 2] {
+        fn only(uid: &str) -> HashSet<&str> {
+            HashSet::from([uid])
+        }
+        let is_study = |(tag, _): &&(Tag, MatchValue)| *tag == tags::STUDY_INSTANCE_UID;
+        match &self.level {
+            SearchLevel::Series { study } | SearchLevel::Instances { study } => {
+                [Some(only(study.as_str())), None]
+            }
+            SearchLevel::SeriesInstances { study, series } => {
+                [Some(only(study.as_str())), Some(only(series.as_str()))]
+            }
+            SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => {
+                let list = self.matches.iter().find(is_study).map(|(_, MatchValue(list))| list);
+                [list.map(|list| list.split(',').map(|uid| uid.trim_matches(' ')).collect()), None]
+            }
+        }
+    }
+
     /// Returns `limit` and `offset`.
     pub fn window(&self) -> (Option<u32>, u32) {
         (self.limit, self.offset.unwrap_or(0))

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Behavior, CannedResponse, Paging, ROOT};
+use super::{Behavior, CannedResponse, Dialect, Paging, ROOT};
 
 const CT_IMAGE_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 
@@ -138,11 +138,28 @@ pub(super) fn respond(
 ) -> Option<CannedResponse> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
+    let dialect = behavior.dialect;
+    if let Some(status) = dialect.fails_with {
+        return Some(CannedResponse::status(status));
+    }
+    if let Some(status) = dialect.rejects_unrestricted_with
+        && !query.contains("UID=")
+        && !query.contains("PatientID=")
+        && segments == ["studies"]
+    {
+        return Some(CannedResponse::status(status));
+    }
+    let Some(query) = dialect.read(query) else { return Some(CannedResponse::status(400)) };
+    let query = query.as_str();
+    if dialect.lacks_searches_across_studies && matches!(segments.as_slice(), ["series" | "instances"]) {
+        return Some(CannedResponse::status(501));
+    }
     let studies_with_uid = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
-            let matching =
-                studies.iter().filter(|study| behavior.ignore_matching_keys || study_matches(study, query));
+            let matching = studies
+                .iter()
+                .filter(|study| behavior.ignore_matching_keys || study_matches(study, query, dialect));
             matching.map(|study| study.row(base_url)).collect()
         }
         ["studies", uid, "series"] => {
@@ -176,6 +193,9 @@ pub(super) fn respond(
         }
         _ => return None,
     };
+    if dialect.not_found_without_match && rows.is_empty() {
+        return Some(CannedResponse::status(404));
+    }
     if segments == ["studies"] && behavior.max_listed_studies.is_some_and(|max| rows.len() > max) {
         return Some(CannedResponse::status(413));
     }
@@ -217,14 +237,16 @@ fn parameter_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// Whether the study matches the keys that every archive supports. Other keys are ignored, as archives do.
-fn study_matches(study: &Study, query: &str) -> bool {
+fn study_matches(study: &Study, query: &str, dialect: Dialect) -> bool {
     let attribute_text = |tag: &str| {
         study.attributes.get(tag).and_then(|element| element["Value"][0].as_str()).unwrap_or_default()
     };
     let has_value = |key: &str, value: &str| {
         parameter_value(query, key).is_none_or(|list| list.split(',').any(|element| element == value))
     };
-    has_value("StudyInstanceUID", &study.uid)
+    let name = study.attributes.get("00100010").and_then(|name| name["Value"][0]["Alphabetic"].as_str());
+    dialect.matches_name(parameter_value(query, "PatientName"), name.unwrap_or_default())
+        && has_value("StudyInstanceUID", &study.uid)
         && has_value("PatientID", attribute_text("00100020"))
         && has_value("AccessionNumber", attribute_text("00080050"))
         && parameter_value(query, "StudyDate")
