@@ -21,21 +21,21 @@ use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
 use super::patient_comparison::PatientComparison;
 use super::proxy::assembled;
-use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, read_retrievable_rows};
+use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_retrievable_rows};
 use super::proxy::request::reject_computed_keys;
 use super::proxy::response::{ROWS_OMITTED_WARNING, irretrievable_rows_warning};
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
 use super::request::query;
-use super::synthesis::{Parents, complete_rows};
+use super::synthesis::complete_rows;
 use super::url_rewrite::syntax::Syntax;
 use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
 use crate::http::query::decode;
 use crate::studies::Studies;
-use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, QidoQuery, SearchLevel, Synthesized};
-use dicom_model::{json, tags};
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, QidoQuery, SearchLevel};
+use dicom_model::tags;
 use http_messages::body::Body;
 
 /// The parameters of a search whose rows are compared or merged.
@@ -155,10 +155,7 @@ async fn merge(
     {
         studies.require_complete_answer()?;
     }
-    let mut lists: Vec<_> = lists.into_iter().map(Option::unwrap_or_default).collect();
-    for (archive, list) in archives.iter().zip(&mut lists) {
-        list.rows.retain(|row| is_requested(archive, query.level(), row));
-    }
+    let lists: Vec<_> = lists.into_iter().map(Option::unwrap_or_default).collect();
     if limit.is_none() && lists.iter().any(|list| list.rows.len() > max_scan) {
         return Err(too_costly);
     }
@@ -258,15 +255,6 @@ fn query_rejection(error: DicomwebError) -> DicomwebError {
         }
         error => error,
     }
-}
-
-/// Whether a row belongs to the study or series of the URL. Some archives return other rows too.
-pub(super) fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
-    let parents = Parents::of_search(level);
-    if parents.is_empty() || !archive.profile().synthesized.contains(Synthesized::Parents) {
-        return true;
-    }
-    json::parse(&row.text).is_ok_and(|attributes| parents.matches(&attributes))
 }
 
 /// Returns the rows of a page, with the attributes that their archives omit.
@@ -373,6 +361,7 @@ fn alternate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicomweb::proxy::first_rows::RowText;
     use proptest::prelude::*;
 
     fn list(uids: &[u8]) -> FirstRows {

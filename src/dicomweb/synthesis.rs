@@ -37,7 +37,6 @@ pub(super) use encapsulated_content::{
     ENCAPSULATED_PDF_STORAGE, accepts_encapsulated_content, respond_with_encapsulated_content,
 };
 pub use frame_cache::FrameCache;
-pub(super) use parents::Parents;
 pub(super) use row::{Element, set_elements};
 
 /// A resource that can be synthesized.

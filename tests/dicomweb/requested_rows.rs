@@ -42,8 +42,14 @@ fn uids(rows: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn rows_of_studies_that_do_not_match_the_query_are_omitted() {
+    for config in ["", "profile = \"dicom-rst\"", "synthesize = [\"parents\"]"] {
+        require_omitted_studies(config).await;
+    }
+}
+
+async fn require_omitted_studies(config: &str) {
     let pacs = without_filters().start().await;
-    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), config).await;
     for (query, expected) in [
         ("PatientID=P1", &["1.1", "1.3"][..]),
         ("PatientID=P9", &[]),
@@ -58,9 +64,9 @@ async fn rows_of_studies_that_do_not_match_the_query_are_omitted() {
     ] {
         for root in ["/dicom-web/main", "/dicom-web"] {
             let response = gateway.get(&format!("{root}/studies?{query}")).await;
-            assert_eq!(uids(&response.json()), expected, "{root} {query}");
+            assert_eq!(uids(&response.json()), expected, "{config} {root} {query}");
             let is_complete = expected.len() == 3;
-            assert_eq!(response.header("warning").is_none(), is_complete, "{root} {query}");
+            assert_eq!(response.header("warning").is_none(), is_complete, "{config} {root} {query}");
         }
     }
     let omitted = gateway.metrics().lines().any(|line| {

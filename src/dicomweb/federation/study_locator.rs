@@ -13,7 +13,6 @@ use super::study_location::{ArchiveFindings, SeriesLocation, StudyLocation};
 use crate::cache::{Cache, CacheKey, SingleFlight};
 use crate::dicomweb::context::DicomwebContext;
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::merged_search::is_requested;
 use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_reported_rows};
 use crate::mapping::RowPatient;
 use crate::request_priority::RequestPriority;
@@ -202,7 +201,6 @@ pub(super) async fn read_list(
     max_rows: usize,
 ) -> Result<FirstRows, DicomwebError> {
     let limits = (max_rows.saturating_add(1), max_rows);
-    let mut list = read_reported_rows(archive, query, reported_count, limits).await?;
-    list.rows.retain(|row| is_requested(archive, query.level(), row));
+    let list = read_reported_rows(archive, query, reported_count, limits).await?;
     if list.rows.len() > max_rows { Err(DicomwebError::TooCostly { limit: max_rows }) } else { Ok(list) }
 }

@@ -11,8 +11,7 @@ use super::requested_rows::INCOMPARABLE_ROW;
 use super::row_uids::RowUids;
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::{
-    Archive, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity, Synthesized,
-    UnsearchableValue,
+    Archive, ExactKeys, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity, UnsearchableValue,
 };
 use dicom_model::json;
 
@@ -141,9 +140,7 @@ async fn read_rows_of_query(
     .with_reported_count(reported_count);
     let mut first_rows = FirstRows { is_literal_only, ..FirstRows::default() };
     let (mut uids, mut total_len, mut row_count) = (HashSet::new(), 0, 0);
-    // An archive may return rows of other studies without their UIDs. These rows are compared after the UIDs have been added.
-    let is_completed = archive.profile().synthesized.contains(Synthesized::Parents);
-    let keys = if is_completed { ExactKeys::default() } else { ExactKeys::from_query(&query) };
+    let keys = ExactKeys::from_query(&query);
     let is_filtered = |first_rows: &FirstRows| {
         !filter.is_empty() || first_rows.omitted_count + first_rows.irretrievable_count > 0
     };

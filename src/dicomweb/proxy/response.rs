@@ -31,7 +31,7 @@ use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
 use crate::upstream::{
-    Archive, ContentCoding, DicomResource, ExactKeys, Synthesized, UNREQUESTED_PART, UpstreamResponse,
+    Archive, ContentCoding, DicomResource, Synthesized, UNREQUESTED_PART, UpstreamResponse,
 };
 use dicom_model::UidRule;
 use http_messages::body::{self, Body};
@@ -345,19 +345,18 @@ fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
     matching_type.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
-/// Returns the filter that compares rows or metadata in JSON with the request. Rows that are completed with the UIDs of their parents
-/// are compared when they are completed.
+/// Returns the filter that compares rows or metadata in JSON with the request. Metadata that is completed with the UIDs of its parents
+/// is compared when it is completed, because some archives return the whole study for a series.
 fn comparison(archive: &Archive, request: &ProxyRequest, needs_row: bool) -> Option<Filter> {
-    let adds_parents = archive.profile().synthesized.contains(Synthesized::Parents);
     match &request.resource {
         Resource::Search(level) => {
             let limit = request.limit.and_then(|limit| usize::try_from(limit).ok());
             let omission_limit = if needs_row { Some(1) } else { limit };
-            let keys = if adds_parents { ExactKeys::default() } else { request.exact_keys.clone() };
-            let rows = RequestedRows::new(keys, RowUids::of_search(archive, level), omission_limit);
+            let uids = RowUids::of_search(archive, level);
+            let rows = RequestedRows::new(request.exact_keys.clone(), uids, omission_limit);
             Some(Filter::RequestedRows(Box::new(rows)))
         }
-        Resource::Metadata(_) if adds_parents => None,
+        Resource::Metadata(_) if archive.profile().synthesized.contains(Synthesized::Parents) => None,
         Resource::Metadata(objects) => {
             Some(Filter::RequestedObjects(Box::new(RequestedObjects::new(objects))))
         }

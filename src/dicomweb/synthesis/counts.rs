@@ -113,9 +113,7 @@ impl Counter<'_> {
             let rule = self.archive.uid_rule();
             let uid = attributes.text(tags::SERIES_INSTANCE_UID);
             let uid = uid.and_then(|uid| SeriesUid::parse_by(rule, uid).ok());
-            let is_of_study =
-                attributes.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == study.as_str());
-            let Some(uid) = uid.filter(|_| is_of_study) else { continue };
+            let Some(uid) = uid else { continue };
             if let Some(modality) =
                 attributes.text(tags::MODALITY).map(|text| serde_json::Value::from(text).to_string())
                 && !modalities.contains(&modality)
@@ -164,11 +162,7 @@ impl Counter<'_> {
     ) -> Result<Option<usize>, DicomwebError> {
         let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
         let rows = self.search(QidoQuery::new(level)).await?;
-        let is_of_series = |attributes: &&Attributes| {
-            attributes.text(tags::SERIES_INSTANCE_UID).is_none_or(|uid| uid == series.as_str())
-        };
-        let uids: BTreeSet<_> =
-            rows.iter().filter(is_of_series).filter_map(|row| row.text(tags::SOP_INSTANCE_UID)).collect();
+        let uids: BTreeSet<_> = rows.iter().filter_map(|row| row.text(tags::SOP_INSTANCE_UID)).collect();
         Ok((!uids.is_empty()).then_some(uids.len()))
     }
 

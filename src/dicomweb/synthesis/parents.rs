@@ -11,7 +11,7 @@ use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
 
 /// The UIDs in a URL, which each row of the response must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::dicomweb) struct Parents {
+pub(super) struct Parents {
     study: Option<StudyUid>,
     series: Option<SeriesUid>,
     instance: Option<SopInstanceUid>,
@@ -19,7 +19,7 @@ pub(in crate::dicomweb) struct Parents {
 
 impl Parents {
     /// Returns the parents of the rows of a search.
-    pub(in crate::dicomweb) fn of_search(level: &SearchLevel) -> Self {
+    pub(super) fn of_search(level: &SearchLevel) -> Self {
         match level {
             SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => Self::default(),
             SearchLevel::Series { study } | SearchLevel::Instances { study } => {
@@ -32,7 +32,7 @@ impl Parents {
     }
 
     /// Returns the parents of the metadata of `objects`.
-    pub(in crate::dicomweb) fn of_objects(objects: &DicomResource) -> Self {
+    pub(super) fn of_objects(objects: &DicomResource) -> Self {
         match objects {
             DicomResource::Study(study) => Self { study: Some(study.clone()), ..Self::default() },
             DicomResource::Series(study, series) => {
@@ -48,12 +48,12 @@ impl Parents {
     }
 
     /// Whether the URL contains no UID.
-    pub(in crate::dicomweb) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.study.is_none()
     }
 
     /// Whether no UID of the row differs from these UIDs.
-    pub(in crate::dicomweb) fn matches(&self, attributes: &Attributes) -> bool {
+    pub(super) fn matches(&self, attributes: &Attributes) -> bool {
         self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|row_uid| row_uid == uid))
     }
 
