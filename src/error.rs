@@ -87,19 +87,27 @@ impl Failure {
 
     /// Creates a 401 for a request to the admin listener without its token.
     pub fn wrong_admin_token() -> Self {
-        let diagnostics = "The request does not have the token in server.admin_token.";
+        let diagnostics = "The request does not have the token that server.admin_token or server.admin_token_file configures.";
         Self {
             challenge: Some("Bearer realm=\"admin\""),
             ..Self::new(StatusCode::UNAUTHORIZED, "login", diagnostics)
         }
     }
 
-    /// Creates a 421 for a request with an unknown host.
-    pub fn misdirected() -> Self {
+    /// Creates a 421 for a request with an unknown host. `is_forwarded` is whether a proxy that is not trusted forwarded it.
+    pub fn misdirected(is_forwarded: bool) -> Self {
+        let remedy = if is_forwarded {
+            " The request has the headers of a proxy; if this is the proxy of the gateway, add its address to server.trusted_proxies."
+        } else {
+            ""
+        };
         Self::new(
             StatusCode::MISDIRECTED_REQUEST,
             "security",
-            "The host of this URL is not configured as one of the gateway's; use its public URL, or ask the administrator to add the host to server.hosts.",
+            format!(
+                "The host of this URL is not configured as one of the gateway's; use its public URL, or ask the administrator to set \
+                 server.public_url to it, or add the host to server.hosts.{remedy}"
+            ),
         )
     }
 

@@ -74,6 +74,10 @@ pub enum NoRoute {
     TrailingSlash,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
+    /// `/fhir/$name`, `/fhir/{type}/$name`, `/fhir/{type}/{id}/$name` with an operation that is not served.
+    UnknownOperation,
+    /// `/fhir/{type}/{id}` with a text that cannot be an id.
+    InvalidId,
     /// `/fhir/_history`, `/fhir/{type}/_history`.
     NoHistory,
     /// The path exists, but not for this method.
@@ -222,6 +226,9 @@ impl<'a> Interaction<'a> {
         if first == "_history" {
             return Err(if rest.is_none() { NoRoute::NoHistory } else { NoRoute::NotFound });
         }
+        if first.starts_with('$') {
+            return Err(NoRoute::UnknownOperation);
+        }
         let kind = ResourceType::parse(first).ok_or(NoRoute::UnknownType)?;
         match rest {
             Some("_history") => Err(NoRoute::NoHistory),
@@ -233,7 +240,8 @@ impl<'a> Interaction<'a> {
                     allow_only(method, READ).map(|()| Self::History(kind, id))
                 }
                 (id, Some(below)) if is_id(id) => Self::parse_below(method, kind, id, below),
-                _ => Err(NoRoute::NotFound),
+                (name, _) if name.starts_with('$') => Err(NoRoute::UnknownOperation),
+                _ => Err(NoRoute::InvalidId),
             },
         }
     }
@@ -257,6 +265,7 @@ impl<'a> Interaction<'a> {
             }
             ("*", _) if is_patient => None,
             _ if is_patient && name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
+            _ if name.starts_with('$') => return Err(NoRoute::UnknownOperation),
             _ => return Err(NoRoute::NotFound),
         };
         match search {
@@ -408,9 +417,7 @@ mod tests {
             "/",
             "/fhir/metadata/x",
             "/fhir/Patient/a/Endpoint",
-            "/fhir/Patient/a_b/ImagingStudy",
             "/fhir/Patient/a/ImagingStudy/1",
-            "/fhir/Patient/a/$everything/x",
             "/fhir/Endpoint/a/ImagingStudy",
             "/fhir/ImagingStudy/1/2",
             "/dicom-web/MAIN",
@@ -419,8 +426,19 @@ mod tests {
         ] {
             assert_eq!(get(path), Err(NoRoute::NotFound), "{path}");
         }
-        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/$everything"] {
+        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/Observation/$everything"] {
             assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
+        }
+        for path in [
+            "/fhir/$everything",
+            "/fhir/Patient/$export",
+            "/fhir/ImagingStudy/1.2/$everything",
+            "/fhir/Patient/a/$everything/x",
+        ] {
+            assert_eq!(get(path), Err(NoRoute::UnknownOperation), "{path}");
+        }
+        for path in ["/fhir/ImagingStudy/a_b", "/fhir/Patient/a_b/ImagingStudy", "/fhir/Patient/_x"] {
+            assert_eq!(get(path), Err(NoRoute::InvalidId), "{path}");
         }
         for path in ["/fhir/_history", "/fhir/Patient/_history"] {
             assert_eq!(get(path), Err(NoRoute::NoHistory), "{path}");

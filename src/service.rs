@@ -129,7 +129,10 @@ impl http_server::Service for Service {
         let is_host_accepted =
             self.context.hosts.is_head_accepted(&self.context.public_url, &parts, peer.ip());
         let (label, response) = match Route::parse(&parts.method, path) {
-            _ if !is_host_accepted => ("refused", Err(Failure::misdirected())),
+            _ if !is_host_accepted => {
+                let is_forwarded = self.context.public_url.ignores_forwarding(&parts.headers, peer.ip());
+                ("refused", Err(Failure::misdirected(is_forwarded)))
+            }
             Ok(route) => {
                 let label = route.label();
                 let failed_archives = FailedArchives::default();
@@ -372,7 +375,12 @@ const LABELS_WITHOUT_ROUTE: [&str; 5] = ["refused", "unknown", "method_not_allow
 fn label_of(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
-        NoRoute::NotFound | NoRoute::TrailingSlash | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
+        NoRoute::NotFound
+        | NoRoute::TrailingSlash
+        | NoRoute::UnknownType
+        | NoRoute::UnknownOperation
+        | NoRoute::InvalidId
+        | NoRoute::NoHistory => "unknown",
         NoRoute::MethodNotAllowed { .. } => "method_not_allowed",
     }
 }

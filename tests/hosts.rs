@@ -34,6 +34,12 @@ async fn a_request_for_an_unknown_host_is_rejected_with_421_for_every_route() {
                 assert_eq!(response.status, 421, "{target} {host}: {}", response.text());
                 assert!(response.text().contains("server.hosts"), "{}", response.text());
                 assert!(!response.text().contains("attacker"), "{}", response.text());
+                assert!(!response.text().contains("trusted_proxies"), "{}", response.text());
+                for header in [("forwarded", "for=192.0.2.1"), ("x-forwarded-host", "imaging.example")] {
+                    let forwarded = gateway.get_with_headers(target, &[("host", host), header]).await;
+                    assert_eq!(forwarded.status, 421, "{target} {header:?}");
+                    assert!(forwarded.text().contains("server.trusted_proxies"), "{}", forwarded.text());
+                }
             }
             assert_eq!(status(&gateway, target, "localhost:8080").await, 200, "{target}");
             assert_eq!(status(&gateway, target, "192.0.2.7").await, 200, "{target}");

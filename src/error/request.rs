@@ -27,6 +27,12 @@ impl From<NoRoute> for Failure {
             NoRoute::UnknownType => Self::not_supported(
                 "This resource type is not supported; /fhir/metadata lists those that are.",
             ),
+            NoRoute::UnknownOperation => {
+                Self::not_supported("This operation is not supported; /fhir/metadata lists those that are.")
+            }
+            NoRoute::InvalidId => Self::not_found(
+                "No resource has this id: an id consists of 1 to 64 letters, digits, hyphens and dots (R4 datatypes#id).",
+            ),
             NoRoute::NoHistory => Self::not_supported(
                 "The history of a type or of the whole system is not supported. The current version of a resource is in {type}/{id}/_history.",
             ),

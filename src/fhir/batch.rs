@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::bundle::{BatchEntry, write_batch_response};
 use super::{FhirRequest, operation_parameters, response};
@@ -31,14 +32,25 @@ struct BatchRequest {
 /// Bundle.entry. Each entry is parsed only when it is performed, so an invalid entry does not affect the other entries.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-struct RequestedEntry(serde_json::Value);
+struct RequestedEntry(Value);
 
 impl RequestedEntry {
     fn parse_request(&self) -> Result<EntryRequest, Failure> {
-        let request = self.0.get("request").filter(|request| !request.is_null());
-        let expected = "Each entry of a batch must have a request with method and url, both strings.";
-        let request = request.ok_or_else(|| Failure::bad_request("required", expected))?;
-        EntryRequest::deserialize(request).map_err(|_| Failure::bad_request("structure", expected))
+        let fail = |code| {
+            Failure::bad_request(
+                code,
+                "Each entry of a batch must have a request with method and url, both strings.",
+            )
+        };
+        let member = |object: &'_ Value, name| match object.as_object() {
+            None => Err(fail("structure")),
+            Some(members) => Ok(members.get(name).filter(|value| !value.is_null()).cloned()),
+        };
+        let request = member(&self.0, "request")?.ok_or_else(|| fail("required"))?;
+        for name in ["method", "url"] {
+            member(&request, name)?.ok_or_else(|| fail("required"))?;
+        }
+        EntryRequest::deserialize(request).map_err(|_| fail("structure"))
     }
 }
 
@@ -129,7 +141,13 @@ async fn perform_entry(
         // A batch cannot change resources, and a search in a batch uses GET.
         return Err(Failure::method_not_allowed(
             "GET, HEAD",
-            "This service is read-only: the entries of a batch use GET or HEAD, and may use POST for an operation.",
+            match route {
+                Ok(Route::Fhir(Interaction::Search(kind))) => format!(
+                    "In a batch, a search is a GET with its parameters in the url: GET {kind}?…"
+                ),
+                _ => "This service is read-only: the entries of a batch use GET or HEAD, and may use POST for an operation."
+                    .to_owned(),
+            },
         ));
     }
     let interaction = match route? {

@@ -58,7 +58,7 @@ pub(super) fn capability_statement(
                 ),
                 describe_resource::<Patient>(
                     guides,
-                    "A patient as described by the studies in the archives. Its id is a hash of the patient's identifier.",
+                    "A patient as described by the studies in the archives. Its id is the encrypted identifier of the patient.",
                 ),
             ],
             interaction: vec![

@@ -48,10 +48,10 @@ impl PageLocation {
         Self { base, query }
     }
 
-    /// Returns the URL of the same resource in another format, relative to the page.
+    /// Returns the URL of the same resource in another format, indented, relative to the page.
     fn url_in_format(&self, format: &str) -> String {
         let separator = if self.query.is_empty() { "" } else { "&" };
-        format!("?{}{separator}_format={format}", self.query)
+        format!("?{}{separator}_format={format}&_pretty=true", self.query)
     }
 
     /// Returns the URL that the text of the member `name` links to, if the text refers to a resource of this server.
@@ -134,7 +134,7 @@ impl HtmlPage<'_> {
         self.html.push_str("</header>");
     }
 
-    /// Writes links to the other pages of a Bundle, and to the machine-readable formats.
+    /// Writes links to the other pages of a Bundle, to the studies of a Patient, and to the machine-readable formats.
     fn write_buttons(&mut self, resource: &Json<'_>) {
         let Some(location) = self.location else { return };
         self.html.push_str("<ul class=\"buttons\">");
@@ -148,10 +148,18 @@ impl HtmlPage<'_> {
                 self.write_link(&url, label);
             }
         }
+        let id = resource.get("id").and_then(Json::as_text).filter(|id| is_id(id));
+        if let Some(id) = id
+            && resource.get("resourceType").and_then(Json::as_text) == Some(ResourceType::Patient.name())
+        {
+            self.html.push_str("<li>");
+            self.write_link(&[&location.base, "/ImagingStudy?patient=", id].concat(), "Studies");
+        }
         self.html.push_str("<li class=\"apart\">");
         self.write_link(&location.url_in_format("json"), "JSON");
         self.html.push_str("<li>");
-        self.write_link(&location.url_in_format("xml"), "XML");
+        // A browser saves application/fhir+xml as a file.
+        self.write_link(&location.url_in_format("application/xml"), "XML");
         self.html.push_str("</ul>");
     }
 

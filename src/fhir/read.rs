@@ -36,7 +36,7 @@ pub(super) fn require_version(current: EncodedResource, version: &str) -> Result
     if current.etag == format!("W/\"{version}\"") {
         return Ok(current);
     }
-    Err(Failure::not_supported(
+    Err(Failure::not_found(
         "Version not found. This server has only the current version; read the resource without _history.",
     ))
 }
@@ -78,6 +78,17 @@ fn study_not_found(id: &str, rule: UidRule) -> &'static str {
     }
 }
 
+/// Explains why there is no patient with `id`.
+pub(super) fn patient_not_found(context: &FhirContext, id: &str) -> Failure {
+    Failure::not_found(match context.studies.current_patient_id(id) {
+        Some(_) => "No archive holds a study of this patient.",
+        None => {
+            "This Patient id was not made with the keys of this gateway (fhir.keys), so it is the id of no patient, and no archive was \
+             searched for it. To search by PatientID, use ImagingStudy?patient.identifier or Patient?identifier."
+        }
+    })
+}
+
 async fn read_patient(
     context: &FhirContext,
     id: &str,
@@ -86,8 +97,7 @@ async fn read_patient(
 ) -> Result<EncodedResource, Failure> {
     let representation = parse_representation(request)?;
     let found = context.studies.read_patient(id, access, request.freshness()).await?;
-    let not_found = || Failure::not_found("No archive holds a study of this patient.");
-    let (mut patient, version) = found.ok_or_else(not_found)?;
+    let (mut patient, version) = found.ok_or_else(|| patient_not_found(context, id))?;
     patient.resource.meta.last_updated = version.map(|version| version.instant());
     let mut encoded = encode(&patient.resource, &representation)?;
     if version.and_then(|version| version.date()).is_none() {

@@ -15,6 +15,10 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::ImagingStudy;
 
+/// The warning about a Patient id that cannot be decrypted. It continues the name of the parameter.
+const UNKNOWN_PATIENT_ID: &str = "a Patient id in the value was not made with the keys of this gateway (fhir.keys), so it is the id of no \
+                                  patient; to search by PatientID, use patient.identifier, or identifier for Patients";
+
 /// The parameters of a read.
 const READ_PARAMETERS: [&str; 4] = ["_elements", "_format", "_pretty", "_summary"];
 
@@ -45,7 +49,7 @@ impl FhirRequest<'_> {
         };
         let parsed = Search::parse(&self.pairs, &parse_context).map_err(|errors| to_failure(&errors));
         let mut search: Search<R> = parsed?;
-        search.replace_patient_ids(&|id| context.studies.current_patient_id(id));
+        search.replace_patient_ids(&|id| context.studies.current_patient_id(id), UNKNOWN_PATIENT_ID);
         Ok(search)
     }
 

@@ -28,9 +28,10 @@ use crate::studies::{
     StudySearch, UnreadableStudy, comma_separated, paginate,
 };
 use crate::upstream::ArchiveId;
+use dicom_model::Uid;
 use fhir_r4::search::{
-    Contained, Criterion, EvaluationContext, PatientParam, ReferenceElement, ResultParameters, ReverseChain,
-    Search, Total,
+    Comparison, Contained, Criterion, EvaluationContext, ImagingStudyParam, PatientParam, ReferenceElement,
+    ResultParameters, ReverseChain, Search, System, Token, Total,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 use include::include_resources;
@@ -76,6 +77,11 @@ pub(super) async fn search_studies(
         let diagnostics = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", diagnostics.to_owned());
     }
+    if cursor.is_none() && is_empty(&study_page) && names_study_uid_only(&search.criteria) {
+        let diagnostics = "Parameter identifier: nothing matches. A Study Instance UID is an identifier with the system urn:dicom:uid and a value \
+                           that begins with urn:oid:, so it is found by identifier=urn:dicom:uid|urn:oid:{UID}, or by _id={UID}.";
+        pages.warn("informational", diagnostics.to_owned());
+    }
     let StudyPage { studies, total, previous, next, requested_at, .. } = study_page;
     let mut studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
     let representation = requested_representation(&search.result);
@@ -86,6 +92,25 @@ pub(super) async fn search_studies(
         .into_searchset(SearchPage { total, previous, next, entries }, &context.studies.missing_archives());
     searchset.last_updated = requested_at.map(|instant| format!("{instant:.3}"));
     page::encode(searchset).await
+}
+
+/// Whether no study matches.
+fn is_empty(page: &StudyPage) -> bool {
+    page.studies.is_empty() && page.next.is_none() && page.total.unwrap_or(0) == 0
+}
+
+/// Whether a criterion compares identifiers with a UID that lacks its form as an identifier.
+fn names_study_uid_only(criteria: &[Criterion<ImagingStudy>]) -> bool {
+    // A single number is a UID, too, but more often an accession number.
+    let is_uid = |code: &str| Uid::is_legal(code) && code.contains('.');
+    let is_uid_only =
+        |token: &Token| !matches!(token.system, System::Uri(_)) && token.code.as_deref().is_some_and(is_uid);
+    criteria.iter().any(|criterion| match &criterion.comparison {
+        Comparison::Token(tokens) if criterion.parameter.key == ImagingStudyParam::Identifier => {
+            tokens.iter().any(is_uid_only)
+        }
+        _ => false,
+    })
 }
 
 /// Searches Patients.

@@ -130,6 +130,12 @@ impl PublicUrl {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
+    /// Whether the request from `peer` has fields of a proxy, which are not used because the proxy is not trusted.
+    pub fn ignores_forwarding(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
+        let fields = [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT];
+        !self.is_trusted(peer) && fields.iter().any(|field| headers.contains_key(field))
+    }
+
     fn reported_url(&self, headers: &HeaderMap) -> ReportedUrl {
         let is_trusted_sender = |sender| self.is_trusted(sender);
         if headers.contains_key(FORWARDED) {

@@ -1,7 +1,7 @@
 //! Content negotiation: the media type that the client prefers (RFC 9110 12.5.1), and the content codings that it accepts
 //! (12.5.3).
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub use http_messages::media_range::{MediaRange, applicable_range, by_preference, covers, preferred};
 use http_messages::media_range::{elements, parse_weight};
@@ -15,14 +15,15 @@ pub fn accepted_ranges(headers: &HeaderMap) -> Vec<MediaRange> {
     by_preference(ranges(headers))
 }
 
-/// Returns the media ranges of all `Accept` fields in their order, including those with weight 0. Without `Accept`, returns
-/// `*/*`.
+/// Returns the media ranges of all `Accept` fields in their order, including those with weight 0. Without `Accept`, and for an empty
+/// one, which no media type satisfies and which a server may disregard (RFC 9110 12.5.1), returns `*/*`.
 pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange> {
-    let mut ranges: Vec<_> = elements_of(headers, &header::ACCEPT).filter_map(MediaRange::parse).collect();
-    if ranges.is_empty() && !headers.contains_key(header::ACCEPT) {
-        ranges.push(MediaRange::anything());
+    let is_empty =
+        |line: &HeaderValue| line.as_bytes().iter().all(|byte| matches!(byte, b' ' | b'\t' | b','));
+    if headers.get_all(header::ACCEPT).iter().all(is_empty) {
+        return vec![MediaRange::anything()];
     }
-    ranges
+    elements_of(headers, &header::ACCEPT).filter_map(MediaRange::parse).collect()
 }
 
 /// Whether the client accepts a gzip body.
@@ -57,7 +58,6 @@ fn elements_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<I
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn headers(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
@@ -77,6 +77,18 @@ mod tests {
         let essences: Vec<_> = accepted_ranges(&headers).into_iter().map(|range| range.essence).collect();
         assert_eq!(essences, ["application/fhir+json", "text/html", "*/*"]);
         assert!(accepted_ranges(&HeaderMap::new())[0].covers("application/json"));
+    }
+
+    #[test]
+    fn an_empty_accept_field_accepts_every_media_type_and_an_invalid_one_accepts_none() {
+        for lines in [&[""][..], &[" , ,"], &["", ","]] {
+            assert_eq!(ranges(&headers(&header::ACCEPT, lines)), [MediaRange::anything()], "{lines:?}");
+        }
+        for lines in [&["nonsense"][..], &["", "nonsense"]] {
+            assert!(ranges(&headers(&header::ACCEPT, lines)).is_empty(), "{lines:?}");
+        }
+        let not_ascii = HeaderValue::from_bytes(b"\xfc").unwrap();
+        assert!(ranges(&HeaderMap::from_iter([(header::ACCEPT, not_ascii)])).is_empty());
     }
 
     #[test]

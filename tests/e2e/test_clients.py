@@ -100,7 +100,7 @@ def test_versions_are_read_by_their_id(client, fhir):
     name, results = client
     assert results["versioned"] == results["study"] and results["study"]["meta"]["versionId"]
     failure = results["unknownVersion"]
-    assert failure.get("status", 404) == 404 and failure["outcome"]["issue"][0]["code"] == "not-supported"
+    assert failure.get("status", 404) == 404 and failure["outcome"]["issue"][0]["code"] == "not-found"
     assert ("unchanged" in results) == (name in READ_CONDITIONALLY)
     if name in READ_CONDITIONALLY:
         assert results["unchanged"] == {"hapi": None, "kit": {"status": 304, "outcome": {}}}[name]

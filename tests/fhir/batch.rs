@@ -90,15 +90,26 @@ async fn an_invalid_entry_causes_an_error_for_this_entry_only() {
     let valid = json!({"request": {"method": "GET", "url": "Endpoint/main"}});
     let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [
         {"request": {}}, {"request": {"method": "GET"}}, {"request": {"method": "GET", "url": 7}}, {"request": null},
-        "entry", valid,
+        "entry", {}, valid,
     ]});
     let received = post_batch(&gateway, &bundle).await.json();
     let entries = received["entry"].as_array().unwrap();
     let codes: Vec<_> =
         entries.iter().map(|entry| entry["response"]["outcome"]["issue"][0]["code"].as_str()).collect();
     let (structure, required) = (Some("structure"), Some("required"));
-    assert_eq!(codes, [structure, structure, structure, required, required, None]);
-    assert_eq!(entries[5]["resource"]["id"], "main");
+    assert_eq!(codes, [required, required, structure, required, structure, required, None]);
+    assert_eq!(entries[6]["resource"]["id"], "main");
+}
+
+#[tokio::test]
+async fn a_search_by_post_in_a_batch_is_rejected_with_the_search_by_get() {
+    let gateway = RunningGateway::start_with_samples().await;
+    let search = json!({"request": {"method": "POST", "url": "Patient/_search"}});
+    let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [search]});
+    let response = &post_batch(&gateway, &bundle).await.json()["entry"][0]["response"];
+    assert!(response["status"].as_str().unwrap().starts_with("405"), "{response}");
+    let diagnostics = response["outcome"]["issue"][0]["diagnostics"].as_str().unwrap();
+    assert!(diagnostics.ends_with("in the url: GET Patient?…"), "{diagnostics}");
 }
 
 #[tokio::test]

@@ -95,11 +95,30 @@ async fn an_id_that_was_not_made_with_a_key_of_the_gateway_causes_no_call() {
         let gateway = RunningGateway::start(&pacs.url(), config).await;
         let before = pacs.targets().len();
         for path in ["", "/ImagingStudy", "/$everything"] {
-            assert_eq!(gateway.get(&format!("/fhir/Patient/{id}{path}")).await.status, 404, "{id}{path}");
+            let response = gateway.get(&format!("/fhir/Patient/{id}{path}")).await;
+            assert_eq!(response.status, 404, "{id}{path}");
+            let diagnostics = response.json()["issue"][0]["diagnostics"].to_string();
+            assert!(
+                diagnostics.contains("was not made with the keys of this gateway (fhir.keys)"),
+                "{diagnostics}"
+            );
+            assert!(diagnostics.contains("patient.identifier"), "{diagnostics}");
         }
-        for search in [format!("ImagingStudy?patient={id}"), format!("Patient?_id={id}")] {
+        for (search, parameter) in [
+            (format!("ImagingStudy?patient={id}"), "patient"),
+            (format!("?_type=ImagingStudy&subject={id}"), "subject"),
+            (format!("ImagingStudy?patient=Patient/{id}&_summary=count"), "patient"),
+            (format!("ImagingStudy?patient._id={id}"), "patient"),
+            (format!("Patient?_id={id}"), "_id"),
+            (format!("Endpoint?_has:ImagingStudy:endpoint:patient={id}"), "_has"),
+        ] {
             let bundle = gateway.get_json(&format!("/fhir/{search}")).await;
             assert_eq!((&bundle["total"], ids(&bundle).len()), (&Value::from(0), 0), "{search}");
+            let outcomes = resources_with_mode(&bundle, "outcome");
+            let diagnostics = outcomes[0]["issue"][0]["diagnostics"].as_str().unwrap();
+            let expected =
+                format!("Parameter {parameter}: a Patient id in the value was not made with the keys");
+            assert!(diagnostics.starts_with(&expected) && !diagnostics.contains(&id), "{diagnostics}");
         }
         assert_eq!(pacs.targets().len(), before, "{id}");
     }

@@ -240,7 +240,7 @@ async fn vread_returns_only_the_current_version() {
         let other_version = gateway.get(&format!("{path}/_history/0123")).await;
         assert_eq!(
             (other_version.status, other_version.json()["issue"][0]["code"].clone()),
-            (404, "not-supported".into())
+            (404, "not-found".into())
         );
         assert!(other_version.text().contains("history"), "{}", other_version.text());
     }

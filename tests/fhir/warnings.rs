@@ -53,6 +53,34 @@ async fn an_empty_parameter_that_identifies_a_patient_is_rejected() {
 }
 
 #[tokio::test]
+async fn an_identifier_that_is_only_a_uid_and_matches_nothing_is_reported_with_its_form() {
+    let pacs = Pacs::new()
+        .with_study(Study::new("1.2.1").accession_number("7").series("1.2.1.1", "CT", 1))
+        .start()
+        .await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let form = "identifier=urn:dicom:uid|urn:oid:{UID}";
+    for (query, total, is_reported) in [
+        ("identifier=1.2.1", 0, true),
+        ("identifier=%7C1.2.1&_summary=count", 0, true),
+        ("identifier=no-uid", 0, false),
+        ("identifier=4711", 0, false),
+        ("identifier=urn:oid:1.2.9", 0, false),
+        ("identifier=7", 1, false),
+        ("identifier=urn:dicom:uid%7Curn:oid:1.2.1", 1, false),
+    ] {
+        let bundle = gateway.get_json(&format!("/fhir/ImagingStudy?{query}")).await;
+        assert_eq!(bundle["total"], total, "{query}");
+        let warnings = warnings_in(&bundle);
+        assert_eq!(
+            warnings.iter().any(|warning| warning.contains(form)),
+            is_reported,
+            "{query}: {warnings:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn supported_sort_keys_are_applied_if_others_are_not_supported() {
     let gateway = RunningGateway::start_with_samples().await;
     for (search, keys, applied_keys, ignored) in [

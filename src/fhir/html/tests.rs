@@ -109,10 +109,27 @@ fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
         [
             "https://h.example/x/fhir/Patient?first",
             "https://h.example/x/fhir/Patient?next",
-            "?name=a%26b&_format=json",
-            "?name=a%26b&_format=xml",
+            "?name=a%26b&_format=json&_pretty=true",
+            "?name=a%26b&_format=application/xml&_pretty=true",
         ]
     );
+}
+
+#[test]
+fn a_patient_links_to_the_studies_of_the_patient() {
+    let head_urls = |resource: serde_json::Value| {
+        let page = page(&resource, &[]);
+        linked_urls(page.split("<main>").next().unwrap())
+    };
+    let studies = "https://h.example/x/fhir/ImagingStudy?patient=0a-.B";
+    let patient = serde_json::json!({"resourceType": "Patient", "id": "0a-.B"});
+    assert!(head_urls(patient).contains(&studies.to_owned()));
+    for other in [
+        serde_json::json!({"resourceType": "Patient", "id": "a&b"}),
+        serde_json::json!({"resourceType": "Endpoint", "id": "main"}),
+    ] {
+        assert!(!head_urls(other).iter().any(|url| url.contains("?patient=")));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::auth::Access;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
+use crate::fhir::read::patient_not_found;
 use crate::studies::FoundPatient;
 
 /// Returns the path of a search for `target`, which is a resource type or `*`, in the compartment of `patient` if there is one.
@@ -21,5 +22,5 @@ pub(super) async fn find_patient(
     id: &str,
 ) -> Result<FoundPatient, Failure> {
     let patient = context.studies.find_patient(id, access, request.freshness()).await?;
-    patient.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
+    patient.ok_or_else(|| patient_not_found(context, id))
 }

@@ -3,7 +3,7 @@
 use super::alternatives;
 use crate::date::{FhirDate, Prefix};
 
-const EXPECTED: &str = "expected a date (YYYY, YYYY-MM, YYYY-MM-DD) or date-time (YYYY-MM-DDThh:mm[:ss](Z|±hh:mm)), \
+const EXPECTED: &str = "expected a date (YYYY, YYYY-MM, YYYY-MM-DD) or date-time (YYYY-MM-DDThh:mm[:ss][Z|±hh:mm]), \
                         optionally prefixed with eq, ne, gt, lt, ge, le, sa, eb or ap";
 
 /// Parses the alternatives of a value, each with its own prefix.
@@ -46,6 +46,11 @@ mod tests {
         assert_eq!(parse_all("ge2024-01-01T10:00 01:00"), parse_all("ge2024-01-01T10:00+01:00"));
         assert!(parse_all("2024-01-01T10:00 01:00").is_ok());
         assert!(parse_all("2024-01-01 10:00").is_err());
+    }
+
+    #[test]
+    fn a_time_zone_may_be_absent() {
+        assert!(parse_all("2024-01-01T10:00").is_ok() && parse_all("ge2024-01-01T10:00:00").is_ok());
     }
 
     #[test]
