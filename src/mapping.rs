@@ -37,7 +37,7 @@ use jiff::tz::TimeZone;
 use fhir_r4::types::{HasNarrative, Narrative};
 
 pub use attributes::{
-    instance_tags, overlay_series, overlay_study, patient_tags, series_note_tags, series_tags,
+    complete_study, instance_tags, overlay_series, patient_tags, series_note_tags, series_tags,
     study_note_tags, study_tags,
 };
 pub use differences::{DIFFERING_ELEMENT, differing_elements};
@@ -104,7 +104,7 @@ impl MappingContext {
 
 /// The revision of the mapping rules. It changes whenever the same attributes are mapped to other content, so that resources
 /// from older rules count as changed.
-const REVISION: u32 = 4;
+const REVISION: u32 = 5;
 
 impl MappingContext {
     /// Returns a text that identifies the rules by which the attributes of this archive are mapped: the revision of the code, and

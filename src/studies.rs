@@ -25,6 +25,7 @@ mod named_patients;
 mod partial_answers;
 mod patients;
 mod plan;
+mod referenced_endpoints;
 mod representation;
 mod row;
 mod scan;

@@ -27,5 +27,6 @@ mod read;
 mod search;
 mod several_archives;
 mod stale_reads;
+mod unnamed_patients;
 mod versions;
 mod warnings;

@@ -24,8 +24,8 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::{Failure, to_sentence};
 use crate::fhir::FhirContext;
 use crate::studies::{
-    Cursor, FoundStudies, OmittedMatches, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage,
-    StudySearch, UnreadableStudy, comma_separated, paginate,
+    Cursor, FoundStudies, FoundStudy, OmittedMatches, PageSlice, PatientConflict, SortPosition, StudiesError,
+    StudyPage, StudySearch, UnreadableStudy, comma_separated, paginate,
 };
 use crate::upstream::ArchiveId;
 use dicom_model::Uid;
@@ -182,10 +182,12 @@ async fn find_endpoints(
         if let Some(unreadable) = found_studies.unreadable.first() {
             return Err((&unreadable.error).into());
         }
-        let studies = || found_studies.studies.iter().chain(&found_studies.patient_conflicts);
+        let mut ids = context.studies.endpoints_of(found_studies.studies.iter(), request.freshness()).await?;
+        let conflicts = found_studies.patient_conflicts.iter();
+        ids.extend(conflicts.flat_map(FoundStudy::endpoints).map(str::to_owned));
         let without_uid = &found_studies.matches_without_uid;
         endpoints.retain(|endpoint| {
-            studies().any(|study| study.endpoints().any(|id| id == endpoint.id))
+            ids.contains(&endpoint.id)
                 || without_uid.iter().any(|row| row.is_compared() && row.archive.as_str() == endpoint.id)
         });
     }

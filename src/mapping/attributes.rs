@@ -5,7 +5,7 @@
 //! Comments are requested only if `[fhir] notes` is on, because they may contain any text.
 
 use super::MappingContext;
-use super::record::overlay;
+use super::record::{agree, complete, overlay};
 use dicom_model::{Attributes, Tag, tags};
 
 #[expect(deprecated, reason = "retired in DICOM, but archives still return it")]
@@ -72,31 +72,41 @@ pub fn instance_tags() -> &'static [Tag] {
     ]
 }
 
-/// The study-level attributes that are at least as reliable in an object as in the database of the archive: some databases lose
-/// the character set, and most store no sequences. The patient and the counts are read from the row.
-const STUDY_ATTRIBUTES_FROM_INSTANCES: [Tag; 22] = [
+/// The study-level attributes that an object has and a row may lack, because most databases store no sequences. The patient and
+/// the counts are read from the row.
+const STUDY_ATTRIBUTES_FROM_INSTANCES: [Tag; 13] = [
     tags::STUDY_DATE,
-    tags::STUDY_TIME,
     tags::STUDY_ID,
     tags::ACCESSION_NUMBER,
     tags::REFERRING_PHYSICIAN_NAME,
     tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::STUDY_DESCRIPTION,
-    tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
-    tags::REFERENCED_REQUEST_SEQUENCE,
-    tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
     tags::NAME_OF_PHYSICIANS_READING_STUDY,
-    tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE,
     tags::PROCEDURE_CODE_SEQUENCE,
-    tags::REASON_FOR_THE_REQUESTED_PROCEDURE,
-    tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE,
     tags::ADMISSION_ID,
-    tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
-    tags::REQUEST_ATTRIBUTES_SEQUENCE,
     tags::INSTITUTION_NAME,
     tags::INSTITUTIONAL_DEPARTMENT_NAME,
     tags::CURRENT_PATIENT_LOCATION,
     STUDY_COMMENTS,
+];
+
+/// The study-level attributes that describe another one, with that attribute. If its value was corrected in the row, they describe the
+/// old value.
+const STUDY_ATTRIBUTES_OF_OTHERS: [(Tag, &[Tag]); 5] = [
+    (tags::STUDY_DATE, &[tags::STUDY_TIME]),
+    (
+        tags::ACCESSION_NUMBER,
+        &[
+            tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
+            tags::REFERENCED_REQUEST_SEQUENCE,
+            tags::REQUEST_ATTRIBUTES_SEQUENCE,
+            tags::REASON_FOR_THE_REQUESTED_PROCEDURE,
+            tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE,
+        ],
+    ),
+    (tags::REFERRING_PHYSICIAN_NAME, &[tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE]),
+    (tags::NAME_OF_PHYSICIANS_READING_STUDY, &[tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE]),
+    (tags::ADMISSION_ID, &[tags::ISSUER_OF_ADMISSION_ID_SEQUENCE]),
 ];
 
 /// The series-level attributes that are at least as reliable in an object as in the database of the archive.
@@ -132,10 +142,15 @@ const SERIES_ATTRIBUTES_FROM_INSTANCES: [Tag; 26] = [
 /// The attributes of an object that contain comments on its series.
 const SERIES_NOTES: [Tag; 1] = [tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP];
 
-/// Completes the row of a study with the metadata of one of its objects. The name of the patient remains that of the row, unless
-/// the archive has lost characters of it: an archive may have corrected the name without changing its objects.
-pub fn overlay_study(row: &mut Attributes, object: &Attributes) {
-    overlay(row, object, &STUDY_ATTRIBUTES_FROM_INSTANCES);
+/// Completes the row of a study with the metadata of one of its objects. What the row contains remains, unless the archive has lost
+/// characters of it: archives search by it, and correct it without changing their objects.
+pub fn complete_study(row: &mut Attributes, object: &Attributes) {
+    complete(row, object, &STUDY_ATTRIBUTES_FROM_INSTANCES);
+    for (described, tags) in STUDY_ATTRIBUTES_OF_OTHERS {
+        if agree(row, object, described) {
+            complete(row, object, tags);
+        }
+    }
     if row.has_lost_characters_of(object, tags::PATIENT_NAME) {
         overlay(row, object, &[tags::PATIENT_NAME]);
     }

@@ -10,8 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{NAMED_PATIENT_TAGS, specimens};
-use dicom_model;
-use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
+use dicom_model::{Attributes, ElementOf, Tag, Uid, Value, tag, tags};
 use fhir_r4::id::is_id;
 use fhir_r4::types::{Element, Extension, Instance, SopClass, to_fhir_string};
 
@@ -103,11 +102,12 @@ impl<'de> Deserialize<'de> for MappedInstance {
                                 .number()
                                 .filter(|frames| *frames > 0);
                         }
-                        Some(tags::SPECIMEN_DESCRIPTION_SEQUENCE) => {
-                            instance.specimens = specimens::specimen_items(members.next_value()?);
+                        Some(tag @ tags::SPECIMEN_DESCRIPTION_SEQUENCE) => {
+                            let sequence = members.next_value_seed(ElementOf(tag))?;
+                            instance.specimens = specimens::specimen_items(sequence);
                         }
-                        Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
-                            titles[0] = code_meaning(&members.next_value::<dicom_model::Element>()?);
+                        Some(tag @ tags::CONCEPT_NAME_CODE_SEQUENCE) => {
+                            titles[0] = code_meaning(&members.next_value_seed(ElementOf(tag))?);
                         }
                         Some(tags::CONTENT_LABEL) => {
                             titles[1] = members.next_value::<FirstValue<'de>>()?.title();
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for MappedInstance {
                             titles[2] = members.next_value::<FirstValue<'de>>()?.title();
                         }
                         Some(tag) if NAMED_PATIENT_TAGS.contains(&tag) => {
-                            instance.patient.insert(tag, members.next_value()?);
+                            instance.patient.insert(tag, members.next_value_seed(ElementOf(tag))?);
                         }
                         Some(tags::IMAGE_TYPE) => titles[3] = members.next_value::<JoinedValues>()?.0,
                         _ => drop(members.next_value::<IgnoredAny>()?),

@@ -152,6 +152,10 @@ fn merge_elements(merged: &mut ImagingStudy, other: ImagingStudy, differences: &
     if let (Some(name), Some(other_name)) = (&merged.subject.display, &other.subject.display) {
         differences.compare("subject", name, other_name);
     }
+    // An archive without the PatientID describes the patient of another one that has it.
+    if merged.subject.identifier.is_none() && other.subject.identifier.is_some() {
+        merged.subject = other.subject;
+    }
     differences.keep_first("encounter", &mut merged.encounter, other.encounter);
     differences.keep_first("started", &mut merged.started, other.started);
     differences.keep_first("referrer", &mut merged.referrer, other.referrer);

@@ -44,8 +44,9 @@ impl PatientKey {
     /// Returns the key of the patient in `row`. Without a PatientID the key is that of the study, because it is unknown whether
     /// two such studies are of the same patient.
     pub fn from_row(context: &MappingContext, row: &Attributes) -> Self {
-        match row.text(tags::PATIENT_ID).and_then(to_fhir_string) {
+        match row.text(tags::PATIENT_ID).filter(|value| to_fhir_string(value).is_some()) {
             Some(value) => {
+                let value = value.to_owned();
                 let issuer = issuer(context, row);
                 let archive = context.archive.clone();
                 let local = issuer.assigner.unwrap_or_default();
@@ -77,7 +78,7 @@ impl PatientKey {
     }
 
     /// Whether the row has a PatientID.
-    pub(super) fn has_patient_id(&self) -> bool {
+    pub fn has_patient_id(&self) -> bool {
         !matches!(self.scope, PatientScope::Study { .. })
     }
 
@@ -103,7 +104,9 @@ impl PatientKey {
 
     /// Returns the id of the Patient.
     pub fn id(&self, ids: &PatientIds) -> String {
-        ids.id(&self.scope.text(), &self.value, self.has_patient_id())
+        // An archive has to be searched for the exact PatientID, and text with control characters cannot be a matching key.
+        let is_searchable = to_fhir_string(&self.value).is_some_and(|text| text == self.value);
+        ids.id(&self.scope.text(), &self.value, self.has_patient_id() && is_searchable)
     }
 }
 

@@ -24,6 +24,22 @@ pub(super) fn overlay(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
     }
 }
 
+/// Copies the elements `tags` that have a value from `object` to `row`, unless `row` has a value that has not lost characters of it.
+pub(super) fn complete(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
+    let is_missing = |tag: &Tag| !has_value(row, *tag) || row.has_lost_characters_of(object, *tag);
+    let missing: Vec<_> = tags.iter().copied().filter(is_missing).collect();
+    overlay(row, object, &missing);
+}
+
+/// Whether `row` and `object` have the same value in `tag`, or one of them has none.
+pub(super) fn agree(row: &Attributes, object: &Attributes, tag: Tag) -> bool {
+    !has_value(row, tag) || !has_value(object, tag) || row.get(tag) == object.get(tag)
+}
+
+fn has_value(attributes: &Attributes, tag: Tag) -> bool {
+    attributes.get(tag).is_some_and(|element| !element.values.is_empty())
+}
+
 /// Reads an unsignedInt of R4; `None` for a negative or fractional value.
 pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
     attributes

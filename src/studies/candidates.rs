@@ -14,6 +14,7 @@ use super::known_patient::KnownPatient;
 use super::plan::{self, DateRange, Plan, PlannedQuery, UidKeys};
 use super::row::{RowWithoutUid, StudyRow};
 use super::scan::{ListLimits, ListedRows, SearchRows};
+use super::search::keeps_rows_of_uid_together;
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
@@ -28,6 +29,10 @@ const MAX_CHILD_ROWS: usize = 1000;
 
 /// Maximum number of queries with a part of the date range, if an archive rejects the query for the whole range.
 const MAX_DATE_RANGES: usize = 64;
+
+/// Maximum number of rows of one study, in all archives, that are compared with each other: each belongs to another patient or
+/// archive.
+const MAX_ROWS_PER_STUDY: usize = 64;
 
 /// The rows returned for one planned query.
 #[derive(Debug, Default)]
@@ -63,6 +68,9 @@ impl Studies {
         let mut found = group_by_study(rows.with_uid);
         if !queries_every_archive_by_uid(criteria) {
             self.complete_rows(&mut found, access, freshness).await?;
+        }
+        if !criteria.iter().all(keeps_rows_of_uid_together) {
+            self.confirm_assumed_patients(&mut found, access, freshness).await?;
         }
         Ok((found, rows.without_uid))
     }
@@ -125,6 +133,26 @@ impl Studies {
         let grouped = group_by_study(self.sort_by_archive(known_rows.chain(new_rows)));
         found.studies = grouped.studies;
         found.patient_conflicts.extend(grouped.patient_conflicts);
+        Ok(())
+    }
+
+    /// Queries all archives for the studies with a row without a PatientID: it may be that of a patient whose rows do not match the
+    /// criteria, so that the archives did not return them.
+    pub(super) async fn confirm_assumed_patients(
+        &self,
+        found: &mut FoundStudies,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<(), StudiesError> {
+        let assumed = found.studies.iter().filter(|study| study.has_assumed_patient());
+        let uids: Vec<_> = assumed.map(|study| study.uid().clone()).collect();
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let all_rows = self.find_by_uids(&uids.iter().collect::<Vec<_>>(), access, freshness).await?;
+        found.studies.retain(|study| !uids.contains(study.uid()));
+        found.studies.extend(all_rows.studies);
+        found.patient_conflicts.extend(all_rows.patient_conflicts);
         Ok(())
     }
 
@@ -384,7 +412,7 @@ pub(super) fn parse_row(source: &ArchiveSource, attributes: &Attributes) -> Resu
     let Some(uid) = uid else {
         return Err(RowWithoutUid { archive, patient, attributes, is_compared: false });
     };
-    Ok(StudyRow { archive, uid, patient, attributes })
+    Ok(StudyRow { archive, uid, patient, attributes, shares_uid: false })
 }
 
 /// Groups rows by study UID, and separates the studies whose rows belong to different patients.
@@ -393,18 +421,26 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
     for row in rows {
         let rows = by_uid.entry(row.uid.clone()).or_default();
         // Two queries of one search may return the same row.
-        if !rows.iter().any(|other| other.archive == row.archive && !row.is_of_another_patient(other)) {
+        if rows.len() <= MAX_ROWS_PER_STUDY
+            && !rows.iter().any(|other| other.archive == row.archive && !row.is_of_another_patient(other))
+        {
             rows.push(row);
         }
     }
     let mut found = FoundStudies::default();
     for rows in by_uid.into_values() {
+        if rows.len() > MAX_ROWS_PER_STUDY {
+            // Without parts, the study is omitted and reported, whichever patient is searched for.
+            found.patient_conflicts.push(FoundStudy::from_rows(rows));
+            continue;
+        }
         let has_conflict = rows
             .iter()
             .enumerate()
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| row.is_of_another_patient(other)));
         let mut study = FoundStudy::from_rows(rows);
         if has_conflict {
+            mark_shared_uids(&mut study.rows);
             (study.parts, study.ambiguous_parts) = divide_by_patient(&study);
             found.patient_conflicts.push(study);
         } else {
@@ -412,6 +448,14 @@ pub(super) fn group_by_study(rows: impl IntoIterator<Item = StudyRow>) -> FoundS
         }
     }
     found
+}
+
+/// Marks the rows of the archives that list the study for several patients.
+fn mark_shared_uids(rows: &mut [StudyRow]) {
+    let archives: Vec<_> = rows.iter().map(|row| row.archive.clone()).collect();
+    for row in rows {
+        row.shares_uid = archives.iter().filter(|archive| **archive == row.archive).count() > 1;
+    }
 }
 
 /// Divides a study whose rows belong to several patients into one study per patient. A row that may belong to two of them, because it

@@ -165,7 +165,7 @@ pub(super) async fn record(
         }
         patients.require_listed(source, row, limits.max_bytes).await?;
         if let Some(first_instance) = fetched.iter().find_map(|found| found.first.as_ref()) {
-            mapping::overlay_study(&mut record.attributes, first_instance);
+            mapping::complete_study(&mut record.attributes, first_instance);
         }
         record.omitted = fetched.iter().fold(omitted, |sum, found| sum + found.omitted);
         series = fetched.into_iter().map(|found| found.series).collect();
@@ -265,7 +265,10 @@ pub(super) async fn series_of_many(
             let found = series_in(source, row, list.rows.iter().filter(is_of_study).cloned());
             let is_certain = found.is_complete(row) && (!list.is_ended_by_count || found.agrees_with(row));
             // A study with parts of other patients is read by itself.
-            if is_certain && !found.patients.has_others() && (1..=limits.max_series).contains(&found.received)
+            if is_certain
+                && !found.patients.has_others()
+                && !found.patients.may_be_mixed(row, found.received)
+                && (1..=limits.max_series).contains(&found.received)
             {
                 series.insert(row.uid.clone(), found);
             }
@@ -293,6 +296,7 @@ async fn series_of(
         (found, _) = list_series(source, row, &query, None, limits).await?;
     }
     found.patients.require_listed(source, row, limits.max_bytes).await?;
+    found.patients.require_one_patient(source, row, found.received, limits.max_bytes).await?;
     if found.is_complete(row) && !found.has_only_others() {
         Ok(found)
     } else {

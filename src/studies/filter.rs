@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::referenced_endpoints::referenced_endpoints;
 use super::row::{RowWithoutUid, StudyRow};
 use super::study_versions::is_by_last_updated;
 use super::{
@@ -46,6 +47,11 @@ impl Studies {
     ) -> Result<FoundStudies, StudiesError> {
         let mut found = self.filter_studies(candidates.studies, criteria, freshness).await?;
         for study in candidates.patient_conflicts {
+            if study.parts.is_empty() {
+                // Its rows are too many to be divided among the patients.
+                found.patient_conflicts.push(study);
+                continue;
+            }
             // If two patients have studies with the same UID, possibly only the study of one of them matches.
             let mut matching = self.filter_studies(study.parts, criteria, freshness).await?;
             found.unreadable.append(&mut matching.unreadable);
@@ -109,7 +115,7 @@ impl Studies {
         criteria: &[Criterion<ImagingStudy>],
     ) -> Option<Depth> {
         let source = self.source(&study.first_row().archive)?;
-        let row = &study.first_row().attributes;
+        let subject = self.subject_of(study)?;
         let depth = |criterion: &Criterion<ImagingStudy>| {
             let has_copies = || study.rows_of_archives().nth(1).is_some();
             match criterion.parameter.key {
@@ -136,7 +142,7 @@ impl Studies {
         };
         let mut comparable = criteria.iter().filter(is_comparable).filter(has_value);
         comparable
-            .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
+            .all(|criterion| matches_criterion(criterion, &resource, &subject, &match_context))
             .then_some(max_depth)
     }
 
@@ -198,11 +204,12 @@ impl Studies {
                 let resource: Option<ImagingStudy> = parsing.await.ok().and_then(Result::ok);
                 let resource = resource.ok_or(StudiesError::Unwritable)?;
                 let Some(source) = self.source(&study.first_row().archive) else { continue };
-                let match_context = self.match_context(source, study);
-                let row = &study.first_row().attributes;
+                let endpoints: Vec<_> = referenced_endpoints(&resource).collect();
+                let match_context = self.match_context_of(source, &endpoints);
+                let Some(subject) = self.subject_of(study) else { continue };
                 if criteria
                     .iter()
-                    .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
+                    .all(|criterion| matches_criterion(criterion, &resource, &subject, &match_context))
                 {
                     found.studies.push(study.clone());
                 }
@@ -221,13 +228,14 @@ impl Studies {
         rows.retain(|row| {
             let Some(source) = self.source(&row.archive) else { return false };
             let (id, row) = (row.archive.as_str(), &row.attributes);
+            let subject = (source, row);
             let resource = mapping::imaging_study(&source.context, row, &[id], None);
             let match_context = self.match_context_of(source, &[id]);
             // A row without a UID has no version.
             let mut comparable = criteria.iter().filter(|criterion| !is_by_last_updated(criterion));
             comparable.all(|criterion| {
                 required_depth(criterion, row) > Depth::Study
-                    || matches_criterion(criterion, &resource, source, row, &match_context)
+                    || matches_criterion(criterion, &resource, &subject, &match_context)
             })
         });
         for row in &mut rows {
@@ -235,6 +243,12 @@ impl Studies {
             row.is_compared = criteria.iter().all(is_comparable);
         }
         rows
+    }
+
+    /// Returns the archive and the attributes from which the subject of a study is read.
+    fn subject_of<'a>(&'a self, study: &'a FoundStudy) -> Option<(&'a ArchiveSource, &'a Attributes)> {
+        let row = study.subject_row();
+        Some((self.source(&row.archive)?, &row.attributes))
     }
 
     /// Returns the context for comparing a study whose first row is from `source`.
@@ -283,8 +297,7 @@ pub(super) fn time_zone_of(source: &ArchiveSource) -> TimeZone {
 fn matches_criterion(
     criterion: &Criterion<ImagingStudy>,
     resource: &ImagingStudy,
-    source: &ArchiveSource,
-    row: &Attributes,
+    (source, row): &(&ArchiveSource, &Attributes),
     match_context: &MatchContext,
 ) -> bool {
     let patient = matches!(criterion.comparison, Comparison::Patient(_))

@@ -50,7 +50,7 @@ impl Studies {
             // A study that is assigned to several patients counts for each of them, as in a search by patient, and a study that no
             // resource describes counts too.
             let conflict_rows = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
-            let rows = studies.studies.iter().map(FoundStudy::first_row).chain(conflict_rows);
+            let rows = studies.studies.iter().map(FoundStudy::subject_row).chain(conflict_rows);
             let without_uid =
                 studies.matches_without_uid.iter().filter(|row| row.is_compared).map(|row| &row.patient);
             let ids: BTreeSet<_> = rows
@@ -145,7 +145,7 @@ impl Studies {
     /// rules.
     fn fingerprint_of_patient(&self, id: &str, subjects: &Subjects) -> Fingerprint {
         let studies =
-            subjects.studies.iter().filter(|study| study.first_row().patient.id(&self.patient_ids) == id);
+            subjects.studies.iter().filter(|study| study.subject_row().patient.id(&self.patient_ids) == id);
         let without_uid = subjects.without_uid.iter().filter(|row| row.patient.id(&self.patient_ids) == id);
         let fingerprint_of_row =
             |row: &RowWithoutUid| Fingerprint::from_rows([(&row.archive, &row.attributes)]);
@@ -157,9 +157,9 @@ impl Studies {
         Fingerprint::from_bytes(short_hash(fingerprints.iter().map(|bytes| &bytes[..])))
     }
 
-    /// Returns the patient that the first row of a study describes.
+    /// Returns the patient of a study.
     pub fn patient_of(&self, study: &FoundStudy) -> Option<FoundPatient> {
-        let row = study.first_row();
+        let row = study.subject_row();
         let source = self.source(&row.archive)?;
         Some(found_patient(source, &row.attributes))
     }
@@ -263,13 +263,14 @@ impl Studies {
         let mut found = group_by_study(with_uid);
         if !queries.contains(&plan::query_for_all_studies()) {
             self.complete_rows(&mut found, access, freshness).await?;
+            self.confirm_assumed_patients(&mut found, access, freshness).await?;
         }
         found.studies.extend(found.patient_conflicts.into_iter().flat_map(|study| study.parts));
         Ok(Subjects { studies: found.studies, without_uid })
     }
 }
 
-/// The studies of patients. Of the rows of one study in several archives, only the first describes its subject: a patient whom only
+/// The studies of patients. Of the rows of one study in several archives, only one describes its subject: a patient whom only
 /// other rows describe has no study. A study without an acceptable UID describes its patient, too, if the patient has a PatientID.
 struct Subjects {
     /// The studies, each of one patient.
@@ -287,8 +288,8 @@ impl Subjects {
                 patient,
                 attributes,
             });
-        let first_rows = self.studies.iter().map(FoundStudy::first_row);
-        without_uid.chain(first_rows.map(|StudyRow { archive, patient, attributes, .. }| PatientRow {
+        let subject_rows = self.studies.iter().map(FoundStudy::subject_row);
+        without_uid.chain(subject_rows.map(|StudyRow { archive, patient, attributes, .. }| PatientRow {
             archive,
             patient,
             attributes,

@@ -19,6 +19,8 @@ pub struct StudyRow {
     pub patient: PatientKey,
     /// Study- and patient-level attributes.
     pub attributes: Attributes,
+    /// Whether the archive is known to list the UID for another patient, too.
+    pub(super) shares_uid: bool,
 }
 
 impl StudyRow {

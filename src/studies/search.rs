@@ -64,10 +64,22 @@ impl FoundStudy {
         &self.first_row().uid
     }
 
-    /// Returns the row of the first archive that contains the study. Its patient is the subject of the resource.
+    /// Returns the row of the first archive that contains the study.
     pub fn first_row(&self) -> &StudyRow {
         // A `FoundStudy` is made from at least one row.
         &self.rows[0]
+    }
+
+    /// Returns the row whose patient is the subject of the resource: the first one with a PatientID, or the first one.
+    pub fn subject_row(&self) -> &StudyRow {
+        let has_patient_id = |row: &&StudyRow| row.patient.has_patient_id();
+        self.rows_of_archives().find(has_patient_id).unwrap_or_else(|| self.first_row())
+    }
+
+    /// Whether the patient of a row without a PatientID is that of another row, as far as the rows show.
+    pub(super) fn has_assumed_patient(&self) -> bool {
+        let has_patient_id = |row: &StudyRow| row.patient.has_patient_id();
+        self.rows.iter().any(has_patient_id) && !self.rows.iter().all(has_patient_id)
     }
 
     /// Returns the archives that contain a study of another patient with the same UID. The resource does not refer to their
@@ -151,7 +163,7 @@ pub struct UnreadableStudy {
 }
 
 /// Whether an archive that filters by the criterion returns either all rows with a UID or none of them.
-fn keeps_rows_of_uid_together(criterion: &Criterion<ImagingStudy>) -> bool {
+pub(super) fn keeps_rows_of_uid_together(criterion: &Criterion<ImagingStudy>) -> bool {
     matches!(
         criterion.parameter.key,
         ImagingStudyParam::Id | ImagingStudyParam::LastUpdated | ImagingStudyParam::Endpoint

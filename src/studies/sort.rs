@@ -184,6 +184,13 @@ mod tests {
     }
 
     #[test]
+    fn the_opposite_direction_of_a_key_orders_matches_with_an_equal_last_value() {
+        let patients = [patient("a", None, &["Doe", "Zorn"]), patient("b", None, &["Abel", "Zorn"])];
+        assert_eq!(sorted_ids("-family,family", &patients), ["b", "a"]);
+        assert_eq!(sorted_ids("-family,-family", &patients), ["a", "b"]);
+    }
+
+    #[test]
     fn pages_contain_each_match_once_in_both_directions() {
         let items = |count: usize| {
             (0..count).map(|n| (SortPosition::default().with_id(format!("{n:03}")), n)).collect::<Vec<_>>()

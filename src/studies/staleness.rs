@@ -67,12 +67,24 @@ impl Studies {
         tokio::spawn(async move {
             let Some(_permit) = work.permit().await else { return };
             let (uid, representation) = work.study();
-            // The next request reads the study again, and reports an error to its client.
             let reading = studies.read_current(uid, representation, &Access::all(), freshness).await;
             if let Err(error) = reading {
                 tracing::debug!(%error, "a cached study could not be read again in the background");
+                studies.reject_after(&error, uid, representation);
             }
         });
+    }
+
+    /// Makes the next request read the cached study again, and report an error to its client, because `error` shows that the content is
+    /// not current. If an archive failed, this is only so if no stale study may be served after a failure.
+    fn reject_after(&self, error: &StudiesError, uid: &StudyUid, representation: &Representation) {
+        if is_failure_of_archive(error) && !self.limits.staleness.stale_if_error.is_zero() {
+            return;
+        }
+        if let Some(study) = self.cached(uid, representation) {
+            let invalidated = Arc::new(study.to_invalidated(self.cache.elapsed()));
+            self.cache.insert(AssembledStudy::cache_key(uid, representation), invalidated);
+        }
     }
 
     /// Returns the cached study that may be served although reading it failed with `error`.

@@ -111,7 +111,7 @@ impl Studies {
             let mut resource = ResourceKey::study(uid);
             if let Some(fingerprint) = study.rows_of_all_patients {
                 observations.push(Observation { resource, fingerprint, content: None });
-                let patient = study.first_row().patient.id(&self.patient_ids);
+                let patient = study.subject_row().patient.id(&self.patient_ids);
                 // What is only compared is not the content that the patient's study has when it is returned.
                 let part = if study.is_ambiguous { format!("{patient}?") } else { patient };
                 resource = ResourceKey::study_of_patient(uid, &part);

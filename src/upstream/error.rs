@@ -3,7 +3,6 @@
 //!
 //! `crate::error` decides the status and the `Retry-After` that a client of the gateway receives.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
@@ -54,29 +53,12 @@ pub enum ArchiveErrorKind {
     /// No client waits for the result any more, and other requests wait for this archive.
     #[error("was not called, because no client waits for the result any more")]
     Abandoned,
-    /// The circuit breaker is open, because the archive failed several times in a row.
-    #[error(
-        "failed several times in a row (last failure: {last_failure}); it will be tried again in {} s",
-        whole_seconds(*wait)
-    )]
-    CircuitOpen {
-        /// How long the archive is not called.
-        wait: Duration,
-        /// The cause of the last failure; a text like those of this type.
-        last_failure: Arc<str>,
-    },
+    /// The circuit breaker is open: the archive failed several times in a row and is not called for this duration.
+    #[error("failed several times in a row; it will be tried again in {} s", whole_seconds(*.0))]
+    CircuitOpen(Duration),
     /// The archive does not accept the gateway's credentials.
     #[error("rejected the gateway's credentials (status {0}); check [archive.auth]")]
     Unauthorized(StatusCode),
-    /// The archive requires credentials, and none are configured.
-    #[error("asks for credentials (status {}), and none are configured: set [archive.auth]", .0.as_u16())]
-    NoCredentials(StatusCode),
-    /// A proxy between the gateway and the archive requires credentials, which the gateway cannot send (RFC 9110 15.5.8).
-    #[error(
-        "is behind a proxy that asks for credentials (status 407), which the gateway cannot send; let the gateway call the archive \
-         without this proxy"
-    )]
-    ProxyCredentials,
     /// The archive has no such resource.
     #[error("has no such resource")]
     NotFound,
@@ -93,7 +75,7 @@ pub enum ArchiveErrorKind {
         retry_after: Option<u32>,
     },
     /// The archive returned another status that is not successful.
-    #[error("{meaning} (status {0})", meaning = rejection(*.0))]
+    #[error("rejected the request (status {0})")]
     Rejected(StatusCode),
     /// The archive redirected to another URL, which the gateway never calls.
     #[error("redirected the request to another URL, which the gateway does not follow; check its url")]
@@ -191,22 +173,13 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
-/// Says what a status means that has no kind of its own: a server error is no judgment of the request.
-fn rejection(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::NOT_IMPLEMENTED => "does not support the request",
-        status if status.is_server_error() => "failed",
-        _ => "rejected the request",
-    }
-}
-
 impl ArchiveErrorKind {
     /// Returns the kind of error for a status that does not mean that the body is the whole response.
-    pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, has_credentials: bool) -> Self {
+    pub fn from_status(status: StatusCode, headers: &HeaderMap) -> Self {
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_credentials => Self::Unauthorized(status),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::NoCredentials(status),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Self::ProxyCredentials,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Self::Unauthorized(status)
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 Self::Unavailable { status, retry_after: retry_after(headers) }
@@ -227,7 +200,7 @@ impl ArchiveError {
             | Kind::Busy
             | Kind::LargeObjectBusy
             | Kind::Abandoned
-            | Kind::CircuitOpen { .. }
+            | Kind::CircuitOpen(_)
             | Kind::Unavailable { .. }
             | Kind::ListChanged => ErrorClass::Unavailable,
             Kind::Timeout(_) | Kind::TooSlow(_) => ErrorClass::TimedOut,
@@ -236,8 +209,6 @@ impl ArchiveError {
             Kind::Unpageable => ErrorClass::TooCostly,
             Kind::ForbiddenAddress
             | Kind::Unauthorized(_)
-            | Kind::NoCredentials(_)
-            | Kind::ProxyCredentials
             | Kind::NoSearchService(_)
             | Kind::Rejected(_)
             | Kind::Redirected
@@ -259,7 +230,9 @@ impl ArchiveError {
                 | Kind::Malformed(_)
                 | Kind::Unreadable(_)
                 | Kind::TooLarge(_)
+                | Kind::TooSlow(_)
                 | Kind::Disconnected
+                | Kind::Truncated
         )
     }
 
@@ -307,8 +280,8 @@ impl ArchiveError {
             Kind::TooSlow(_) => "too_slow",
             Kind::Busy | Kind::LargeObjectBusy => "busy",
             Kind::Abandoned => "abandoned",
-            Kind::CircuitOpen { .. } => "resting",
-            Kind::Unauthorized(_) | Kind::NoCredentials(_) | Kind::ProxyCredentials => "unauthorized",
+            Kind::CircuitOpen(_) => "resting",
+            Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound | Kind::NoSearchService(_) => "not_found",
             Kind::Unavailable { .. } => "unavailable",
             Kind::Rejected(_) => "refused",

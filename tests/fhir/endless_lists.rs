@@ -1,6 +1,6 @@
 //! Lists and rows of archives that never end: the gateway stops reading, and closes the connection.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Pacs, Study};
@@ -67,5 +67,21 @@ async fn an_endless_row_causes_502() {
             assert_eq!(received.status, 502, "{target} {beginning}: {}", received.text());
             pacs.wait_until_idle().await;
         }
+    }
+}
+
+/// Each page overlaps the previous one, so a page that lacks the overlap shows that rows before it were removed.
+#[tokio::test]
+async fn a_list_that_became_shorter_between_two_pages_is_read_again() {
+    let page = |numbers: std::ops::RangeInclusive<usize>| {
+        let row = |number| json!({"0020000D": {"vr": "UI", "Value": [format!("1.2.{number}")]}});
+        CannedResponse::json(Value::from(numbers.map(row).collect::<Vec<_>>()).to_string())
+    };
+    for second_page in [CannedResponse::json("[]"), CannedResponse::status(204), page(5..=5)] {
+        let pages = [page(1..=5), second_page, page(1..=3), page(2..=3)];
+        let pacs = Pacs::new().with_responses("/studies", pages).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "profile = \"generic\"").await;
+        let bundle = gateway.get_json("/fhir/ImagingStudy?_elements=id").await;
+        assert_eq!(bundle["total"], 3, "{bundle}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{RunningGateway, resources_with_mode};
-use crate::support::pacs::{CannedResponse, Pacs, Paging, QueryCondition, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, Paging, QueryCondition, Study};
 
 const SHORT_TIMEOUT: &str = "timeout = \"300ms\"";
 
@@ -56,8 +56,8 @@ async fn an_invalid_response_causes_a_502_that_names_the_archive_and_the_cause()
         (CannedResponse::json("[]").with_status(202), "an unexpected status"),
         (CannedResponse::json("[]").with_status(203), "an unexpected status"),
         (CannedResponse::json("[]").with_status(205), "an unexpected status"),
-        (CannedResponse::status(500), "failed (status 500"),
-        (CannedResponse::status(401), "asks for credentials (status 401), and none are configured"),
+        (CannedResponse::status(500), "rejected the request"),
+        (CannedResponse::status(401), "credentials"),
     ] {
         let pacs = Pacs::new().with_fallback(response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;
@@ -286,6 +286,7 @@ async fn the_second_source_of_instances_is_used_if_the_first_fails() {
         CannedResponse::status(501),
         CannedResponse::html("<html>"),
         CannedResponse::json("[]"),
+        CannedResponse::json("[{}").with_framing(Framing::Chunked).abort_after(2),
     ] {
         let pacs = studies().with_response("/studies/1.2.2/series/1.2.2.1/metadata", response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;

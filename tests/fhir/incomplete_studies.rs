@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::client;
 use crate::support::gateway::{RunningGateway, resources_with_mode};
-use crate::support::pacs::{CannedResponse, Pacs, RunningPacs, Study};
+use crate::support::pacs::{CannedResponse, Framing, Pacs, RunningPacs, Study};
 
 /// UIDs that violate PS3.5 9.1, although archives contain such UIDs.
 const INVALID_UIDS: [&str; 5] = [
@@ -211,6 +211,8 @@ async fn an_unreadable_study_is_omitted_with_a_warning_from_a_search_by_instance
         CannedResponse::status(500),
         CannedResponse::json(r#"{"message": "error"}"#),
         CannedResponse::html("<html/>"),
+        CannedResponse::json(r#"[{"00080018": "#).with_framing(Framing::Chunked).abort_after(9),
+        CannedResponse::json("[{}]").gzip().with_framing(Framing::Chunked).abort_after(9),
     ] {
         let pacs = Pacs::new().with_study(incomplete_study()).with_study(complete_study());
         let pacs = pacs

@@ -72,6 +72,28 @@ async fn a_patient_id_with_a_hash_is_found_in_the_list_of_all_studies() {
     assert_eq!(ids(&studies), ["1.2.3", "1.2.4"]);
 }
 
+/// FHIR strings contain no such characters, but the archive has to be searched for the PatientID as it is.
+#[tokio::test]
+async fn a_patient_id_with_characters_that_a_resource_lacks_is_that_of_another_patient() {
+    let patients = ["P7", "P\u{1}7", "\u{3000}P7", "P7\u{a0}"];
+    let studies = patients.iter().enumerate().map(|(index, patient)| {
+        let uid = format!("1.2.{}", index + 1);
+        Study::new(&uid).patient(patient, "Doe^Jane").series(&format!("{uid}.1"), "CT", 1)
+    });
+    // The archive is asked for patterns, such as P*7, which this one does not evaluate.
+    let pacs = studies.fold(Pacs::new().ignore_matching_keys(), Pacs::with_study).start().await;
+    for index in 1..=patients.len() {
+        let uid = format!("1.2.{index}");
+        let id = patient_id(&RunningGateway::start(&pacs.url(), KEY).await, &uid).await;
+        let gateway = RunningGateway::start(&pacs.url(), KEY).await;
+        let patient = gateway.get(&format!("/fhir/Patient/{id}")).await;
+        assert_eq!(patient.json()["id"], id, "{uid}: {} {:?}", patient.text(), pacs.targets());
+        let gateway = RunningGateway::start(&pacs.url(), KEY).await;
+        let studies = gateway.get_json(&format!("/fhir/ImagingStudy?patient={id}")).await;
+        assert_eq!(ids(&studies), [uid]);
+    }
+}
+
 #[tokio::test]
 async fn an_id_that_was_not_made_with_a_key_of_the_gateway_causes_no_call() {
     let pacs = start_archive().await;

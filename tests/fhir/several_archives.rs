@@ -117,6 +117,39 @@ async fn a_search_for_one_of_two_patients_with_the_same_study_uid_does_not_hide_
     }
 }
 
+/// The second archive has more of the study, so only its Endpoint serves all of it.
+#[tokio::test]
+async fn every_way_to_find_an_endpoint_uses_the_references_of_the_resource() {
+    let study = |count: usize| {
+        Pacs::new().with_study(Study::new("1.2.1").patient("P1", "Doe^Jane").series("1.2.1.1", "CT", count))
+    };
+    let (gateway, _archives) = start_with_two_archives(study(1), study(3), "").await;
+    let read = gateway.get_json("/fhir/ImagingStudy/1.2.1").await;
+    assert_eq!(endpoints(&read), ["Endpoint/second"]);
+    for (archive, expected) in [("main", 0), ("second", 1)] {
+        for parameter in ["endpoint", "endpoint._id", "endpoint:Endpoint._id"] {
+            let found = gateway.search_ids(&format!("/fhir/ImagingStudy?{parameter}={archive}")).await;
+            assert_eq!(found.len(), expected, "{parameter}={archive}");
+        }
+    }
+    let found = gateway.search_ids("/fhir/Endpoint?_has:ImagingStudy:endpoint:_id=1.2.1").await;
+    assert_eq!(found, ["second"]);
+    let (patients, _) = gateway.search("/fhir/Patient").await;
+    let id = patients[0]["id"].as_str().unwrap();
+    for path in [
+        "ImagingStudy?_include=ImagingStudy:endpoint".to_owned(),
+        format!("Patient/{id}/$everything?_type=Endpoint"),
+    ] {
+        let bundle = gateway.get_json(&format!("/fhir/{path}")).await;
+        let resources = bundle["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]);
+        let ids: Vec<_> = resources
+            .filter(|resource| resource["resourceType"] == "Endpoint")
+            .map(|endpoint| &endpoint["id"])
+            .collect();
+        assert_eq!(ids, ["second"], "{path}");
+    }
+}
+
 /// Without a system, equal identifiers of two archives are those of two patients. A study in both archives has one subject.
 #[tokio::test]
 async fn patients_are_the_subjects_of_studies_and_find_exactly_their_studies() {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicomweb_gateway::clock::{ManualClock, SharedClock};
+use serde_json::json;
 
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Pacs, Study};
+use crate::support::pacs::{CannedResponse, Pacs, Study};
 
 const STUDY_PATH: &str = "/fhir/ImagingStudy/1.2.1";
 
@@ -44,6 +45,35 @@ async fn a_stale_study_is_served_with_its_age_and_revalidated_in_the_background(
     let response = gateway.get(STUDY_PATH).await;
     assert_eq!(response.json()["numberOfInstances"], 3, "a study was served that is older than stale_for");
     assert_eq!(response.header("age"), None);
+}
+
+#[tokio::test]
+async fn a_stale_study_is_not_served_again_after_its_revalidation_has_failed() {
+    for (config, series) in [
+        ("[cache]\nstale_for = \"1h\"", CannedResponse::status(500)),
+        ("[cache]\nstale_for = \"1h\"\nstale_if_error = \"1h\"", CannedResponse::json("[]")),
+    ] {
+        let first_response = CannedResponse::json(
+            json!([{"0020000D": {"vr": "UI", "Value": ["1.2.1"]}, "0020000E": {"vr": "UI", "Value": ["1.2.1.1"]}}])
+                .to_string(),
+        );
+        let pacs = Pacs::new()
+            .with_study(study(1))
+            .with_responses("/studies/1.2.1/series", [first_response, series]);
+        let pacs = pacs.start().await;
+        let (gateway, clock) = start(&pacs.url(), config).await;
+        assert_eq!(gateway.get(STUDY_PATH).await.status, 200);
+        pacs.set_studies([study(2)]);
+        clock.advance(Duration::from_mins(1));
+        assert_eq!(gateway.get(STUDY_PATH).await.status, 200, "the stale study is served once");
+        let failure = async {
+            while gateway.get(STUDY_PATH).await.status != 502 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let result = tokio::time::timeout(Duration::from_mins(1), failure).await;
+        assert!(result.is_ok(), "{config}: the stale study is still served");
+    }
 }
 
 #[tokio::test]

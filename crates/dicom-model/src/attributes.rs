@@ -8,6 +8,8 @@
 mod lost_characters;
 mod reading;
 
+pub use reading::ElementOf;
+
 use super::{ComponentGroup, PersonName, Tag};
 
 /// A value of an element: text (numbers are stored as their text), a person name, or an item of a sequence.

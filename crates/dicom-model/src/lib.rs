@@ -20,7 +20,7 @@ pub mod native_xml;
 pub mod tag;
 pub mod uid;
 
-pub use attributes::{Attributes, Element, Value};
+pub use attributes::{Attributes, Element, ElementOf, Value};
 pub use date::{DicomDate, DicomTime, SecondFraction, UtcOffset};
 pub use dicom_core::Tag;
 pub use dicom_dictionary_std::tags;

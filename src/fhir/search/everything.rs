@@ -46,12 +46,9 @@ pub(in crate::fhir) async fn read_everything(
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
         warn_about_omitted_studies(&mut pages, &studies);
         matches.extend(studies.studies.into_iter().map(SearchMatch::Study));
-        matches.extend(find_referenced(
-            context,
-            request,
-            &HashSet::from([ReferenceElement::Endpoint]),
-            &matches,
-        ));
+        let references = HashSet::from([ReferenceElement::Endpoint]);
+        let endpoints = find_referenced(context, request, &references, &matches).await?;
+        matches.extend(endpoints);
     }
     matches.retain(|search_match| parsed.is_requested(search_match.kind()));
     let order = SortOrder::default();

@@ -14,7 +14,7 @@ use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Mode, SearchEntry};
 use crate::fhir::endpoints::build_endpoint;
 use crate::studies::Representation;
-use crate::studies::{FoundStudy, StudiesError};
+use crate::studies::StudiesError;
 use fhir_r4::search::{
     Comparison, Criterion, Include, Parameter, ReferenceElement, ReferenceMatch, ResourceType,
     ResultParameters,
@@ -39,7 +39,8 @@ pub(super) async fn include_resources(
             let applicable = includes.iter().filter(|include| is_first_round || include.iterate);
             applicable.flat_map(|include| include.references.iter().copied()).collect::<HashSet<_>>()
         };
-        let mut added = find_referenced(context, request, &references_of(&result.includes), &new_matches);
+        let mut added =
+            find_referenced(context, request, &references_of(&result.includes), &new_matches).await?;
         let reverse_references = references_of(&result.reverse_includes);
         added.extend(
             find_referring(context, request, access, &reverse_references, &new_matches, pages).await?,
@@ -58,12 +59,12 @@ pub(super) async fn include_resources(
 }
 
 /// Returns the resources that the studies in `new_matches` refer to.
-pub(super) fn find_referenced(
+pub(super) async fn find_referenced(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     references: &HashSet<ReferenceElement>,
     new_matches: &[SearchMatch],
-) -> Vec<SearchMatch> {
+) -> Result<Vec<SearchMatch>, Failure> {
     let studies = || {
         new_matches.iter().filter_map(|search_match| match search_match {
             SearchMatch::Study(study) => Some(study),
@@ -76,13 +77,13 @@ pub(super) fn find_referenced(
         referenced.extend(patients.map(|patient| SearchMatch::Patient(Box::new(patient))));
     }
     if references.contains(&ReferenceElement::Endpoint) {
-        let ids: HashSet<&str> = studies().flat_map(FoundStudy::endpoints).collect();
+        let ids = context.studies.endpoints_of(studies(), request.freshness()).await?;
         let sources = context.studies.sources().iter();
         let sources = sources.filter(|source| ids.contains(source.archive.id().as_str()));
         let endpoints = sources.map(|source| build_endpoint(source, request));
         referenced.extend(endpoints.map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))));
     }
-    referenced
+    Ok(referenced)
 }
 
 /// Returns the studies that refer to a resource in `new_matches`.

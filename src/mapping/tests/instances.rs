@@ -67,6 +67,15 @@ fn rows_are_read_in_all_forms_that_archives_write() {
     }
 }
 
+/// Archives that do not split multiple values return them as one string.
+#[test]
+fn the_patient_of_an_instance_is_read_as_that_of_a_row() {
+    let json = r#"{"00100020": {"vr": "LO", "Value": ["P\\1 "]}}"#;
+    let row: Attributes = serde_json::from_str(json).unwrap();
+    assert_eq!(parse(json).patient, row);
+    assert_eq!(row.text(dicom_model::tags::PATIENT_ID), Some("P"));
+}
+
 #[test]
 fn unreadable_values_are_omitted() {
     let empty = MappedInstance::default();

@@ -90,8 +90,33 @@ fn an_object_completes_the_row_of_its_study_but_not_its_patient_or_counts() {
     let mut study = study_row(json!({"NumberOfStudyRelatedSeries": 2}));
     let object =
         row(json!({"StudyDescription": "Knee", "PatientID": "other", "NumberOfStudyRelatedSeries": 9}));
-    overlay_study(&mut study, &object);
+    complete_study(&mut study, &object);
     assert_eq!(study, study_row(json!({"NumberOfStudyRelatedSeries": 2, "StudyDescription": "Knee"})));
+}
+
+#[test]
+fn a_value_that_was_corrected_in_the_row_of_a_study_remains_without_what_describes_the_old_value() {
+    let issuer = json!({"vr": "SQ", "Value": [{"00400031": {"vr": "UT", "Value": ["HOSP"]}}]});
+    let object = row(json!({
+        "AccessionNumber": "OLD", "IssuerOfAccessionNumberSequence": issuer, "StudyDate": "20210101",
+        "StudyTime": "1200", "StudyDescription": "M\u{fc}ller", "StudyID": "7",
+    }));
+    let completed = |members: Value| {
+        let mut study = study_row(members);
+        complete_study(&mut study, &object);
+        study
+    };
+    let corrected = json!({"AccessionNumber": "NEW", "StudyDate": "20200101", "StudyDescription": "Knee"});
+    let expected = json!({
+        "AccessionNumber": "NEW", "StudyDate": "20200101", "StudyDescription": "Knee", "StudyID": "7",
+    });
+    assert_eq!(completed(corrected), study_row(expected));
+    let unchanged = json!({"AccessionNumber": "OLD", "StudyDescription": "Mller"});
+    let all = json!({
+        "AccessionNumber": "OLD", "IssuerOfAccessionNumberSequence": issuer, "StudyDate": "20210101",
+        "StudyTime": "1200", "StudyDescription": "M\u{fc}ller", "StudyID": "7",
+    });
+    assert_eq!(completed(unchanged), study_row(all));
 }
 
 #[test]
@@ -178,7 +203,7 @@ fn an_endpoint_has_the_form_that_smart_imaging_access_requires() {
 fn the_name_of_the_subject_is_that_of_an_object_if_the_row_lacks_characters_of_it() {
     let name_with_object = |of_row: &str, of_object: &str| {
         let mut attributes = row(json!({"StudyInstanceUID": "1.2.3", "PatientName": of_row}));
-        overlay_study(&mut attributes, &row(json!({"PatientName": of_object})));
+        complete_study(&mut attributes, &row(json!({"PatientName": of_object})));
         study_with(&context(), &attributes, None)["subject"]["display"].take()
     };
     for (of_row, expected) in [

@@ -21,23 +21,27 @@ pub(in crate::studies) struct PartPatients {
     pub(in crate::studies) patient: RowPatient,
     /// The other patients, without duplicates.
     others: Vec<RowPatient>,
+    /// Whether a part names no patient.
+    has_unnamed: bool,
 }
 
 impl PartPatients {
     /// Creates a comparison with the patient of `row`.
     pub(super) fn new(context: &MappingContext, row: &StudyRow) -> Self {
-        Self { patient: RowPatient::from_row(context, &row.attributes), others: Vec::new() }
+        let patient = RowPatient::from_row(context, &row.attributes);
+        Self { patient, others: Vec::new(), has_unnamed: false }
     }
 
     /// Returns a comparison with the same patient, without other patients.
     pub(super) fn without_others(&self) -> Self {
-        Self { patient: self.patient.clone(), others: Vec::new() }
+        Self { patient: self.patient.clone(), others: Vec::new(), has_unnamed: false }
     }
 
     /// Whether `part`, the attributes of a series or an instance, may belong to the patient of the study. Otherwise its patient is one
     /// of the others.
     pub(super) fn includes(&mut self, context: &MappingContext, part: &Attributes) -> bool {
         if part.text(tags::PATIENT_ID).is_none() {
+            self.has_unnamed = true;
             return true;
         }
         let part = RowPatient::from_row(context, part);
@@ -74,25 +78,59 @@ impl PartPatients {
         if !self.has_others() {
             return Ok(());
         }
-        let archive = source.archive.id().clone();
-        let conflict = || StudiesError::PatientOfPart {
-            study: row.uid.clone(),
-            archives: BTreeSet::from([archive.clone()]),
-        };
         if self.others.len() > MAX_OTHER_PATIENTS {
-            return Err(conflict());
+            return Err(conflict(source, row));
         }
-        let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes, reported_count: None };
-        let mut listed = match listed_patients(&source.archive, &source.context, &row.uid, limits).await {
-            // The archive ignores the UID, so it cannot be told for whom it lists the study.
-            Err(StudiesError::TooManyRows { .. } | StudiesError::TooManyBytes { .. }) => {
-                return Err(conflict());
-            }
-            listed => listed?,
-        };
+        let mut listed = listed(source, row, max_bytes).await?;
         listed.retain(RowPatient::has_patient_id);
         let is_listed = |other: &RowPatient| listed.iter().any(|listed| listed.clone().includes(other));
-        if self.others.iter().all(is_listed) { Ok(()) } else { Err(conflict()) }
+        if self.others.iter().all(is_listed) { Ok(()) } else { Err(conflict(source, row)) }
+    }
+
+    /// Whether parts may belong to another patient for whom the archive lists the study: it is known to do so, or returned `received`
+    /// series, which are more than the row reports, and a part or the study names no patient.
+    pub(super) fn may_be_mixed(&self, row: &StudyRow, received: usize) -> bool {
+        (self.has_unnamed || !row.patient.has_patient_id())
+            && (row.shares_uid || row.reported_series_count().is_some_and(|count| received > count))
+    }
+
+    /// Returns an error if parts may belong to other patients, because the archive lists the study for several.
+    pub(super) async fn require_one_patient(
+        &self,
+        source: &ArchiveSource,
+        row: &StudyRow,
+        received: usize,
+        max_bytes: usize,
+    ) -> Result<(), StudiesError> {
+        if !self.may_be_mixed(row, received) {
+            return Ok(());
+        }
+        let listed = if row.shares_uid { Vec::new() } else { listed(source, row, max_bytes).await? };
+        let is_another = |patient: &RowPatient| patient.contradicts(&self.patient);
+        if row.shares_uid || listed.iter().any(is_another) { Err(conflict(source, row)) } else { Ok(()) }
+    }
+}
+
+fn conflict(source: &ArchiveSource, row: &StudyRow) -> StudiesError {
+    StudiesError::PatientOfPart {
+        study: row.uid.clone(),
+        archives: BTreeSet::from([source.archive.id().clone()]),
+    }
+}
+
+/// Returns the patients for whom the archive lists the study of `row`.
+async fn listed(
+    source: &ArchiveSource,
+    row: &StudyRow,
+    max_bytes: usize,
+) -> Result<Vec<RowPatient>, StudiesError> {
+    let limits = ListLimits { max_rows: MAX_LISTED_ROWS, max_bytes, reported_count: None };
+    match listed_patients(&source.archive, &source.context, &row.uid, limits).await {
+        // The archive ignores the UID, so it cannot be told for whom it lists the study.
+        Err(StudiesError::TooManyRows { .. } | StudiesError::TooManyBytes { .. }) => {
+            Err(conflict(source, row))
+        }
+        listed => listed,
     }
 }
 

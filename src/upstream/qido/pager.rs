@@ -208,6 +208,10 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         position.has_rows_without_identity |= identities.contains(&None);
         let is_reported_count = !outcome.has_more
             && reported_count.is_some_and(|count| position.has_requested_objects(query, count));
+        // The rows of the overlap were in the list, so they were removed from it.
+        if outcome.row_count < overlap {
+            return self.restart();
+        }
         let is_end = if has_new_rows {
             is_short && (is_reliable || is_reported_count) && is_first
         } else {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Attributes, Element, Value};
 use crate::json::parse_with;
@@ -52,7 +52,7 @@ impl<'de> Visitor<'de> for AttributesVisitor<'_> {
                     return Err(A::Error::custom("an element occurs twice"));
                 }
                 Some(tag) => {
-                    attributes.insert(tag, members.next_value::<RawElement>()?.into_element(tag));
+                    attributes.insert(tag, members.next_value_seed(ElementOf(tag))?);
                 }
                 None => drop(members.next_value::<IgnoredAny>()?),
             }
@@ -132,6 +132,18 @@ impl<'de> Deserialize<'de> for Element {
     /// Reads an element without its tag. Its texts are not split or converted.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         RawElement::deserialize(deserializer).map(|raw| Self { values: raw.values })
+    }
+}
+
+/// Reads the element with this tag, whose name was already read.
+#[derive(Debug, Clone, Copy)]
+pub struct ElementOf(pub Tag);
+
+impl<'de> DeserializeSeed<'de> for ElementOf {
+    type Value = Element;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Element, D::Error> {
+        RawElement::deserialize(deserializer).map(|raw| raw.into_element(self.0))
     }
 }
 
@@ -291,7 +303,7 @@ impl<'de> Visitor<'de> for OptionalValueVisitor {
                         text.and_then(|text| ComponentGroup::parse(&text));
                 }
                 key => match tag::parse(key) {
-                    Some(tag) => item.insert(tag, members.next_value::<RawElement>()?.into_element(tag)),
+                    Some(tag) => item.insert(tag, members.next_value_seed(ElementOf(tag))?),
                     None => drop(members.next_value::<IgnoredAny>()?),
                 },
             }

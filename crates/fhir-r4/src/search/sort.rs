@@ -37,14 +37,14 @@ impl<R: Searchable> SortKey<R> {
         Some(Self { parameter, direction })
     }
 
-    /// Parses the keys of a value, and reports those that are not supported. A repeated parameter is omitted, because it cannot
-    /// change the order.
+    /// Parses the keys of a value, and reports those that are not supported. A repeated key is omitted, because it cannot
+    /// change the order; the opposite direction can, if a resource has several values.
     pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<IgnoredReason>), ResultParameterError> {
         let mut keys: Vec<Self> = Vec::new();
         let mut unsupported: Vec<&str> = Vec::new();
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Self::parse(name) {
-                Some(key) if keys.iter().any(|existing| existing.parameter.key == key.parameter.key) => {}
+                Some(key) if keys.iter().any(|existing| existing.is_same(&key)) => {}
                 Some(key) => keys.push(key),
                 None => {
                     // A text that is not the name of a parameter may be PHI.
@@ -59,6 +59,10 @@ impl<R: Searchable> SortKey<R> {
             return Err(ResultParameterError::Ignored(reason));
         }
         Ok((keys, (!unsupported.is_empty()).then_some(reason)))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.parameter.key == other.parameter.key && self.direction == other.direction
     }
 
     /// Returns the keys as a value of `_sort`.
