@@ -119,10 +119,9 @@ impl Config {
     fn read(table: Table, report: &mut Report) -> Option<Self> {
         let mut ids = BTreeSet::new();
         let mut root = Section::root(table, report);
-        let server = root.read_table("server", |section| Some(ServerConfig::read(section)));
+        let (server, listen) = root.read_table("server", |section| Some(ServerConfig::read(section))).unzip();
         let archives = root.read_tables("archive", |section| ArchiveConfig::read(section, &mut ids));
         let cache = root.read_table("cache", |section| Some(CacheConfig::read(section)));
-        let listen = server.as_ref().map(|server| server.listen);
         let auth = root.read_table("auth", |section| AuthConfig::read(section, listen));
         let fhir = root.read_table("fhir", |section| Some(FhirConfig::read(section)));
         let render = root.read_table("render", |section| Some(RenderConfig::read(section)));

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use dicomweb_archive::archive::Progress;
 use dicomweb_archive::{Content, ExampleUrls, start_archive};
 
@@ -22,7 +24,8 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
     // `--listen` is the decision that other machines may reach the demo.
     let text = format!(
         "[server]\nlisten = \"{listen}\"\nadmin_listen = \"{free_port}\"\n[auth]\nmode = \"open\"\nallow_remote = true\n\
-         [[archive]]\nid = \"demo\"\nname = \"Embedded archive\"\nurl = \"{}\"\n",
+         [fhir]\nkeys = \"{}\"\n[[archive]]\nid = \"demo\"\nname = \"Embedded archive\"\nurl = \"{}\"\n",
+        random_secret()?,
         archive.url()
     );
     let config = Config::parse(&text, Path::new("demo"), [])?;
@@ -40,4 +43,12 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
     running.serve_until_stopped(&config).await;
     archive.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a secret for the Patient ids and links of this run.
+fn random_secret() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| anyhow::anyhow!("the operating system returns no random numbers"))?;
+    Ok(URL_SAFE.encode(bytes))
 }

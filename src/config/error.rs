@@ -112,7 +112,17 @@ impl ConfigErrors {
     }
 
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let message = format!("cannot be read ({error}); name the configuration file with --config FILE");
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "let the user that runs the gateway read it, and enter its folders"
+            }
+            io::ErrorKind::InvalidData => "save it in UTF-8",
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => {
+                "name the configuration file with --config FILE"
+            }
+            _ => "is it a file, and is its file system available?",
+        };
+        let message = format!("cannot be read ({error}); {advice}");
         let error = ConfigError {
             file: path.to_owned(),
             location: ConfigLocation::File,

@@ -74,7 +74,8 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    pub(super) fn read(section: &mut Section<'_>) -> Self {
+    /// Reads the section. The second value is the address of the public listener, with its location if it is set.
+    pub(super) fn read(section: &mut Section<'_>) -> (Self, ListenAddress) {
         let has_listen = section.is_set("listen");
         let has_admin_listen = section.is_set("admin_listen");
         let listen = section.take("listen", socket_address);
@@ -85,9 +86,11 @@ impl ServerConfig {
         );
         // An invalid value is reported; the default that replaces it is not compared.
         if has_listen == listen.is_some() && has_admin_listen == admin_listen.is_some() {
-            check_listeners(section, addresses, admin_listen.or(listen).map(|setting| setting.location));
+            let location = admin_listen.as_ref().or(listen.as_ref()).map(|setting| setting.location.clone());
+            check_listeners(section, addresses, location);
         }
-        Self {
+        let listen = ListenAddress { address: addresses.0, location: listen.map(|setting| setting.location) };
+        let config = Self {
             listen: addresses.0,
             admin_listen: addresses.1,
             admin_token: read_admin_token(section),
@@ -104,8 +107,17 @@ impl ServerConfig {
             ),
             cors: section.read_table("cors", |section| Some(read_cors(section))).unwrap_or_default(),
             tls: section.read_table("tls", read_tls),
-        }
+        };
+        (config, listen)
     }
+}
+
+/// The address of the public listener.
+#[derive(Debug)]
+pub(super) struct ListenAddress {
+    pub(super) address: SocketAddr,
+    /// The location of the setting; `None` if the address is the default.
+    pub(super) location: Option<ConfigLocation>,
 }
 
 /// Reads the token of the admin listener. Anyone who guesses it can make the gateway read everything again.
@@ -189,17 +201,31 @@ impl PemFile {
     }
 }
 
-/// Reports that both listeners have the same address. With port 0 each of them gets a free port.
+/// Reports that the listeners cannot have both addresses. With port 0 each of them gets a free port.
 fn check_listeners(
     section: &mut Section<'_>,
     (listen, admin_listen): (SocketAddr, SocketAddr),
     location: Option<ConfigLocation>,
 ) {
-    if listen == admin_listen
+    if listen.port() == admin_listen.port()
         && listen.port() != 0
+        && have_common_address(listen.ip(), admin_listen.ip())
         && let Some(location) = location
     {
-        let message = format!("{admin_listen} is also server.listen; the two listeners need different ports");
+        let relation = if listen == admin_listen {
+            "is also server.listen".to_owned()
+        } else {
+            format!("and server.listen, {listen}, have an address in common")
+        };
+        let message = format!("{admin_listen} {relation}; the two listeners need different ports");
         section.report_error(location, "admin_listen", message);
     }
+}
+
+/// Whether listeners on both addresses accept connections to the same address: `0.0.0.0` is every IPv4 address, and `::` every address.
+fn have_common_address(one: IpAddr, other: IpAddr) -> bool {
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    let includes =
+        |all: IpAddr, address: IpAddr| all.is_unspecified() && (all.is_ipv6() || address.is_ipv4());
+    one == other || includes(one, other) || includes(other, one)
 }

@@ -5,6 +5,7 @@ use crate::telemetry::LogFormat;
 use crate::upstream::{Credentials, DetailSource, Synthesized, SynthesizedSet};
 use proptest::prelude::*;
 
+mod files;
 mod variables;
 
 const EXAMPLE_CONFIG: &str = include_str!("../../config/gateway.toml");
@@ -136,22 +137,27 @@ fn an_invalid_certificate_or_key_is_reported_with_its_file_and_the_other_errors(
 }
 
 #[test]
-fn equal_addresses_of_the_two_listeners_are_rejected() {
+fn addresses_of_the_two_listeners_that_overlap_are_rejected() {
     let listeners = |lines: &str| load_with(&format!("{MINIMAL}[server]\n{lines}\n"), &[]);
     for (lines, line) in [
         ("listen = \"127.0.0.1:9090\"", 7),
         ("admin_listen = \"127.0.0.1:8080\"", 7),
         ("listen = \"[::1]:80\"\nadmin_listen = \"[::1]:80\"", 8),
+        ("listen = \"127.0.0.1:80\"\nadmin_listen = \"0.0.0.0:80\"", 8),
+        ("listen = \"127.0.0.1:80\"\nadmin_listen = \"[::]:80\"", 8),
+        ("listen = \"[::1]:9090\"\nadmin_listen = \"[::]:9090\"", 8),
     ] {
         let errors = listeners(lines).unwrap_err();
         let text = errors.to_string();
         assert_eq!(errors.iter().count(), 1, "{text}");
         assert!(text.contains(&format!("gateway.toml:{line}: server.admin_listen: ")), "{text}");
-        assert!(text.contains("is also server.listen"), "{text}");
+        assert!(text.contains("the two listeners need different ports"), "{text}");
     }
     for valid in [
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"",
         "listen = \"127.0.0.2:80\"\nadmin_listen = \"127.0.0.1:80\"",
+        "listen = \"[::1]:80\"\nadmin_listen = \"0.0.0.0:80\"\n",
+        "listen = \"127.0.0.1:80\"\nadmin_listen = \"0.0.0.0:81\"\n",
     ] {
         assert!(listeners(valid).is_ok(), "{valid}");
     }
@@ -281,7 +287,13 @@ fn an_open_gateway_that_other_machines_can_reach_needs_allow_remote() {
         assert!(!load_with(&with_auth(address, ""), &[]).unwrap().auth.allow_remote, "{address}");
     }
     let variable = [("GATEWAY_SERVER__LISTEN", "0.0.0.0:8080")];
-    assert!(load_with(MINIMAL, &variable).unwrap_err().to_string().contains("auth.allow_remote: "));
+    let error = load_with(MINIMAL, &variable).unwrap_err().to_string();
+    assert!(error.contains("auth.allow_remote: server.listen is 0.0.0.0:8080 (set by the environment variable GATEWAY_SERVER__LISTEN)"));
+    assert!(error.contains(
+        "set allow_remote = true in the file or GATEWAY_AUTH__ALLOW_REMOTE=true in the environment"
+    ));
+    let allowed = [variable[0], ("GATEWAY_AUTH__ALLOW_REMOTE", "true")];
+    assert!(load_with(MINIMAL, &allowed).is_ok());
 }
 
 #[test]
@@ -318,41 +330,21 @@ fn a_key_below_an_invalid_header_is_not_reported_as_unknown() {
 }
 
 #[test]
-fn a_missing_file_is_reported_with_errors_in_variables() {
-    let variable = ("GATEWAY_CACHE__MEMORY".to_owned(), "much".to_owned());
-    let errors = Config::load(Path::new("/nowhere/gateway.toml"), [variable]).unwrap_err();
-    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(
-        errors[0].starts_with("/nowhere/gateway.toml: cannot be read") && errors[1].contains("cache.memory")
-    );
-}
-
-#[test]
-fn an_unreadable_file_of_a_secret_is_reported_with_the_error_of_the_system() {
-    let text = format!("{MINIMAL}auth = {{ kind = \"bearer\", token_file = \"nowhere\" }}\n");
-    let errors = errors(&text).join("\n");
-    assert!(errors.contains("nowhere: cannot be read: No such file or directory (os error 2)"), "{errors}");
-}
-
-#[test]
-fn secrets_are_read_from_files_relative_to_the_configuration() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("password"), "hush\n").unwrap();
-    let text =
-        format!("{MINIMAL}auth = {{ kind = \"basic\", username = \"gw\", password_file = \"password\" }}\n");
-    let path = folder.path().join("gateway.toml");
-    let config = Config::parse(&text, &path, []).unwrap();
-    let Credentials::Basic { username, password } = &config.archives[0].settings.credentials else {
-        panic!()
-    };
-    assert_eq!((username.as_str(), secrecy::ExposeSecret::expose_secret(password)), ("gw", "hush"));
-    assert!(!format!("{config:?}").contains("hush"));
-
-    let from_environment = [("GATEWAY_ARCHIVE__0__AUTH__PASSWORD".to_owned(), "other".to_owned())];
-    let config = Config::parse(&text, &path, from_environment).unwrap();
-    let Credentials::Basic { password, .. } = &config.archives[0].settings.credentials else { panic!() };
-    assert_eq!(secrecy::ExposeSecret::expose_secret(password), "other");
+fn every_item_of_a_list_that_is_not_valid_is_reported() {
+    let lists = "hosts = [\"https://a.example\", \"b.example\", \"\"]\ntrusted_proxies = [\"10.0.0.0/99\", \"nginx\"]\n\
+                 cors = { allowed_origins = [\"a.example\", \"https://b.example/\"] }\n";
+    let fhir = "[fhir]\nprofiles = [\"ipa\", \"none\", 1]\n";
+    let errors = errors(&format!("[server]\n{lists}{fhir}{MINIMAL}"));
+    let items: [&[&str]; 4] = [
+        &["server.hosts", "\"https://a.example\": ", "not empty text"],
+        &["server.trusted_proxies", "\"10.0.0.0/99\": ", "\"nginx\": "],
+        &["server.cors.allowed_origins", "\"a.example\": ", "\"https://b.example/\": "],
+        &["fhir.profiles: expected one of \"smart-imaging-access\", ", "not \"none\" or 1"],
+    ];
+    assert_eq!(errors.len(), items.len(), "{errors:?}");
+    for (error, items) in errors.iter().zip(items) {
+        assert!(items.iter().all(|item| error.contains(item)), "{error}");
+    }
 }
 
 #[test]

@@ -140,14 +140,11 @@ pub(super) fn origins(value: &Value) -> Result<Cors, String> {
     match texts.as_slice() {
         [] => Ok(Cors::None),
         [origin] if origin == "*" => Ok(Cors::Any),
-        origins => origins
-            .iter()
-            .map(|text| {
-                Origin::parse(text)
-                    .map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every origin"))
-            })
-            .collect::<Result<_, _>>()
-            .map(Cors::Origins),
+        origins => collect(origins.iter().map(|text| {
+            Origin::parse(text).map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every origin"))
+        }))
+        .map_err(|errors| errors.join("; and "))
+        .map(Cors::Origins),
     }
 }
 
@@ -158,10 +155,23 @@ fn list<T, E: std::fmt::Display>(
 ) -> Result<Vec<T>, String> {
     let read = |text: &str| parse(text.trim()).map_err(|error| format!("{text:?}: {error}"));
     match value {
-        Value::Text(text) => text.split(',').map(read).collect(),
-        Value::List(items) => items.iter().map(|item| read(&self::text(&item.value)?)).collect(),
-        other => Err(format!("{expected}, not {}", describe(other))),
+        Value::Text(text) => collect(text.split(',').map(read)),
+        Value::List(items) => collect(items.iter().map(|item| read(&self::text(&item.value)?))),
+        other => return Err(format!("{expected}, not {}", describe(other))),
     }
+    .map_err(|errors| errors.join("; and "))
+}
+
+/// Collects the items of a list, or the errors of all items that are not valid.
+fn collect<T>(items: impl Iterator<Item = Result<T, String>>) -> Result<Vec<T>, Vec<String>> {
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(errors) }
 }
 
 /// Parses the system of identifiers: the URI of the namespace in which their values are unique.
@@ -187,15 +197,19 @@ pub(super) fn identifier_system(value: &Value) -> Result<String, String> {
 pub(super) fn one_of<T: Copy>(names: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, String> {
     let names: Vec<_> = names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
     move |value| {
-        let list = || names.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-        let choice = match value {
-            Value::Text(text) => names.iter().find(|(name, _)| name == text),
-            _ => None,
-        };
-        choice
-            .map(|(_, value)| *value)
-            .ok_or_else(|| format!("expected one of {}, not {}", list(), describe(value)))
+        choose(&names, value)
+            .ok_or_else(|| format!("expected one of {}, not {}", quoted_names(&names), describe(value)))
     }
+}
+
+/// Returns the value of the name that `value` contains.
+fn choose<T: Copy>(names: &[(String, T)], value: &Value) -> Option<T> {
+    let Value::Text(text) = value else { return None };
+    names.iter().find(|(name, _)| name == text).map(|(_, value)| *value)
+}
+
+fn quoted_names<T>(names: &[(String, T)]) -> String {
+    names.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Parses a list of `names`; in the environment, a comma-separated text.
@@ -204,14 +218,18 @@ pub(super) fn several_of<T: Copy + Ord>(
 ) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, String> {
     let names: Vec<_> = names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
     move |value| {
-        let names: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        match value {
+        let parse = |item: &Value| choose(&names, item).ok_or_else(|| describe(item));
+        let values = match value {
             Value::Text(text) => {
-                text.split(',').map(|name| one_of(&names)(&Value::Text(name.trim().to_owned()))).collect()
+                collect(text.split(',').map(|name| parse(&Value::Text(name.trim().to_owned()))))
             }
-            Value::List(items) => items.iter().map(|item| one_of(&names)(&item.value)).collect(),
-            other => Err(format!("expected a list of names, not {}", describe(other))),
-        }
+            Value::List(items) => collect(items.iter().map(|item| parse(&item.value))),
+            other => return Err(format!("expected a list of names, not {}", describe(other))),
+        };
+        let values = values.map_err(|invalid| {
+            format!("expected one of {} for each item, not {}", quoted_names(&names), invalid.join(" or "))
+        })?;
+        Ok(values.into_iter().collect())
     }
 }
 

@@ -187,8 +187,9 @@ pub enum DicomwebError {
     /// The archive does not have the frames, or rejected the request for them. An archive may respond in both ways if the instance has
     /// fewer frames (PS3.18 8.5).
     #[error(
-        "archive {archive} responded with status {} to the request for frame {}: {}; the instance may have fewer frames",
+        "archive {archive} responded with status {} to the request for {} {}: {}; the instance may have fewer frames",
         status.as_u16(),
+        if frames.len() == 1 { "frame" } else { "frames" },
         frame_list(frames),
         status_meaning(*status)
     )]
@@ -239,7 +240,8 @@ fn status_meaning(status: StatusCode) -> &'static str {
     match status.as_u16() {
         201..=299 => "DICOMweb defines no such success",
         400 => "it reported that the request is not valid",
-        401 | 403 | 407 => "it rejected the gateway's credentials",
+        401 | 403 => "it rejected the gateway's credentials, or asks for some and none are configured",
+        407 => "a proxy in front of it asks for credentials, which the gateway cannot send",
         404 => "it has no such resource",
         406 => "it does not have the resource in an accepted media type",
         410 => "the resource was deleted",

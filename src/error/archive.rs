@@ -40,7 +40,7 @@ impl ArchiveError {
     /// Returns the wait before a retry; `None` if a retry is not expected to succeed.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self.kind {
-            ArchiveErrorKind::CircuitOpen(remaining) => Some(remaining),
+            ArchiveErrorKind::CircuitOpen { wait, .. } => Some(wait),
             ArchiveErrorKind::Unavailable { retry_after: Some(seconds), .. } => {
                 Some(Duration::from_secs(seconds.into()))
             }
@@ -81,7 +81,15 @@ mod tests {
             (Kind::Busy, 503, 503, Some(5)),
             (Kind::LargeObjectBusy, 503, 503, Some(5)),
             (Kind::Abandoned, 503, 503, Some(5)),
-            (Kind::CircuitOpen(Duration::from_secs(42)), 503, 503, Some(42)),
+            (
+                Kind::CircuitOpen {
+                    wait: Duration::from_secs(42),
+                    last_failure: "cannot be reached: connection refused".into(),
+                },
+                503,
+                503,
+                Some(42),
+            ),
             (
                 Kind::Unavailable { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(9) },
                 503,
@@ -103,6 +111,9 @@ mod tests {
             (Kind::Unreadable("a web page"), 502, 502, None),
             (Kind::TooLarge(9), 502, 502, None),
             (Kind::Unauthorized(StatusCode::UNAUTHORIZED), 502, 502, None),
+            (Kind::NoCredentials(StatusCode::UNAUTHORIZED), 502, 502, None),
+            (Kind::ProxyCredentials, 502, 502, None),
+            (Kind::Rejected(StatusCode::INTERNAL_SERVER_ERROR), 502, 502, None),
             (Kind::Rejected(StatusCode::CONFLICT), 502, 502, None),
             (Kind::Redirected, 502, 502, None),
             (Kind::ForbiddenAddress, 502, 502, None),

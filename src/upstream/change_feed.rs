@@ -141,7 +141,7 @@ impl Archive {
         };
         let response = self.send_to_read(request).await?;
         if response.status != StatusCode::OK {
-            return Err(self.error(ArchiveErrorKind::from_status(response.status, &response.headers)));
+            return Err(self.status_error(response.status, &response.headers));
         }
         let coding =
             ContentCoding::from_headers(&response.headers).map_err(|content| self.unreadable(content))?;

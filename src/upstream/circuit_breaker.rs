@@ -4,7 +4,7 @@
 //! Only evidence that the archive itself is unhealthy counts as a failure: no connection, no response in time, 502, 503 or 504.
 //! A call that the client canceled does not count, nor does an error that the request may have caused.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,9 +25,11 @@ pub(super) struct CircuitBreaker {
     circuit: Mutex<Circuit>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Circuit {
     state: CircuitState,
+    /// The cause of the last failure; empty if there was none.
+    last_failure: Arc<str>,
     /// The time of the last change between closed and open.
     changed_at: Option<Timestamp>,
 }
@@ -51,6 +53,15 @@ enum CircuitState {
     Probing,
 }
 
+/// The reason why a call is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenCircuit {
+    /// How long the circuit stays open.
+    pub(super) wait: Duration,
+    /// The cause of the last failure.
+    pub(super) last_failure: Arc<str>,
+}
+
 /// A change of the circuit, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CircuitChange {
@@ -69,28 +80,30 @@ pub(super) struct Permit<'a> {
 
 impl CircuitBreaker {
     pub(super) fn new(clock: SharedClock) -> Self {
-        let circuit = Circuit { state: CircuitState::Closed { failure_count: 0 }, changed_at: None };
+        let state = CircuitState::Closed { failure_count: 0 };
+        let circuit = Circuit { state, last_failure: Arc::default(), changed_at: None };
         Self { clock, circuit: Mutex::new(circuit) }
     }
 
-    /// Allows a call, or returns how long the circuit stays open.
-    pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
+    /// Allows a call, or returns why it is not allowed.
+    pub(super) fn acquire(&self) -> Result<Permit<'_>, OpenCircuit> {
         let mut circuit = self.lock_circuit();
         let now = self.clock.elapsed();
+        let open = |wait| OpenCircuit { wait, last_failure: Arc::clone(&circuit.last_failure) };
         match circuit.state {
             CircuitState::Closed { .. } => {}
             CircuitState::Open { until } => match until.saturating_sub(now) {
                 Duration::ZERO => circuit.state = CircuitState::Probing,
-                remaining => return Err(remaining),
+                remaining => return Err(open(remaining)),
             },
-            CircuitState::Probing => return Err(OPEN_DURATION),
+            CircuitState::Probing => return Err(open(OPEN_DURATION)),
         }
         Ok(Permit { breaker: self, is_recorded: false })
     }
 
     /// Returns the health that the calls have shown.
     pub(super) fn health(&self) -> Health {
-        let Circuit { state, changed_at } = *self.lock_circuit();
+        let Circuit { state, changed_at, .. } = *self.lock_circuit();
         Health { is_failing: !matches!(state, CircuitState::Closed { .. }), since: changed_at }
     }
 
@@ -110,8 +123,9 @@ impl Permit<'_> {
         self.record(|_, _| CircuitState::Closed { failure_count: 0 })
     }
 
-    /// Records that the archive is unhealthy. Returns the change of the circuit; a circuit that stays open does not change.
-    pub(super) fn record_failure(self) -> Option<CircuitChange> {
+    /// Records that the archive is unhealthy, and the cause. Returns the change of the circuit; a circuit that stays open does not change.
+    pub(super) fn record_failure(self, cause: &str) -> Option<CircuitChange> {
+        self.breaker.lock_circuit().last_failure = cause.into();
         self.record(|state, now| match state {
             CircuitState::Closed { failure_count } if failure_count + 1 < FAILURE_THRESHOLD => {
                 CircuitState::Closed { failure_count: failure_count + 1 }
@@ -168,7 +182,7 @@ mod tests {
 
     fn fail(breaker: &CircuitBreaker, times: u32) {
         for _ in 0..times {
-            breaker.acquire().unwrap().record_failure();
+            breaker.acquire().unwrap().record_failure("the cause");
         }
     }
 
@@ -177,11 +191,11 @@ mod tests {
         let (breaker, clock) = breaker();
         let stale = breaker.acquire().unwrap();
         fail(&breaker, FAILURE_THRESHOLD - 1);
-        let opened = breaker.acquire().unwrap().record_failure();
+        let opened = breaker.acquire().unwrap().record_failure("the cause");
         assert_eq!(opened, Some(CircuitChange::Opened(OPEN_DURATION)));
-        assert_eq!(stale.record_failure(), None, "a stale failure");
+        assert_eq!(stale.record_failure("the cause"), None, "a stale failure");
         clock.advance(OPEN_DURATION);
-        assert_eq!(breaker.acquire().unwrap().record_failure(), None, "a failed probe");
+        assert_eq!(breaker.acquire().unwrap().record_failure("the cause"), None, "a failed probe");
         clock.advance(OPEN_DURATION);
         assert_eq!(breaker.acquire().unwrap().record_success(), Some(CircuitChange::Closed));
         assert_eq!(
@@ -202,7 +216,7 @@ mod tests {
         assert!(!breaker.is_probe_due());
         clock.advance(OPEN_DURATION);
         assert!(breaker.is_probe_due());
-        breaker.acquire().unwrap().record_failure();
+        breaker.acquire().unwrap().record_failure("the cause");
         assert_eq!(breaker.health(), Health { is_failing: true, since: Some(opened_at) });
         clock.advance(OPEN_DURATION);
         breaker.acquire().unwrap().record_success();
@@ -217,7 +231,7 @@ mod tests {
         fail(&breaker, FAILURE_THRESHOLD - 1);
         drop(breaker.acquire().unwrap());
         fail(&breaker, 1);
-        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION);
+        assert_eq!(breaker.acquire().unwrap_err().wait, OPEN_DURATION);
     }
 
     #[test]
@@ -225,12 +239,12 @@ mod tests {
         let (breaker, clock) = breaker();
         fail(&breaker, FAILURE_THRESHOLD);
         clock.advance(OPEN_DURATION / 2);
-        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION / 2);
+        assert_eq!(breaker.acquire().unwrap_err().wait, OPEN_DURATION / 2);
         clock.advance(OPEN_DURATION / 2);
         let probe = breaker.acquire().unwrap();
         assert!(breaker.acquire().is_err(), "one probe at a time");
-        probe.record_failure();
-        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION);
+        probe.record_failure("the cause");
+        assert_eq!(breaker.acquire().unwrap_err().wait, OPEN_DURATION);
         clock.advance(OPEN_DURATION);
         breaker.acquire().unwrap().record_success();
         fail(&breaker, FAILURE_THRESHOLD - 1);
@@ -252,7 +266,20 @@ mod tests {
         let stale = breaker.acquire().unwrap();
         fail(&breaker, FAILURE_THRESHOLD);
         clock.advance(OPEN_DURATION / 2);
-        stale.record_failure();
-        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION / 2);
+        stale.record_failure("the cause");
+        assert_eq!(breaker.acquire().unwrap_err().wait, OPEN_DURATION / 2);
+    }
+
+    #[test]
+    fn a_call_that_an_open_circuit_rejects_receives_the_cause_of_the_last_failure() {
+        let (breaker, clock) = breaker();
+        fail(&breaker, FAILURE_THRESHOLD - 1);
+        breaker.acquire().unwrap().record_failure("the fifth cause");
+        assert_eq!(&*breaker.acquire().unwrap_err().last_failure, "the fifth cause");
+        clock.advance(OPEN_DURATION);
+        let probe = breaker.acquire().unwrap();
+        assert_eq!(&*breaker.acquire().unwrap_err().last_failure, "the fifth cause", "while a call probes");
+        probe.record_failure("the sixth cause");
+        assert_eq!(&*breaker.acquire().unwrap_err().last_failure, "the sixth cause");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
-use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health};
+use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health, OpenCircuit};
 use super::large_object::{LargeObjectPermit, LargeObjectPermits};
 use super::qido::{QidoQuery, SearchLevel};
 use super::request::{RequestClass, UpstreamRequest};
@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
 use dicom_model::UidRule;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 /// Maximum number of concurrent retrievals, as a multiple of that of searches: a viewer loads frames in parallel, and a
 /// retrieval costs the archive less than a search.
@@ -147,6 +147,11 @@ impl Archive {
         ArchiveError { archive: self.id().clone(), kind: kind.into() }
     }
 
+    /// Creates the error for a response with a status that does not mean that the body is the whole response.
+    pub fn status_error(&self, status: StatusCode, headers: &HeaderMap) -> ArchiveError {
+        self.error(ArchiveErrorKind::from_status(status, headers, self.inner.credentials.is_some()))
+    }
+
     /// Creates the error for a response that cannot be read because it contains `content`, a noun phrase.
     pub fn unreadable(&self, content: &'static str) -> ArchiveError {
         self.error(ArchiveErrorKind::Unreadable(content))
@@ -212,17 +217,21 @@ impl Archive {
                 NoPermit::Abandoned => ArchiveErrorKind::Abandoned,
             })
         })?;
-        let breaker_permit =
-            breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
+        let breaker_permit = breaker.acquire().map_err(|OpenCircuit { wait, last_failure }| {
+            self.error(ArchiveErrorKind::CircuitOpen { wait, last_failure })
+        })?;
         let in_flight = self.inner.metrics.upstream_request_started(self.id().as_str(), class.label());
         let response = self.send_with_permit(body_use, request, (permit, in_flight)).await;
         let (cause, change) = match &response {
-            Ok(response) if matches!(response.status.as_u16(), 502..=504) => (
-                format!("responded with status {}", response.status.as_u16()),
-                breaker_permit.record_failure(),
-            ),
+            Ok(response) if matches!(response.status.as_u16(), 502..=504) => {
+                let cause = format!("responded with status {}", response.status.as_u16());
+                let change = breaker_permit.record_failure(&cause);
+                (cause, change)
+            }
             Err(error) if error.is_archive_failure() => {
-                (error.kind.to_string(), breaker_permit.record_failure())
+                let cause = error.kind.to_string();
+                let change = breaker_permit.record_failure(&cause);
+                (cause, change)
             }
             // The gateway aborted the call, which does not show whether the archive is healthy.
             Err(ArchiveError { kind: ArchiveErrorKind::Abandoned, .. }) => (String::new(), None),

@@ -3,6 +3,7 @@
 //!
 //! `crate::error` decides the status and the `Retry-After` that a client of the gateway receives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
@@ -53,12 +54,29 @@ pub enum ArchiveErrorKind {
     /// No client waits for the result any more, and other requests wait for this archive.
     #[error("was not called, because no client waits for the result any more")]
     Abandoned,
-    /// The circuit breaker is open: the archive failed several times in a row and is not called for this duration.
-    #[error("failed several times in a row; it will be tried again in {} s", whole_seconds(*.0))]
-    CircuitOpen(Duration),
+    /// The circuit breaker is open, because the archive failed several times in a row.
+    #[error(
+        "failed several times in a row (last failure: {last_failure}); it will be tried again in {} s",
+        whole_seconds(*wait)
+    )]
+    CircuitOpen {
+        /// How long the archive is not called.
+        wait: Duration,
+        /// The cause of the last failure; a text like those of this type.
+        last_failure: Arc<str>,
+    },
     /// The archive does not accept the gateway's credentials.
     #[error("rejected the gateway's credentials (status {0}); check [archive.auth]")]
     Unauthorized(StatusCode),
+    /// The archive requires credentials, and none are configured.
+    #[error("asks for credentials (status {}), and none are configured: set [archive.auth]", .0.as_u16())]
+    NoCredentials(StatusCode),
+    /// A proxy between the gateway and the archive requires credentials, which the gateway cannot send (RFC 9110 15.5.8).
+    #[error(
+        "is behind a proxy that asks for credentials (status 407), which the gateway cannot send; let the gateway call the archive \
+         without this proxy"
+    )]
+    ProxyCredentials,
     /// The archive has no such resource.
     #[error("has no such resource")]
     NotFound,
@@ -75,7 +93,7 @@ pub enum ArchiveErrorKind {
         retry_after: Option<u32>,
     },
     /// The archive returned another status that is not successful.
-    #[error("rejected the request (status {0})")]
+    #[error("{meaning} (status {0})", meaning = rejection(*.0))]
     Rejected(StatusCode),
     /// The archive redirected to another URL, which the gateway never calls.
     #[error("redirected the request to another URL, which the gateway does not follow; check its url")]
@@ -173,13 +191,22 @@ pub fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
+/// Says what a status means that has no kind of its own: a server error is no judgment of the request.
+fn rejection(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_IMPLEMENTED => "does not support the request",
+        status if status.is_server_error() => "failed",
+        _ => "rejected the request",
+    }
+}
+
 impl ArchiveErrorKind {
     /// Returns the kind of error for a status that does not mean that the body is the whole response.
-    pub fn from_status(status: StatusCode, headers: &HeaderMap) -> Self {
+    pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, has_credentials: bool) -> Self {
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                Self::Unauthorized(status)
-            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_credentials => Self::Unauthorized(status),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::NoCredentials(status),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Self::ProxyCredentials,
             StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 Self::Unavailable { status, retry_after: retry_after(headers) }
@@ -200,7 +227,7 @@ impl ArchiveError {
             | Kind::Busy
             | Kind::LargeObjectBusy
             | Kind::Abandoned
-            | Kind::CircuitOpen(_)
+            | Kind::CircuitOpen { .. }
             | Kind::Unavailable { .. }
             | Kind::ListChanged => ErrorClass::Unavailable,
             Kind::Timeout(_) | Kind::TooSlow(_) => ErrorClass::TimedOut,
@@ -209,6 +236,8 @@ impl ArchiveError {
             Kind::Unpageable => ErrorClass::TooCostly,
             Kind::ForbiddenAddress
             | Kind::Unauthorized(_)
+            | Kind::NoCredentials(_)
+            | Kind::ProxyCredentials
             | Kind::NoSearchService(_)
             | Kind::Rejected(_)
             | Kind::Redirected
@@ -280,8 +309,8 @@ impl ArchiveError {
             Kind::TooSlow(_) => "too_slow",
             Kind::Busy | Kind::LargeObjectBusy => "busy",
             Kind::Abandoned => "abandoned",
-            Kind::CircuitOpen(_) => "resting",
-            Kind::Unauthorized(_) => "unauthorized",
+            Kind::CircuitOpen { .. } => "resting",
+            Kind::Unauthorized(_) | Kind::NoCredentials(_) | Kind::ProxyCredentials => "unauthorized",
             Kind::NotFound | Kind::NoSearchService(_) => "not_found",
             Kind::Unavailable { .. } => "unavailable",
             Kind::Rejected(_) => "refused",

@@ -146,7 +146,7 @@ async fn check_reports_an_archive_without_studies_as_empty() {
 }
 
 #[tokio::test]
-async fn check_reports_a_wrong_path_and_missing_credentials() {
+async fn check_reports_why_the_search_for_studies_fails() {
     for (response, reason) in [
         (
             CannedResponse::status(404),
@@ -159,6 +159,15 @@ async fn check_reports_a_wrong_path_and_missing_credentials() {
         (
             CannedResponse::status(401),
             "search for studies: asks for credentials (status 401), and none are configured",
+        ),
+        (
+            CannedResponse::status(407),
+            "search for studies: is behind a proxy that asks for credentials (status 407)",
+        ),
+        (CannedResponse::status(500), "search for studies: failed (status 500 Internal Server Error)"),
+        (
+            CannedResponse::json(r#"[{"00100020":{"vr":"LO","Value":["1.2"]}},{"0020"#),
+            "search for studies: sent a response that cannot be read: the body ended inside the array",
         ),
     ] {
         let pacs = Pacs::new().with_response("/studies", response).start().await;
@@ -221,7 +230,7 @@ async fn check_recommends_another_encoding_if_rows_lack_characters_that_metadata
             start_archive(&of_row, UIDS, &format!("{row}{of_object}"), &row, CannedResponse::status(501))
                 .await;
         let table = print_check(&pacs, SynthesizedSet::default()).await;
-        let hint = "main: set DefaultEncoding in the configuration of Orthanc to \"Utf8\"";
+        let hint = "main: set the character set of its search results to UTF-8 (\"DefaultEncoding\": \"Utf8\" in the configuration of Orthanc). Its rows lack";
         assert_eq!(table.contains(hint), is_recommended, "{of_row} {of_object}: {table}");
         assert!(!table.contains("ller") && !table.contains("del\""), "{table}");
     }
@@ -254,7 +263,7 @@ async fn check_reports_that_an_archive_whose_objects_cannot_be_retrieved_does_no
             Some("has no such resource; searches work"),
         ),
         (CannedResponse::status(404), CannedResponse::status(406), Some("rejected the request (status 406")),
-        (CannedResponse::status(500), CannedResponse::status(500), Some("rejected the request (status 500")),
+        (CannedResponse::status(500), CannedResponse::status(500), Some("failed (status 500")),
         (web_page(), web_page(), Some("it returned something other than a DICOM object; check wado_url")),
     ] {
         let pacs = start_with_retrieval(metadata, object).await;
@@ -363,7 +372,7 @@ async fn check_compares_several_studies_to_detect_a_character_set_that_loses_cha
         let mut settings = settings_for(&pacs.url());
         settings.profile.synthesized = SynthesizedSet::NONE.with(Synthesized::Rendered);
         let checks = run_check(settings).await;
-        let hint = "main: set DefaultEncoding in the configuration of Orthanc to \"Utf8\"";
+        let hint = "main: set the character set of its search results to UTF-8 (\"DefaultEncoding\": \"Utf8\" in the configuration of Orthanc). Its rows lack";
         assert_eq!(checks.to_string().contains(hint), is_found, "{clean_count} {row_text}: {checks}");
         assert!(checks.is_success(), "{checks}");
         let metadata_requests = pacs.targets().iter().filter(|target| target.contains("/metadata")).count();

@@ -139,7 +139,9 @@ async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() 
     let mut is_open = false;
     for _ in 0..10 {
         let error = archive.rows(search_request(), |_: Attributes| {}).await.unwrap_err();
-        is_open = matches!(error.kind, Kind::CircuitOpen(_));
+        is_open = matches!(error.kind, Kind::CircuitOpen { .. });
+        let cause = "(last failure: closed the connection without a response";
+        assert!(!is_open || error.to_string().contains(cause), "{error}");
         if is_open {
             break;
         }

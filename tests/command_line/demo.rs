@@ -64,8 +64,13 @@ async fn demo_prints_urls_that_can_be_opened_and_no_log_line_between_them() {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut demo = RunningProgram(command.spawn().unwrap());
     let lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let lines = lines.skip_while(|line| !line.ends_with("files are served"));
+    let mut log = Vec::new();
+    let lines = lines.skip_while(|line| {
+        log.push(line.clone());
+        !line.ends_with("files are served")
+    });
     let printed_lines: Vec<_> = lines.take_while(|line| !line.starts_with("Stop it")).collect();
+    assert!(!log.iter().any(|line| line.contains("WARN")), "{log:?}");
     assert!(!printed_lines.iter().any(|line| line.contains("INFO")), "{printed_lines:?}");
     let urls: Vec<_> =
         printed_lines.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();

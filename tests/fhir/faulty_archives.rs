@@ -56,8 +56,8 @@ async fn an_invalid_response_causes_a_502_that_names_the_archive_and_the_cause()
         (CannedResponse::json("[]").with_status(202), "an unexpected status"),
         (CannedResponse::json("[]").with_status(203), "an unexpected status"),
         (CannedResponse::json("[]").with_status(205), "an unexpected status"),
-        (CannedResponse::status(500), "rejected the request"),
-        (CannedResponse::status(401), "credentials"),
+        (CannedResponse::status(500), "failed (status 500"),
+        (CannedResponse::status(401), "asks for credentials (status 401), and none are configured"),
     ] {
         let pacs = Pacs::new().with_fallback(response).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "").await;

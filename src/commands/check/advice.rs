@@ -31,7 +31,7 @@ impl ArchiveCheck {
                 ProbeResult::Rows(..) | ProbeResult::NotTried => continue,
                 ProbeResult::Unexpected(problem) => (*problem).to_owned(),
                 ProbeResult::Failed(error) => {
-                    let problem = explain(&error.kind, address, self.has_credentials);
+                    let problem = explain(&error.kind, address);
                     match self.url_hint(request, &error.kind) {
                         Some(hint) => format!("{problem}; {hint}"),
                         None => problem,
@@ -113,8 +113,8 @@ impl ArchiveCheck {
                 "set lenient_uids = true: some of its UIDs are neither DICOM UIDs (PS3.5 9.1) nor ids of FHIR (R4 datatypes#id), so these studies, series or instances are omitted; with the key, DICOMweb returns them, but FHIR does not"
             }
             MissingSetting::CharacterSet => {
-                "set DefaultEncoding in the configuration of Orthanc to \"Utf8\", or the character set of another archive: its rows lack characters that its \
-                 metadata has, so names are wrong"
+                "set the character set of its search results to UTF-8 (\"DefaultEncoding\": \"Utf8\" in the configuration of Orthanc). Its rows lack \
+                 characters that its metadata has, so names are wrong"
             }
             MissingSetting::PatientIdSystem => {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
@@ -134,19 +134,13 @@ impl ArchiveCheck {
     }
 }
 
-/// Explains the cause of an error, with details for operators only: the host, and whether credentials are configured.
-fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: bool) -> String {
+/// Explains the cause of an error, with details for operators only: the host, the path and the permissions of the account.
+fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress) -> String {
     match kind {
         ArchiveErrorKind::Unreachable(_) | ArchiveErrorKind::ForbiddenAddress => {
             format!("{kind} ({})", address.host)
         }
         ArchiveErrorKind::NoSearchService(_) => format!("{}/studies does not exist there", address.path),
-        ArchiveErrorKind::Unauthorized(status) if !has_credentials => {
-            format!(
-                "asks for credentials (status {}), and none are configured: set [archive.auth]",
-                status.as_u16()
-            )
-        }
         ArchiveErrorKind::Unauthorized(status) if *status == StatusCode::FORBIDDEN => format!(
             "this account may not do that (status {}): check its permissions in the archive, and [archive.auth]",
             status.as_u16()

@@ -13,8 +13,8 @@ use super::services::{
     renders_incorrectly, returns_no_frame, try_change_feed, try_retrieval, try_uri_service,
 };
 use crate::upstream::{
-    Archive, ArchiveError, ArchiveId, Credentials, DetailSource, DicomResource, QidoQuery, Retrieval,
-    SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
+    Archive, ArchiveError, ArchiveId, DetailSource, DicomResource, QidoQuery, Retrieval, SearchLevel,
+    Settings, Synthesized, UpstreamRequest, WadoUri,
 };
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, UidRule, tags};
 use fhir_r4::id::is_id;
@@ -110,8 +110,6 @@ impl ServiceAddresses {
 pub(super) struct ArchiveCheck {
     pub(super) archive: ArchiveId,
     pub(super) addresses: ServiceAddresses,
-    /// Whether credentials are configured.
-    pub(super) has_credentials: bool,
     /// The preferred source of instances.
     pub(super) preferred_source: DetailSource,
     pub(super) studies: ProbeResult,
@@ -135,7 +133,6 @@ impl ArchiveCheck {
         Self {
             archive: archive.id().clone(),
             addresses: ServiceAddresses::from_settings(archive.settings()),
-            has_credentials: !matches!(archive.settings().credentials, Credentials::None),
             preferred_source: archive.profile().detail,
             studies: ProbeResult::NotTried,
             series: ProbeResult::NotTried,
@@ -260,6 +257,10 @@ impl ArchiveToCheck {
         let first = UpstreamRequest::search(studies.clone().page(1, 0));
         let (probe_result, mut rows) = read_rows(&self.archive, first).await;
         check.studies = probe_result;
+        if !check.studies.is_success() {
+            // A truncated list may have rows, too.
+            return None;
+        }
         let first = rows.drain(..).next()?;
         // The UIDs of further studies show whether the archive has others than DICOM UIDs.
         let sample = UpstreamRequest::search(studies.page(SAMPLED_STUDIES, 0));

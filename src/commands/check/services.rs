@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 
 use super::probe::ProbeResult;
 use crate::upstream::{
-    Archive, ArchiveErrorKind, DicomResource, OBJECT_MEDIA_TYPES, Rendering, Retrieval, UpstreamRequest,
-    UpstreamResponse, WadoUri,
+    Archive, DicomResource, OBJECT_MEDIA_TYPES, Rendering, Retrieval, UpstreamRequest, UpstreamResponse,
+    WadoUri,
 };
 
 /// The length of the preamble and the prefix of a DICOM file, in bytes (PS3.10 7.1).
@@ -34,8 +34,7 @@ pub(super) async fn try_retrieval(archive: &Archive, instance: DicomResource) ->
                 ProbeResult::Unexpected("it returned something other than a DICOM object; check wado_url")
             };
         }
-        let kind = ArchiveErrorKind::from_status(status, &response.headers);
-        let error = rejection.get_or_insert(archive.error(kind));
+        let error = rejection.get_or_insert(archive.status_error(status, &response.headers));
         if !matches!(status.as_u16(), 400 | 406 | 415) {
             return ProbeResult::Failed(error.clone());
         }

@@ -171,7 +171,6 @@ mod tests {
                 wado_uri: qido.clone(),
                 rest: qido,
             },
-            has_credentials: false,
             preferred_source: DetailSource::Metadata,
             studies,
             series,
@@ -287,30 +286,27 @@ mod tests {
 
     #[test]
     fn each_cause_is_explained_with_the_setting_that_it_concerns() {
-        let problem = |kind: ArchiveErrorKind, has_credentials: bool| {
-            let check = ArchiveCheck { has_credentials, ..check_without_series("main", failed(kind)) };
-            check.problems().remove(0).1
-        };
+        let problem = |kind| check_without_series("main", failed(kind)).problems().remove(0).1;
         let unauthorized = ArchiveErrorKind::Unauthorized(StatusCode::UNAUTHORIZED);
         let forbidden = ArchiveErrorKind::Unauthorized(StatusCode::FORBIDDEN);
         assert_eq!(
-            problem(unauthorized.clone(), false),
+            problem(ArchiveErrorKind::NoCredentials(StatusCode::UNAUTHORIZED)),
             "asks for credentials (status 401), and none are configured: set [archive.auth]"
         );
-        assert!(problem(unauthorized, true).starts_with("rejected the gateway's credentials"));
-        assert!(problem(forbidden, true).starts_with("this account may not do that (status 403)"));
+        assert!(problem(unauthorized).starts_with("rejected the gateway's credentials"));
+        assert!(problem(forbidden).starts_with("this account may not do that (status 403)"));
         assert!(
-            problem(ArchiveErrorKind::NoSearchService(StatusCode::NOT_FOUND), true)
+            problem(ArchiveErrorKind::NoSearchService(StatusCode::NOT_FOUND))
                 .starts_with("/dicomweb/studies does not exist there")
         );
-        assert!(problem(ArchiveErrorKind::Disconnected, true).contains("https://"));
+        assert!(problem(ArchiveErrorKind::Disconnected).contains("https://"));
         let login_page = ArchiveErrorKind::Malformed(RowError::NotAnArray("markup"));
         assert!(
-            problem(login_page, true)
+            problem(login_page)
                 .ends_with("starts with markup; is it a login page, or is there a proxy in between?")
         );
         let blocked = ArchiveErrorKind::ForbiddenAddress;
-        assert!(problem(blocked, true).ends_with("(pacs.example:8042)"));
+        assert!(problem(blocked).ends_with("(pacs.example:8042)"));
     }
 
     #[test]

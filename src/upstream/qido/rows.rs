@@ -61,7 +61,7 @@ impl Archive {
         match response.status {
             StatusCode::NO_CONTENT => return Ok(no_rows),
             StatusCode::OK => {}
-            status => return Err(self.error(ArchiveErrorKind::from_status(status, &response.headers))),
+            status => return Err(self.status_error(status, &response.headers)),
         }
         let has_more = has_more_rows(&response.headers);
         let coding =
