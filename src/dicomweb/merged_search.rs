@@ -20,7 +20,7 @@ use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
 use super::patient_comparison::PatientComparison;
-use super::proxy::assembled;
+use super::proxy::assembled::{self, AssembledRows};
 use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, read_retrievable_rows};
 use super::proxy::request::reject_computed_keys;
 use super::proxy::response::{ROWS_OMITTED_WARNING, irretrievable_rows_warning};
@@ -69,8 +69,7 @@ impl SearchRequest {
 /// A page of the merged list.
 #[derive(Debug)]
 struct MergedPage {
-    /// The rows as a JSON array.
-    text: String,
+    rows: AssembledRows,
     /// The warnings about the list.
     warnings: Vec<HeaderValue>,
 }
@@ -105,24 +104,24 @@ pub(super) async fn respond(
     studies: Option<&Studies>,
 ) -> Result<Response<Body>, DicomwebError> {
     let search = SearchRequest::read(request, level)?;
-    let page = merge(archives, public_url, request.path, &search.query, (context, studies)).await?;
-    let mut response = assembled::rows(page.text, search.format);
+    let page = merge(archives, public_url, request.path, &search, (context, studies)).await?;
+    let mut response = page.rows.into_response();
     for warning in page.warnings {
         response.headers_mut().append(header::WARNING, warning);
     }
     Ok(response)
 }
 
-/// Returns the page of rows of `archives` that `query` requests. `path` is the path of the request below the root, and
+/// Returns the page of rows of `archives` that `search` requests. `path` is the path of the request below the root, and
 /// `public_url` is the public URL of the root.
 async fn merge(
     archives: &[&Archive],
     public_url: &str,
     path: &str,
-    query: &QidoQuery,
+    search: &SearchRequest,
     (context, studies): (&DicomwebContext, Option<&Studies>),
 ) -> Result<MergedPage, DicomwebError> {
-    let limits = context.limits;
+    let (query, limits) = (&search.query, context.limits);
     let max_scan = limits.max_scan;
     for archive in archives {
         reject_computed_keys(archive, query)?;
@@ -186,22 +185,21 @@ async fn merge(
     };
     let rewriter = |archive: &&Archive| rewriter_of(archive, public_url, path, context);
     let mut rewriters: Vec<_> = archives.iter().map(rewriter).collect();
-    let mut text = String::from("[");
+    let mut assembled = AssembledRows::new(search.format);
     for (position, row) in page.iter().zip(rows) {
-        if text.len() > 1 {
-            text.push(',');
-        }
+        let archive = archives[position.archive];
         let rewriter = &mut rewriters[position.archive];
-        let invalid_url = |_| archives[position.archive].unreadable("a row with an invalid URL");
-        let pieces = [rewriter.push(&row), rewriter.finish()];
-        for piece in pieces {
-            text.push_str(&String::from_utf8_lossy(&piece.map_err(invalid_url)?));
-        }
-        if text.len() > MAX_LIST_LEN {
+        let invalid_url = |_| archive.unreadable("a row with an invalid URL");
+        let beginning = rewriter.push(&row).map_err(invalid_url)?;
+        let rest = rewriter.finish().map_err(invalid_url)?;
+        let row = [beginning, rest].concat();
+        assembled.add(&String::from_utf8_lossy(&row)).map_err(|error| error.before_response(archive))?;
+        if assembled.len() > MAX_LIST_LEN {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
+        // A page of many rows does not delay other requests.
+        tokio::task::coop::consume_budget().await;
     }
-    text.push(']');
     let is_partial = studies.is_some_and(|studies| !studies.missing_archives().is_empty());
     let warnings = [
         (limit.is_some() && has_more && !is_partial, MORE_RESULTS_WARNING),
@@ -215,7 +213,7 @@ async fn merge(
     let has_irretrievable_rows = archives.iter().zip(&lists).filter(|(_, list)| list.irretrievable_count > 0);
     let rule = has_irretrievable_rows.map(|(archive, _)| archive.uid_rule()).min();
     let warnings = warnings.chain(rule.map(irretrievable_rows_warning));
-    Ok(MergedPage { text, warnings: warnings.collect() })
+    Ok(MergedPage { rows: assembled, warnings: warnings.collect() })
 }
 
 /// Returns the rewriter of the URLs in rows of `archive`.

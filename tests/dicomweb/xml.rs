@@ -157,3 +157,40 @@ async fn lists_of_the_aggregate_root_are_written_as_xml() {
     let rejected = gateway.get_with_headers("/dicom-web/studies", &[("Accept", "text/html")]).await;
     assert_eq!(rejected.status, 406);
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_converted_is_an_error_with_a_status_at_every_root() {
+    let object = |instance: &str, attribute: &str| {
+        format!(
+            r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}},"0020000D":{{"vr":"UI","Value":["1.2"]}},"0020000E":{{"vr":"UI","Value":["1.2.1"]}}{attribute}}}"#
+        )
+    };
+    let nested = format!(",\"00400275\":{}{}", "[".repeat(100), "]".repeat(100));
+    let instances = ["instances", "studies/1.2/instances", "studies/1.2/series/1.2.1/metadata"];
+    for attribute in [
+        r#","foo":{"vr":"LO"}"#,
+        r#","_comment":"x""#,
+        r#","\ud800":{"vr":"LO"}"#,
+        r#","00081030":null"#,
+        r#","00081030":"x""#,
+        &nested,
+    ] {
+        let only = object("1.2.1.1", attribute);
+        let second = format!("{},{}", object("1.2.1.1", ""), object("1.2.1.2", attribute));
+        for (rows, targets) in [
+            (only, &["studies", "series", "studies/1.2/series", "studies/1.2/metadata"][..]),
+            (second, &instances[..]),
+        ] {
+            let list = CannedResponse::json(format!("[{rows}]"));
+            let pacs = Pacs::new().with_fallback(list).start().await;
+            let gateway = RunningGateway::start(&pacs.url(), "").await;
+            for target in targets {
+                for root in ["/dicom-web/main", "/dicom-web"] {
+                    let response = gateway.get_with_headers(&format!("{root}/{target}"), &[ACCEPT]).await;
+                    assert_eq!(response.status, 502, "{root}/{target} {attribute}: {}", response.text());
+                    assert!(response.text().contains("Archive main"), "{}", response.text());
+                }
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::empty_list::detect_empty_list;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::assembled;
+use crate::dicomweb::proxy::prefetched_body::with_prefetched_beginning;
 use crate::dicomweb::request::DicomwebRequest;
 use crate::dicomweb::request::accept::{Accepted, Format};
 use crate::dicomweb::request::path::Resource;
@@ -79,7 +80,7 @@ impl InstancesRequest {
         let mut converted = if is_empty {
             assembled::no_rows(self.format)
         } else {
-            assembled::streamed_rows(archive, rows, self.format)
+            with_prefetched_beginning(archive, assembled::streamed_rows(archive, rows, self.format)).await?
         };
         for warning in parts.headers.get_all(header::WARNING) {
             converted.headers_mut().append(header::WARNING, warning.clone());

@@ -1,39 +1,82 @@
 //! Builds responses whose body the gateway assembles: rows as DICOM JSON or Native DICOM XML (PS3.18 8.7.3), and bodies of other
 //! media types.
 
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::filtered_body::FilteredBody;
 use super::request::ProxyRequest;
 use super::response_headers::set_common_headers;
 use super::stream::Filter;
-use super::xml_parts::{self, is_empty_list};
+use super::stream_error::StreamError;
+use super::xml_parts;
 use crate::dicomweb::request::accept::Format;
 use crate::upstream::Archive;
 use http_messages::body::{self, Body};
+use http_messages::multipart::writer::PartWriter;
 
 /// The media type of rows in JSON.
 pub(crate) const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
-/// Builds a response without rows in `format`.
-pub(crate) fn no_rows(format: Format) -> Response<Body> {
-    rows("[]", format)
+/// The rows of a response, in its format. They are added one by one, so that a row that cannot be converted is an error of its archive
+/// before the response begins.
+#[derive(Debug)]
+pub(crate) struct AssembledRows {
+    text: String,
+    /// The writer of the parts, unless the response is in JSON.
+    writer: Option<PartWriter>,
+    has_row: bool,
 }
 
-/// Builds a response with the rows of the JSON array `text` in `format`. An empty list in XML is a response with status 204,
-/// because a multipart body has at least one part.
-pub(crate) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
-    let text = text.into();
-    if format == Format::Xml && is_empty_list(&text) == Some(true) {
-        let mut response = Response::new(body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        set_common_headers(response.headers_mut());
-        return response;
+impl AssembledRows {
+    /// Creates a list in `format` without rows.
+    pub(crate) fn new(format: Format) -> Self {
+        let writer = (format == Format::Xml).then(xml_parts::writer);
+        Self { text: String::new(), writer, has_row: false }
     }
+
+    /// Adds `row`, which is in JSON.
+    pub(crate) fn add(&mut self, row: &str) -> Result<(), StreamError> {
+        let is_first = !std::mem::replace(&mut self.has_row, true);
+        if let Some(writer) = &mut self.writer {
+            return xml_parts::push_part(row, writer, &mut self.text);
+        }
+        self.text.push(if is_first { '[' } else { ',' });
+        self.text.push_str(row);
+        Ok(())
+    }
+
+    /// Returns the size of the list in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Builds the response.
+    pub(crate) fn into_response(mut self) -> Response<Body> {
+        match self.writer {
+            None if self.has_row => {
+                self.text.push(']');
+                with_type(DICOM_JSON, body::full(self.text))
+            }
+            Some(writer) if self.has_row => {
+                self.text.push_str(&writer.end());
+                with_type(xml_parts::CONTENT_TYPE, body::full(self.text))
+            }
+            None => no_rows(Format::Json),
+            Some(_) => no_rows(Format::Xml),
+        }
+    }
+}
+
+/// Builds a response without rows in `format`. In XML its status is 204, because a multipart body has at least one part.
+pub(crate) fn no_rows(format: Format) -> Response<Body> {
     match format {
-        Format::Json => with_type(DICOM_JSON, body::full(text)),
-        Format::Xml => in_xml(xml_parts(body::full(text))),
+        Format::Json => with_type(DICOM_JSON, body::full("[]")),
+        Format::Xml => {
+            let mut response = Response::new(body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            set_common_headers(response.headers_mut());
+            response
+        }
     }
 }
 
@@ -41,16 +84,11 @@ pub(crate) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
 pub(crate) fn streamed_rows(archive: &Archive, array: Body, format: Format) -> Response<Body> {
     match format {
         Format::Json => with_type(DICOM_JSON, array),
-        Format::Xml => in_xml(xml_parts(array).of_archive(archive)),
+        Format::Xml => {
+            let parts = FilteredBody::new(array, Filter::XmlParts(Box::default()));
+            with_type(xml_parts::CONTENT_TYPE, body::streamed(parts.of_archive(archive)))
+        }
     }
-}
-
-fn xml_parts(array: Body) -> FilteredBody {
-    FilteredBody::new(array, Filter::XmlParts(Box::default()))
-}
-
-fn in_xml(parts: FilteredBody) -> Response<Body> {
-    with_type(xml_parts::CONTENT_TYPE, body::streamed(parts))
 }
 
 /// Builds a response with `body` of the media type `content_type`.

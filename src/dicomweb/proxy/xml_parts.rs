@@ -37,7 +37,7 @@ pub(crate) struct XmlParts {
 impl Default for XmlParts {
     fn default() -> Self {
         let objects = RowReader::with_max_row_len(MAX_CONVERTED_LEN);
-        Self { objects, writer: PartWriter::with_boundary(BOUNDARY) }
+        Self { objects, writer: writer() }
     }
 }
 
@@ -75,14 +75,24 @@ impl PartsText {
     /// Adds the part of an object, unless a previous object failed.
     fn add(&mut self, object: &RawValue, writer: &mut PartWriter) {
         if self.error.is_none() {
-            self.text.push_str(&writer.begin_part(MEDIA_TYPE, None));
-            self.error = write_native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
+            self.error = push_part(object.get(), writer, &mut self.text).err();
         }
     }
 
     fn into_bytes(self) -> Result<Bytes, StreamError> {
         self.error.map_or(Ok(self.text.into()), Err)
     }
+}
+
+/// Returns the writer of the parts of one body.
+pub(crate) fn writer() -> PartWriter {
+    PartWriter::with_boundary(BOUNDARY)
+}
+
+/// Appends the part of `object`, which is in JSON, to `text`.
+pub(crate) fn push_part(object: &str, writer: &mut PartWriter, text: &mut String) -> Result<(), StreamError> {
+    text.push_str(&writer.begin_part(MEDIA_TYPE, None));
+    write_native_model(object, text).map_err(StreamError::NoXml)
 }
 
 /// Converts an error of a list to the error of a body.
