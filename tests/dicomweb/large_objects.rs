@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
+use crate::support::gateway::RunningGateway;
 use crate::support::objects::{encode_explicit_file, object_without_pixel_data};
 use crate::support::pacs::{CannedResponse, Pacs, RunningPacs};
 
@@ -119,5 +120,42 @@ async fn large_objects_that_arrive_together_are_all_returned() {
     for (response, uid) in responses.iter().zip(&uids) {
         assert_eq!((response.status, response.is_complete), (200, true), "{uid}");
         assert_eq!(response.json()[0]["00080018"]["Value"][0], **uid);
+    }
+}
+
+/// No part of the gateway waits for the permit while another part, which reads from it, has it.
+#[tokio::test]
+async fn several_large_objects_of_one_response_are_converted_to_xml_at_every_root() {
+    let object = |uid: &str| {
+        let text = "a".repeat(1_300_000);
+        format!(
+            r#"{{"00080018":{{"vr":"UI","Value":["{uid}"]}},"00101030":{{"vr":"LT","Value":["{text}"]}},"0020000D":{{"vr":"UI","Value":["1.2"]}},"0020000E":{{"vr":"UI","Value":["1.2.1"]}},"00400275":{{"vr":"LT","Value":["{text}"]}}}}"#
+        )
+    };
+    let metadata = CannedResponse::json(format!("[{},{},{}]", object("1.1"), object("1.2"), object("1.3")));
+    let parts = ["1.1", "1.2", "1.3"].map(|uid| instance(uid, true));
+    let instances = CannedResponse::multipart(
+        "b",
+        parts.iter().map(|part| ("Content-Type: application/dicom", part.as_slice())),
+    );
+    let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]},"00080018":{"vr":"UI","Value":["1.1"]}}]"#;
+    let pacs = Pacs::new()
+        .with_response("/studies/1.2/metadata", metadata.clone())
+        .with_response("/studies/1.2/series/1.2.1/metadata", metadata)
+        .with_response("/studies/1.2/series/1.2.1", instances.clone())
+        .with_response("/studies/1.2", instances)
+        .with_fallback(CannedResponse::json(row))
+        .start()
+        .await;
+    for config in ["", "synthesize = [\"parents\"]", "synthesize = [\"metadata\"]"] {
+        let config = format!("queue_timeout = \"1h\"\n{config}\n");
+        let gateway = RunningGateway::start(&pacs.url(), &config).await;
+        let headers =
+            [("Accept", "multipart/related; type=\"application/dicom+xml\""), ("Cache-Control", "no-cache")];
+        for target in ["main/studies/1.2/metadata", "studies/1.2/series/1.2.1/metadata"] {
+            let response = gateway.get_with_headers(&format!("/dicom-web/{target}"), &headers).await;
+            assert_eq!((response.status, response.is_complete), (200, true), "{config} {target}");
+            assert!(response.body.len() > 7_500_000, "{}", response.body.len());
+        }
     }
 }

@@ -313,6 +313,8 @@ impl StreamedBody {
                     }
                     self.remaining_len =
                         self.remaining_len.map(|remaining| remaining.saturating_sub(bytes.len() as u64));
+                    // What reads the body may wait for the permit.
+                    self.admission = LargeObjectAdmission::default();
                     return Poll::Ready(Some(Ok(bytes)));
                 }
                 Err(error) => {

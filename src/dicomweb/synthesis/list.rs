@@ -55,12 +55,12 @@ pub(super) fn parse_rows(archive: &Archive, body: Body) -> RowStream {
     let state = RowReading { archive: archive.clone(), body, reader, admission };
     let rows = stream::try_unfold(state, |mut reading| async move {
         let Some(reader) = &mut reading.reader else { return Ok(None) };
+        reading.admission.admit(&reading.archive, reader.pending_len()).await?;
         let mut rows: Vec<Box<RawValue>> = Vec::new();
         match reading.body.frame().await {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
                     reader.push(&chunk, &mut |row| rows.push(row)).map_err(to_stream_error)?;
-                    reading.admission.admit(&reading.archive, reader.pending_len()).await?;
                 }
             }
             Some(Err(error)) => {
@@ -71,6 +71,10 @@ pub(super) fn parse_rows(archive: &Archive, body: Body) -> RowStream {
                     reader.finish(&mut |row| rows.push(row)).map_err(to_stream_error)?;
                 }
             }
+        }
+        if !rows.is_empty() {
+            // What reads the rows may wait for the permit.
+            reading.admission = LargeObjectAdmission::default();
         }
         let rows = rows.into_iter().map(|row| Ok(Bytes::from(Box::<str>::from(row).into_string())));
         Ok(Some((stream::iter(rows), reading)))

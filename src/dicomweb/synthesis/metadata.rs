@@ -167,7 +167,7 @@ fn write_all(
 ) -> Result<(), StreamError> {
     let mut unrequested_count = 0;
     while reader.advance()? {
-        // Dropped after the header and the row.
+        // Dropped after the header.
         let mut permit = reader.header_permit();
         let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
         let header = object
@@ -185,6 +185,8 @@ fn write_all(
         let mut row = Vec::new();
         metadata::write(&mut row, header, format!("{public_url}/{path}"))
             .map_err(|_| StreamError::Unreadable("an instance that cannot be written"))?;
+        // What reads the row may wait for the permit.
+        drop(permit);
         output.send(Bytes::from(row))?;
     }
     Ok(())

@@ -2,11 +2,14 @@
 //! that large metadata (29 MB and more) is never buffered completely. This module does not know about HTTP or the content of the
 //! objects.
 
+mod object_end;
+
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use self::object_end::ObjectEnd;
 use super::complete::NotRead;
 use super::replace_unreadable;
 
@@ -28,8 +31,8 @@ pub enum RowError {
         /// The number of the row, starting at 1.
         row: usize,
     },
-    /// A row is invalid JSON.
-    #[error("row {row} is not valid JSON")]
+    /// A row is invalid JSON, or has an attribute twice with different values.
+    #[error("row {row} is not valid JSON or has an attribute with two values")]
     Malformed {
         /// The number of the row, starting at 1.
         row: usize,
@@ -115,6 +118,8 @@ pub struct RowReader<T> {
     split_character: Vec<u8>,
     /// The length of `pending` at which the incomplete row is parsed again.
     next_attempt_len: usize,
+    /// The position in the incomplete row, which is also parsed again at its end; `None` if it was parsed there.
+    object_end: Option<ObjectEnd>,
     position: Position,
     row_count: usize,
     max_row_len: usize,
@@ -127,6 +132,7 @@ impl<T> Default for RowReader<T> {
             pending: String::new(),
             split_character: Vec::new(),
             next_attempt_len: 0,
+            object_end: None,
             position: Position::BeforeArray,
             row_count: 0,
             max_row_len: MAX_ROW_LEN,
@@ -204,6 +210,9 @@ impl<T: DeserializeOwned> RowReader<T> {
             let size = text.len().min(self.pending.len().max(MIN_APPENDED_LEN));
             let appended = &text[..text.floor_char_boundary(size)];
             self.append(appended);
+            if self.object_end.as_mut().is_some_and(|end| end.is_in(appended)) {
+                self.next_attempt_len = 0;
+            }
             self.read_pending(handler)?;
             if self.pending.len() > appended.len() {
                 text = &text[appended.len()..];
@@ -272,6 +281,8 @@ impl<T: DeserializeOwned> RowReader<T> {
                         Err(NotRead::Incomplete) => {
                             let next_attempt_len = rest.len() + rest.len() / 2;
                             self.next_attempt_len = next_attempt_len.min(self.max_row_len + 1);
+                            let mut end = ObjectEnd::default();
+                            self.object_end = (!end.is_in(rest)).then_some(end);
                             return Ok(position);
                         }
                     }

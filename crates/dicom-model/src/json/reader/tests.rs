@@ -143,3 +143,19 @@ fn only_values_that_cannot_be_decoded_are_lost_for_every_chunk_size() {
         }
     }
 }
+
+#[test]
+fn a_row_of_any_length_is_read_with_its_last_byte() {
+    let long = |text: &str| format!(r#"{{"00100020":{{"vr":"LO","Value":["{}"]}}}}"#, text.repeat(10_000));
+    let rows = [long("a"), "{}".to_owned(), long(r#"}\"\\"#), long("ä")];
+    for size in [1, 7, 1000, 4096] {
+        let (mut reader, mut read_count) = (RowReader::<Attributes>::new(), 0);
+        for (index, row) in rows.iter().enumerate() {
+            let separator = if index == 0 { "[" } else { "," };
+            for piece in [separator, row].concat().as_bytes().chunks(size) {
+                reader.push(piece, &mut |_| read_count += 1).unwrap();
+            }
+            assert_eq!((read_count, reader.pending_len()), (index + 1, 0), "in pieces of {size}");
+        }
+    }
+}
