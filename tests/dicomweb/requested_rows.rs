@@ -249,12 +249,19 @@ async fn metadata_of_another_study_is_never_complete() {
         r#""0020000D":{"vr":"UI","Value":["1.2","9.9"]}"#,
         r#""0020000D":["9.9"]"#,
         r#""0020000D":"9.9""#,
+        r#""0020000D":{"vr":"UI","Value":[["9.9"]]}"#,
+        r#""0020000D":{"vr":"UI","InlineBinary":"OS45"}"#,
     ] {
         let response = CannedResponse::json(format!("[{{{member}}}]"));
         let pacs = Pacs::new().with_response("/studies/1.2/metadata", response).start().await;
-        let root = ArchiveRoot::start(&pacs).await;
-        let response = client::get(&root.url("studies/1.2/metadata")).await;
-        assert_eq!(response.status, 502, "{member}: {}", response.text());
+        for (config, status) in [("", 502), ("synthesize = [\"parents\"]", 404)] {
+            let root = ArchiveRoot::start_with_config(&pacs.url(), config).await;
+            for accept in ["application/dicom+json", "application/dicom+xml"] {
+                let headers = [("Accept", accept)];
+                let response = client::get_with_headers(&root.url("studies/1.2/metadata"), &headers).await;
+                assert_eq!(response.status, status, "{config} {accept} {member}: {}", response.text());
+            }
+        }
     }
     let filler = vec![requested_object.as_str(); 2000].join(",");
     let late = format!("[{filler},{}]", object("9.9", "9.9.1", "9.9.1.1"));
@@ -291,6 +298,30 @@ async fn a_list_is_identified_if_its_byte_order_mark_and_white_space_arrive_in_p
                 );
                 assert!(response.text().contains(part), "{size} {target}: {}", response.text());
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_with_an_attribute_that_has_two_values_is_an_error_in_fhir_and_dicomweb() {
+    for (second, status) in [("P2", 502), ("P1", 200)] {
+        let row = format!(
+            r#"[{{"0020000D":{{"vr":"UI","Value":["1.2"]}},"00100020":{{"vr":"LO","Value":["P1"]}},"00100020":{{"vr":"LO","Value":["{second}"]}}}}]"#
+        );
+        let pacs = Pacs::new()
+            .with_response("/studies", CannedResponse::json(row))
+            .with_fallback(CannedResponse::json("[]"))
+            .start()
+            .await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        for target in [
+            "/dicom-web/main/studies?PatientID=P1",
+            "/dicom-web/studies?PatientID=P1",
+            "/fhir/ImagingStudy?patient.identifier=P1&_summary=count",
+            "/fhir/ImagingStudy?patient.identifier=P2&_summary=count",
+        ] {
+            let response = gateway.get(target).await;
+            assert_eq!(response.status, status, "{target} {second}: {}", response.text());
         }
     }
 }

@@ -2,7 +2,7 @@
 //! of the archive does not accept, so a viewer would list a study that it cannot open.
 
 use crate::upstream::{Archive, SearchLevel};
-use dicom_model::{Attributes, Tag, UidRule, tags};
+use dicom_model::{Attributes, Tag, UidRule, Value, tags};
 
 /// The UIDs that identify the objects of rows, from the study down.
 const STUDY_UIDS: &[Tag] = &[tags::STUDY_INSTANCE_UID];
@@ -53,7 +53,11 @@ impl RowUids {
     /// cannot be compared.
     pub(crate) fn accept(&self, row: &str) -> Option<bool> {
         let accepts = |row: Attributes| {
-            self.tags.iter().all(|tag| row.text(*tag).is_none_or(|uid| self.rule.accepts(uid)))
+            let first_value = |tag: &Tag| row.get(*tag).and_then(|element| element.values.first().cloned());
+            self.tags.iter().filter_map(first_value).all(|value| match value {
+                Value::Text(uid) => self.rule.accepts(&uid),
+                Value::Name(_) | Value::Item(_) => false,
+            })
         };
         Attributes::read_elements(row, self.tags).ok().map(accepts)
     }
@@ -87,8 +91,13 @@ mod tests {
             assert_eq!(accepted(UidRule::Strict, &row), strict, "{row}");
             assert_eq!(accepted(UidRule::Lenient, &row), lenient, "{row}");
         }
-        for unknown in ["{}", r#"{"0020000D":{"vr":"UI"}}"#] {
-            assert_eq!(accepted(UidRule::Strict, unknown), [true; 3], "{unknown}");
+        for (unknown, is_accepted) in [
+            ("{}", true),
+            (r#"{"0020000D":{"vr":"UI"}}"#, true),
+            (r#"{"0020000D":{"vr":"UI","Value":[["1.2"]]}}"#, false),
+            (r#"{"0020000D":{"vr":"UI","InlineBinary":"MS4y"}}"#, false),
+        ] {
+            assert_eq!(accepted(UidRule::Strict, unknown), [is_accepted; 3], "{unknown}");
         }
     }
 }

@@ -118,9 +118,12 @@ fn add_parents(
     parents: Parents,
 ) -> BoxStream<'static, Result<(Bytes, Attributes), StreamError>> {
     let add_to_row = move |row: Bytes| {
-        let attributes: Attributes = json::parse_bytes(&row)
-            .map_err(|_| StreamError::Unreadable("a row that is not a DICOM JSON object"))?;
-        let row = parents.matches(&attributes).then(|| parents.add_to(row, &attributes));
+        let unreadable = StreamError::Unreadable("a row that is not a DICOM JSON object");
+        let text = std::str::from_utf8(&row).unwrap_or_default();
+        let (Some(is_requested), Ok(attributes)) = (parents.match_row(text), json::parse(text)) else {
+            return Err(unreadable);
+        };
+        let row = is_requested.then(|| parents.add_to(row, &attributes));
         Ok(row.map(|row| (row, attributes)))
     };
     rows.try_filter_map(move |text| std::future::ready(add_to_row(text))).boxed()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::row::{Element, add_missing};
 use crate::upstream::{DicomResource, SearchLevel};
-use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
+use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, Value, tags};
 
 /// The UIDs in a URL, which each row of the response must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,9 +52,14 @@ impl Parents {
         self.study.is_none()
     }
 
-    /// Whether no UID of the row differs from these UIDs.
-    pub(super) fn matches(&self, attributes: &Attributes) -> bool {
-        self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|row_uid| row_uid == uid))
+    /// Whether no UID of `row`, an object in DICOM JSON, differs from these UIDs; `None` if the row cannot be compared.
+    pub(super) fn match_row(&self, row: &str) -> Option<bool> {
+        let tags: Vec<_> = self.uids().map(|(tag, _)| tag).collect();
+        let attributes = Attributes::read_elements(row, &tags).ok()?;
+        let is_uid = |value: &Value, uid: &str| matches!(value, Value::Text(text) if **text == *uid);
+        Some(self.uids().all(|(tag, uid)| {
+            attributes.get(tag).is_none_or(|element| element.values.iter().all(|value| is_uid(value, uid)))
+        }))
     }
 
     /// Adds the UIDs that `row` lacks.

@@ -78,7 +78,12 @@ impl ExactKeys {
     fn match_attributes(&self, row: &Attributes) -> bool {
         self.keys.iter().all(|(tag, key)| {
             let has_value = row.texts(*tag).any(|value| !value.trim_matches(' ').is_empty());
-            if has_value { key.matches(row.texts(*tag)) } else { !row.contains(*tag) || may_be_empty(*tag) }
+            let is_empty = || row.get(*tag).is_none_or(|element| element.values.is_empty());
+            if has_value {
+                key.matches(row.texts(*tag))
+            } else {
+                !row.contains(*tag) || may_be_empty(*tag) && is_empty()
+            }
         })
     }
 }
@@ -166,6 +171,11 @@ mod tests {
         ] {
             assert_eq!(matches(tag, value, &row(tag, &[row_value])), expected, "{value} {row_value}");
             assert!(matches(tag, value, "{}"), "a row without the attribute");
+            for unreadable in [r#"{"Value":[["1.2"]]}"#, r#"{"InlineBinary":"MS4y"}"#, r#"{"Value":[true]}"#]
+            {
+                let row = format!("{{\"{}\":{unreadable}}}", tag::hex(tag));
+                assert!(!matches(tag, value, &row), "{row}");
+            }
             let is_compared = !matches!(tag, tags::STUDY_INSTANCE_UID | tags::MODALITIES_IN_STUDY);
             for empty in
                 [row(tag, &[]), row(tag, &[""]), format!("{{\"{}\":{{\"vr\":\"LO\"}}}}", tag::hex(tag))]

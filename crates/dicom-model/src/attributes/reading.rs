@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Attributes, Element, Value};
 use crate::json::parse_with;
@@ -20,8 +20,9 @@ impl<'de> Deserialize<'de> for Attributes {
 }
 
 impl Attributes {
-    /// Reads the elements `tags` of `text`, a JSON object, and skips the others. A text that is not a JSON object is an error, and so is
-    /// one that has an element twice, because other readers may use either.
+    /// Reads the elements `tags` of `text`, a JSON object, for a comparison, and skips the others. A value that cannot be read, such as
+    /// an array or an inline value, is an item without elements, so that it is not mistaken for no value. A text that is not a JSON
+    /// object is an error.
     pub fn read_elements(text: &str, tags: &[Tag]) -> Result<Self, serde_json::Error> {
         parse_with(text, |text| {
             let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -31,7 +32,8 @@ impl Attributes {
     }
 }
 
-/// Reads the elements `tags` of an object, or all of its elements.
+/// Reads the elements `tags` of an object, or all of its elements. An element with two values is an error, because other readers may use
+/// either.
 struct AttributesVisitor<'a> {
     tags: Option<&'a [Tag]>,
 }
@@ -47,20 +49,29 @@ impl<'de> Visitor<'de> for AttributesVisitor<'_> {
         let mut attributes = Attributes::default();
         let is_read = |tag: &Tag| self.tags.is_none_or(|tags| tags.contains(tag));
         while let Some(key) = members.next_key::<Key<'de>>()? {
-            match tag::parse(key.as_str()).filter(is_read) {
-                Some(tag) if self.tags.is_some() && attributes.contains(tag) => {
-                    return Err(A::Error::custom("an element occurs twice"));
-                }
-                Some(tag) => {
-                    attributes.insert(tag, members.next_value_seed(ElementOf(tag))?);
-                }
-                None => drop(members.next_value::<IgnoredAny>()?),
-            }
+            let Some(tag) = tag::parse(key.as_str()).filter(is_read) else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let raw = members.next_value::<RawElement>()?;
+            let unreadable = raw.unreadable_value().filter(|_| self.tags.is_some());
+            let mut element = raw.into_element(tag);
+            element.values.extend(unreadable);
+            insert_once(&mut attributes, tag, element)?;
         }
         // Rows are cached, and their memory is counted without spare capacity.
         attributes.elements.shrink_to_fit();
         Ok(attributes)
     }
+}
+
+/// Inserts an element; an error if an earlier one with the same tag differs.
+fn insert_once<E: Error>(attributes: &mut Attributes, tag: Tag, element: Element) -> Result<(), E> {
+    if attributes.get(tag).is_some_and(|earlier| *earlier != element) {
+        return Err(E::custom("an element has two values"));
+    }
+    attributes.insert(tag, element);
+    Ok(())
 }
 
 /// A member name, borrowed from the input if it contains no escape.
@@ -76,7 +87,7 @@ impl Key<'_> {
 /// Returns the value of the next member, if it is text.
 fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>, A::Error> {
     Ok(match members.next_value::<OptionalValue>()?.0 {
-        Some(Value::Text(text)) => Some(text),
+        Ok(Some(Value::Text(text))) => Some(text),
         _ => None,
     })
 }
@@ -86,9 +97,21 @@ fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>
 struct RawElement {
     vr: Option<VR>,
     values: Vec<Value>,
+    /// Whether there is a value that cannot be read: an array in an array, a boolean, an inline value or a reference to bulk data.
+    has_unreadable: bool,
 }
 
 impl RawElement {
+    /// Returns what stands for the values that cannot be read.
+    fn unreadable_value(&self) -> Option<Value> {
+        self.has_unreadable.then(|| Value::Item(Attributes::default()))
+    }
+
+    fn add(&mut self, values: Values) {
+        self.values.extend(values.readable);
+        self.has_unreadable |= values.has_unreadable;
+    }
+
     fn into_element(self, tag: Tag) -> Element {
         let vr = self.vr.filter(|vr| *vr != VR::UN).or_else(|| tag::value_representation(tag));
         let mut values = Vec::with_capacity(self.values.len());
@@ -129,9 +152,11 @@ impl<'de> Deserialize<'de> for RawElement {
 }
 
 impl<'de> Deserialize<'de> for Element {
-    /// Reads an element without its tag. Its texts are not split or converted.
+    /// Reads an element without its tag, for a comparison. Its texts are not split or converted.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        RawElement::deserialize(deserializer).map(|raw| Self { values: raw.values })
+        let raw = RawElement::deserialize(deserializer)?;
+        let unreadable = raw.unreadable_value();
+        Ok(Self { values: raw.values.into_iter().chain(unreadable).collect() })
     }
 }
 
@@ -160,8 +185,12 @@ impl<'de> Visitor<'de> for ElementVisitor<'_> {
         while let Some(key) = members.next_key::<Key<'de>>()? {
             match key.as_str() {
                 "vr" => self.0.vr = next_text(&mut members)?.and_then(|vr| vr.parse().ok()),
-                "Value" => self.0.values = members.next_value::<Values>()?.0,
-                // BulkDataURI and InlineBinary (PS3.18 F.2.2) are ignored: no mapped attribute has them.
+                "Value" => self.0.add(members.next_value()?),
+                // No mapped attribute has them (PS3.18 F.2.2).
+                "BulkDataURI" | "InlineBinary" => {
+                    let OptionalValue(value) = members.next_value()?;
+                    self.0.has_unreadable |= !matches!(value, Ok(None));
+                }
                 _ => drop(members.next_value::<IgnoredAny>()?),
             }
         }
@@ -169,7 +198,7 @@ impl<'de> Visitor<'de> for ElementVisitor<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<(), A::Error> {
-        self.0.values = ValuesVisitor.visit_seq(sequence)?.0;
+        self.0.add(ValuesVisitor.visit_seq(sequence)?);
         Ok(())
     }
 
@@ -179,6 +208,7 @@ impl<'de> Visitor<'de> for ElementVisitor<'_> {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.0.has_unreadable = true;
         Ok(())
     }
 
@@ -203,7 +233,22 @@ impl<'de> Visitor<'de> for ElementVisitor<'_> {
 }
 
 /// The content of `Value`: an array, or a single value without its array.
-struct Values(Vec<Value>);
+#[derive(Default)]
+struct Values {
+    readable: Vec<Value>,
+    has_unreadable: bool,
+}
+
+impl Extend<OptionalValue> for Values {
+    fn extend<I: IntoIterator<Item = OptionalValue>>(&mut self, values: I) {
+        for OptionalValue(value) in values {
+            match value {
+                Ok(value) => self.readable.extend(value),
+                Err(Unreadable) => self.has_unreadable = true,
+            }
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -221,44 +266,55 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Values, A::Error> {
-        let mut values = Vec::new();
-        while let Some(OptionalValue(value)) = sequence.next_element()? {
-            values.extend(value);
+        let mut values = Values::default();
+        while let Some(value) = sequence.next_element::<OptionalValue>()? {
+            values.extend([value]);
         }
-        Ok(Values(values))
+        Ok(values)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Values, A::Error> {
-        Ok(Values(OptionalValueVisitor.visit_map(members)?.0.into_iter().collect()))
+        OptionalValueVisitor.visit_map(members).map(Values::from)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Values, E> {
-        Ok(Values(text_value(text).into_iter().collect()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Values, E> {
+        OptionalValueVisitor.visit_str(text).map(Values::from)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Values, E> {
-        Ok(Values(Vec::new()))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Values, E> {
+        OptionalValueVisitor.visit_bool(value).map(Values::from)
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Values, E> {
-        Ok(Values(vec![Value::Text(number.to_string().into())]))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Values, E> {
+        OptionalValueVisitor.visit_i64(number).map(Values::from)
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Values, E> {
-        Ok(Values(vec![Value::Text(number.to_string().into())]))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Values, E> {
+        OptionalValueVisitor.visit_u64(number).map(Values::from)
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Values, E> {
-        Ok(Values(vec![Value::Text(number.to_string().into())]))
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Values, E> {
+        OptionalValueVisitor.visit_f64(number).map(Values::from)
     }
 
     fn visit_unit<E>(self) -> Result<Values, E> {
-        Ok(Values(Vec::new()))
+        Ok(Values::default())
     }
 }
 
-/// One value; `None` for `null`, an empty string, a boolean or an array.
-struct OptionalValue(Option<Value>);
+impl From<OptionalValue> for Values {
+    fn from(value: OptionalValue) -> Self {
+        let mut values = Self::default();
+        values.extend([value]);
+        values
+    }
+}
+
+/// A boolean, or an array that is not empty.
+struct Unreadable;
+
+/// One value; `None` for `null`, an empty string, a name without components or an empty array.
+struct OptionalValue(Result<Option<Value>, Unreadable>);
 
 impl<'de> Deserialize<'de> for OptionalValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -303,44 +359,50 @@ impl<'de> Visitor<'de> for OptionalValueVisitor {
                         text.and_then(|text| ComponentGroup::parse(&text));
                 }
                 key => match tag::parse(key) {
-                    Some(tag) => item.insert(tag, members.next_value_seed(ElementOf(tag))?),
+                    Some(tag) => {
+                        let element = members.next_value_seed(ElementOf(tag))?;
+                        insert_once(&mut item, tag, element)?;
+                    }
                     None => drop(members.next_value::<IgnoredAny>()?),
                 },
             }
         }
-        Ok(OptionalValue(match name {
+        Ok(OptionalValue(Ok(match name {
             Some(name) if name == PersonName::default() => None,
             Some(name) => Some(Value::Name(Box::new(name))),
             None => Some(Value::Item(item)),
-        }))
+        })))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<OptionalValue, A::Error> {
-        while sequence.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(OptionalValue(None))
+        let mut is_empty = true;
+        while sequence.next_element::<IgnoredAny>()?.is_some() {
+            is_empty = false;
+        }
+        Ok(OptionalValue(if is_empty { Ok(None) } else { Err(Unreadable) }))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<OptionalValue, E> {
-        Ok(OptionalValue(text_value(text)))
+        Ok(OptionalValue(Ok(text_value(text))))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<OptionalValue, E> {
-        Ok(OptionalValue(None))
+        Ok(OptionalValue(Err(Unreadable)))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<OptionalValue, E> {
-        Ok(OptionalValue(Some(Value::Text(number.to_string().into()))))
+        Ok(OptionalValue(Ok(Some(Value::Text(number.to_string().into())))))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<OptionalValue, E> {
-        Ok(OptionalValue(Some(Value::Text(number.to_string().into()))))
+        Ok(OptionalValue(Ok(Some(Value::Text(number.to_string().into())))))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<OptionalValue, E> {
-        Ok(OptionalValue(Some(Value::Text(number.to_string().into()))))
+        Ok(OptionalValue(Ok(Some(Value::Text(number.to_string().into())))))
     }
 
     fn visit_unit<E>(self) -> Result<OptionalValue, E> {
-        Ok(OptionalValue(None))
+        Ok(OptionalValue(Ok(None)))
     }
 }
