@@ -5,6 +5,8 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{CannedResponse, Framing, Pacs};
 
+const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
+
 #[tokio::test]
 async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
     let body = "java.lang.Exception: P1 Doe^Jane at http://inner:8042/secret";
@@ -53,12 +55,49 @@ async fn a_part_that_was_not_requested_is_an_error() {
         ("studies/1.2/metadata", CannedResponse::json(row)),
         ("studies/1.2/bulkdata/1", octets.clone()),
         ("studies/1.2/bulkdata/1", octets.header("Content-Range", "bytes 0-4/100")),
-        ("studies/1.2", parts.header("Content-Range", "bytes 0-4/100")),
+        ("studies/1.2", parts.clone().header("Content-Range", "bytes 0-4/100")),
+        (INSTANCE, parts.clone()),
+        (&format!("{INSTANCE}/frames/1"), parts.clone()),
+        (&format!("{INSTANCE}/rendered"), parts.clone()),
+        (&format!("{INSTANCE}/thumbnail"), parts.clone()),
+        ("studies/1.2/bulkdata/1", parts),
     ] {
         let pacs = Pacs::new().with_response(&format!("/{target}"), response.with_status(206)).start().await;
         let response = client::get(&ArchiveRoot::start(&pacs).await.url(target)).await;
         assert_eq!(response.status, 502, "{target}: {}", response.text());
         assert!(response.text().contains("only a part of what was requested"), "{}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_in_place_of_what_was_requested_means_that_the_archive_does_not_have_it() {
+    for target in [
+        "studies/1.2",
+        "studies/1.2/series/1.2.1",
+        "studies/1.2/metadata",
+        "studies/1.2/series/1.2.1/metadata",
+        &format!("{INSTANCE}/metadata"),
+        INSTANCE,
+        &format!("{INSTANCE}/frames/1"),
+        &format!("{INSTANCE}/rendered"),
+        &format!("{INSTANCE}/thumbnail"),
+        &format!("{INSTANCE}/bulkdata/1"),
+    ] {
+        for list in ["[]", " [ ] "] {
+            let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]},"00080018":{"vr":"UI","Value":["1.2.1.1"]}}]"#;
+            let pacs = Pacs::new()
+                .with_response("/studies", CannedResponse::json(row))
+                .with_response("/studies/1.2/series", CannedResponse::json(row))
+                .with_response("/studies/1.2/series/1.2.1/instances", CannedResponse::json(row))
+                .with_fallback(CannedResponse::json(list))
+                .start()
+                .await;
+            let gateway = RunningGateway::start(&pacs.url(), "").await;
+            for root in ["/dicom-web/main", "/dicom-web"] {
+                let response = gateway.get(&format!("{root}/{target}")).await;
+                assert_eq!(response.status, 404, "{root}/{target}: {}", response.text());
+            }
+        }
     }
 }
 

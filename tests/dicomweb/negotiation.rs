@@ -168,6 +168,38 @@ async fn single_objects_are_extracted_from_archives_that_ignore_accept() {
     assert_eq!(get("application/dicom").await.status, 502);
 }
 
+#[tokio::test]
+async fn single_images_are_extracted_from_archives_that_ignore_accept() {
+    let parts = |count| {
+        let part = ("Content-Type: image/jpeg", &b"jpeg"[..]);
+        CannedResponse::multipart("b", std::iter::repeat_n(part, count))
+            .with_content_type("multipart/related; type=\"image/jpeg\"; boundary=b")
+    };
+    let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
+    for target in [
+        FRAME.to_owned(),
+        format!("{FRAME}/rendered"),
+        format!("{instance}/rendered"),
+        format!("{instance}/thumbnail"),
+        "studies/1.2/thumbnail".to_owned(),
+    ] {
+        let responses = [parts(1), parts(1), parts(2)];
+        let pacs = Pacs::new().with_responses(&format!("/{target}"), responses).start().await;
+        let root = ArchiveRoot::start(&pacs).await;
+        let get = async |accept: &str| {
+            let headers = [("Accept", accept), ("Cache-Control", "no-cache")];
+            client::get_with_headers(&root.url(&target), &headers).await
+        };
+        for accept in ["image/jpeg", "image/png;q=0.5, image/*"] {
+            let image = get(accept).await;
+            assert_eq!((image.status, image.text().as_str()), (200, "jpeg"), "{target} {accept}");
+            assert_eq!(image.header("content-type"), Some("image/jpeg"), "{target} {accept}");
+        }
+        let several = get("image/jpeg").await;
+        assert_eq!(several.status, 502, "{target}: {}", several.text());
+    }
+}
+
 const OCTETS: &str =
     "multipart/related; type=\"application/octet-stream\"; transfer-syntax=1.2.840.10008.1.2.1";
 const JPEG: &str = "multipart/related; type=\"image/jpeg\"; transfer-syntax=1.2.840.10008.1.2.4.50";

@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn bytes_after_the_last_member_are_rejected() {
+        let member = compress(&text()).unwrap();
+        for byte in [0, b' ', 0x1f] {
+            for count in [1, 2, 9, 10, 11, 18, 600] {
+                let stream = [&*member, &vec![byte; count]].concat();
+                for size in [7, 512, stream.len()] {
+                    assert_eq!(gunzip(&stream, size), Err(GunzipError::Malformed), "{count} times {byte}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn decompression_bomb_is_rejected_before_it_is_decoded_completely() {
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
         bomb.write_all(&vec![b' '; 64 * 1024 * 1024]).unwrap();

@@ -12,6 +12,7 @@ use super::xml_parts::{is_empty_list, without_byte_order_mark};
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 use dicom_model::SopInstanceUid;
+use dicom_model::json::reader::RowError;
 
 /// Maximum length in bytes of the white space before the first row of a list.
 const MAX_LEADING_WHITE_SPACE: usize = 4 * 1024;
@@ -56,20 +57,31 @@ fn is_identifying(start: &[u8]) -> bool {
             })
 }
 
-/// Appends pieces to `start`, the beginning of a list, until it shows whether the list has a row.
+/// Appends pieces to `start`, the beginning of a list, until it shows whether the list has a row. Returns the beginning of a list with a
+/// row, and `None` for an empty list, which is read to its end.
 pub(crate) async fn read_to_first_row(
     archive: &Archive,
     mut start: Bytes,
     source: &mut ByteSource,
-) -> Result<Bytes, DicomwebError> {
-    while is_empty_list(&start).is_none() && start.len() < MAX_LEADING_WHITE_SPACE {
+) -> Result<Option<Bytes>, DicomwebError> {
+    let mut is_empty = is_empty_list(&start);
+    while is_empty != Some(false) && start.len() < MAX_LEADING_WHITE_SPACE {
         let piece = next_piece(archive, source).await?;
         if piece.is_empty() {
             break;
         }
         start = [start, piece].concat().into();
+        is_empty = is_empty_list(&start);
     }
-    Ok(start)
+    if is_empty != Some(true) {
+        return Ok(Some(start));
+    }
+    let list = without_byte_order_mark(&start).unwrap_or_default();
+    if list.iter().filter(|byte| !byte.is_ascii_whitespace()).eq(b"[]") {
+        Ok(None)
+    } else {
+        Err(archive.error(RowError::Trailing).into())
+    }
 }
 
 /// Reads the beginning of an anonymized object, with the file meta information. An anonymized object has a new UID (PS3.15 E.1.1).

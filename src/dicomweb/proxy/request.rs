@@ -243,8 +243,8 @@ impl ProxyRequest {
 
     /// Returns the media type of the only part of the multipart response to `attempt` with this Content-Type, if the client receives the
     /// content of this part.
-    pub(crate) fn only_part_of(&self, attempt: &Attempt, content_type: &str) -> Option<&'static str> {
-        attempt.only_part.or_else(|| self.accepted.only_part_of(content_type))
+    pub(crate) fn only_part_of(&self, attempt: &Attempt, content_type: &str) -> Option<String> {
+        attempt.only_part.map(str::to_owned).or_else(|| self.accepted.only_part_of(content_type))
     }
 
     /// Whether the client requests specific media types. If it does, their rejection by the archive means 406. For rows and metadata

@@ -22,7 +22,7 @@ use super::response_headers::{
 use super::row_uids::RowUids;
 use super::stream::{ByteSource, Filter, StreamedBody};
 use super::xml_completeness::XmlCompleteness;
-use super::xml_parts::{self, is_empty_list, without_byte_order_mark};
+use super::xml_parts::{self, without_byte_order_mark};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::accept::Format;
 use crate::dicomweb::request::path::Resource;
@@ -115,7 +115,9 @@ fn is_requested_part(headers: &HeaderMap, resource: &Resource, has_range: bool) 
         return has_range;
     }
     let kind = body_kind(&content_type_of(headers));
-    matches!(kind, Some(BodyKind::Multipart | BodyKind::MultipartOf(_))) && !resource.is_text()
+    let has_several_objects =
+        matches!(resource, Resource::Whole(DicomResource::Study(_) | DicomResource::Series(..)));
+    matches!(kind, Some(BodyKind::Multipart | BodyKind::MultipartOf(_))) && has_several_objects
 }
 
 /// The kind of a body, which determines its filters.
@@ -186,16 +188,15 @@ async fn forward_body(
             _ if request.accepted.accepts(Format::Xml) => kind,
             _ => return Err(DicomwebError::NotAcceptable),
         };
-        if kind == BodyKind::JsonToXml {
-            start = read_to_first_row(archive, start, &mut source).await?;
-            match is_empty_list(&start) {
-                Some(true) if request.is_search() => return Ok(no_match(request)),
-                // An empty list means that the archive does not have the objects.
-                Some(true) => return Err(DicomwebError::nothing_returned(archive)),
-                Some(false) | None => {}
-            }
-        }
         read_ahead = Some(start);
+    }
+    if kind == BodyKind::JsonToXml || kind == BodyKind::Json && !request.is_search() {
+        let start = read_to_first_row(archive, read_ahead.unwrap_or_default(), &mut source).await?;
+        if start.is_none() && request.is_search() {
+            return Ok(no_match(request));
+        }
+        // An empty list means that the archive does not have the objects.
+        read_ahead = Some(start.ok_or_else(|| DicomwebError::nothing_returned(archive))?);
     }
     if let Some(instance) = &request.anonymized_original {
         read_ahead = Some(read_start_of_anonymized(archive, instance, &mut source).await?);
@@ -205,7 +206,7 @@ async fn forward_body(
     if let (Some(media_type), BodyKind::Multipart) = (request.only_part_of(attempt, &content_type), kind) {
         let boundary = boundary_of(&content_type).ok_or_else(|| unreadable("parts without a boundary"))?;
         filters.push(Filter::SinglePart(Box::new(SinglePart::new(boundary))));
-        only_part = Some(part_type(&content_type, media_type));
+        only_part = Some(part_type(&content_type, &media_type));
     }
     let is_decoded = is_decoded || matches!(source, ByteSource::Gunzip(..));
     let mut is_changed = is_decoded || !filters.is_empty();
@@ -336,13 +337,15 @@ fn content_type_for(kind: BodyKind, headers: &HeaderMap) -> HeaderValue {
 
 /// Returns the media type of the only part of a body: the type that the Content-Type declares, which may have the parameter
 /// `transfer-syntax`, or the requested type.
-fn part_type(content_type: &str, requested: &'static str) -> HeaderValue {
+fn part_type(content_type: &str, requested: &str) -> HeaderValue {
     let range = negotiation::MediaRange::parse(content_type);
     let declared = range.as_ref().and_then(|range| range.parameter("type"));
     let matching_type = declared
         .filter(|declared| essence(declared) == requested)
         .and_then(|declared| HeaderValue::from_str(declared).ok());
-    matching_type.unwrap_or_else(|| HeaderValue::from_static(requested))
+    matching_type
+        .or_else(|| HeaderValue::from_str(requested).ok())
+        .unwrap_or_else(|| HeaderValue::from_static("application/octet-stream"))
 }
 
 /// Returns the filter that compares rows or metadata in JSON with the request. Metadata that is completed with the UIDs of its parents

@@ -53,6 +53,8 @@ pub(crate) struct Accepted {
     pub(crate) accepts_html: bool,
     /// The ranges of the client in their order, including those with weight 0.
     pub(crate) ranges: Vec<MediaRange>,
+    /// The usual media type of the response, if it is a single object, frame or image.
+    single_type: Option<&'static str>,
 }
 
 impl Accepted {
@@ -89,6 +91,7 @@ impl Accepted {
                 formats,
                 accepts_html,
                 ranges: unsorted_ranges,
+                single_type: None,
             });
         }
         if has_no_accept {
@@ -97,6 +100,7 @@ impl Accepted {
                 formats: Vec::new(),
                 accepts_html,
                 ranges: unsorted_ranges,
+                single_type: None,
             });
         }
         let serialized: Vec<_> = ranges
@@ -115,7 +119,13 @@ impl Accepted {
         let mut attempts: Vec<_> =
             media_types.map(|media_types| RequestedTypes::from_media_types(Some(media_types))).collect();
         attempts.extend(ranges.iter().find_map(|range| request_as_only_part(range, resource)));
-        Some(Self { attempts, formats: Vec::new(), accepts_html, ranges: unsorted_ranges })
+        Some(Self {
+            attempts,
+            formats: Vec::new(),
+            accepts_html,
+            ranges: unsorted_ranges,
+            single_type: single_type(resource),
+        })
     }
 
     /// Creates the media types for rows or metadata that the gateway processes: DICOM JSON.
@@ -125,6 +135,7 @@ impl Accepted {
             formats: vec![Format::Json],
             accepts_html: false,
             ranges: Vec::new(),
+            single_type: None,
         }
     }
 
@@ -145,6 +156,7 @@ impl Accepted {
             formats: Vec::new(),
             accepts_html: false,
             ranges: Vec::new(),
+            single_type: None,
         }
     }
 
@@ -156,6 +168,7 @@ impl Accepted {
             formats: Vec::new(),
             accepts_html,
             ranges: Vec::new(),
+            single_type: None,
         }
     }
 
@@ -165,14 +178,19 @@ impl Accepted {
     }
 
     /// Returns the media type of the only part of a body with this Content-Type, if the client accepts its content, but no multipart
-    /// body: some archives ignore `Accept` and always return one.
-    pub(crate) fn only_part_of(&self, content_type: &str) -> Option<&'static str> {
+    /// body: some archives ignore `Accept` and always return one. A type that the body does not declare is the requested one.
+    pub(crate) fn only_part_of(&self, content_type: &str) -> Option<String> {
+        let usual_type = self.single_type?;
         let content = MediaRange::parse(content_type)?;
-        let media_type = self.attempts.iter().find_map(|attempt| attempt.only_part)?;
-        let accepts_parts =
-            self.ranges.iter().any(|range| range.weight > 0.0 && range.covers(&content.essence));
-        let is_of_type = type_parameter(&content).is_none_or(|declared| declared == media_type);
-        (is_of_type && !accepts_parts).then_some(media_type)
+        let accepted = || self.ranges.iter().filter(|range| range.weight > 0.0);
+        let accepts = |media_type: &str| accepted().any(|range| range.covers(media_type));
+        let named_type = || accepted().find(|range| !range.essence.contains('*'));
+        match type_parameter(&content) {
+            _ if accepts(&content.essence) => None,
+            Some(declared) => accepts(&declared).then_some(declared),
+            None if accepts(usual_type) => Some(usual_type.to_owned()),
+            None => named_type().map(|range| range.essence.clone()),
+        }
     }
 
     /// Whether the client accepts rows or metadata in `format`.
@@ -271,6 +289,21 @@ fn to_standard_form(range: &MediaRange, resource: &Resource) -> Option<String> {
         Some(_) => return None,
     }
     Some(text)
+}
+
+/// Returns the usual media type of the response for `resource`, if it is one object, frame or image, which is the only part of a multipart
+/// body.
+fn single_type(resource: &Resource) -> Option<&'static str> {
+    match resource {
+        Resource::Whole(DicomResource::Instance(..)) => Some("application/dicom"),
+        Resource::Bulkdata(..) => Some("application/octet-stream"),
+        Resource::Whole(DicomResource::Frames(.., frames)) if frames.len() == 1 => {
+            Some("application/octet-stream")
+        }
+        Resource::Rendered(DicomResource::Frames(.., frames)) if frames.len() == 1 => Some("image/jpeg"),
+        Resource::Rendered(DicomResource::Instance(..)) | Resource::Thumbnail(_) => Some("image/jpeg"),
+        Resource::Whole(_) | Resource::Rendered(_) | Resource::Metadata(_) | Resource::Search(_) => None,
+    }
 }
 
 /// Returns the media types that request a single object as the only part of a multipart body, which every archive supports; `None` if

@@ -10,12 +10,13 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use futures_util::future::poll_fn;
 use futures_util::stream::{self, StreamExt};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::list::RowStream;
 use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::proxy::read_ahead::read_to_first_row;
 use crate::dicomweb::proxy::response_headers::{content_type_of, essence};
 use crate::dicomweb::proxy::stream::ByteSource;
 use crate::dicomweb::proxy::stream_error::StreamError;
@@ -30,6 +31,9 @@ use http_messages::multipart::reader::{PartEvent, PartReader};
 
 /// Maximum number of buffered chunks of the response. A chunk has tens to hundreds of kilobytes.
 const MAX_BUFFERED_CHUNKS: usize = 4;
+
+/// The content of a response without objects.
+const NO_OBJECTS: &str = "something other than DICOM objects";
 
 /// The objects of a retrieval whose response has begun.
 #[derive(Debug)]
@@ -58,6 +62,13 @@ pub(super) async fn retrieve(
         let request = UpstreamRequest::retrieve(Retrieval::whole(objects.clone())).with_accept(media_types);
         let upstream = archive.send(request).await?;
         let error = match upstream.status {
+            StatusCode::OK if is_json(&upstream.headers) => {
+                let mut source = source_of(upstream).map_err(|content| archive.unreadable(content))?;
+                match read_to_first_row(archive, Bytes::new(), &mut source).await? {
+                    Some(_) => archive.unreadable(NO_OBJECTS).into(),
+                    None => DicomwebError::nothing_returned(archive),
+                }
+            }
             StatusCode::OK => {
                 return InstanceStream::from_response(archive, upstream)
                     .map_err(|content| archive.unreadable(content).into());
@@ -86,10 +97,23 @@ pub(super) fn is_requested_instance(header: &Header, instance: &DicomResource) -
         && has(tags::SERIES_INSTANCE_UID, series.as_str())
 }
 
+/// Whether a response with these headers declares JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    matches!(essence(&content_type_of(headers)).as_str(), "application/json" | "application/dicom+json")
+}
+
+/// Returns the decoded bytes of a response.
+fn source_of(upstream: UpstreamResponse) -> Result<ByteSource, &'static str> {
+    Ok(match ContentCoding::from_headers(&upstream.headers)? {
+        ContentCoding::Identity => ByteSource::Plain(upstream.body),
+        ContentCoding::Gzip => ByteSource::gunzip(Bytes::new(), upstream.body),
+    })
+}
+
 impl InstanceStream {
     fn from_response(archive: &Archive, upstream: UpstreamResponse) -> Result<Self, &'static str> {
-        let UpstreamResponse { headers, body, .. } = upstream;
-        let content_type = content_type_of(&headers);
+        let headers = &upstream.headers;
+        let content_type = content_type_of(headers);
         let framing = match essence(&content_type).as_str() {
             "multipart/related" | "multipart/mixed" => {
                 let boundary = boundary_of(&content_type).ok_or("parts without a boundary")?;
@@ -103,13 +127,9 @@ impl InstanceStream {
                 ObjectFraming::Single
             }
             "application/dicom" => return Err("an object without its length"),
-            _ => return Err("something other than DICOM objects"),
+            _ => return Err(NO_OBJECTS),
         };
-        let source = match ContentCoding::from_headers(&headers)? {
-            ContentCoding::Identity => ByteSource::Plain(body),
-            ContentCoding::Gzip => ByteSource::gunzip(Bytes::new(), body),
-        };
-        Ok(Self { archive: archive.clone(), source, framing })
+        Ok(Self { archive: archive.clone(), source: source_of(upstream)?, framing })
     }
 
     /// Runs `work` with the objects on a blocking thread, and returns its output. If `work` fails, the output ends with an error.
