@@ -26,7 +26,7 @@ use crate::studies::{
     ArchiveSource, DeepCheckLifetimes, DetailLimits, SearchLimits, StalenessLimits, Studies,
 };
 use crate::telemetry::Metrics;
-use crate::upstream::{Archive, SettingsError};
+use crate::upstream::{Archive, NoProbeMemory, SettingsError};
 use dicom_model::UidRule;
 
 /// The reason why the gateway cannot be built from the configuration.
@@ -92,7 +92,12 @@ impl App {
         let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
             let context = mapping_context(config, archive, &patient_ids);
             Ok(ArchiveSource {
-                archive: Archive::new(archive.settings.clone(), metrics.clone())?,
+                archive: Archive::with_probing(
+                    archive.settings.clone(),
+                    metrics.clone(),
+                    SharedClock::clone(&clock),
+                    Arc::new(NoProbeMemory),
+                )?,
                 rules: rules(&context, archive.settings.uid_rule),
                 context,
                 endpoint_last_updated,
@@ -181,8 +186,14 @@ impl App {
         self.service.clone()
     }
 
-    /// Starts the background tasks, which follow the change feeds of archives. It must be called in a Tokio runtime.
+    /// Returns the archives, in the order of the configuration.
+    pub fn archives(&self) -> Vec<Archive> {
+        self.studies.sources().iter().map(|source| source.archive.clone()).collect()
+    }
+
+    /// Starts the background tasks, which probe archives and follow their change feeds. It must be called in a Tokio runtime.
     pub fn start_background_work(&self) {
+        self.studies.sources().iter().for_each(|source| source.archive.probe_profile_if_due());
         let follow = |archive: &Archive| self.studies.follow_changes(archive.clone());
         let tasks = self.change_feeds.iter().map(follow);
         self.feed_tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);

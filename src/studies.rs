@@ -36,6 +36,7 @@ mod staleness;
 mod study_copies;
 mod study_totals;
 mod study_versions;
+mod uid_lists;
 mod unsorted_page;
 
 use std::sync::Arc;

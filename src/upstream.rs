@@ -2,7 +2,7 @@
 //!
 //! Every call is an [`UpstreamRequest`], built from typed parts, and every call has a permit, a deadline and a circuit breaker. Calls
 //! wait for permits in a bounded queue, in the order of the priorities of their client requests. A [`Profile`] describes the quirks
-//! of a product. Redirects are never followed, proxies named in the environment are never used, and of the headers of a caller only
+//! of a product, or what a probe has found out about an archive. Redirects are never followed, proxies named in the environment are never used, and of the headers of a caller only
 //! [`FORWARDED_HEADERS`] are sent to the archive. The module depends on DICOM JSON, but neither on FHIR nor on the caller.
 
 mod call_queue;
@@ -12,6 +12,8 @@ mod client;
 mod content_coding;
 mod error;
 mod large_object;
+mod probe;
+mod probed_profile;
 mod profile;
 mod qido;
 mod request;
@@ -30,6 +32,8 @@ pub use error::{
     ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, UNREQUESTED_PART, retry_after, whole_seconds,
 };
 pub use large_object::{LargeObjectAdmission, LargeObjectPermit};
+pub use probe::{ProbeFindings, UnknownKeys};
+pub use probed_profile::{NoProbeMemory, ProbeMemory, RememberedFindings};
 pub use profile::{DetailSource, MAX_UIDS_PER_QUERY, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
     ExactKeys, IncludeStyle, MAX_SEARCH_ROW_LEN, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager,

@@ -3,6 +3,7 @@
 mod check;
 mod check_images;
 mod connections;
+mod probes;
 mod rows;
 mod unreachable;
 

@@ -39,8 +39,8 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of `stream_buffer`, in bytes. A larger buffer does not make retrieval faster; half the size makes it 20 % slower.
 const STREAM_BUFFER: usize = 400 * 1024;
 
-/// The default of `profile`, which relies only on the standard.
-const PROFILE: &str = "generic";
+/// The default of `profile`, which relies only on what the archive has shown.
+const PROFILE: &str = "auto";
 
 /// One archive as configured.
 #[derive(Debug, Clone)]

@@ -180,7 +180,7 @@ fn a_directory_of_the_store_that_does_not_exist_is_reported_with_the_other_error
 #[test]
 fn a_rest_url_needs_a_profile_with_a_change_feed() {
     let errors = errors(&format!("{MINIMAL}rest_url = \"http://127.0.0.1:8042\"\n"));
-    assert!(errors.len() == 1 && errors[0].contains("profile generic has no change feed"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains("profile auto has no change feed"), "{errors:?}");
     let orthanc = format!("{MINIMAL}profile = \"orthanc\"\nrest_url = \"http://127.0.0.1:8042\"\n");
     assert!(load_with(&orthanc, &[]).is_ok());
 }
@@ -236,7 +236,7 @@ log = \"xml\"
         "gateway.toml:12: archive[0].id: an archive id is",
         "gateway.toml:13: archive[0].url: expected an http:// or https:// URL",
         "gateway.toml:14: archive[0].time_zone: expected the name of a time zone",
-        "gateway.toml:15: archive[0].profile: expected one of \"generic\", ",
+        "gateway.toml:15: archive[0].profile: expected one of \"auto\", ",
         "gateway.toml:16: archive[0].issuers.A: expected an absolute URI",
         "gateway.toml:17: archive[0].auth.password_file: is set together with password",
         "gateway.toml:17: archive[0].auth.token: is used only with kind = \"bearer\"",

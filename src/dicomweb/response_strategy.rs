@@ -201,10 +201,14 @@ fn needs_other_queries(
     level: &SearchLevel,
 ) -> Result<bool, DicomwebError> {
     let query = SearchRequest::read(request, level)?.query;
-    if query.split_uid_lists(archive.profile().max_uids_per_query()).len() > 1 {
+    if query.split_uid_lists(archive.profile().max_uids_per_client_query()).len() > 1 {
         return Ok(true);
     }
-    let narrowed = query.narrowed_for(archive.profile());
+    // An empty list shows that an archive does not decode the escapes after all, so it must be seen.
+    if archive.profile().is_probed && query.needs_escapes() {
+        return Ok(true);
+    }
+    let narrowed = query.narrowed_for(&archive.profile());
     let narrowed =
         narrowed.map_err(|reason| DicomwebError::UnsearchableValue(archive.id().clone(), reason))?;
     Ok(!narrowed.filter.is_empty())

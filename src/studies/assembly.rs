@@ -14,8 +14,8 @@ use super::row::StudyRow;
 use super::serialization::{SerializedStudy, fetch_and_serialize};
 use super::study_copies::StudyCopy;
 use super::{
-    FoundStudy, Freshness, Generation, LoadResult, OmittedCounts, Representation, Studies, StudiesError,
-    fetch, study_copies,
+    ArchiveSource, FoundStudy, Freshness, Generation, LoadResult, OmittedCounts, Representation, Studies,
+    StudiesError, fetch, study_copies,
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
@@ -298,10 +298,8 @@ impl Studies {
             }
         }
         for (archive, rows) in missing.into_iter().filter(|(_, rows)| rows.len() > 1) {
-            let Some(source) = self.source(&archive).filter(|source| source.archive.profile().uid_lists)
-            else {
-                continue;
-            };
+            let is_supported = |source: &&ArchiveSource| source.archive.profile().series_by_uid_lists;
+            let Some(source) = self.source(&archive).filter(is_supported) else { continue };
             let depth = representation.depth();
             let found = fetch::series_of_many(source, &rows, depth, self.limits.detail).await;
             series.insert(archive, found);

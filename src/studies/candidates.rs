@@ -266,6 +266,9 @@ impl Studies {
         planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
+        if source.archive.profile().is_probed && planned.query.study_uids().len() > 1 {
+            return self.query_by_uid_list(source, &planned.query, freshness).await;
+        }
         match self.query_with_alternatives(source, planned, freshness).await {
             Err(error) if is_list_too_long(&error) => {
                 self.query_by_date_ranges(source, planned, freshness).await
@@ -276,7 +279,7 @@ impl Studies {
     }
 
     /// Returns the rows of a query, or of one of its alternatives.
-    async fn query_with_alternatives(
+    pub(super) async fn query_with_alternatives(
         &self,
         source: &ArchiveSource,
         planned: &PlannedQuery,
@@ -360,7 +363,7 @@ fn days_between(first: Date, last: Date) -> i32 {
     first.until(last).map_or(0, |span| span.get_days())
 }
 
-fn is_rejection(error: &StudiesError) -> bool {
+pub(super) fn is_rejection(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Rejected(_)))
 }
 

@@ -252,12 +252,23 @@ pub(super) async fn series_of_many(
         let list = match scan::read_list(&source.archive, &query, limit).await {
             Ok(list) => list,
             // The archive does not support the search, or fails.
-            Err(StudiesError::Archive(_)) => break,
+            Err(StudiesError::Archive(error)) => {
+                if error.is_specific_to_request() {
+                    source
+                        .archive
+                        .contradict_findings("It rejects a search for the series of several studies.");
+                }
+                break;
+            }
             Err(_) => continue,
         };
         if !list.without_uid.is_empty() {
             // These rows may belong to any of the studies.
             continue;
+        }
+        if list.rows.is_empty() {
+            source.archive.contradict_findings("It finds no series of several studies.");
+            break;
         }
         for row in chunk {
             let is_of_study =

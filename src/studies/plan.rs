@@ -42,7 +42,7 @@ pub(super) struct PlannedQuery {
 }
 
 impl PlannedQuery {
-    fn without_alternatives(query: QidoQuery) -> Self {
+    pub(super) fn without_alternatives(query: QidoQuery) -> Self {
         Self { query, padded: None, without_optional_keys: None, date_range: None }
     }
 
@@ -91,14 +91,20 @@ pub(super) enum Plan {
 pub(super) struct UidKeys {
     /// The rule of the archive, which is not asked for other UIDs.
     rule: UidRule,
-    /// The maximum number of UIDs in one query.
+    /// The maximum number of Study Instance UIDs in one query.
     per_query: usize,
+    /// The maximum number of other UIDs in one query.
+    others_per_query: usize,
 }
 
 impl UidKeys {
     /// Returns the UIDs by which `archive` can be searched.
     pub(super) fn of(archive: &Archive) -> Self {
-        Self { rule: archive.uid_rule(), per_query: archive.profile().max_uids_per_query() }
+        let profile = archive.profile();
+        let per_query = profile.max_uids_per_query();
+        // Only a list of studies is verified if the profile was found out.
+        let others_per_query = if profile.is_probed { 1 } else { per_query };
+        Self { rule: archive.uid_rule(), per_query, others_per_query }
     }
 }
 
@@ -225,7 +231,8 @@ mod tests {
         };
         let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(parse_pair).collect();
         let criteria = Search::parse(&pairs, &context).unwrap().criteria;
-        plan_queries(&criteria, None, UidKeys { rule, per_query: if supports_uid_lists { 50 } else { 1 } })
+        let per_query = if supports_uid_lists { 50 } else { 1 };
+        plan_queries(&criteria, None, UidKeys { rule, per_query, others_per_query: per_query })
     }
 
     /// Returns the matching keys of a query, without the attributes that every query requests.

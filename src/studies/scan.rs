@@ -26,6 +26,12 @@ pub(super) struct SearchRows {
 }
 
 impl SearchRows {
+    /// Returns the rows for which `is_kept` holds.
+    pub(super) fn retained(&self, is_kept: impl Fn(&Attributes) -> bool) -> Self {
+        let rows = self.rows.iter().filter(|row| is_kept(row)).cloned().collect();
+        Self { rows, requested_at: self.requested_at }
+    }
+
     /// Returns the cache key of the rows of `query`, the canonical text of a query.
     fn cache_key(archive: &ArchiveId, query: &str) -> CacheKey {
         CacheKey::from_parts([archive.as_str(), query])

@@ -324,8 +324,9 @@ async fn read_batch(
     // Some archives return the row of a study once per instance.
     let new_rows = rows.into_iter().enumerate().skip(known_count).filter(|(_, row)| !is_duplicate(row));
     let rows = new_rows.map(|(index, row)| (offset as usize + index + 1, row)).collect();
-    let is_short =
-        page_end.row_count < limit as usize && !page_end.has_more && archive.profile().paging_is_reliable;
+    let is_short = page_end.row_count < limit as usize
+        && !page_end.has_more
+        && archive.profile().is_last_page(query, page_end.row_count);
     Ok(RowBatch {
         is_last: page_end.row_count <= overlap_count || is_short,
         rows,

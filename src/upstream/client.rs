@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
 use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health, OpenCircuit};
 use super::large_object::{LargeObjectPermit, LargeObjectPermits};
+use super::probed_profile::{ProbeMemory, ProbedProfile};
 use super::qido::{QidoQuery, SearchLevel};
 use super::request::{RequestClass, UpstreamRequest};
 use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
@@ -29,6 +30,8 @@ pub(super) const RETRIEVALS_PER_SEARCH: usize = 8;
 pub struct Archive {
     inner: Arc<ArchiveState>,
     priority: RequestPriority,
+    /// Whether the calls find out how the archive behaves, so that nothing that was found out may be relied on.
+    is_for_probing: bool,
 }
 
 #[derive(Debug)]
@@ -41,12 +44,33 @@ struct ArchiveState {
     search_breaker: CircuitBreaker,
     metadata_breaker: CircuitBreaker,
     retrieval_breaker: CircuitBreaker,
+    probed_profile: Option<ProbedProfile>,
     metrics: Metrics,
 }
 
 impl Archive {
-    /// Creates a client for the archive, without sending a request. The calls of this handle count as those of one request.
+    /// Creates a client for the archive, without sending a request. The calls of this handle count as those of one request. The archive
+    /// is not probed, whatever its profile is.
     pub fn new(settings: Settings, metrics: Metrics) -> Result<Self, SettingsError> {
+        Self::with_probed_profile(settings, metrics, None)
+    }
+
+    /// Does the same as [`new`](Self::new), for an archive that is probed if its profile is not stated. `memory` remembers the findings.
+    pub fn with_probing(
+        settings: Settings,
+        metrics: Metrics,
+        clock: SharedClock,
+        memory: Arc<dyn ProbeMemory>,
+    ) -> Result<Self, SettingsError> {
+        let probed_profile = settings.profile.is_probed.then(|| ProbedProfile::new(clock, memory));
+        Self::with_probed_profile(settings, metrics, probed_profile)
+    }
+
+    fn with_probed_profile(
+        settings: Settings,
+        metrics: Metrics,
+        probed_profile: Option<ProbedProfile>,
+    ) -> Result<Self, SettingsError> {
         let credentials = settings.credentials.header();
         if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
             return Err(SettingsError::Credentials(settings.id));
@@ -62,6 +86,7 @@ impl Archive {
         };
         Ok(Self {
             priority: RequestPriority::of_new_request(),
+            is_for_probing: false,
             inner: Arc::new(ArchiveState {
                 transport: Transport::new(&settings)?,
                 credentials,
@@ -70,6 +95,7 @@ impl Archive {
                 search_breaker: breaker(),
                 metadata_breaker: breaker(),
                 retrieval_breaker: breaker(),
+                probed_profile,
                 settings,
                 metrics,
             }),
@@ -79,7 +105,17 @@ impl Archive {
     /// Returns a handle to the same archive, whose calls have this priority.
     #[must_use]
     pub fn with_priority(&self, priority: &RequestPriority) -> Self {
-        Self { inner: Arc::clone(&self.inner), priority: priority.clone() }
+        Self { priority: priority.clone(), ..self.clone() }
+    }
+
+    /// Returns a handle to the same archive, whose calls do not rely on what was found out about it, or on its stated profile.
+    pub(super) fn for_probing(&self) -> Self {
+        Self { is_for_probing: true, ..self.clone() }
+    }
+
+    /// Returns what was found out about the archive; `None` if its profile is stated.
+    pub(super) fn probed_profile(&self) -> Option<&ProbedProfile> {
+        self.inner.probed_profile.as_ref()
     }
 
     /// Returns the configured id of the archive.
@@ -92,9 +128,13 @@ impl Archive {
         &self.inner.settings
     }
 
-    /// Returns the profile of the archive, which describes the quirks of the product.
-    pub fn profile(&self) -> &Profile {
-        &self.inner.settings.profile
+    /// Returns the profile of the archive, which describes its quirks: those of the product, and those that were found out.
+    pub fn profile(&self) -> Profile {
+        let stated = self.inner.settings.profile;
+        if self.is_for_probing {
+            return Profile::default();
+        }
+        self.inner.probed_profile.as_ref().map_or(stated, |probed| probed.apply(stated))
     }
 
     /// Returns the rule for the UIDs of the archive's studies, series and instances. The archive is not asked for other UIDs.
@@ -240,6 +280,11 @@ impl Archive {
         if is_circuit_logged {
             self.log_circuit_change(change, class, &cause);
         }
+        if class == RequestClass::Search
+            && response.as_ref().is_ok_and(|response| response.status.is_success())
+        {
+            self.probe_profile_if_due();
+        }
         response
     }
 
@@ -326,7 +371,7 @@ impl Archive {
     }
 
     fn to_outgoing(&self, request: &UpstreamRequest) -> OutgoingRequest {
-        let url = request.url(&self.inner.settings);
+        let url = request.url(&self.inner.settings, self.profile().include_style);
         let mut headers = request.headers.clone();
         if let Some((name, value)) = &self.inner.credentials {
             headers.insert(name, value.clone());

@@ -1,6 +1,7 @@
 //! The quirks of archive products, as data.
 
-use super::qido::IncludeStyle;
+use super::qido::{IncludeStyle, QidoQuery};
+use dicom_model::tags;
 
 /// The source of detail: what the gateway reads the instances of a series from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,14 +61,16 @@ impl SynthesizedSet {
 /// The maximum number of UIDs in one query to an archive that supports lists of UIDs. Its request line then has about 3 kB.
 pub const MAX_UIDS_PER_QUERY: usize = 50;
 
-/// The quirks of one archive product. The default profile relies only on what the standard guarantees.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The quirks of one archive product. The default profile, `auto`, relies only on what the archive has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the quirks are independent of each other")]
 pub struct Profile {
     /// The name in the configuration.
     pub name: &'static str,
-    /// Whether a page with fewer rows than requested is the last page.
-    pub paging_is_reliable: bool,
+    /// Whether the gateway finds out what the profile does not state ([`ProbeFindings`](super::ProbeFindings)).
+    pub is_probed: bool,
+    /// A page with fewer rows than requested, and with fewer than this number, is the last page.
+    pub short_page_limit: usize,
     /// The form in which several attributes are requested with `includefield`.
     pub include_style: IncludeStyle,
     /// Whether 404 in response to a study search means that no study matches, not that the URL is wrong.
@@ -84,6 +87,9 @@ pub struct Profile {
     pub decodes_escapes: bool,
     /// Whether a comma-separated list of UIDs matches each of them (PS3.18 8.3.4.1).
     pub uid_lists: bool,
+    /// Whether it is worth while to search for the series of several studies with such a list. If the archive rejects the search, or the
+    /// series of a study are incomplete, they are searched for study by study.
+    pub series_by_uid_lists: bool,
     /// Whether all series and all instances can be searched, not only those of one study (PS3.18 table 10.6.1-1), and an empty
     /// result means that none match.
     pub searches_across_studies: bool,
@@ -94,11 +100,36 @@ pub struct Profile {
     pub synthesized: SynthesizedSet,
 }
 
+/// The `short_page_limit` of archives of which no page is known to be the last one.
+const NO_SHORT_PAGE: usize = 0;
+
+/// The `short_page_limit` of archives of which every page with fewer rows than requested is the last one.
+const EVERY_SHORT_PAGE: usize = usize::MAX;
+
 /// All profiles. The default profile is the first one.
 pub const PROFILES: &[Profile] = &[
+    // What the gateway relies on until it has found out more.
+    Profile {
+        name: "auto",
+        is_probed: true,
+        short_page_limit: NO_SHORT_PAGE,
+        include_style: IncludeStyle::Repeated,
+        not_found_means_no_match: false,
+        detail: DetailSource::Metadata,
+        open_ended_frames: false,
+        keeps_padding: true,
+        decodes_escapes: false,
+        uid_lists: false,
+        series_by_uid_lists: false,
+        searches_across_studies: false,
+        has_change_feed: false,
+        synthesized: SynthesizedSet::NONE,
+    },
+    // What the standard guarantees.
     Profile {
         name: "generic",
-        paging_is_reliable: false,
+        is_probed: false,
+        short_page_limit: NO_SHORT_PAGE,
         include_style: IncludeStyle::Repeated,
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
@@ -106,6 +137,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: true,
         decodes_escapes: true,
         uid_lists: true,
+        series_by_uid_lists: true,
         searches_across_studies: false,
         has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
@@ -116,7 +148,8 @@ pub const PROFILES: &[Profile] = &[
     // are wrong for linear-exact windows and for some windows that the image contains.
     Profile {
         name: "orthanc",
-        paging_is_reliable: true,
+        is_probed: false,
+        short_page_limit: EVERY_SHORT_PAGE,
         include_style: IncludeStyle::Repeated,
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
@@ -124,6 +157,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: true,
         decodes_escapes: false,
         uid_lists: true,
+        series_by_uid_lists: true,
         searches_across_studies: true,
         has_change_feed: true,
         synthesized: SynthesizedSet::NONE.with(Synthesized::Rendered),
@@ -132,7 +166,8 @@ pub const PROFILES: &[Profile] = &[
     // rejects a repeated key. Rows of series and instances lack the UIDs of study and series.
     Profile {
         name: "dicom-rst",
-        paging_is_reliable: false,
+        is_probed: false,
+        short_page_limit: NO_SHORT_PAGE,
         include_style: IncludeStyle::List,
         not_found_means_no_match: false,
         detail: DetailSource::Qido,
@@ -140,13 +175,15 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: false,
+        series_by_uid_lists: false,
         searches_across_studies: false,
         has_change_feed: false,
         synthesized: SynthesizedSet::NONE.with(Synthesized::Parents).with(Synthesized::Frames),
     },
     Profile {
         name: "static-dicomweb",
-        paging_is_reliable: false,
+        is_probed: false,
+        short_page_limit: NO_SHORT_PAGE,
         include_style: IncludeStyle::Repeated,
         not_found_means_no_match: true,
         detail: DetailSource::Metadata,
@@ -154,6 +191,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: true,
+        series_by_uid_lists: true,
         searches_across_studies: false,
         has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
@@ -161,7 +199,8 @@ pub const PROFILES: &[Profile] = &[
     // A repeated key causes status 500, and rows of instances contain only UIDs.
     Profile {
         name: "dicomweb-proxy",
-        paging_is_reliable: false,
+        is_probed: false,
+        short_page_limit: NO_SHORT_PAGE,
         include_style: IncludeStyle::List,
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
@@ -169,13 +208,15 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: false,
+        series_by_uid_lists: false,
         searches_across_studies: false,
         has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
     },
     Profile {
         name: "google",
-        paging_is_reliable: false,
+        is_probed: false,
+        short_page_limit: NO_SHORT_PAGE,
         include_style: IncludeStyle::Repeated,
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
@@ -183,6 +224,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         decodes_escapes: true,
         uid_lists: true,
+        series_by_uid_lists: true,
         searches_across_studies: true,
         has_change_feed: false,
         synthesized: SynthesizedSet::NONE,
@@ -192,12 +234,25 @@ pub const PROFILES: &[Profile] = &[
 impl Profile {
     /// Returns the profile with `name`.
     pub fn find(name: &str) -> Option<Self> {
-        PROFILES.iter().find(|profile| profile.name == name).cloned()
+        PROFILES.iter().find(|profile| profile.name == name).copied()
     }
 
     /// Returns the maximum number of UIDs in one query.
     pub fn max_uids_per_query(&self) -> usize {
         if self.uid_lists { MAX_UIDS_PER_QUERY } else { 1 }
+    }
+
+    /// Returns the maximum number of UIDs in one query of a DICOMweb client, whose answer does not show whether the archive has read a list
+    /// as a list.
+    pub fn max_uids_per_client_query(&self) -> usize {
+        if self.is_probed { 1 } else { self.max_uids_per_query() }
+    }
+
+    /// Whether a page of `query` with `row_count` rows, fewer than requested, is the last page.
+    pub fn is_last_page(&self, query: &QidoQuery, row_count: usize) -> bool {
+        // Many archives compute the modalities after they have limited the rows.
+        let is_filtered_afterwards = self.is_probed && query.is_matching(tags::MODALITIES_IN_STUDY);
+        row_count < self.short_page_limit && !is_filtered_afterwards
     }
 
     /// Returns the detail sources in the order of preference.
@@ -211,6 +266,6 @@ impl Profile {
 
 impl Default for Profile {
     fn default() -> Self {
-        PROFILES[0].clone()
+        PROFILES[0]
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 use super::change_feed::FeedRequest;
-use super::qido::{QidoQuery, SearchLevel};
+use super::qido::{IncludeStyle, QidoQuery, SearchLevel};
 use super::settings::Settings;
 use super::wado::retrieve::Retrieval;
 use super::wado::uri::WadoUri;
@@ -162,10 +162,10 @@ impl UpstreamRequest {
     }
 
     /// Builds the URL from the root URL of the archive, path segments that are constants or typed values, and known query keys.
-    pub(super) fn url(&self, settings: &Settings) -> Url {
+    pub(super) fn url(&self, settings: &Settings, include_style: IncludeStyle) -> Url {
         let (root, path, query) = match &self.service {
             ArchiveService::Search(search) => {
-                let query = search.query_string(settings.profile.include_style);
+                let query = search.query_string(include_style);
                 (&settings.qido_url, Some(search.level().path()), query)
             }
             ArchiveService::Retrieve(retrieval) => {

@@ -9,6 +9,7 @@ use dicomweb_gateway::auth::Authenticator;
 use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
 use dicomweb_gateway::telemetry::Metrics;
+use dicomweb_gateway::upstream::{Archive, Profile};
 use http_server::ConnectionLimits;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -31,6 +32,19 @@ pub const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits {
     max_connections: 4096,
     max_connections_per_peer: 4096,
 };
+
+/// Sets the profile `generic` of archives whose profile the test does not set, because the searches of a probe are requests that other tests
+/// do not expect.
+fn set_generic_profiles(config: &mut Config, lines: &str) {
+    if lines.contains("profile = \"auto\"") {
+        return;
+    }
+    for archive in config.archives.iter_mut().filter(|archive| archive.settings.profile.is_probed) {
+        let Profile { detail, synthesized, .. } = archive.settings.profile;
+        let generic = Profile::find("generic").unwrap();
+        archive.settings.profile = Profile { detail, synthesized, ..generic };
+    }
+}
 
 /// Extends every timeout that the configuration of the test, `lines`, does not set.
 fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>) {
@@ -68,6 +82,7 @@ pub struct RunningGateway {
     metrics: Metrics,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+    archives: Vec<Archive>,
     /// The embedded archive, if the gateway uses it. It must run as long as the gateway.
     archive: Option<Arc<SampleArchive>>,
 }
@@ -121,6 +136,7 @@ impl RunningGateway {
         );
         let mut config =
             Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
+        set_generic_profiles(&mut config, lines);
         extend_timeouts(&mut config, lines, fresh_for);
         let metrics = Metrics::default();
         let app = match authenticator {
@@ -134,7 +150,7 @@ impl RunningGateway {
         let tls = config.server.tls.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base_url = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let service = app.service();
+        let (service, archives) = (app.service(), app.archives());
         app.start_background_work();
         let (shutdown, shutdown_requested) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -142,13 +158,25 @@ impl RunningGateway {
             http_server::serve_with_tls(listener, tls, limits, service, stop).await;
             app.close().await;
         });
-        Self { base_url, metrics, shutdown: Some(shutdown), task, archive: None }
+        Self { base_url, metrics, shutdown: Some(shutdown), task, archives, archive: None }
     }
 
     /// Shuts the gateway down gracefully, and waits until it has ended.
     pub async fn stop(mut self) {
         drop(self.shutdown.take());
         (&mut self.task).await.unwrap();
+    }
+
+    /// Waits until each archive with the profile `auto` has been probed `count` times, successfully or not.
+    pub async fn wait_for_probes(&self, count: u64) {
+        for archive in &self.archives {
+            archive.wait_for_probes(count).await;
+        }
+    }
+
+    /// Returns the client of the first archive.
+    pub fn archive(&self) -> &Archive {
+        &self.archives[0]
     }
 
     /// Returns the URL of the listener, without a trailing slash.

@@ -404,6 +404,11 @@ impl RunningPacs {
         self.shared.modify(|state| state.studies = studies.into_iter().collect());
     }
 
+    /// Changes how the archive pages and reads keys, as another version of the product may.
+    pub fn upgrade(&self, paging: Paging, dialect: Dialect) {
+        self.shared.modify(|state| (state.behavior.paging, state.behavior.dialect) = (paging, dialect));
+    }
+
     /// Returns the host and port, which responses of the gateway must not contain.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.shared.port)

@@ -92,7 +92,7 @@ impl ArchiveCheck {
                  see them",
             ];
         }
-        let source_hint = match (&self.metadata, &self.instances, self.preferred_source) {
+        let source_hint = match (&self.metadata, &self.instances, self.profile.detail) {
             (ProbeResult::Rows(..), ProbeResult::Rows(..), _) | (ProbeResult::NotTried, ..) => None,
             (ProbeResult::Rows(..), _, DetailSource::Qido) => Some(
                 "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",
@@ -127,10 +127,34 @@ impl ArchiveCheck {
         );
         source_hint
             .into_iter()
+            .chain(self.profile_hint())
             .chain(image_hint)
             .chain(self.missing_services.iter().copied().map(synthesis_hint))
             .chain(setting_hints)
             .collect()
+    }
+}
+
+impl ArchiveCheck {
+    /// Returns the profile to set, if the archive contradicts the configured one, or can do more than that relies on.
+    fn profile_hint(&self) -> Option<&'static str> {
+        let (profile, findings) = (self.profile, self.findings.as_ref()?);
+        if profile.is_probed {
+            return None;
+        }
+        if profile.uid_lists && findings.uid_lists == Some(false) {
+            return Some(
+                "set profile = \"auto\": it does not understand lists of UIDs, on which its profile relies",
+            );
+        }
+        if profile.include_style != findings.include_style {
+            return Some(
+                "set profile = \"auto\": it does not accept `includefield` in the form of its profile",
+            );
+        }
+        let needs_fewer_calls = profile.short_page_limit < findings.short_page_limit
+            || !profile.series_by_uid_lists && findings.series_by_uid_lists == Some(true);
+        needs_fewer_calls.then_some("set profile = \"auto\": then its lists need fewer calls")
     }
 }
 

@@ -13,8 +13,8 @@ use super::services::{
     renders_incorrectly, returns_no_frame, try_change_feed, try_retrieval, try_uri_service,
 };
 use crate::upstream::{
-    Archive, ArchiveError, ArchiveId, DetailSource, DicomResource, QidoQuery, Retrieval, SearchLevel,
-    Settings, Synthesized, UpstreamRequest, WadoUri,
+    Archive, ArchiveError, ArchiveId, DicomResource, ProbeFindings, Profile, QidoQuery, Retrieval,
+    SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
 };
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, UidRule, tags};
 use fhir_r4::id::is_id;
@@ -110,8 +110,10 @@ impl ServiceAddresses {
 pub(super) struct ArchiveCheck {
     pub(super) archive: ArchiveId,
     pub(super) addresses: ServiceAddresses,
-    /// The preferred source of instances.
-    pub(super) preferred_source: DetailSource,
+    /// The profile in the configuration.
+    pub(super) profile: Profile,
+    /// How the archive answers searches; `None` if it could not be found out.
+    pub(super) findings: Option<ProbeFindings>,
     pub(super) studies: ProbeResult,
     pub(super) series: ProbeResult,
     pub(super) metadata: ProbeResult,
@@ -133,7 +135,8 @@ impl ArchiveCheck {
         Self {
             archive: archive.id().clone(),
             addresses: ServiceAddresses::from_settings(archive.settings()),
-            preferred_source: archive.profile().detail,
+            profile: archive.profile(),
+            findings: None,
             studies: ProbeResult::NotTried,
             series: ProbeResult::NotTried,
             metadata: ProbeResult::NotTried,
@@ -181,6 +184,8 @@ impl ArchiveToCheck {
         let mut check = ArchiveCheck::new(archive);
         check.change_feed = try_change_feed(archive).await;
         let Some(found) = self.find_series(&mut check).await else { return check };
+        // An archive that fails meanwhile is reported for the other requests.
+        check.findings = archive.probe().await.ok().flatten();
         let FoundSeries { studies, study, series } = found;
         let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
         let row = studies.first().map(|(_, row)| row);

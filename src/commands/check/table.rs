@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Checks;
 use super::probe::{ArchiveCheck, ProbeResult};
+use crate::upstream::{ProbeFindings, UnknownKeys};
 
 const COLUMNS: [&str; 7] = ["studies", "series", "metadata", "instances", "WADO-URI", "changes", "images"];
 
@@ -82,6 +83,9 @@ impl fmt::Display for Checks {
             for problem in problems {
                 write_line(id, "", &problem)?;
             }
+            if let Some(findings) = &check.findings {
+                write_line(id, "", &describe(findings))?;
+            }
         }
         if self.0.iter().any(|check| matches!(check.series, ProbeResult::Rows(..))) {
             writeln!(
@@ -98,6 +102,32 @@ impl fmt::Display for Checks {
         self.write_hints(formatter)?;
         self.write_summary(formatter)
     }
+}
+
+/// Describes how an archive answers searches.
+fn describe(findings: &ProbeFindings) -> String {
+    let answer = |answer: Option<bool>| match answer {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
+    };
+    let unknown_keys = match findings.unknown_keys {
+        Some(UnknownKeys::Ignored) => "ignored",
+        Some(UnknownKeys::Rejected) => "rejected",
+        Some(UnknownKeys::MatchNothing) => "nothing found",
+        None => "unknown",
+    };
+    let paging = match findings.short_page_limit {
+        0 => "every list is read until an empty page".to_owned(),
+        limit => format!("reliable below {limit} rows"),
+    };
+    format!(
+        "searches: uid lists: {}; series of several studies: {}; paging: {paging}; escaped names: {}; unknown keys: {unknown_keys}; nothing found: {}",
+        answer(findings.uid_lists),
+        answer(findings.series_by_uid_lists),
+        answer(findings.decodes_escapes),
+        if findings.not_found_means_no_match { "404" } else { "empty list" },
+    )
 }
 
 impl Checks {
@@ -150,9 +180,7 @@ mod tests {
     use crate::commands::check::images::{ImageCheck, ImageFinding, ImageProblem, StopReason};
     use crate::commands::check::probe::{MissingSetting, ServiceAddress, ServiceAddresses};
     use crate::dicomweb::DicomwebError;
-    use crate::upstream::{
-        ArchiveError, ArchiveErrorKind, ArchiveId, ConnectFailure, DetailSource, Synthesized,
-    };
+    use crate::upstream::{ArchiveError, ArchiveErrorKind, ArchiveId, ConnectFailure, Profile, Synthesized};
     use dicom_model::json::reader::RowError;
 
     fn archive(
@@ -171,7 +199,8 @@ mod tests {
                 wado_uri: qido.clone(),
                 rest: qido,
             },
-            preferred_source: DetailSource::Metadata,
+            profile: Profile::default(),
+            findings: None,
             studies,
             series,
             metadata,

@@ -84,7 +84,7 @@ async fn read_rows(
     (retrievable, reported_count): (Option<&RowUids>, Option<usize>),
     (max_uids, max_scan): (usize, usize),
 ) -> Result<FirstRows, DicomwebError> {
-    let queries = query.split_uid_lists(archive.profile().max_uids_per_query());
+    let queries = query.split_uid_lists(archive.profile().max_uids_per_client_query());
     if let [query] = queries.as_slice() {
         return read_rows_of_query(archive, query, (retrievable, reported_count), (max_uids, max_scan)).await;
     }
@@ -125,14 +125,32 @@ async fn read_rows(
     Ok(merged)
 }
 
+/// Reads the rows of `query`. If there are none, an archive that was found to decode percent-escapes must confirm it; otherwise the query is
+/// sent again without escapes.
 async fn read_rows_of_query(
+    archive: &Archive,
+    query: &QidoQuery,
+    options: (Option<&RowUids>, Option<usize>),
+    limits: (usize, usize),
+) -> Result<FirstRows, DicomwebError> {
+    let profile = archive.profile();
+    let found = read_rows_by(archive, query, options, limits).await?;
+    let is_doubtful =
+        found.rows.is_empty() && profile.is_probed && profile.decodes_escapes && query.needs_escapes();
+    if is_doubtful && !archive.confirms_escapes().await? {
+        return read_rows_by(archive, query, options, limits).await;
+    }
+    Ok(found)
+}
+
+async fn read_rows_by(
     archive: &Archive,
     query: &QidoQuery,
     (retrievable, reported_count): (Option<&RowUids>, Option<usize>),
     (max_uids, max_scan): (usize, usize),
 ) -> Result<FirstRows, DicomwebError> {
     let NarrowedQuery { query, filter, is_literal_only } = query
-        .narrowed_for(archive.profile())
+        .narrowed_for(&archive.profile())
         .map_err(|error| DicomwebError::UnsearchableValue(archive.id().clone(), error))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
         RowIdentity::from_row(query.level(), &json::parse(text.get()).ok()?)

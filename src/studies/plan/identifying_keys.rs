@@ -129,7 +129,9 @@ pub(super) fn keys_of_uids<'a>(
     uids.sort_unstable();
     uids.dedup();
     let key_of = |uids: &[Uid]| Some((tag, MatchValue::any_of(uids)?));
-    uids.chunks(uid_keys.per_query).filter_map(key_of).collect()
+    let is_study = tag == tags::STUDY_INSTANCE_UID;
+    let max_uids = if is_study { uid_keys.per_query } else { uid_keys.others_per_query };
+    uids.chunks(max_uids).filter_map(key_of).collect()
 }
 
 /// Returns the keys for identifiers of studies: the UID, the accession number, or the Study ID.

@@ -239,7 +239,7 @@ mod tests {
         }
         let generic = QidoQuery::new(SearchLevel::Studies)
             .matching(tags::PATIENT_NAME, MatchValue::raw("Doe^J"))
-            .narrowed_for(&Profile::default())
+            .narrowed_for(&Profile::find("generic").unwrap())
             .unwrap();
         assert!(generic.filter.is_empty() && generic.query.canonical().ends_with("PatientName=Doe%5EJ"));
     }

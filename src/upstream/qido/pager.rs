@@ -113,6 +113,8 @@ struct ListPosition {
     last_page: Vec<Option<RowIdentity>>,
     /// The number of pages since the last page with a new row.
     repeating_page_count: usize,
+    /// Whether the last page was short, and so small that the archive has returned larger ones.
+    has_short_page: bool,
     /// Whether a row without an identity was received.
     has_rows_without_identity: bool,
 }
@@ -204,7 +206,16 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         }
         let is_short = outcome.row_count < limit as usize && !outcome.has_more;
         let is_full = outcome.row_count == limit as usize;
-        let is_reliable = archive.profile().paging_is_reliable;
+        let is_reliable = archive.profile().is_last_page(query, outcome.row_count);
+        if position.has_short_page && has_new_rows {
+            archive
+                .contradict_findings("It returned further rows after a page with fewer rows than requested.");
+        } else if position.has_short_page && !outcome.has_more {
+            archive.confirm_short_pages(position.last_page.len() + 1);
+        }
+        archive.confirm_short_pages(outcome.row_count);
+        position.has_short_page =
+            has_new_rows && is_short && outcome.row_count < archive.found_short_page_limit();
         position.has_rows_without_identity |= identities.contains(&None);
         let is_reported_count = !outcome.has_more
             && reported_count.is_some_and(|count| position.has_requested_objects(query, count));

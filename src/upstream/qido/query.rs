@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::SearchLevel;
-use super::value::{MatchValue, escape_into};
+use super::value::{MatchValue, escape, is_unescaped};
 use dicom_core::VR;
 use dicom_model::{Tag, UidRule, tag, tags};
 
@@ -22,6 +24,10 @@ pub struct QidoQuery {
     options: Vec<(MatchingOption, bool)>,
     limit: Option<u32>,
     offset: Option<u32>,
+    /// The form of `includefield`, if it is not that of the profile.
+    include_style: Option<IncludeStyle>,
+    /// Whether characters are escaped that need no escape.
+    is_fully_escaped: bool,
 }
 
 impl QidoQuery {
@@ -35,6 +41,8 @@ impl QidoQuery {
             options: Vec::new(),
             limit: None,
             offset: None,
+            include_style: None,
+            is_fully_escaped: false,
         }
     }
 
@@ -58,6 +66,18 @@ impl QidoQuery {
     pub fn include(mut self, tags: &[Tag]) -> Self {
         self.include.extend_from_slice(tags);
         self
+    }
+
+    /// Requests the attributes in this form instead of that of the profile.
+    #[must_use]
+    pub(in crate::upstream) fn with_include_style(self, style: IncludeStyle) -> Self {
+        Self { include_style: Some(style), ..self }
+    }
+
+    /// Escapes every character of the match values except letters and digits. An archive that decodes escapes finds the same.
+    #[must_use]
+    pub(in crate::upstream) fn fully_escaped(self) -> Self {
+        Self { is_fully_escaped: true, ..self }
     }
 
     /// Requests every attribute that the archive has.
@@ -165,12 +185,23 @@ impl QidoQuery {
         self.matches.iter().all(|(key, _)| *key == tag)
     }
 
+    /// Returns the match values for the Study Instance UID.
+    pub fn study_uids(&self) -> Vec<&str> {
+        let is_study = |(tag, _): &&(Tag, MatchValue)| *tag == tags::STUDY_INSTANCE_UID;
+        let list = self.matches.iter().find(is_study).map(|(_, MatchValue(list))| list.split(','));
+        list.into_iter().flatten().map(|uid| uid.trim_matches(' ')).collect()
+    }
+
+    /// Whether a match value contains a character that must be escaped.
+    pub fn needs_escapes(&self) -> bool {
+        self.matches.iter().any(|(_, MatchValue(value))| !value.bytes().all(is_unescaped))
+    }
+
     /// Returns the UIDs of the studies and of the series to which the search is restricted; `None` where it is not restricted.
     pub(super) fn requested_parents(&self) -> [Option<HashSet<&str>>; 2] {
         fn only(uid: &str) -> HashSet<&str> {
             HashSet::from([uid])
         }
-        let is_study = |(tag, _): &&(Tag, MatchValue)| *tag == tags::STUDY_INSTANCE_UID;
         match &self.level {
             SearchLevel::Series { study } | SearchLevel::Instances { study } => {
                 [Some(only(study.as_str())), None]
@@ -179,8 +210,8 @@ impl QidoQuery {
                 [Some(only(study.as_str())), Some(only(series.as_str()))]
             }
             SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => {
-                let list = self.matches.iter().find(is_study).map(|(_, MatchValue(list))| list);
-                [list.map(|list| list.split(',').map(|uid| uid.trim_matches(' ')).collect()), None]
+                let studies = self.study_uids();
+                [(!studies.is_empty()).then(|| studies.into_iter().collect()), None]
             }
         }
     }
@@ -204,12 +235,12 @@ impl QidoQuery {
             }
             query.push_str(name);
             query.push('=');
-            escape_into(&mut query, value);
+            query.push_str(value);
         };
         for (tag, MatchValue(value)) in &self.matches {
-            push(&name_of(*tag), value);
+            push(&name_of(*tag), &escape(value, self.is_fully_escaped));
         }
-        match style {
+        match self.include_style.unwrap_or(style) {
             _ if self.include_all => push("includefield", "all"),
             IncludeStyle::Repeated => {
                 self.include.iter().for_each(|tag| push("includefield", &tag::hex(*tag)));
@@ -258,7 +289,7 @@ impl MatchingOption {
 }
 
 /// The form in which an archive accepts several attributes in `includefield`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum IncludeStyle {
     /// `includefield=a&includefield=b`.
     Repeated,

@@ -86,7 +86,9 @@ impl Archive {
         let is_no_match = match response.status {
             // A search across studies has no parent resource, so it is the service that does not exist.
             StatusCode::NOT_FOUND | StatusCode::GONE
-                if request.is_search_across_studies() && !self.profile().not_found_means_no_match =>
+                if request.is_search_across_studies()
+                    && !(self.profile().not_found_means_no_match
+                        && Box::pin(self.confirms_not_found()).await?) =>
             {
                 return Err(self.error(ArchiveErrorKind::NoSearchService(response.status)));
             }

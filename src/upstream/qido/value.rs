@@ -96,16 +96,18 @@ pub(super) fn is_unescaped(byte: u8) -> bool {
     is_literal(byte) || matches!(byte, b'*' | b'?' | b',')
 }
 
-/// Percent-escapes every byte that is not sent unescaped.
-pub(super) fn escape_into(query: &mut String, value: &str) {
+/// Percent-escapes every byte that is not sent unescaped, or every byte except letters and digits.
+pub(super) fn escape(value: &str, is_full: bool) -> String {
+    let mut escaped = String::with_capacity(value.len());
     for byte in value.bytes() {
-        if is_unescaped(byte) {
-            query.push(char::from(byte));
+        if byte.is_ascii_alphanumeric() || is_unescaped(byte) && !is_full {
+            escaped.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
-            let _ = write!(query, "%{byte:02X}");
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
+    escaped
 }
 
 #[cfg(test)]
