@@ -14,6 +14,7 @@ mod archive_changes;
 mod assembly;
 mod background;
 mod candidates;
+mod date_windows;
 mod deep_check;
 mod error;
 mod fetch;
@@ -38,6 +39,7 @@ mod study_totals;
 mod study_versions;
 mod uid_lists;
 mod unsorted_page;
+mod windowed_page;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +76,7 @@ use deep_check::DeepChecks;
 use dicom_model::StudyUid;
 use fhir_r4::types::Endpoint;
 use partial_answers::PartialAnswer;
-use scan::SearchRows;
+use scan::{ScanKey, SearchRows};
 use staleness::Revalidations;
 
 /// Whether cached data may be used.
@@ -165,7 +167,9 @@ pub struct Studies {
     requires_every_archive: bool,
     cache: Cache,
     change_log: ChangeLog,
-    scans: Arc<SingleFlight<(ArchiveId, String, Generation), ScanResult>>,
+    /// Whether the request does not need the whole list of an archive, and stops as soon as a list is known to be too long.
+    detects_long_lists: bool,
+    scans: Arc<SingleFlight<ScanKey, ScanResult>>,
     loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint, Generation), LoadResult>>,
     deep_checks: Arc<DeepChecks>,
     revalidations: Arc<Revalidations>,
@@ -194,6 +198,7 @@ impl Studies {
             requires_every_archive: false,
             cache,
             change_log,
+            detects_long_lists: false,
             scans: Arc::default(),
             loads: Arc::default(),
             deep_checks: Arc::default(),

@@ -7,6 +7,7 @@ mod changes;
 mod compartment;
 mod complete_lists;
 mod cost;
+mod date_windows;
 mod dates;
 mod deep_checks;
 mod endless_lists;

@@ -52,6 +52,14 @@ impl From<&StudiesError> for Failure {
                      identifier, or a range of started."
                 ),
             ),
+            StudiesError::TooManyOnDay { archive, limit, day } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {archive} has more than {limit} candidate studies on three days around {day} (three times \
+                     search.max_scan), or does not list them, so that they cannot be sorted by started. Narrow the search: by \
+                     patient, identifier, or a range of started without this day."
+                ),
+            ),
             StudiesError::Incomplete { archive, .. } | StudiesError::TooMuchDetail { archive, .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", to_sentence(&error.to_string()))
                     .with_cause(Some(archive.to_string()), error.to_string())

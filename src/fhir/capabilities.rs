@@ -128,8 +128,9 @@ const PARTIAL_ON_REQUEST: &str = "a search is an error; with Prefer: handling=le
 fn describe_limits(limits: &SearchConfig) -> String {
     let SearchConfig { max_scan, sort_window, max_opened, max_included, max_batch, partial, .. } = limits;
     format!(
-        "Limits: a search that needs a total or an order reads at most {max_scan} studies of one archive and sorts at most \
-         {sort_window} matches; it reads at most {max_opened} studies in full for criteria that archives cannot search by. At \
+        "Limits: a search that needs a total or another order than by started reads at most {max_scan} studies of one archive and \
+         sorts at most {sort_window} matches; of more studies, pages by started have no total, and may have fewer matches than \
+         requested although a link to the next page follows. A search reads at most {max_opened} studies in full for criteria that archives cannot search by. At \
          most {max_included} resources are included in a page. A batch has at most {max_batch} entries. A search or batch beyond \
          a limit is an error (too-costly), never a shortened result. A value has at most {MAX_ALTERNATIVES} alternatives, or \
          {MAX_UID_ALTERNATIVES} that are UIDs; a URL has at most 48 KiB, and the body of a POST to _search 64 KiB. If an archive fails, {} A search by _lastUpdated always \

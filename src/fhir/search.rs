@@ -82,6 +82,7 @@ pub(super) async fn search_studies(
                            that begins with urn:oid:, so it is found by identifier=urn:dicom:uid|urn:oid:{UID}, or by _id={UID}.";
         pages.warn("informational", diagnostics.to_owned());
     }
+    warn_about_rest_of_long_list(&mut pages, &study_page);
     let StudyPage { studies, total, previous, next, requested_at, .. } = study_page;
     let mut studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
     let representation = requested_representation(&search.result);
@@ -236,6 +237,22 @@ async fn write_page(
     entries.extend(include_resources(context, request, access, result, items, &mut pages).await?);
     let page = SearchPage { total: Some(total), previous, next, entries };
     page::encode(pages.into_searchset(page, &context.studies.missing_archives())).await
+}
+
+/// Warns about what a page of a list that is too long to be read as a whole does not contain.
+fn warn_about_rest_of_long_list(pages: &mut Pages<'_>, page: &StudyPage) {
+    if page.is_short {
+        let diagnostics = "The page has fewer matches than requested, because a request reads only a limited number of studies \
+                           (search.max_scan) and archives cannot search by all parameters. The next page continues.";
+        pages.warn("incomplete", diagnostics.to_owned());
+    }
+    for archive in &page.without_undated_studies {
+        let diagnostics = format!(
+            "Archive {archive}: the list does not contain studies without a date, because the archive contains more studies than a \
+             search reads (search.max_scan) and cannot search for them. A search by patient or identifier finds them."
+        );
+        pages.warn("incomplete", diagnostics);
+    }
 }
 
 /// Warns about criteria that no Patient can match.

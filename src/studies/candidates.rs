@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use super::known_patient::KnownPatient;
 use super::plan::{self, DateRange, Plan, PlannedQuery, UidKeys};
 use super::row::{RowWithoutUid, StudyRow};
-use super::scan::{ListLimits, ListedRows, SearchRows};
+use super::scan::{ListLimits, ListedRows, ScanLimit, SearchRows};
 use super::search::keeps_rows_of_uid_together;
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
@@ -114,13 +114,40 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<(), StudiesError> {
-        if self.sources.len() < 2 || found.studies.is_empty() {
+        let missing = self.missing_copies(found, |_, _| true);
+        self.add_copies(found, missing, access, freshness).await
+    }
+
+    /// Returns, for each archive in the order of the configuration, the studies without a row of the archive for which `is_required` is
+    /// true. A single archive has no copies.
+    pub(super) fn missing_copies(
+        &self,
+        found: &FoundStudies,
+        is_required: impl Fn(&FoundStudy, &ArchiveSource) -> bool,
+    ) -> Vec<Vec<StudyUid>> {
+        let missing_of = |source: &ArchiveSource| {
+            let is_missing = |study: &&FoundStudy| {
+                !study.rows.iter().any(|row| &row.archive == source.archive.id())
+                    && is_required(study, source)
+            };
+            found.studies.iter().filter(is_missing).map(|study| study.uid().clone()).collect()
+        };
+        if self.sources.len() < 2 { Vec::new() } else { self.sources.iter().map(missing_of).collect() }
+    }
+
+    /// Queries each archive for these studies, and adds their rows to `found`.
+    pub(super) async fn add_copies(
+        &self,
+        found: &mut FoundStudies,
+        missing: Vec<Vec<StudyUid>>,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<(), StudiesError> {
+        if missing.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let searches = self.sources.iter().map(|source| {
-            let is_missing =
-                |study: &&FoundStudy| !study.rows.iter().any(|row| &row.archive == source.archive.id());
-            let uids: Vec<_> = found.studies.iter().filter(is_missing).map(FoundStudy::uid).collect();
+        let searches = self.sources.iter().zip(&missing).map(|(source, uids)| {
+            let uids: Vec<_> = uids.iter().collect();
             (source, async move { self.query_by_uids(source, &uids, freshness).await })
         });
         let new_rows = self.query_each(searches).await?;
@@ -240,23 +267,28 @@ impl Studies {
         let is_allowed = |planned: &&PlannedQuery| planned.query.uid_rule() <= source.archive.uid_rule();
         for planned in queries.iter().filter(is_allowed) {
             for found in self.run_query(source, planned, freshness).await? {
-                for row in &found.rows {
-                    match parse_row(source, row) {
-                        Ok(row) => {
-                            self.cache_patient(&row.patient, KnownPatient::from_row(&row));
-                            rows.with_uid.push(row);
-                        }
-                        Err(row) => {
-                            if let Some(patient) = KnownPatient::from_row_without_uid(&row) {
-                                self.cache_patient(&row.patient, patient);
-                            }
-                            rows.without_uid.push(row);
-                        }
-                    }
-                }
+                self.add_rows(&mut rows, source, &found);
             }
         }
         Ok(rows)
+    }
+
+    /// Adds the rows of a list to `rows`, and caches every patient in them.
+    pub(super) fn add_rows(&self, rows: &mut StudyRows, source: &ArchiveSource, found: &SearchRows) {
+        for row in &found.rows {
+            match parse_row(source, row) {
+                Ok(row) => {
+                    self.cache_patient(&row.patient, KnownPatient::from_row(&row));
+                    rows.with_uid.push(row);
+                }
+                Err(row) => {
+                    if let Some(patient) = KnownPatient::from_row_without_uid(&row) {
+                        self.cache_patient(&row.patient, patient);
+                    }
+                    rows.without_uid.push(row);
+                }
+            }
+        }
     }
 
     /// Returns the rows of a query, in one list or, if that is too long for the archive, in lists for parts of the date range.
@@ -269,7 +301,7 @@ impl Studies {
         if source.archive.profile().is_probed && planned.query.study_uids().len() > 1 {
             return self.query_by_uid_list(source, &planned.query, freshness).await;
         }
-        match self.query_with_alternatives(source, planned, freshness).await {
+        match self.query_with_alternatives(source, planned, None, freshness).await {
             Err(error) if is_list_too_long(&error) => {
                 self.query_by_date_ranges(source, planned, freshness).await
             }
@@ -278,16 +310,23 @@ impl Studies {
         }
     }
 
-    /// Returns the rows of a query, or of one of its alternatives.
+    /// Returns the rows of a query, or of one of its alternatives. If the list exceeds `limit`, they are its first rows.
     pub(super) async fn query_with_alternatives(
         &self,
         source: &ArchiveSource,
         planned: &PlannedQuery,
+        limit: Option<ScanLimit>,
         freshness: Freshness,
     ) -> Result<Arc<SearchRows>, StudiesError> {
-        let note_tags = mapping::study_note_tags(&source.context);
-        let scan =
-            |query: &QidoQuery| self.scan(&source.archive, query.clone().include(note_tags), freshness);
+        let scan = |query: &QidoQuery| {
+            let query = query.clone().include(mapping::study_note_tags(&source.context));
+            async move {
+                match limit {
+                    None => self.scan(&source.archive, query, freshness).await,
+                    Some(limit) => self.scan_within(&source.archive, query, limit, freshness).await,
+                }
+            }
+        };
         let found = match (scan(&planned.query).await, &planned.without_optional_keys) {
             (Err(error), Some(alternative)) if is_rejection(&error) && !is_list_too_long(&error) => {
                 scan(alternative).await?
@@ -323,7 +362,7 @@ impl Studies {
         for _ in 0..MAX_DATE_RANGES {
             let Some((first, last)) = ranges.pop() else { return Ok(found) };
             let Some(narrowed) = planned.for_days(first.into(), last.into()) else { continue };
-            match self.query_with_alternatives(source, &narrowed, freshness).await {
+            match self.query_with_alternatives(source, &narrowed, None, freshness).await {
                 Ok(rows) => found.push(rows),
                 Err(error) if is_list_too_long(&error) && first < last => {
                     let middle = first.saturating_add((days_between(first, last) / 2).days());

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use crate::cache::Interrupted;
 use crate::upstream::{ArchiveError, ArchiveId};
 use dicom_model::StudyUid;
@@ -54,6 +56,16 @@ pub enum StudiesError {
     TooMuchToList {
         /// The archive that rejected the query.
         archive: ArchiveId,
+    },
+    /// An archive lists more studies of a day and the days around it than may be read, so that they cannot be sorted.
+    #[error("archive {archive} lists more than {limit} studies of three days around {day}")]
+    TooManyOnDay {
+        /// The archive with too many rows.
+        archive: ArchiveId,
+        /// Maximum number of studies of three days.
+        limit: usize,
+        /// The day with most of them.
+        day: Date,
     },
     /// The archive returned fewer series or instances than it reports.
     #[error("archive {archive} returned fewer {what} than the number that it reports")]
@@ -114,10 +126,22 @@ impl StudiesError {
             | Self::TooManyToOpen { .. }
             | Self::TooManyToInclude { .. }
             | Self::TooMuchToList { .. }
+            | Self::TooManyOnDay { .. }
             | Self::LoadTimeout(_)
             | Self::SeveralPatients { .. }
             | Self::Unwritable
             | Self::Interrupted(_) => false,
+        }
+    }
+}
+
+impl StudiesError {
+    /// Whether a list of studies is too long to be read as a whole, so that a part of it may be readable.
+    pub(super) fn is_from_long_list(&self) -> bool {
+        match self {
+            Self::TooManyRows { .. } | Self::TooManyBytes { .. } | Self::TooMuchToList { .. } => true,
+            Self::Archive(error) => error.is_content_too_large(),
+            _ => false,
         }
     }
 }

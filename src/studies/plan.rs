@@ -60,7 +60,12 @@ impl PlannedQuery {
         let range = DateRange { first: Some(first), last: Some(last) };
         let sent_range =
             if first.civil().day_of_year() == 1 { range.extended_to_dotted_dates() } else { range };
-        let value = sent_range.match_value()?;
+        Some(Self { date_range: Some(range), ..self.for_range(sent_range)? })
+    }
+
+    /// Returns the same query for the days of `range`; `None` if it has no bounds.
+    pub(super) fn for_range(&self, range: DateRange) -> Option<Self> {
+        let value = range.match_value()?;
         let restrict = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
         Some(Self {
             query: restrict(&self.query),
@@ -68,6 +73,13 @@ impl PlannedQuery {
             without_optional_keys: self.without_optional_keys.as_ref().map(restrict),
             date_range: Some(range),
         })
+    }
+
+    /// Returns the same query without the keys that the copy of a study in another archive may not match.
+    #[must_use]
+    pub(super) fn without_keys_of_copies(self) -> Self {
+        let query = self.without_optional_keys.unwrap_or(self.query);
+        Self { query, without_optional_keys: None, ..self }
     }
 }
 
@@ -122,6 +134,27 @@ pub(super) fn plan_queries(
     if range.is_empty() {
         return Plan::Studies(Vec::new());
     }
+    let planned = query_by_date(criteria, range);
+    match criteria.iter().find_map(|criterion| child_queries(criterion, uid_keys)) {
+        Some(children) => Plan::ChildrenFirst { children, studies: vec![planned] },
+        None => Plan::Studies(vec![planned]),
+    }
+}
+
+/// Returns the single query for every study that can match, and the range of its dates, which can be narrowed; `None` if the studies
+/// that can match are those of several queries, or of one by which they are identified.
+pub(super) fn query_to_narrow_by_date(
+    criteria: &[Criterion<ImagingStudy>],
+    uid_keys: UidKeys,
+) -> Option<(PlannedQuery, DateRange)> {
+    let is_identified =
+        criteria.iter().any(|criterion| identifying_keys(criterion, None, uid_keys).is_some());
+    let range = DateRange::from_criteria(criteria);
+    (!is_identified && !range.is_empty()).then(|| (query_by_date(criteria, range), range))
+}
+
+/// Returns the query for every study with a date in `range`, which is the only key that `criteria` have besides the modality.
+fn query_by_date(criteria: &[Criterion<ImagingStudy>], range: DateRange) -> PlannedQuery {
     let range = range.extended_to_dotted_dates();
     let mut planned = query_for_all_studies();
     if let Some(value) = range.match_value() {
@@ -132,10 +165,7 @@ pub(super) fn plan_queries(
         planned.without_optional_keys = Some(planned.query.clone());
         planned.query = planned.query.matching(tags::MODALITIES_IN_STUDY, modality);
     }
-    match criteria.iter().find_map(|criterion| child_queries(criterion, uid_keys)) {
-        Some(children) => Plan::ChildrenFirst { children, studies: vec![planned] },
-        None => Plan::Studies(vec![planned]),
-    }
+    planned
 }
 
 /// Returns the queries for the studies of `patients`, or the query for every study if there is no key for one of the patients.

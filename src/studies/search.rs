@@ -1,8 +1,9 @@
 //! Searches for studies in all archives, page by page.
 //!
 //! Normally all matches are found and sorted, and the page is selected from them. Then the total is known, and the cursor
-//! contains the position of the match just before or just after the page. If an archive has more rows than may be read, its list is read in
-//! the order of the archive instead, as far as the page requires ([`unsorted_page`](super::unsorted_page)).
+//! contains the position of the match just before or just after the page. If an archive has more rows than may be read, a page that is
+//! sorted by the start of the studies is read in windows of days ([`windowed_page`](super::windowed_page)). If the archive does not
+//! evaluate ranges of dates and no order is required, its list is read in its own order ([`unsorted_page`](super::unsorted_page)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use super::row::{OmittedMatches, RowWithoutUid, StudyRow};
 use super::sort::{self, SortPosition};
 use super::study_versions::needs_versions;
 use super::unsorted_page::UpstreamPosition;
+use super::windowed_page::{WindowError, WindowPosition};
 use super::{Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::Version;
@@ -185,6 +187,23 @@ pub struct StudySearch<'a> {
     pub needs_total: bool,
 }
 
+impl<'a> StudySearch<'a> {
+    /// Returns the keys of the order, of which the default is the newest study first.
+    pub(super) fn sort_keys(&self) -> &'a [SortKey<ImagingStudy>] {
+        if self.sort.is_empty() { &[SortKey::NEWEST_FIRST] } else { self.sort }
+    }
+
+    /// Whether a page can be read without the whole list, because the matches are sorted by their start and not counted.
+    fn is_sorted_by_date(&self) -> bool {
+        let is_by = |key: &SortKey<_>, parameter: ImagingStudyParam| key.parameter().key == parameter;
+        let keys = self.sort_keys();
+        let is_by_start = keys.first().is_some_and(|key| is_by(key, ImagingStudyParam::Started));
+        // The versions of all studies would have to be known.
+        let is_by_version = keys.iter().any(|key| is_by(key, ImagingStudyParam::LastUpdated));
+        !self.needs_total && is_by_start && !is_by_version
+    }
+}
+
 /// The position of a page. It contains everything that is required to continue, so any replica with the same key can continue
 /// from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +214,8 @@ pub enum Cursor {
     Before(SortPosition),
     /// The page begins at this position in the order of the archives.
     At(UpstreamPosition),
+    /// The page begins or ends at this position, and its matches are read in windows of days.
+    InWindow(WindowPosition),
 }
 
 /// One page of a search.
@@ -217,6 +238,10 @@ pub struct StudyPage {
     pub unreadable: Vec<UnreadableStudy>,
     /// Whether the list of an archive changed between two pages. Then studies may have been skipped.
     pub has_list_changed: bool,
+    /// Whether the page has fewer matches than requested although more may follow, because as much was read as one request may read.
+    pub is_short: bool,
+    /// The archives whose studies without a date cannot be found, so that they are missing at the end of the list.
+    pub without_undated_studies: BTreeSet<ArchiveId>,
     /// For the first page of a search by `_lastUpdated`: the time just before the archives were queried. A client that next
     /// requests changes since this time misses no change, and does not receive again the changes that this search detected.
     pub requested_at: Option<Timestamp>,
@@ -240,20 +265,50 @@ impl Studies {
         } else {
             None
         };
-        let page = match studies
-            .search_requested_at(search.criteria, search.sort, access, freshness, requested_at)
-            .await
-        {
-            Ok(found) => self.paginate(found, search)?,
-            // If the total and a sort order are not required, a long list can be read in the order of the archive.
-            Err(StudiesError::TooManyRows { .. })
-                if search.cursor.is_none() && search.sort.is_empty() && !search.needs_total =>
-            {
-                studies.read_unsorted_page(search, UpstreamPosition::default(), access, freshness).await?
-            }
-            Err(error) => return Err(error),
+        let page = match studies.find_whole_list(search, access, freshness, requested_at).await? {
+            Some(found) => self.paginate(found, search)?,
+            None => studies.read_long_list(search, access, freshness).await?,
         };
         Ok(StudyPage { requested_at, ..page })
+    }
+
+    /// Returns all matches of a search; `None` if a list is too long to be read as a whole, and the page can be read without it.
+    async fn find_whole_list(
+        &self,
+        search: &StudySearch<'_>,
+        access: &Access,
+        freshness: Freshness,
+        requested_at: Option<Timestamp>,
+    ) -> Result<Option<FoundStudies>, StudiesError> {
+        let StudySearch { criteria, sort, .. } = *search;
+        if !search.is_sorted_by_date() {
+            return self.find_matches(criteria, sort, access, freshness, requested_at).await.map(Some);
+        }
+        if let Some(Cursor::InWindow(_)) = search.cursor {
+            return Ok(None);
+        }
+        let studies = self.detecting_long_lists();
+        match studies.find_matches(criteria, sort, access, freshness, requested_at).await {
+            Err(error) if error.is_from_long_list() => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// Returns one page of a list that is too long to be read as a whole, in windows of days. If that is impossible and no order is required,
+    /// the list is read in the order of the archive.
+    async fn read_long_list(
+        &self,
+        search: &StudySearch<'_>,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<StudyPage, StudiesError> {
+        match self.read_windowed_page(search, access, freshness).await {
+            Err(WindowError::Unusable(_)) if search.cursor.is_none() && search.sort.is_empty() => {
+                self.read_unsorted_page(search, UpstreamPosition::default(), access, freshness).await
+            }
+            Err(WindowError::Unusable(error) | WindowError::Failed(error)) => Err(error),
+            Ok(page) => Ok(page),
+        }
     }
 
     /// Returns every study that matches all of `criteria` and that the caller may see.
@@ -275,11 +330,11 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
         let studies = self.for_search_by_last_updated(needs_versions(criteria, sort));
-        studies.search_requested_at(criteria, sort, access, freshness, None).await
+        studies.find_matches(criteria, sort, access, freshness, None).await
     }
 
     /// Does the same as [`search_to_sort`](Self::search_to_sort), for a search whose time `requested_at` the client receives.
-    async fn search_requested_at(
+    async fn find_matches(
         &self,
         criteria: &[Criterion<ImagingStudy>],
         sort: &[SortKey<ImagingStudy>],
@@ -329,7 +384,7 @@ impl Studies {
             return Err(StudiesError::TooManyToSort { limit: sort_window });
         }
         let omitted_matches = found.omitted_matches();
-        let keys = if search.sort.is_empty() { &[SortKey::NEWEST_FIRST] } else { search.sort };
+        let keys = search.sort_keys();
         let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
         let matches =
             found.studies.into_iter().map(|study| (self.sort_position(&study, keys), study)).collect();
@@ -343,8 +398,7 @@ impl Studies {
             patient_conflicts: found.patient_conflicts.iter().map(PatientConflict::from).collect(),
             omitted_matches,
             unreadable: found.unreadable,
-            has_list_changed: false,
-            requested_at: None,
+            ..StudyPage::default()
         })
     }
 

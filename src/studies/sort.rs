@@ -13,6 +13,8 @@ use fhir_r4::search::{Direction, Searchable, SortKey, Value, normalize};
 /// DICOM values by which matches are sorted have at most 64 characters (PS3.5 table 6.2-1).
 const MAX_SORT_TEXT_LEN: usize = 128;
 
+const NANOSECONDS_PER_DAY: i128 = 24 * 60 * 60 * 1_000_000_000;
+
 /// A value by which matches are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum SortValue {
@@ -40,6 +42,17 @@ impl SortPosition {
     #[must_use]
     pub fn with_id(self, id: String) -> Self {
         Self { id, ..self }
+    }
+
+    /// Returns the day of UTC of the first value, as a number that counts from 1970-01-01; `None` if the match has no value, or if
+    /// the first key is not a date.
+    pub(super) fn day(&self) -> Option<i32> {
+        match self.values.first() {
+            Some(Some(SortValue::Moment(instant))) => {
+                i32::try_from(instant.div_euclid(NANOSECONDS_PER_DAY)).ok()
+            }
+            _ => None,
+        }
     }
 
     /// Compares two positions in the order of the same keys, which have `directions`. A match without a value comes last in both
@@ -78,7 +91,7 @@ pub fn paginate<T>(
     items.sort_by(|(left, _), (right, _)| left.compare(right, directions));
     let total = items.len();
     let (start, end) = match cursor {
-        None | Some(Cursor::At(_)) => (0, count.min(total)),
+        None | Some(Cursor::At(_) | Cursor::InWindow(_)) => (0, count.min(total)),
         Some(Cursor::After(last)) => {
             let start = items.partition_point(|(position, _)| position.compare(last, directions).is_le());
             (start, start.saturating_add(count).min(total))

@@ -1,5 +1,6 @@
-//! Reads one page of a search that finds more rows than may be read. The lists of the archives are read one after the other, in
-//! the order of the archive, from the end of the previous page until the page is full.
+//! Reads one page of a search that finds more rows than may be read, of archives whose lists cannot be divided into windows of days,
+//! because they do not evaluate ranges of dates or have too many studies of one day. The lists of the archives are read one after the
+//! other, in the order of the archive, from the end of the previous page until the page is full.
 //!
 //! Each request begins with the last row of the previous request. If this row is at another position, the list has changed, and the
 //! response reports the change. If the archive ignores the offset and always returns its first rows, the search fails. A study that
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::candidates::{holds_for_every_part, is_named, must_be_queried, parse_row};
 use super::plan::{self, Plan, UidKeys};
 use super::row::OmittedMatches;
-use super::scan::ListLimits;
+use super::scan::{ListLimits, read_row_at};
 use super::search::{Cursor, PatientConflict, StudyPage, StudySearch};
 use super::study_versions::needs_versions;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
@@ -306,7 +307,7 @@ async fn read_batch(
     if has_list_changed
         && offset > 0
         && first_identity.is_some()
-        && first_identity == read_first_identity(archive, query).await?
+        && first_identity == read_row_at(archive, query, 0).await?.as_ref().map(identity_of)
     {
         return Err(ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into());
     }
@@ -333,18 +334,6 @@ async fn read_batch(
         last_row,
         has_list_changed,
     })
-}
-
-/// Requests the first row of the list of `query`, and returns its identity.
-async fn read_first_identity(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
-    let mut identity = None;
-    let request = UpstreamRequest::search(query.clone().page(1, 0));
-    let read_first = |row: Attributes| {
-        identity = Some(identity_of(&row));
-        ControlFlow::Break(())
-    };
-    archive.read_rows_until(request, read_first).await?;
-    Ok(identity)
 }
 
 /// Returns a short hash that identifies the row without revealing its content.

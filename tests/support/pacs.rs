@@ -90,6 +90,8 @@ struct Behavior {
     base_url: Option<String>,
     close_after_each_response: bool,
     ignore_matching_keys: bool,
+    /// A matching key that is ignored.
+    ignored_key: Option<String>,
     paging: Paging,
     dialect: Dialect,
     /// The number of additional copies of every row.
@@ -187,6 +189,12 @@ impl Pacs {
     /// Returns all studies in every search, like an archive that does not support the matching keys.
     pub fn ignore_matching_keys(mut self) -> Self {
         self.behavior.ignore_matching_keys = true;
+        self
+    }
+
+    /// Ignores one matching key of searches for studies.
+    pub fn ignore_matching_key(mut self, key: &str) -> Self {
+        self.behavior.ignored_key = Some(key.to_owned());
         self
     }
 

@@ -30,12 +30,7 @@ impl DateRange {
             if criterion.parameter.key != Param::Started {
                 continue;
             }
-            let Self { first, last } = Self::from_alternatives(alternatives);
-            range.first = range.first.max(first);
-            range.last = match (range.last, last) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            range = range.intersection(Self::from_alternatives(alternatives));
         }
         range
     }
@@ -61,7 +56,7 @@ impl DateRange {
     }
 
     /// Whether the range contains no day.
-    pub(super) fn is_empty(self) -> bool {
+    pub(in crate::studies) fn is_empty(self) -> bool {
         self.first.zip(self.last).is_some_and(|(first, last)| first > last)
     }
 
@@ -75,6 +70,38 @@ impl DateRange {
             day_before_year.map_or(first, DicomDate::from)
         };
         Self { first: self.first.map(extend), ..self }
+    }
+
+    /// Returns the days that are in both ranges; an empty range if there are none.
+    pub(in crate::studies) fn intersection(self, other: Self) -> Self {
+        let last = match (self.last, other.last) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { first: self.first.max(other.first), last }
+    }
+
+    /// Returns a range of dates as text that contains the dates of the first year in the format of ACR-NEMA, if this range as text does
+    /// not contain them.
+    pub(in crate::studies) fn dotted_dates_of_first_year(self) -> Option<Self> {
+        let new_year = |first: DicomDate| Date::new(first.civil().year(), 1, 1).ok().map(DicomDate::from);
+        let extended = self.extended_to_dotted_dates();
+        (extended != self).then(|| Self { first: extended.first, last: self.first.and_then(new_year) })
+    }
+
+    /// Whether this range as text contains the date if it has the format of ACR-NEMA.
+    pub(in crate::studies) fn may_contain_dotted(self, date: DicomDate) -> bool {
+        let year = date.civil().year();
+        let is_in_first_year = |first: DicomDate| first.civil().year() <= year;
+        let is_in_last_year = |last: DicomDate| year <= last.civil().year();
+        year <= LAST_ACR_NEMA_YEAR
+            && self.first.is_none_or(is_in_first_year)
+            && self.last.is_none_or(is_in_last_year)
+    }
+
+    /// Whether the range contains the date.
+    pub(in crate::studies) fn contains(self, date: DicomDate) -> bool {
+        self.first.is_none_or(|first| first <= date) && self.last.is_none_or(|last| date <= last)
     }
 
     /// Returns the range as the value of a matching key; `None` if it has no bounds.

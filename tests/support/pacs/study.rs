@@ -157,9 +157,13 @@ pub(super) fn respond(
     let studies_with_uid = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
+            let is_ignored = |pair: &&str| {
+                behavior.ignored_key.as_deref().is_some_and(|key| pair.split('=').next() == Some(key))
+            };
+            let query = query.split('&').filter(|pair| !is_ignored(pair)).collect::<Vec<_>>().join("&");
             let matching = studies
                 .iter()
-                .filter(|study| behavior.ignore_matching_keys || study_matches(study, query, dialect));
+                .filter(|study| behavior.ignore_matching_keys || study_matches(study, &query, dialect));
             matching.map(|study| study.row(base_url)).collect()
         }
         ["studies", uid, "series"] => {
