@@ -58,7 +58,7 @@ impl SearchRows {
     /// Returns the rows for which `is_kept` holds.
     pub(super) fn retained(&self, is_kept: impl Fn(&Attributes) -> bool) -> Self {
         let rows = self.rows.iter().filter(|row| is_kept(row)).cloned().collect();
-        Self { rows, requested_at: self.requested_at }
+        Self { rows, exceeded_limit: self.exceeded_limit.clone(), requested_at: self.requested_at }
     }
 
     /// Returns the cache key of the rows of `query`, the canonical text of a query.

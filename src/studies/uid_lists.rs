@@ -32,7 +32,7 @@ impl Studies {
             let list = others.chain(controls.clone()).collect::<Vec<_>>().join(",");
             let with_controls = query.clone().matching(tags::STUDY_INSTANCE_UID, MatchValue::raw(&list));
             let planned = PlannedQuery::without_alternatives(with_controls);
-            match self.query_with_alternatives(source, &planned, freshness).await {
+            match self.query_with_alternatives(source, &planned, None, freshness).await {
                 Ok(found) => {
                     let is_found = |uid: &str| {
                         found.rows.iter().any(|row| row.text(tags::STUDY_INSTANCE_UID) == Some(uid))
@@ -55,7 +55,7 @@ impl Studies {
         let queries: Vec<_> =
             query.split_uid_lists(1).into_iter().map(PlannedQuery::without_alternatives).collect();
         let searches: Vec<_> =
-            queries.iter().map(|query| self.query_with_alternatives(source, query, freshness)).collect();
+            queries.iter().map(|query| self.query_with_alternatives(source, query, None, freshness)).collect();
         stream::iter(searches).buffered(archive.max_concurrency()).try_collect().await
     }
 }
