@@ -54,8 +54,10 @@ impl Studies {
         }
         let queries: Vec<_> =
             query.split_uid_lists(1).into_iter().map(PlannedQuery::without_alternatives).collect();
-        let searches: Vec<_> =
-            queries.iter().map(|query| self.query_with_alternatives(source, query, None, freshness)).collect();
+        let searches: Vec<_> = queries
+            .iter()
+            .map(|query| self.query_with_alternatives(source, query, None, freshness))
+            .collect();
         stream::iter(searches).buffered(archive.max_concurrency()).try_collect().await
     }
 }
