@@ -54,9 +54,14 @@ impl PageReader<'_> {
     }
 
     async fn add_studies(&mut self, section: ListSection, found: &FoundStudies) {
-        let conflicts = found.patient_conflicts.iter();
-        let parts = conflicts.flat_map(|study| study.parts.iter().chain(&study.ambiguous_parts));
-        let studies: Vec<_> = found.studies.iter().chain(parts).collect();
+        let mut studies: Vec<_> = found.studies.iter().collect();
+        for conflict in &found.patient_conflicts {
+            studies.extend(conflict.parts.iter().chain(&conflict.ambiguous_parts));
+            if conflict.parts.is_empty() {
+                // Its rows are too many to be divided among the patients.
+                studies.push(conflict);
+            }
+        }
         let mut candidates = Vec::new();
         for (index, study) in studies.into_iter().enumerate() {
             if index % CANDIDATES_PER_YIELD == CANDIDATES_PER_YIELD - 1 {
