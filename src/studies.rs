@@ -3,8 +3,8 @@
 //! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each query, and [`candidates`] groups the rows
 //! by study. [`filter`] decides which studies match, and [`sort`] sorts them and selects the page. [`fetch`] reads the series and
 //! instances of a study, [`assembly`] makes resources and caches them, [`deep_check`] and [`invalidation`] cause cached studies
-//! to be read again, and [`study_versions`] looks up their versions. The entry points are [`search`], [`unsorted_page`] and
-//! [`patients`].
+//! to be read again, and [`study_versions`] looks up their versions. The entry points are [`search`], [`windowed_page`],
+//! [`unsorted_page`] and [`patients`].
 //!
 //! The filtering by an archive is only an optimization: a study matches if the resource as it would be returned satisfies every
 //! criterion and the caller may see it. This module does not depend on HTTP.
@@ -14,6 +14,7 @@ mod archive_changes;
 mod assembly;
 mod background;
 mod candidates;
+mod copies;
 mod date_windows;
 mod deep_check;
 mod error;
