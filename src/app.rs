@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::auth::{Authenticator, Open};
 use crate::cache::Cache;
-use crate::change_log::{ChangeLog, Observation, ResourceKey};
+use crate::change_log::{ChangeLog, ChangeLogAway, Observation, ResourceKey};
 use crate::clock::SharedClock;
 use crate::config::{self, AuthMode, Config, ImplementationGuide};
 use crate::dicomweb::{self, DicomwebContext, Federation, PatientComparison, RenderPool, ResponseCache};
@@ -47,6 +47,9 @@ pub enum AppError {
     /// The store in `[store] url` cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database of the change log does not respond.
+    #[error(transparent)]
+    ChangeLogAway(#[from] ChangeLogAway),
     /// The store cannot be read or written.
     #[error("the change log cannot be opened")]
     ChangeLog(#[from] StoreError),
@@ -88,7 +91,7 @@ impl App {
         let secrets = || secrets.iter().map(|secret| secret.expose_secret().as_bytes());
         let patient_ids = Arc::new(PatientIds::derive(secrets())?);
         let link_key = Arc::new(SealingKeys::derive(secrets())?);
-        let endpoint_times = observe_endpoints(config, &change_log, &patient_ids).await;
+        let endpoint_times = observe_endpoints(config, &change_log, &patient_ids).await?;
         let create_source = |(archive, endpoint_last_updated): (&config::ArchiveConfig, Timestamp)| {
             let context = mapping_context(config, archive, &patient_ids);
             Ok(ArchiveSource {
@@ -223,7 +226,7 @@ async fn open_change_log(
 ) -> Result<(Arc<dyn Store>, ChangeLog), AppError> {
     let max_records = u64::try_from(config.cache.change_log_entries).unwrap_or(u64::MAX);
     let open = |store| ChangeLog::open(store, max_records, SharedClock::clone(clock), metrics.clone());
-    let store = store::open(&config.store).await?;
+    let store = store::open(&config.store, SharedClock::clone(clock)).await?;
     let error = match open(Arc::clone(&store)).await {
         Ok(log) => return Ok((store, log)),
         Err(error) => error,
@@ -285,7 +288,7 @@ async fn observe_endpoints(
     config: &Config,
     change_log: &ChangeLog,
     patient_ids: &Arc<PatientIds>,
-) -> Vec<Timestamp> {
+) -> Result<Vec<Timestamp>, ChangeLogAway> {
     let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
         let endpoint = mapping::endpoint(
@@ -301,8 +304,8 @@ async fn observe_endpoints(
         Observation { resource: ResourceKey::endpoint(&settings.id), fingerprint, content: None }
     };
     let observations: Vec<_> = config.archives.iter().map(observation).collect();
-    let versions = change_log.observe(observations, None).await;
-    versions.into_iter().map(|version| version.last_updated).collect()
+    let versions = change_log.observe(observations, None).await?;
+    Ok(versions.into_iter().map(|version| version.last_updated).collect())
 }
 
 fn mapping_context(

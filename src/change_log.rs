@@ -18,6 +18,7 @@
 
 mod last_updated;
 mod listings;
+mod pending;
 mod stored_records;
 mod version;
 
@@ -34,11 +35,12 @@ pub use version::{Version, VersionId};
 
 use crate::clock::SharedClock;
 use crate::fingerprint::{Fingerprint, short_hash};
-use crate::store::{self, OpenError, Store, StoreError};
+use crate::store::{self, OpenError, Store, StoreError, StoreKind};
 use crate::telemetry::Metrics;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 use last_updated::Record;
+use pending::PendingDeletions;
 use stored_records::Records;
 
 /// The delay of writes to the disk, so that several writes become durable together.
@@ -120,17 +122,11 @@ impl ChangeLog {
         &self,
         observations: Vec<Observation>,
         requested_at: Option<Timestamp>,
-    ) -> Vec<Version> {
+    ) -> Result<Vec<Version>, ChangeLogAway> {
         if observations.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let observations: Arc<[Observation]> = observations.into();
-        let observed = Arc::clone(&observations);
-        let versions = self.run(|log| async move { log.observe(&observed, requested_at).await }).await;
-        // A panic in the log was already reported. Without a result every resource counts as new.
-        versions.unwrap_or_else(|| {
-            observations.iter().map(|observation| self.0.new_version(observation)).collect()
-        })
+        self.run(|log| async move { log.observe(&observations, requested_at).await }).await
     }
 
     /// Records the complete list that a search by `_lastUpdated` found. A study that was in the previous list of the same search
@@ -142,47 +138,67 @@ impl ChangeLog {
         listing: ListingKey,
         changed_since: Option<Timestamp>,
         studies: impl Iterator<Item = ResourceKey>,
-    ) {
+    ) -> Result<(), ChangeLogAway> {
         let studies: BTreeSet<_> = studies.map(|study| study.0).collect();
-        self.run(|log| async move { log.observe_listing(listing, changed_since, &studies).await }).await;
+        self.run(|log| async move { log.observe_listing(listing, changed_since, &studies).await }).await
     }
 
     /// Records that no archive contains the resource any more; returns whether the resource was ever seen. If it is seen again,
-    /// this is a change.
+    /// this is a change. While a shared store is away, it is not known whether the resource was seen, and the deletion is recorded
+    /// later.
     pub async fn mark_deleted(&self, resource: ResourceKey) -> bool {
         let was_seen = self.run(|log| async move { log.mark_deleted(resource).await }).await;
+        if was_seen.is_err() && self.0.pending.add(resource) {
+            self.record_pending_later();
+        }
         was_seen.unwrap_or(false)
     }
 
     /// Makes the next observation of the resource count as a change, because a search for changes did not return the whole
     /// resource.
     pub async fn report_again(&self, resource: ResourceKey) {
-        self.run(|log| async move { log.mark_deleted(resource).await }).await;
+        self.mark_deleted(resource).await;
     }
 
     /// Returns the current time, which is not earlier than any time assigned so far, and earlier than every time that is
     /// assigned later, except those that the caller assigns with [`observe`](Self::observe).
-    pub async fn now(&self) -> Timestamp {
-        let now = self.run(|log| async move { log.now().await }).await;
-        now.unwrap_or_else(|| self.0.clock.now())
+    pub async fn now(&self) -> Result<Timestamp, ChangeLogAway> {
+        self.run(|log| async move { log.now().await }).await
     }
 
     /// Makes all records durable and marks the log as complete. This is the last call before the program ends.
     pub async fn close(&self) {
         self.0.is_dirty.store(false, Ordering::Release);
-        self.0.attempt(|records| async move { records.end_session().await }).await;
+        // The failures are logged, and there is nobody to return them to.
+        let _ = self.0.record_pending().await;
+        let _ = self.0.attempt(|records| async move { records.end_session().await }).await;
     }
 
     /// Runs `work` to its end, even if the client of the request disconnects: a half of a transaction would be rolled back, but its
     /// connection would be busy until then.
-    async fn run<T, F>(&self, work: impl FnOnce(Arc<Log>) -> F) -> Option<T>
+    async fn run<T, F>(&self, work: impl FnOnce(Arc<Log>) -> F) -> Result<T, ChangeLogAway>
     where
         T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
+        F: Future<Output = Result<T, ChangeLogAway>> + Send + 'static,
     {
-        let result = tokio::spawn(work(Arc::clone(&self.0))).await.ok();
+        // A panic in the log was already reported.
+        let result = tokio::spawn(work(Arc::clone(&self.0))).await.unwrap_or(Err(ChangeLogAway::DEFAULT));
         self.schedule_flush();
         result
+    }
+
+    /// Records the deletions that are pending as soon as the store has returned.
+    fn record_pending_later(&self) {
+        let log = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(FLUSH_DELAY).await;
+                let Some(log) = log.upgrade() else { return };
+                if log.record_pending().await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     fn schedule_flush(&self) {
@@ -202,6 +218,18 @@ impl ChangeLog {
     }
 }
 
+/// The shared store does not respond, so it is not known when the content of a resource was first seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store does not respond, so it is not known when studies last changed")]
+pub struct ChangeLogAway {
+    /// The wait before a retry.
+    pub retry_after: Duration,
+}
+
+impl ChangeLogAway {
+    const DEFAULT: Self = Self { retry_after: Duration::from_secs(5) };
+}
+
 /// The log that the handles [`ChangeLog`] share.
 #[derive(Debug)]
 struct Log {
@@ -209,6 +237,7 @@ struct Log {
     /// The latest time that this process knows, in milliseconds. If the store is lost, later times are assigned from here on.
     latest: AtomicI64,
     max_records: u64,
+    pending: PendingDeletions,
     is_dirty: AtomicBool,
     is_flush_due: AtomicBool,
     clock: SharedClock,
@@ -229,6 +258,7 @@ impl Log {
             records: RwLock::new(Arc::new(records)),
             latest: AtomicI64::new(latest.time),
             max_records,
+            pending: PendingDeletions::default(),
             is_dirty,
             is_flush_due,
             clock,
@@ -236,7 +266,11 @@ impl Log {
         })
     }
 
-    async fn observe(&self, observations: &[Observation], requested_at: Option<Timestamp>) -> Vec<Version> {
+    async fn observe(
+        &self,
+        observations: &[Observation],
+        requested_at: Option<Timestamp>,
+    ) -> Result<Vec<Version>, ChangeLogAway> {
         let requested_at = requested_at.map(Timestamp::as_millisecond);
         let records = self.attempt(|records| async move {
             if let Some(known) = records.find_unchanged(observations).await? {
@@ -245,14 +279,10 @@ impl Log {
             self.is_dirty.store(true, Ordering::Release);
             records.add(observations, requested_at, &*self.clock).await
         });
-        match records.await {
-            Some(records) => {
-                let latest = records.iter().map(|record| record.first_seen_at).max();
-                self.latest.fetch_max(latest.unwrap_or(i64::MIN), Ordering::AcqRel);
-                records.iter().map(Record::version).collect()
-            }
-            None => observations.iter().map(|observation| self.new_version(observation)).collect(),
-        }
+        let records = records.await?;
+        let latest = records.iter().map(|record| record.first_seen_at).max();
+        self.latest.fetch_max(latest.unwrap_or(i64::MIN), Ordering::AcqRel);
+        Ok(records.iter().map(Record::version).collect())
     }
 
     async fn observe_listing(
@@ -260,65 +290,85 @@ impl Log {
         listing: ListingKey,
         changed_since: Option<Timestamp>,
         studies: &BTreeSet<[u8; 16]>,
-    ) {
+    ) -> Result<(), ChangeLogAway> {
         let changed_since = changed_since.map(Timestamp::as_millisecond);
         self.attempt(|records| async move {
             self.is_dirty.store(true, Ordering::Release);
             records.replace_listing(listing, studies, changed_since, &*self.clock).await
         })
-        .await;
+        .await
     }
 
-    async fn mark_deleted(&self, resource: ResourceKey) -> bool {
-        self.attempt(|records| async move { records.mark_deleted(resource).await }).await.unwrap_or(false)
+    async fn mark_deleted(&self, resource: ResourceKey) -> Result<bool, ChangeLogAway> {
+        self.attempt(|records| async move { records.mark_deleted(resource).await }).await
     }
 
-    async fn now(&self) -> Timestamp {
+    /// Records the deletions that were observed while the store was away.
+    async fn record_pending(&self) -> Result<(), ChangeLogAway> {
+        let pending = self.pending.get();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let resources = &pending;
+        self.attempt(|records| async move { records.mark_all_deleted(resources).await }).await?;
+        self.pending.remove(&pending);
+        Ok(())
+    }
+
+    async fn now(&self) -> Result<Timestamp, ChangeLogAway> {
         let now = self.attempt(|records| async move {
             self.is_dirty.store(true, Ordering::Release);
             records.now(&*self.clock).await
         });
-        let now = now.await.unwrap_or_else(|| self.next_time());
+        let now = now.await?;
         self.latest.fetch_max(now, Ordering::AcqRel);
-        version::timestamp(now)
+        Ok(version::timestamp(now))
     }
 
     async fn flush(&self) {
-        self.attempt(|records| async move { records.make_durable().await }).await;
+        // The failure is logged.
+        let _ = self.attempt(|records| async move { records.make_durable().await }).await;
     }
 
-    /// Returns the version of a resource as if it were seen for the first time.
-    fn new_version(&self, observation: &Observation) -> Version {
-        Record::new(observation, self.next_time()).version()
-    }
-
-    /// Assigns a time that is later than all times assigned so far, in milliseconds.
-    fn next_time(&self) -> i64 {
-        let now = self.clock.now().as_millisecond();
-        let next = |latest: i64| Some(now.max(latest.saturating_add(1)));
-        let before = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        next(before.unwrap_or_else(|latest| latest)).unwrap_or(now)
-    }
-
-    /// Runs `work`. If the store fails, an empty store in memory replaces it, and every resource counts as new.
-    async fn attempt<T, F>(&self, work: impl Fn(Arc<Records>) -> F) -> Option<T>
+    /// Runs `work`. If a store of this process fails, an empty store in memory replaces it, and every resource counts as new. A shared
+    /// store is not replaced, because other gateways go on using it.
+    async fn attempt<T, F>(&self, work: impl Fn(Arc<Records>) -> F) -> Result<T, ChangeLogAway>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let records = Arc::clone(&*self.records.read().await);
         let error = match work(Arc::clone(&records)).await {
-            Ok(result) => return Some(result),
+            Ok(result) => return Ok(result),
             Err(error) => error,
         };
-        tracing::error!(%error, "the change log failed; it continues in memory, and every study counts as new");
         self.metrics.change_log_failed();
-        let mut current = self.records.write().await;
-        if Arc::ptr_eq(&current, &records) {
-            *current = Arc::new(self.open_in_memory().await.ok()?);
+        if records.store().kind() == StoreKind::Shared {
+            tracing::debug!(%error, "the change log failed");
+            let retry_after = match error {
+                StoreError::CircuitOpen(wait) => wait,
+                _ => ChangeLogAway::DEFAULT.retry_after,
+            };
+            return Err(ChangeLogAway { retry_after });
         }
-        let records = Arc::clone(&current);
-        drop(current);
-        work(records).await.ok()
+        tracing::error!(%error, "the change log failed; it continues in memory, and every study counts as new");
+        let replaced = self.replace(&records).await;
+        let result = match replaced {
+            Ok(records) => work(records).await,
+            Err(error) => Err(StoreError::Database(error.to_string())),
+        };
+        result.map_err(|error| {
+            tracing::error!(%error, "the change log in memory failed");
+            ChangeLogAway::DEFAULT
+        })
+    }
+
+    /// Replaces `failed` by an empty log in memory, unless another caller has done so.
+    async fn replace(&self, failed: &Arc<Records>) -> Result<Arc<Records>, OpenError> {
+        let mut current = self.records.write().await;
+        if Arc::ptr_eq(&current, failed) {
+            *current = Arc::new(self.open_in_memory().await?);
+        }
+        Ok(Arc::clone(&current))
     }
 
     /// Opens an empty log in memory, whose times are later than all times assigned so far.

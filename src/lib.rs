@@ -23,7 +23,7 @@
 //!    request and writes one log line without PHI.
 //!
 //! [`commands`] is the command line, [`config`] reads the configuration, [`app`] builds the gateway from it, [`clock`] is the
-//! clock that tests can control, [`fingerprint`] hashes rows, [`archive_id`] is the id of an archive, and [`build_info`] is the
+//! clock that tests can control, [`fingerprint`] hashes rows, [`archive_id`] is the id of an archive, [`circuit_breaker`] spares services that fail, and [`build_info`] is the
 //! version of the build. The crate `dicomweb-archive` is an embedded archive with sample studies, for use without a PACS.
 
 pub mod app;
@@ -32,6 +32,7 @@ pub mod auth;
 pub mod build_info;
 pub mod cache;
 pub mod change_log;
+pub mod circuit_breaker;
 pub mod clock;
 pub mod commands;
 pub mod config;

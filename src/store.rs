@@ -4,8 +4,10 @@
 //! Each module that uses the store defines its keys and values. The store does not depend on studies, and other modules do not
 //! depend on the database. Every call has a deadline.
 
+mod address;
 mod error;
 mod migrations;
+mod postgres;
 mod secret;
 mod settings;
 mod sqlite;
@@ -15,7 +17,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::clock::SharedClock;
+
+pub use self::address::PostgresAddress;
 pub use self::error::{OpenError, StoreError};
+pub use self::postgres::PostgresStore;
 pub use self::secret::secret;
 pub use self::settings::{StoreLocation, StoreSettings};
 pub use self::sqlite::SqliteStore;
@@ -51,6 +57,8 @@ pub enum StoreKind {
     Memory,
     /// In a file of one process: a crash may lose transactions with [`Durability::Eventual`].
     File,
+    /// In a database that several gateways use: a crash loses nothing that was committed.
+    Shared,
 }
 
 /// The result of an operation of the store.
@@ -114,7 +122,7 @@ impl dyn Store + '_ {
 
 /// Opens the store, and creates it if it does not exist. A damaged file is renamed, and an empty store takes its place: without
 /// its entries every resource counts as new, so no change is lost.
-pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, OpenError> {
+pub async fn open(settings: &StoreSettings, clock: SharedClock) -> Result<Arc<dyn Store>, OpenError> {
     match &settings.location {
         StoreLocation::Memory => open_in_memory().await,
         StoreLocation::Sqlite(file) => match SqliteStore::open(file, settings).await {
@@ -122,6 +130,9 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, OpenError>
             Err(OpenError::Damaged { error, .. }) => replace(settings, &error).await,
             Err(error) => Err(error),
         },
+        StoreLocation::Postgres(address) => {
+            Ok(Arc::new(PostgresStore::open(address, settings, clock).await?))
+        }
     }
 }
 
@@ -135,7 +146,8 @@ pub async fn open_in_memory() -> Result<Arc<dyn Store>, OpenError> {
 /// replaced.
 pub async fn replace(settings: &StoreSettings, error: &StoreError) -> Result<Arc<dyn Store>, OpenError> {
     let StoreLocation::Sqlite(file) = &settings.location else {
-        return Err(OpenError::Memory(StoreError::Malformed("an empty store is malformed")));
+        let (store, error) = (settings.location.to_string(), StoreError::Corrupt(error.to_string()));
+        return Err(OpenError::Unusable { store, error });
     };
     let renamed =
         sqlite::rename_damaged(file).map_err(|error| OpenError::File { file: file.clone(), error })?;
@@ -155,8 +167,13 @@ pub async fn verify(settings: &StoreSettings) -> Result<(), OpenError> {
     match &settings.location {
         StoreLocation::Memory => Ok(()),
         StoreLocation::Sqlite(file) => SqliteStore::verify(file, settings).await,
+        StoreLocation::Postgres(address) => PostgresStore::verify(address, settings).await,
     }
 }
 
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the integration tests use this file, too")]
+#[path = "../tests/support/postgres.rs"]
+pub(crate) mod test_postgres;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,6 @@
 
 mod call_queue;
 mod change_feed;
-mod circuit_breaker;
 mod client;
 mod content_coding;
 mod error;
@@ -24,8 +23,8 @@ mod transport;
 mod wado;
 
 pub use crate::archive_id::{ArchiveId, ArchiveIdError};
+pub use crate::circuit_breaker::Health;
 pub use change_feed::ArchiveChanges;
-pub use circuit_breaker::Health;
 pub use client::Archive;
 pub use content_coding::ContentCoding;
 pub use error::{

@@ -26,6 +26,7 @@ mod paths;
 mod patient_ids;
 mod probed_profiles;
 mod read;
+mod replicas;
 mod search;
 mod several_archives;
 mod stale_reads;

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod http2;
 pub mod objects;
 pub mod pacs;
+pub mod postgres;
 pub mod raw_objects;
 pub mod retries;
 pub mod samples;

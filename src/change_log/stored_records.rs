@@ -86,8 +86,11 @@ impl Records {
             doubtful_until = latest.time;
         }
         // The latest time is written at once, because the clock may be set back before the next write.
-        let entries =
-            [latest.to_entry(), number_entry(IS_OPEN, 1), number_entry(DOUBTFUL_UNTIL, doubtful_until)];
+        let mut entries = vec![latest.to_entry()];
+        if store.kind() != StoreKind::Shared {
+            // A shared store loses nothing in a crash, and other gateways use it at the same time.
+            entries.extend([number_entry(IS_OPEN, 1), number_entry(DOUBTFUL_UNTIL, doubtful_until)]);
+        }
         transaction.put_many(FACTS, &entries).await?;
         transaction.commit().await?;
         Ok((Self { store, max_count, doubtful_until }, latest))
@@ -95,6 +98,9 @@ impl Records {
 
     /// Makes all writes durable, and marks the records as complete.
     pub(super) async fn end_session(&self) -> Result<(), StoreError> {
+        if self.store.kind() == StoreKind::Shared {
+            return Ok(());
+        }
         let mut transaction = self.store.begin(Durability::Immediate).await?;
         transaction.put_many(FACTS, &[number_entry(IS_OPEN, 0)]).await?;
         transaction.commit().await
@@ -187,11 +193,17 @@ impl Records {
         let stored = self.store.get_many(RECORDS, &[resource.0.to_vec()]).await?;
         let Some(known) = to_record(stored.first().and_then(Option::as_deref))? else { return Ok(false) };
         if !known.is_deleted {
-            let mut transaction = self.store.begin(Durability::Immediate).await?;
-            Self::write_deleted(&mut *transaction, &[(resource, i64::MAX)]).await?;
-            transaction.commit().await?;
+            self.mark_all_deleted(&[resource]).await?;
         }
         Ok(true)
+    }
+
+    /// Records that the resources were deleted, if they were ever seen.
+    pub(super) async fn mark_all_deleted(&self, resources: &[ResourceKey]) -> Result<(), StoreError> {
+        let resources: Vec<_> = resources.iter().map(|resource| (*resource, i64::MAX)).collect();
+        let mut transaction = self.store.begin(Durability::Immediate).await?;
+        Self::write_deleted(&mut *transaction, &resources).await?;
+        transaction.commit().await
     }
 
     /// Marks the records of the resources as deleted, if there are any. The second value of each is the time until which its

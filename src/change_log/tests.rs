@@ -2,26 +2,49 @@
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use crate::store::test_postgres::Postgres;
 use crate::store::{StoreLocation, StoreSettings};
 use proptest::prelude::*;
 use std::path::Path;
 use test_store::{TestStore, copy_of};
 
+mod replicas;
 mod test_store;
 
 const RECORD_LIMIT: u64 = 1000;
+
+fn test_clock() -> SharedClock {
+    Arc::new(ManualClock::default())
+}
 
 async fn in_memory() -> Arc<dyn Store> {
     store::open_in_memory().await.unwrap()
 }
 
+/// An empty store of each kind, and what they need to run.
+struct Stores {
+    all: Vec<Arc<dyn Store>>,
+    _running: (tempfile::TempDir, Option<Postgres>),
+}
+
+impl Stores {
+    async fn start() -> Self {
+        let (folder, postgres) = (tempfile::tempdir().unwrap(), Postgres::start());
+        let mut all = vec![in_memory().await, in_directory(folder.path()).await];
+        if let Some(postgres) = &postgres {
+            all.push(replicas::open_store(postgres).await);
+        }
+        Self { all, _running: (folder, postgres) }
+    }
+}
+
 fn settings_in(directory: &Path) -> StoreSettings {
     let location = StoreLocation::Sqlite(directory.join("gateway.db"));
-    StoreSettings { location, timeout: Duration::from_mins(10) }
+    StoreSettings::new(location, Duration::from_mins(10))
 }
 
 async fn in_directory(directory: &Path) -> Arc<dyn Store> {
-    store::open(&settings_in(directory)).await.unwrap()
+    store::open(&settings_in(directory), test_clock()).await.unwrap()
 }
 
 /// A clock that can be set to any time.
@@ -65,88 +88,102 @@ async fn limited_log(store: Arc<dyn Store>, max_records: u64, clock: &Arc<WallCl
 }
 
 async fn close(log: &Log) {
-    log.attempt(|records| async move { records.end_session().await }).await;
+    log.attempt(|records| async move { records.end_session().await }).await.unwrap();
     log.records.read().await.store().close().await;
 }
 
 async fn observe(log: &Log, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
-    let version = log.observe(&[observation(study, rows, content)], None).await[0];
+    let version = log.observe(&[observation(study, rows, content)], None).await.unwrap()[0];
     (version, version.last_updated.as_millisecond())
 }
 
 /// Observes a study in a search that received the time `search_time`. Returns the time of its version.
 async fn observe_since(log: &Log, search_time: Timestamp, study: u8, rows: u8) -> i64 {
-    log.observe(&[observation(study, rows, None)], Some(search_time)).await[0].last_updated.as_millisecond()
+    log.observe(&[observation(study, rows, None)], Some(search_time)).await.unwrap()[0]
+        .last_updated
+        .as_millisecond()
 }
 
 #[tokio::test]
 async fn a_study_that_is_first_observed_by_the_only_caller_with_a_time_has_this_time() {
-    let clock = Arc::new(WallClock::default());
-    let log = log(in_memory().await, &clock).await;
-    clock.set(1_000);
-    let search_time = log.now().await;
-    clock.set(2_000);
-    assert_eq!(
-        (observe_since(&log, search_time, 1, 1).await, observe_since(&log, search_time, 2, 1).await),
-        (1_000, 1_000)
-    );
-    assert_eq!(observe_since(&log, search_time, 1, 1).await, 1_000);
-    assert_eq!(
-        observe_since(&log, search_time, 1, 2).await,
-        2_000,
-        "the study changed after the search time"
-    );
-    assert_eq!(observe_since(&log, search_time, 3, 1).await, 2_001, "a later time exists");
-    clock.set(3_000);
-    let search_time = log.now().await;
-    assert_eq!(observe_since(&log, search_time, 1, 3).await, 3_000);
-    assert_eq!(observe_since(&log, search_time, 2, 1).await, 1_000);
-    let observed = [observation(1, 4, None), observation(4, 1, None)];
-    let versions = log.observe(&observed, Some(search_time)).await;
-    assert_eq!(
-        versions.iter().map(|version| version.last_updated.as_millisecond()).collect::<Vec<_>>(),
-        [3_001, 3_000]
-    );
+    let stores = Stores::start().await;
+    for store in &stores.all {
+        let store = Arc::clone(store);
+        let clock = Arc::new(WallClock::default());
+        let log = log(store, &clock).await;
+        clock.set(1_000);
+        let search_time = log.now().await.unwrap();
+        clock.set(2_000);
+        assert_eq!(
+            (observe_since(&log, search_time, 1, 1).await, observe_since(&log, search_time, 2, 1).await),
+            (1_000, 1_000)
+        );
+        assert_eq!(observe_since(&log, search_time, 1, 1).await, 1_000);
+        assert_eq!(
+            observe_since(&log, search_time, 1, 2).await,
+            2_000,
+            "the study changed after the search time"
+        );
+        assert_eq!(observe_since(&log, search_time, 3, 1).await, 2_001, "a later time exists");
+        clock.set(3_000);
+        let search_time = log.now().await.unwrap();
+        assert_eq!(observe_since(&log, search_time, 1, 3).await, 3_000);
+        assert_eq!(observe_since(&log, search_time, 2, 1).await, 1_000);
+        let observed = [observation(1, 4, None), observation(4, 1, None)];
+        let versions = log.observe(&observed, Some(search_time)).await.unwrap();
+        assert_eq!(
+            versions.iter().map(|version| version.last_updated.as_millisecond()).collect::<Vec<_>>(),
+            [3_001, 3_000]
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_time_that_is_past_or_that_another_caller_received_is_not_assigned() {
-    let clock = Arc::new(WallClock::default());
-    let log = log(in_memory().await, &clock).await;
-    clock.set(1_000);
-    let (first, second) = (log.now().await, log.now().await);
-    assert_eq!(first, second, "in the same millisecond");
-    assert_eq!(observe_since(&log, first, 1, 1).await, 1_001);
-    clock.set(2_000);
-    let first = log.now().await;
-    clock.set(2_500);
-    let second = log.now().await;
-    assert_eq!(observe_since(&log, first, 1, 2).await, 2_501, "another client has a later time");
-    assert_eq!(observe_since(&log, second, 2, 1).await, 2_502, "a later time was assigned");
-    clock.set(1_500);
-    let set_back = log.now().await;
-    assert_eq!(observe_since(&log, set_back, 3, 1).await, 2_503, "the clock was set back");
-    clock.set(9_000);
-    let third = log.now().await;
-    assert_eq!(observe(&log, 4, 1, None).await.1, 9_001);
-    assert_eq!(observe_since(&log, third, 5, 1).await, 9_002);
+    let stores = Stores::start().await;
+    for store in &stores.all {
+        let store = Arc::clone(store);
+        let clock = Arc::new(WallClock::default());
+        let log = log(store, &clock).await;
+        clock.set(1_000);
+        let (first, second) = (log.now().await.unwrap(), log.now().await.unwrap());
+        assert_eq!(first, second, "in the same millisecond");
+        assert_eq!(observe_since(&log, first, 1, 1).await, 1_001);
+        clock.set(2_000);
+        let first = log.now().await.unwrap();
+        clock.set(2_500);
+        let second = log.now().await.unwrap();
+        assert_eq!(observe_since(&log, first, 1, 2).await, 2_501, "another client has a later time");
+        assert_eq!(observe_since(&log, second, 2, 1).await, 2_502, "a later time was assigned");
+        clock.set(1_500);
+        let set_back = log.now().await.unwrap();
+        assert_eq!(observe_since(&log, set_back, 3, 1).await, 2_503, "the clock was set back");
+        clock.set(9_000);
+        let third = log.now().await.unwrap();
+        assert_eq!(observe(&log, 4, 1, None).await.1, 9_001);
+        assert_eq!(observe_since(&log, third, 5, 1).await, 9_002);
+    }
 }
 
 #[tokio::test]
 async fn a_version_keeps_its_time_until_its_content_changes() {
-    let clock = Arc::new(WallClock::default());
-    let log = log(in_memory().await, &clock).await;
-    clock.set(10_000);
-    let (first, since) = observe(&log, 1, 1, None).await;
-    assert_eq!(since, 10_000, "the time of the clock");
-    clock.set(20_000);
-    assert_eq!(observe(&log, 1, 1, None).await.0, first);
-    assert_eq!(observe(&log, 1, 1, Some(5)).await.1, 10_000, "fetching the content is not a change");
-    clock.set(30_000);
-    let (changed, since) = observe(&log, 1, 1, Some(6)).await;
-    assert_eq!(since, 30_000, "only the content has changed");
-    assert_eq!(observe(&log, 1, 1, None).await.0, changed);
-    assert_eq!(observe(&log, 1, 2, None).await.1, 30_001);
+    let stores = Stores::start().await;
+    for store in &stores.all {
+        let store = Arc::clone(store);
+        let clock = Arc::new(WallClock::default());
+        let log = log(store, &clock).await;
+        clock.set(10_000);
+        let (first, since) = observe(&log, 1, 1, None).await;
+        assert_eq!(since, 10_000, "the time of the clock");
+        clock.set(20_000);
+        assert_eq!(observe(&log, 1, 1, None).await.0, first);
+        assert_eq!(observe(&log, 1, 1, Some(5)).await.1, 10_000, "fetching the content is not a change");
+        clock.set(30_000);
+        let (changed, since) = observe(&log, 1, 1, Some(6)).await;
+        assert_eq!(since, 30_000, "only the content has changed");
+        assert_eq!(observe(&log, 1, 1, None).await.0, changed);
+        assert_eq!(observe(&log, 1, 2, None).await.1, 30_001);
+    }
 }
 
 #[tokio::test]
@@ -157,14 +194,14 @@ async fn times_increase_even_if_the_clock_is_set_back() {
     let before = {
         let log = log(in_directory(folder.path()).await, &clock).await;
         observe(&log, 1, 1, None).await;
-        let now = log.now().await.as_millisecond();
+        let now = log.now().await.unwrap().as_millisecond();
         clock.set(5_000);
         let since = observe(&log, 2, 1, None).await.1;
         assert!(since > now, "{since} {now}");
         since
     };
     let log = log(in_directory(folder.path()).await, &clock).await;
-    assert!(log.now().await.as_millisecond() >= before);
+    assert!(log.now().await.unwrap().as_millisecond() >= before);
     assert!(observe(&log, 3, 1, None).await.1 > before);
 }
 
@@ -175,18 +212,21 @@ async fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
     clock.set(1_000);
     let first = {
         let log = log(in_directory(folder.path()).await, &clock).await;
-        assert!(!log.mark_deleted(ResourceKey([1; 16])).await);
+        assert!(!log.mark_deleted(ResourceKey([1; 16])).await.unwrap());
         let first = observe(&log, 1, 1, Some(1)).await;
         observe(&log, 2, 1, None).await;
-        assert!(log.mark_deleted(ResourceKey([2; 16])).await);
-        assert!(store::open(&settings_in(folder.path())).await.is_err(), "two gateways cannot share a file");
+        assert!(log.mark_deleted(ResourceKey([2; 16])).await.unwrap());
+        assert!(
+            store::open(&settings_in(folder.path()), test_clock()).await.is_err(),
+            "two gateways cannot share a file"
+        );
         close(&log).await;
         first
     };
     clock.set(9_000);
     let log = log(in_directory(folder.path()).await, &clock).await;
     assert_eq!(observe(&log, 1, 1, None).await, first);
-    assert!(log.mark_deleted(ResourceKey([2; 16])).await);
+    assert!(log.mark_deleted(ResourceKey([2; 16])).await.unwrap());
     assert_eq!(observe(&log, 2, 1, None).await.1, 9_001, "the return of a deleted study is reported");
     #[cfg(unix)]
     {
@@ -198,25 +238,32 @@ async fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
 
 #[tokio::test]
 async fn the_oldest_records_are_evicted_first_and_then_count_as_new() {
-    let clock = Arc::new(WallClock::default());
-    clock.set(1_000);
-    let log = limited_log(in_memory().await, 3, &clock).await;
-    for study in 1..=3 {
-        observe(&log, study, 1, None).await;
+    let stores = Stores::start().await;
+    for store in &stores.all {
+        let store = Arc::clone(store);
+        let clock = Arc::new(WallClock::default());
+        clock.set(1_000);
+        let log = limited_log(store, 3, &clock).await;
+        for study in 1..=3 {
+            observe(&log, study, 1, None).await;
+        }
+        observe(&log, 1, 2, None).await;
+        observe(&log, 4, 1, None).await;
+        clock.set(100_000);
+        assert!(observe(&log, 1, 2, None).await.1 < 100_000);
+        assert!(observe(&log, 3, 1, None).await.1 < 100_000);
+        assert!(!log.mark_deleted(ResourceKey([2; 16])).await.unwrap());
+        assert_eq!(observe(&log, 2, 1, None).await.1, 100_000);
     }
-    observe(&log, 1, 2, None).await;
-    observe(&log, 4, 1, None).await;
-    clock.set(100_000);
-    assert!(observe(&log, 1, 2, None).await.1 < 100_000);
-    assert!(observe(&log, 3, 1, None).await.1 < 100_000);
-    assert!(!log.mark_deleted(ResourceKey([2; 16])).await);
-    assert_eq!(observe(&log, 2, 1, None).await.1, 100_000);
 }
 
 #[tokio::test]
 async fn a_directory_that_does_not_exist_is_an_error_that_contains_its_name() {
     let folder = tempfile::tempdir().unwrap();
-    let error = store::open(&settings_in(&folder.path().join("missing"))).await.unwrap_err().to_string();
+    let error = store::open(&settings_in(&folder.path().join("missing")), test_clock())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("missing"), "{error}");
 }
 
@@ -247,7 +294,7 @@ async fn observations_become_durable_in_the_background() {
         ChangeLog::open(store, RECORD_LIMIT, clock, Metrics::default()).await.unwrap()
     };
     let change_log = open(folder.path()).await;
-    let first = change_log.observe(vec![observation(1, 1, None)], None).await;
+    let first = change_log.observe(vec![observation(1, 1, None)], None).await.unwrap();
     while change_log.0.is_dirty.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
     }
@@ -255,7 +302,7 @@ async fn observations_become_durable_in_the_background() {
     // The store still has the file open, so the test opens a copy.
     let copy = copy_of(folder.path());
     clock.advance(Duration::from_mins(1));
-    let again = open(copy.path()).await.observe(vec![observation(1, 1, None)], None).await;
+    let again = open(copy.path()).await.observe(vec![observation(1, 1, None)], None).await.unwrap();
     assert_eq!(again, first);
 }
 
@@ -377,19 +424,19 @@ impl Simulation {
                 self.observe(study, rows, None).await;
             }
             Event::StudyMissing { study } => {
-                if self.log.as_ref().unwrap().mark_deleted(ResourceKey([study; 16])).await {
+                if self.log.as_ref().unwrap().mark_deleted(ResourceKey([study; 16])).await.unwrap() {
                     self.client[usize::from(study)] = None;
                 }
             }
             Event::ChangesRequested { with_content } => {
-                let requested_at = self.log.as_ref().unwrap().now().await;
+                let requested_at = self.log.as_ref().unwrap().now().await.unwrap();
                 let request_time = requested_at.as_millisecond();
                 self.latest_reported = self.latest_reported.max(request_time);
                 for study in 0..STUDIES {
                     let [(rows, content), _] = self.archive[usize::from(study)];
                     let observed = [observation(study, rows, with_content.then_some(content))];
                     let log = self.log.as_ref().unwrap();
-                    let version = log.observe(&observed, Some(requested_at)).await[0];
+                    let version = log.observe(&observed, Some(requested_at)).await.unwrap()[0];
                     let since = version.last_updated.as_millisecond();
                     self.latest_reported = self.latest_reported.max(since);
                     if since > self.changes_since {

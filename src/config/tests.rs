@@ -83,6 +83,7 @@ fn the_shipped_file_contains_the_defaults() {
         .replace("\nkeys", "\n#keys")
         .replace("\nadmin_token", "\n#admin_token")
         .replace("\nurl_file", "\n#url_file")
+        .replace("\npassword", "\n#password")
         .replace("/var/lib/dicomweb-gateway", env!("CARGO_MANIFEST_DIR"));
     let shipped =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])

@@ -84,6 +84,14 @@ impl From<&StudiesError> for Failure {
                 format!("{}, so its subject is ambiguous.", to_sentence(&error.to_string()).trim_end_matches('.')),
             )
             .with_cause(Some(comma_separated(archives)), "parts of a study belong to different patients"),
+            StudiesError::ChangeLogAway(error) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "transient",
+                "The store of the gateway does not respond, so it is not known when studies last changed. Searches without \
+                 _lastUpdated are not affected.",
+            )
+            .with_retry_after(Some(error.retry_after))
+            .with_cause(None, error.to_string()),
             StudiesError::Unwritable | StudiesError::Interrupted(_) => {
                 Self::internal().with_cause(None, error.to_string())
             }

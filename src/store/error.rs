@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The database does not respond.
     #[error("the store has not responded within {0:?}")]
     Timeout(Duration),
+    /// The database has failed several times in a row, and is not called for this duration.
+    #[error("the store has failed several times in a row and is not called for {0:?}")]
+    CircuitOpen(Duration),
     /// An entry does not have the expected format.
     #[error("{0}")]
     Malformed(&'static str),
@@ -102,9 +105,10 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(cause) => {
+                let code = cause.code().and_then(|code| code.parse().ok());
+                let is_sqlite = cause.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
                 // SQLite reports extended result codes, of which the lowest byte is the primary one.
-                let code: Option<i32> = cause.code().and_then(|code| code.parse().ok());
-                match code.map(|code| code & 0xff) {
+                match code.filter(|_| is_sqlite).map(|code: i32| code & 0xff) {
                     Some(8) => Self::ReadOnly,
                     Some(11 | 26) => Self::Corrupt(cause.message().to_owned()),
                     Some(13) => Self::Full,

@@ -13,11 +13,17 @@ pub(super) struct Migration {
     pub(super) compatible_with: i64,
     /// The statements for SQLite.
     pub(super) sqlite: &'static str,
+    /// The statements for PostgreSQL.
+    pub(super) postgres: &'static str,
 }
 
 /// All migrations in the order of their numbers.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, compatible_with: 1, sqlite: include_str!("migrations/1.sqlite.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    compatible_with: 1,
+    sqlite: include_str!("migrations/1.sqlite.sql"),
+    postgres: include_str!("migrations/1.postgres.sql"),
+}];
 
 /// The latest schema that this program knows.
 pub(super) const LATEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

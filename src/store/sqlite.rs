@@ -8,7 +8,6 @@ mod file;
 mod statements;
 
 use std::fmt;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +19,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
+use self::file::FileLock;
 pub(super) use self::file::rename_damaged;
 use super::migrations::{LATEST, MigrationPlan};
 use super::{
@@ -48,7 +48,7 @@ pub struct SqliteStore {
     next_reader: AtomicUsize,
     timeout: Duration,
     /// Locked while the store is open.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<FileLock>>,
 }
 
 /// The connection that writes.
@@ -132,7 +132,7 @@ impl SqliteStore {
         writer: SqliteConnection,
         readers: Vec<SqliteConnection>,
         timeout: Duration,
-        lock: Option<File>,
+        lock: Option<FileLock>,
     ) -> Self {
         let writer = Writer {
             connection: Some(writer),

@@ -10,14 +10,20 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::*;
 
+mod postgres;
+
 const TABLE: StoreTable = StoreTable::new("change_log_record");
 
 fn settings(file: &Path) -> StoreSettings {
-    StoreSettings { location: StoreLocation::Sqlite(file.to_owned()), timeout: Duration::from_mins(10) }
+    StoreSettings::new(StoreLocation::Sqlite(file.to_owned()), Duration::from_mins(10))
+}
+
+fn clock() -> SharedClock {
+    Arc::new(crate::clock::ManualClock::default())
 }
 
 async fn open_file(file: &Path) -> Arc<dyn Store> {
-    open(&settings(file)).await.unwrap()
+    open(&settings(file), clock()).await.unwrap()
 }
 
 /// Runs statements in the database `file`, as another program would.
@@ -151,7 +157,7 @@ async fn a_store_that_another_gateway_uses_is_not_called_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.db");
     let store = open_file(&file).await;
-    let error = open(&settings(&file)).await.unwrap_err();
+    let error = open(&settings(&file), clock()).await.unwrap_err();
     assert!(error.source().is_none(), "the cause would be printed twice");
     let expected =
         format!("store.url: {} is used by another gateway; each gateway needs its own file", file.display());
@@ -239,7 +245,7 @@ async fn a_file_that_cannot_be_opened_is_reported_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("gateway.db")).unwrap();
     for file in [folder.path().join("gateway.db"), folder.path().join("missing/gateway.db")] {
-        let error = open(&settings(&file)).await.unwrap_err();
+        let error = open(&settings(&file), clock()).await.unwrap_err();
         assert!(matches!(error, OpenError::File { .. }) && error.source().is_none(), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("must be writable by the user that runs the gateway"), "{text}");
@@ -261,7 +267,9 @@ async fn a_schema_of_a_later_version_is_refused_unless_it_is_compatible() {
     store.close().await;
     drop(store);
     run_sql(&file, "INSERT INTO schema_migration VALUES (999, 999)").await;
-    for error in [open(&settings(&file)).await.unwrap_err(), verify(&settings(&file)).await.unwrap_err()] {
+    for error in
+        [open(&settings(&file), clock()).await.unwrap_err(), verify(&settings(&file)).await.unwrap_err()]
+    {
         let text = error.to_string();
         assert!(text.contains("has the schema 999") && text.contains("Start that version again"), "{text}");
     }
@@ -274,7 +282,9 @@ async fn a_database_of_another_program_is_neither_used_nor_renamed() {
     let file = folder.path().join("other.db");
     run_sql(&file, "CREATE TABLE places (url TEXT)").await;
     let content = fs::read(&file).unwrap();
-    for error in [open(&settings(&file)).await.unwrap_err(), verify(&settings(&file)).await.unwrap_err()] {
+    for error in
+        [open(&settings(&file), clock()).await.unwrap_err(), verify(&settings(&file)).await.unwrap_err()]
+    {
         assert!(error.to_string().contains("is a database of another program"), "{error}");
     }
     assert_eq!(fs::read(&file).unwrap(), content);
@@ -302,9 +312,9 @@ async fn a_call_that_waits_for_its_turn_ends_at_its_deadline() {
     let file = folder.path().join("gateway.db");
     let short = StoreSettings { timeout: Duration::from_millis(50), ..settings(&file) };
     drop(open_file(&file).await);
-    let mut store = open(&short).await;
+    let mut store = open(&short, clock()).await;
     while store.is_err() {
-        store = open(&short).await;
+        store = open(&short, clock()).await;
     }
     let store = store.unwrap();
     let transaction = store.begin(Durability::Eventual).await;

@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::deep_check::ContentAge;
 use super::fetch::StudySeries;
 use super::filter::resource_from_rows;
+use super::partial_answers::unversioned;
 use super::row::StudyRow;
 use super::serialization::{SerializedStudy, fetch_and_serialize};
 use super::study_copies::StudyCopy;
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
-use crate::change_log::{ResourceKey, Version};
+use crate::change_log::{ChangeLogAway, ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
 use crate::mapping::PatientKey;
@@ -103,8 +104,8 @@ impl AssembledStudy {
         self.patients.iter().any(|(other, _)| other == archive)
     }
 
-    /// Creates a study of which other archives may contain further parts. It has no version and is never cached.
-    pub(super) fn partial(
+    /// Creates a study without a version. It is never cached.
+    pub(super) fn unversioned(
         study: &FoundStudy,
         json: Vec<u8>,
         omitted: OmittedCounts,
@@ -211,11 +212,20 @@ impl Studies {
     ) -> Result<Vec<LoadResult>, StudiesError> {
         let mut series = self.fetch_series_together(studies, representation, freshness).await;
         let is_partial = self.has_missing_archives();
-        let mut versions = if is_partial {
-            HashMap::new()
+        let versions = if is_partial {
+            Ok(HashMap::new())
         } else {
             self.look_up_versions(studies, representation, freshness).await
         };
+        let versions = match versions {
+            _ if is_partial => None,
+            Ok(versions) => Some(versions),
+            Err(error) if self.requires_every_archive => return Err(error.into()),
+            // While the store is away, the versions are not known.
+            Err(_) => None,
+        };
+        let has_versions = versions.is_some();
+        let mut versions = versions.unwrap_or_default();
         let concurrency =
             self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
         let loads: Vec<_> = studies
@@ -228,10 +238,11 @@ impl Studies {
                 });
                 let copies = copies.collect();
                 async move {
-                    if is_partial {
-                        self.assemble_partial(study, representation, freshness, copies).await
-                    } else {
+                    if has_versions {
                         self.assemble_one(study, representation, freshness, version, copies).await
+                    } else {
+                        self.assemble_without_version(study, representation, freshness, copies, is_partial)
+                            .await
                     }
                 }
             })
@@ -262,7 +273,7 @@ impl Studies {
         studies: &[FoundStudy],
         representation: &Representation,
         freshness: Freshness,
-    ) -> HashMap<StudyUid, Version> {
+    ) -> Result<HashMap<StudyUid, Version>, ChangeLogAway> {
         let is_fresh = |study: &FoundStudy| {
             freshness == Freshness::Cached
                 && self
@@ -272,8 +283,8 @@ impl Studies {
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let observed: Vec<_> =
             studies.iter().filter(|study| study.version.is_none() && !is_fresh(study)).collect();
-        let versions = self.observe_studies(observed.iter().map(|study| (*study, None)), None).await;
-        known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
+        let versions = self.observe_studies(observed.iter().map(|study| (*study, None)), None).await?;
+        Ok(known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect())
     }
 
     /// Fetches together the series of all studies that are not cached, if the archive supports lists of UIDs: a page then needs
@@ -400,8 +411,14 @@ impl Studies {
         let version = if let Some(version) = version.filter(|_| content.is_none()) {
             version
         } else {
-            let versions = self.observe_studies(std::iter::once((&study, content)), None).await;
-            versions.first().copied().ok_or(StudiesError::Unwritable)?
+            match self.observe_studies(std::iter::once((&study, content)), None).await {
+                Ok(versions) => versions.first().copied().ok_or(StudiesError::Unwritable)?,
+                Err(error) if self.requires_every_archive => return Err(error.into()),
+                Err(_) => {
+                    return unversioned(study, representation, json.into(), omitted, content_age, false)
+                        .await;
+                }
+            }
         };
         let encoded = encode(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
         let has_every_row = study.has_every_row;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 use crate::cache::Interrupted;
+use crate::change_log::ChangeLogAway;
 use crate::upstream::{ArchiveError, ArchiveId};
 use dicom_model::StudyUid;
 
@@ -106,6 +107,9 @@ pub enum StudiesError {
         /// The archives that contain the parts.
         archives: BTreeSet<ArchiveId>,
     },
+    /// The store does not respond, so it is not known when studies last changed.
+    #[error(transparent)]
+    ChangeLogAway(#[from] ChangeLogAway),
     /// The resource could not be serialized.
     #[error("a resource could not be serialized")]
     Unwritable,
@@ -129,6 +133,7 @@ impl StudiesError {
             | Self::TooManyOnDay { .. }
             | Self::LoadTimeout(_)
             | Self::SeveralPatients { .. }
+            | Self::ChangeLogAway(_)
             | Self::Unwritable
             | Self::Interrupted(_) => false,
         }

@@ -13,15 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::assembly::AssembledStudy;
 use super::candidates::is_named;
+use super::deep_check::ContentAge;
 use super::serialization::without_version;
 use super::study_copies::{self, StudyCopy};
 use super::{
-    ArchiveSource, Depth, FoundStudy, Freshness, LoadResult, ReadOutcome, Representation, Studies,
-    StudiesError,
+    ArchiveSource, Depth, FoundStudy, Freshness, LoadResult, OmittedCounts, ReadOutcome, Representation,
+    Studies, StudiesError,
 };
 use crate::upstream::{ArchiveError, ArchiveErrorKind, ArchiveId, ErrorClass};
 use fhir_r4::search::Criterion;
@@ -220,13 +222,15 @@ impl Studies {
         is_tolerated
     }
 
-    /// Assembles a study without the missing archives. `copies` are its rows in the others, with the series that are already known.
-    pub(super) async fn assemble_partial(
+    /// Assembles a study whose version is not known: without the missing archives if `is_partial`, or while the store is away. `copies`
+    /// are its rows, with the series that are already known.
+    pub(super) async fn assemble_without_version(
         &self,
         study: &FoundStudy,
         representation: &Representation,
         freshness: Freshness,
         copies: Vec<StudyCopy>,
+        is_partial: bool,
     ) -> LoadResult {
         let is_row_only = study_copies::required_depth(representation.depth(), copies.len()) == Depth::Study;
         let content_age = self.content_age(study, self.cache.elapsed(), is_row_only);
@@ -237,13 +241,7 @@ impl Studies {
             let fetched = self.fetch_within_timeout(copies, representation).await?;
             (fetched.json.into(), fetched.omitted)
         };
-        let (study, representation) = (study.clone(), representation.clone());
-        // This takes milliseconds for a study of thousands of instances.
-        let serialization = tokio::task::spawn_blocking(move || {
-            let json = without_version(&json, &representation)?;
-            Ok(Arc::new(AssembledStudy::partial(&study, json, omitted, content_age)))
-        });
-        serialization.await.map_err(|_| StudiesError::Unwritable)?
+        unversioned(study.clone(), representation.clone(), json, omitted, content_age, is_partial).await
     }
 
     /// Returns the outcome of a read by `partial`, which accepted a partial answer, if this request accepts it too. The client may not
@@ -273,6 +271,23 @@ impl Studies {
             self.failed_archives.record(archive, error);
         }
     }
+}
+
+/// Returns the study with the JSON of a version, without this version.
+pub(super) async fn unversioned(
+    study: FoundStudy,
+    representation: Representation,
+    json: Bytes,
+    omitted: OmittedCounts,
+    content_age: ContentAge,
+    is_partial: bool,
+) -> LoadResult {
+    // This takes milliseconds for a study of thousands of instances.
+    let serialization = tokio::task::spawn_blocking(move || {
+        let json = without_version(&json, &representation, is_partial)?;
+        Ok(Arc::new(AssembledStudy::unversioned(&study, json, omitted, content_age)))
+    });
+    serialization.await.map_err(|_| StudiesError::Unwritable)?
 }
 
 /// Returns how long an archive may take before it is missing from the answer to a request with this timeout: half of it, so the other

@@ -117,7 +117,8 @@ impl Studies {
         let id = &patient.resource.id;
         let fingerprint = self.fingerprint_of_patient(id, &subjects);
         let observation = Observation { resource: ResourceKey::patient(id), fingerprint, content: None };
-        let versions = self.change_log.observe(vec![observation], None).await;
+        // While the store is away, the time is not known.
+        let versions = self.change_log.observe(vec![observation], None).await.unwrap_or_default();
         Ok(Some((patient, versions.first().copied())))
     }
 

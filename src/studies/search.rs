@@ -261,7 +261,7 @@ impl Studies {
             return studies.read_unsorted_page(search, position.clone(), access, freshness).await;
         }
         let requested_at = if uses_last_updated && search.cursor.is_none() {
-            Some(self.change_log.now().await)
+            Some(self.change_log.now().await?)
         } else {
             None
         };
@@ -349,8 +349,8 @@ impl Studies {
         if uses_last_updated {
             let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
             self.check_candidates(candidates.studies.iter().filter(may_match)).await?;
-            self.record_listing(&candidates, criteria, access).await;
-            self.add_versions(&mut candidates, requested_at).await;
+            self.record_listing(&candidates, criteria, access).await?;
+            self.add_versions(&mut candidates, requested_at).await?;
         }
         let matches_without_uid = self.matches_without_uid(rows_without_uid, criteria);
         let has_every_row = criteria.iter().all(keeps_rows_of_uid_together);

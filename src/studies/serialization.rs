@@ -47,12 +47,18 @@ pub(super) async fn fetch_and_serialize(
     serialization.await.map_err(|_| StudiesError::Unwritable)?
 }
 
-/// Returns the JSON of a study, which was written in this representation, as that of a part of the study: without a version, and with
-/// the tag SUBSETTED (R4 resource#simple-tags).
-pub(super) fn without_version(json: &[u8], representation: &Representation) -> Result<Vec<u8>, StudiesError> {
+/// Returns the JSON of a study, which was written in this representation, without its version. A part of a study has the tag SUBSETTED
+/// (R4 resource#simple-tags).
+pub(super) fn without_version(
+    json: &[u8],
+    representation: &Representation,
+    is_partial: bool,
+) -> Result<Vec<u8>, StudiesError> {
     let mut resource: ImagingStudy = serde_json::from_slice(json).map_err(|_| StudiesError::Unwritable)?;
     (resource.meta.version_id, resource.meta.last_updated) = (None, None);
-    resource.meta.tag.retain(|tag| *tag != Coding::subsetted());
-    resource.meta.tag.push(Coding::subsetted());
+    if is_partial {
+        resource.meta.tag.retain(|tag| *tag != Coding::subsetted());
+        resource.meta.tag.push(Coding::subsetted());
+    }
     representation.project(&resource).map_err(|_| StudiesError::Unwritable)
 }

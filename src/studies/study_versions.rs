@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::search::UnreadableStudy;
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::auth::Access;
-use crate::change_log::{ContentDigest, ListingKey, Observation, ResourceKey, Version};
+use crate::change_log::{ChangeLogAway, ContentDigest, ListingKey, Observation, ResourceKey, Version};
 use crate::fingerprint::Fingerprint;
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Comparison, Criterion, ImagingStudyParam, SortKey};
@@ -73,26 +73,31 @@ impl Studies {
         found: &FoundStudies,
         criteria: &[Criterion<ImagingStudy>],
         access: &Access,
-    ) {
-        let Some(listing) = listing_key(criteria).filter(|_| access.may_see_all()) else { return };
+    ) -> Result<(), ChangeLogAway> {
+        let Some(listing) = listing_key(criteria).filter(|_| access.may_see_all()) else { return Ok(()) };
         let may_match = |study: &&FoundStudy| self.compare_row(study, criteria).is_some();
         let has_match = |study: &&FoundStudy| study.parts.iter().any(|part| may_match(&part));
         let conflicts = found.patient_conflicts.iter().filter(has_match);
         let studies = found.studies.iter().filter(may_match).chain(conflicts);
         let resources: Vec<_> = studies.map(|study| ResourceKey::study(study.uid())).collect();
-        self.change_log.observe_listing(listing, changed_since(criteria), resources.into_iter()).await;
+        self.change_log.observe_listing(listing, changed_since(criteria), resources.into_iter()).await
     }
 
     /// Records the studies in the change log, and stores the version of each in `found`. `requested_at` is the time that the
     /// client receives for its next search, if any.
-    pub(super) async fn add_versions(&self, found: &mut FoundStudies, requested_at: Option<Timestamp>) {
+    pub(super) async fn add_versions(
+        &self,
+        found: &mut FoundStudies,
+        requested_at: Option<Timestamp>,
+    ) -> Result<(), ChangeLogAway> {
         let parts = found.patient_conflicts.iter().flat_map(|study| &study.parts);
         let studies = found.studies.iter().chain(parts).map(|study| (study, None));
-        let versions = self.observe_studies(studies, requested_at).await;
+        let versions = self.observe_studies(studies, requested_at).await?;
         let parts = found.patient_conflicts.iter_mut().flat_map(|study| &mut study.parts);
         for (study, version) in found.studies.iter_mut().chain(parts).zip(versions) {
             study.version = Some(version);
         }
+        Ok(())
     }
 
     /// Records studies in the change log, with the digest of the content of each that was fetched, and returns their versions.
@@ -104,7 +109,7 @@ impl Studies {
         &self,
         studies: impl Iterator<Item = (&FoundStudy, Option<ContentDigest>)>,
         requested_at: Option<Timestamp>,
-    ) -> Vec<Version> {
+    ) -> Result<Vec<Version>, ChangeLogAway> {
         let (mut observations, mut is_of_part) = (Vec::new(), Vec::new());
         for (study, content) in studies {
             let (uid, fingerprint) = (study.uid(), self.fingerprint_with_rules(study));
@@ -119,12 +124,12 @@ impl Studies {
             observations.push(Observation { resource, fingerprint, content });
             is_of_part.push(study.rows_of_all_patients.is_some());
         }
-        let mut versions = self.change_log.observe(observations, requested_at).await.into_iter();
+        let mut versions = self.change_log.observe(observations, requested_at).await?.into_iter();
         let version_of = |is_of_part: bool| {
             let version = versions.next()?;
             if is_of_part { Some(versions.next()?.not_before(&version)) } else { Some(version) }
         };
-        is_of_part.into_iter().map_while(version_of).collect()
+        Ok(is_of_part.into_iter().map_while(version_of).collect())
     }
 
     /// Makes the next observation of a study count as a change, if the study was found by a search by `_lastUpdated`: the response

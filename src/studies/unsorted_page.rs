@@ -260,7 +260,7 @@ impl Studies {
         let mut found = self.find_by_uids(&uids.iter().collect::<Vec<_>>(), access, scan_freshness).await?;
         if uses_last_updated {
             self.check_candidates(found.studies.iter()).await?;
-            self.add_versions(&mut found, None).await;
+            self.add_versions(&mut found, None).await?;
         }
         let mut filtered = self.filter(found, search.criteria, freshness).await?;
         // An earlier archive returned the study only if its own row matches.

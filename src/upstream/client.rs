@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call_queue::{CallPermit, CallQueue, ClassLimits, NoPermit};
-use super::circuit_breaker::{CircuitBreaker, CircuitChange, Health, OpenCircuit};
 use super::large_object::{LargeObjectPermit, LargeObjectPermits};
 use super::probed_profile::{ProbeMemory, ProbedProfile};
 use super::qido::{QidoQuery, SearchLevel};
@@ -15,6 +14,7 @@ use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
 use super::transfer_rate::TransferRate;
 use super::transport::{BodyUse, ConnectionUse, IncomingBody, OutgoingRequest, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
+use crate::circuit_breaker::{CircuitBreaker, CircuitChange, Health, OpenCircuit};
 use crate::clock::{SharedClock, SystemClock};
 use crate::request_priority::RequestPriority;
 use crate::telemetry::Metrics;
@@ -24,6 +24,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 /// Maximum number of concurrent retrievals, as a multiple of that of searches: a viewer loads frames in parallel, and a
 /// retrieval costs the archive less than a search.
 pub(super) const RETRIEVALS_PER_SEARCH: usize = 8;
+
+/// The number of failures in a row that opens the circuit. A lost packet or a restart causes two or three; after five, the
+/// archive is down.
+const FAILURE_THRESHOLD: u32 = 5;
+
+/// How long the circuit stays open: long enough for a service to restart, short enough that users do not notice the delay.
+const OPEN_DURATION: Duration = Duration::from_secs(5);
 
 /// A handle to one archive, for the calls of one client request. Clones share its connections and permits.
 #[derive(Debug, Clone)]
@@ -77,7 +84,7 @@ impl Archive {
         }
         metrics.archive_added(settings.id.as_str());
         let clock: SharedClock = Arc::new(SystemClock::default());
-        let breaker = || CircuitBreaker::new(Arc::clone(&clock));
+        let breaker = || CircuitBreaker::new(Arc::clone(&clock), FAILURE_THRESHOLD, OPEN_DURATION);
         let limits =
             ClassLimits { max_calls: settings.max_concurrency.max(1), max_waiting: settings.max_queue };
         let retrieval_limits = ClassLimits {

@@ -1,8 +1,10 @@
 //! The store: what `serve` and `check` report about it.
 
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 use std::time::Duration;
 
+use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::store::{self, Durability, StoreLocation, StoreSettings, StoreTable};
 
 use super::{RunningProgram, run, text, write_config};
@@ -58,8 +60,8 @@ async fn check_reports_a_damaged_store_and_serve_starts_without_it() {
 async fn serve_replaces_a_store_whose_entries_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.db");
-    let location = StoreLocation::Sqlite(file);
-    let store = store::open(&StoreSettings { location, timeout: Duration::from_mins(10) }).await.unwrap();
+    let settings = StoreSettings::new(StoreLocation::Sqlite(file), Duration::from_mins(10));
+    let store = store::open(&settings, Arc::new(SystemClock::default())).await.unwrap();
     let mut transaction = store.begin(Durability::Immediate).await.unwrap();
     let entry = (b"latest".to_vec(), b"no time".to_vec());
     transaction.put_many(StoreTable::new("change_log_fact"), &[entry]).await.unwrap();

@@ -57,7 +57,9 @@ fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>
     {
         config.cache.fresh_for = fresh_for;
     }
-    config.store.timeout = LONG_TIMEOUT;
+    if !has_key("connect_timeout") {
+        (config.store.timeout, config.store.connect_timeout) = (LONG_TIMEOUT, LONG_TIMEOUT);
+    }
     if !has_key("timeout") {
         for archive in &mut config.archives {
             archive.settings.timeout = LONG_TIMEOUT;

@@ -13,14 +13,24 @@ const LOG_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
 /// The store of earlier versions, in the same directory.
 const EARLIER_STORE: &str = "store.redb";
 
+/// The lock of a store. A process that is being started has a copy of the descriptor for a moment, so closing it is not enough.
+pub(super) struct FileLock(File);
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing the file unlocks it, too.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Locks the file for this process until the returned value is dropped, or the process ends. The lock is that of another file,
 /// because SQLite locks the database itself for each transaction.
-pub(super) fn lock(file: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(file: &Path) -> Result<FileLock, OpenError> {
     let path = with_suffix(file, ".lock");
     let failed = |error| OpenError::File { file: path.clone(), error };
     let lock = open_private(OpenOptions::new().write(true).create(true), &path).map_err(failed)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(FileLock(lock)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { file: file.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

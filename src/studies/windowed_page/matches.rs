@@ -160,7 +160,7 @@ impl PageReader<'_> {
         let has_failed = studies.missing_archives().len() > missing_count;
         if needs_versions(criteria, self.search.sort) {
             studies.check_candidates(found.studies.iter()).await?;
-            studies.add_versions(&mut found, None).await;
+            studies.add_versions(&mut found, None).await?;
         }
         self.opened_count += self.count_opened(&found);
         let filtered = studies.filter(found, criteria, self.freshness).await?;

@@ -1,8 +1,7 @@
-//! A circuit breaker for each class of calls. After several failures in a row the archive is not called for a while, so that
-//! requests do not wait for the deadline unnecessarily and the archive can recover.
+//! A circuit breaker for the calls to a service: those of one class to an archive, or those to the store. After several failures in
+//! a row the service is not called for a while, so that requests do not wait for the deadline unnecessarily and the service can recover.
 //!
-//! Only evidence that the archive itself is unhealthy counts as a failure: no connection, no response in time, 502, 503 or 504.
-//! A call that the client canceled does not count, nor does an error that the request may have caused.
+//! The caller decides what is a failure: only evidence that the service itself is unhealthy. A call that was canceled does not count.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,17 +10,14 @@ use jiff::Timestamp;
 
 use crate::clock::SharedClock;
 
-/// The number of failures in a row that opens the circuit. A lost packet or a restart causes two or three; after five, the
-/// archive is down.
-const FAILURE_THRESHOLD: u32 = 5;
-
-/// How long the circuit stays open: long enough for a service to restart, short enough that users do not notice the delay.
-const OPEN_DURATION: Duration = Duration::from_secs(5);
-
 /// Allows calls or rejects them.
 #[derive(Debug)]
-pub(super) struct CircuitBreaker {
+pub struct CircuitBreaker {
     clock: SharedClock,
+    /// The number of failures in a row that opens the circuit.
+    failure_threshold: u32,
+    /// How long the circuit stays open.
+    open_duration: Duration,
     circuit: Mutex<Circuit>,
 }
 
@@ -34,10 +30,10 @@ struct Circuit {
     changed_at: Option<Timestamp>,
 }
 
-/// Whether an archive fails, as its last calls show.
+/// Whether a service fails, as its last calls show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Whether the archive has failed several times in a row and has not responded since.
+    /// Whether the service has failed several times in a row and has not responded since.
     pub is_failing: bool,
     /// The time since which this is so; `None` since the start of the process.
     pub since: Option<Timestamp>,
@@ -49,44 +45,45 @@ enum CircuitState {
     Closed { failure_count: u32 },
     /// No calls are allowed until the time `until` of the clock.
     Open { until: Duration },
-    /// Half-open: one call is in flight, which shows whether the archive has recovered.
+    /// Half-open: one call is in flight, which shows whether the service has recovered.
     Probing,
 }
 
 /// The reason why a call is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OpenCircuit {
+pub struct OpenCircuit {
     /// How long the circuit stays open.
-    pub(super) wait: Duration,
+    pub wait: Duration,
     /// The cause of the last failure.
-    pub(super) last_failure: Arc<str>,
+    pub last_failure: Arc<str>,
 }
 
 /// A change of the circuit, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CircuitChange {
-    /// The archive failed several times in a row and is not called for this duration.
+pub enum CircuitChange {
+    /// The service failed several times in a row and is not called for this duration.
     Opened(Duration),
-    /// The archive responded again.
+    /// The service responded again.
     Closed,
 }
 
 /// Permission for one call. Dropping it without a result counts as neither success nor failure.
 #[derive(Debug)]
-pub(super) struct Permit<'a> {
+pub struct Permit<'a> {
     breaker: &'a CircuitBreaker,
     is_recorded: bool,
 }
 
 impl CircuitBreaker {
-    pub(super) fn new(clock: SharedClock) -> Self {
+    /// Creates a circuit that `failure_threshold` failures in a row open for `open_duration`.
+    pub fn new(clock: SharedClock, failure_threshold: u32, open_duration: Duration) -> Self {
         let state = CircuitState::Closed { failure_count: 0 };
         let circuit = Circuit { state, last_failure: Arc::default(), changed_at: None };
-        Self { clock, circuit: Mutex::new(circuit) }
+        Self { clock, failure_threshold, open_duration, circuit: Mutex::new(circuit) }
     }
 
     /// Allows a call, or returns why it is not allowed.
-    pub(super) fn acquire(&self) -> Result<Permit<'_>, OpenCircuit> {
+    pub fn acquire(&self) -> Result<Permit<'_>, OpenCircuit> {
         let mut circuit = self.lock_circuit();
         let now = self.clock.elapsed();
         let open = |wait| OpenCircuit { wait, last_failure: Arc::clone(&circuit.last_failure) };
@@ -96,19 +93,19 @@ impl CircuitBreaker {
                 Duration::ZERO => circuit.state = CircuitState::Probing,
                 remaining => return Err(open(remaining)),
             },
-            CircuitState::Probing => return Err(open(OPEN_DURATION)),
+            CircuitState::Probing => return Err(open(self.open_duration)),
         }
         Ok(Permit { breaker: self, is_recorded: false })
     }
 
     /// Returns the health that the calls have shown.
-    pub(super) fn health(&self) -> Health {
+    pub fn health(&self) -> Health {
         let Circuit { state, changed_at, .. } = *self.lock_circuit();
         Health { is_failing: !matches!(state, CircuitState::Closed { .. }), since: changed_at }
     }
 
-    /// Whether the circuit has been open for long enough, so that the next call shows whether the archive has recovered.
-    pub(super) fn is_probe_due(&self) -> bool {
+    /// Whether the circuit has been open for long enough, so that the next call shows whether the service has recovered.
+    pub fn is_probe_due(&self) -> bool {
         matches!(self.lock_circuit().state, CircuitState::Open { until } if until <= self.clock.elapsed())
     }
 
@@ -118,22 +115,23 @@ impl CircuitBreaker {
 }
 
 impl Permit<'_> {
-    /// Records that the archive is healthy. Returns the change of the circuit.
-    pub(super) fn record_success(self) -> Option<CircuitChange> {
+    /// Records that the service is healthy. Returns the change of the circuit.
+    pub fn record_success(self) -> Option<CircuitChange> {
         self.record(|_, _| CircuitState::Closed { failure_count: 0 })
     }
 
-    /// Records that the archive is unhealthy, and the cause. Returns the change of the circuit; a circuit that stays open does not change.
-    pub(super) fn record_failure(self, cause: &str) -> Option<CircuitChange> {
+    /// Records that the service is unhealthy, and the cause. Returns the change of the circuit; a circuit that stays open does not change.
+    pub fn record_failure(self, cause: &str) -> Option<CircuitChange> {
+        let CircuitBreaker { failure_threshold, open_duration, .. } = *self.breaker;
         self.breaker.lock_circuit().last_failure = cause.into();
         self.record(|state, now| match state {
-            CircuitState::Closed { failure_count } if failure_count + 1 < FAILURE_THRESHOLD => {
+            CircuitState::Closed { failure_count } if failure_count + 1 < failure_threshold => {
                 CircuitState::Closed { failure_count: failure_count + 1 }
             }
             // The call began before the circuit opened, so its result is stale.
             CircuitState::Open { until } => CircuitState::Open { until },
             CircuitState::Closed { .. } | CircuitState::Probing => {
-                CircuitState::Open { until: now + OPEN_DURATION }
+                CircuitState::Open { until: now + open_duration }
             }
         })
     }
@@ -145,7 +143,7 @@ impl Permit<'_> {
         let was_closed = matches!(circuit.state, CircuitState::Closed { .. });
         circuit.state = next(circuit.state, now);
         let change = match (was_closed, circuit.state) {
-            (true, CircuitState::Open { .. }) => CircuitChange::Opened(OPEN_DURATION),
+            (true, CircuitState::Open { .. }) => CircuitChange::Opened(self.breaker.open_duration),
             (false, CircuitState::Closed { .. }) => CircuitChange::Closed,
             _ => return None,
         };
@@ -175,9 +173,12 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, ManualClock};
 
+    const FAILURE_THRESHOLD: u32 = 5;
+    const OPEN_DURATION: Duration = Duration::from_secs(5);
+
     fn breaker() -> (CircuitBreaker, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::default());
-        (CircuitBreaker::new(clock.clone()), clock)
+        (CircuitBreaker::new(clock.clone(), FAILURE_THRESHOLD, OPEN_DURATION), clock)
     }
 
     fn fail(breaker: &CircuitBreaker, times: u32) {
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_fails_from_the_opening_of_the_circuit_until_a_call_succeeds() {
+    fn a_service_fails_from_the_opening_of_the_circuit_until_a_call_succeeds() {
         let (breaker, clock) = breaker();
         fail(&breaker, FAILURE_THRESHOLD - 1);
         assert_eq!(breaker.health(), Health::default());
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_open_the_circuit_unless_a_call_succeeds_between_them() {
+    fn failures_in_a_row_open_the_circuit_unless_a_call_succeeds_between_them() {
         let (breaker, _) = breaker();
         fail(&breaker, FAILURE_THRESHOLD - 1);
         breaker.acquire().unwrap().record_success();
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_call_probes_the_archive_after_the_circuit_was_open() {
+    fn one_call_probes_the_service_after_the_circuit_was_open() {
         let (breaker, clock) = breaker();
         fail(&breaker, FAILURE_THRESHOLD);
         clock.advance(OPEN_DURATION / 2);
