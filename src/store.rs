@@ -156,7 +156,7 @@ pub async fn replace(settings: &StoreSettings, error: &StoreError) -> Result<Arc
         renamed = %renamed.display(),
         %error,
         "the store is damaged or is not a store; it was renamed and an empty one takes its place, so clients that follow changes \
-         receive every study once more"
+         receive every study once more, and Patient ids and page links are not valid any more unless fhir.keys is set"
     );
     Ok(Arc::new(SqliteStore::open(file, settings).await?))
 }

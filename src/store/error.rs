@@ -59,7 +59,7 @@ pub enum OpenError {
     /// The file is not a store.
     #[error(
         "store.url: {file} is damaged or is not a store: {error}. `serve` renames the file and starts with an empty store; clients \
-         that follow changes then receive every study once more",
+         that follow changes then receive every study once more, and Patient ids and page links are not valid any more unless fhir.keys is set",
         file = file.display()
     )]
     Damaged {
