@@ -35,7 +35,7 @@ impl RunningServe {
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{token_line}\
              [auth]\nmode = \"open\"\n[cache]\n{LONG_LIFETIMES}\n[telemetry]\nlog = \"json\"\n\
-             [[archive]]\nid = \"main\"\nurl = \"{}\"\npatient_id_system = \"urn:oid:2.999.1\"\n",
+             [[archive]]\nid = \"main\"\nurl = \"{}\"\nprofile = \"generic\"\npatient_id_system = \"urn:oid:2.999.1\"\n",
             pacs.url()
         );
         let config_path = directory.path().join("gateway.toml");

@@ -77,8 +77,10 @@ async fn a_list_that_became_shorter_between_two_pages_is_read_again() {
         let row = |number| json!({"0020000D": {"vr": "UI", "Value": [format!("1.2.{number}")]}});
         CannedResponse::json(Value::from(numbers.map(row).collect::<Vec<_>>()).to_string())
     };
-    for second_page in [CannedResponse::json("[]"), CannedResponse::status(204), page(5..=5)] {
-        let pages = [page(1..=5), second_page, page(1..=3), page(2..=3)];
+    for second_page in [CannedResponse::json("[]"), CannedResponse::status(204), page(500..=500)] {
+        // After the first page the gateway asks whether the list has more than max_scan rows.
+        let has_no_more = CannedResponse::json("[]");
+        let pages = [page(1..=500), has_no_more, second_page, page(1..=3), page(2..=3)];
         let pacs = Pacs::new().with_responses("/studies", pages).start().await;
         let gateway = RunningGateway::start(&pacs.url(), "profile = \"generic\"").await;
         let bundle = gateway.get_json("/fhir/ImagingStudy?_elements=id").await;

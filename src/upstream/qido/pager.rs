@@ -117,6 +117,8 @@ struct ListPosition {
     has_short_page: bool,
     /// Whether a row without an identity was received.
     has_rows_without_identity: bool,
+    /// Whether only the first page was read, and had fewer rows than requested.
+    is_short_first_page: bool,
 }
 
 impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> {
@@ -219,8 +221,9 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         position.has_rows_without_identity |= identities.contains(&None);
         let is_reported_count = !outcome.has_more
             && reported_count.is_some_and(|count| position.has_requested_objects(query, count));
-        // The rows of the overlap were in the list, so they were removed from it.
-        if outcome.row_count < overlap {
+        // The rows of the overlap were in the list, so they were removed from it. After a short first page, which may be the whole list, some
+        // archives return nothing for any offset.
+        if outcome.row_count < overlap && !position.is_short_first_page {
             return self.restart();
         }
         let is_end = if has_new_rows {
@@ -243,6 +246,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             *is_ended_by_count = !(is_short && is_reliable);
             return Ok(PageEnd::Last);
         }
+        position.is_short_first_page = is_first && is_short;
         position.received_count += outcome.row_count.saturating_sub(overlap);
         position.last_page = identities;
         Ok(PageEnd::More)
