@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::section::Section;
 use super::values::{count, duration, size};
 
-/// The default of `memory`: enough for an object of 45 MB or a mammogram, including its decoded samples; less than a quarter of the memory
+/// The default of `memory`: enough for an object of 60 MB or a mammogram, including its decoded samples; a quarter of the memory
 /// of a container with 768 MiB.
-const MEMORY: u64 = 136 << 20;
+const MEMORY: u64 = 160 << 20;
 
 /// The default of `parallelism`. Rendering a large image occupies one core for 0.1 s.
 const PARALLELISM: usize = 2;
