@@ -169,7 +169,7 @@ impl ChangeLog {
     /// Makes all records durable and marks the log as complete. This is the last call before the program ends.
     pub async fn close(&self) {
         self.0.is_dirty.store(false, Ordering::Release);
-        // The failures are logged, and there is nobody to return them to.
+        // The failures are logged. No caller waits for them.
         let _ = self.0.record_pending().await;
         let _ = self.0.attempt(|records| async move { records.end_session().await }).await;
     }

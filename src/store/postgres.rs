@@ -33,7 +33,7 @@ use crate::clock::SharedClock;
 /// The number of failures in a row that opens the circuit: a restart of the database costs each of a few requests one.
 const FAILURE_THRESHOLD: u32 = 3;
 
-/// How long the circuit stays open. A call that shows whether the database has returned costs nobody else anything.
+/// How long the circuit stays open. The call that then shows whether the database responds delays no other call.
 const OPEN_DURATION: Duration = Duration::from_secs(2);
 
 /// A store in a PostgreSQL database.

@@ -152,7 +152,7 @@ async fn a_replica_that_stops_in_a_transaction_does_not_block_the_others() {
     while transaction.is_err() {
         transaction = stopped.begin(Durability::Eventual).await;
     }
-    // The server ends the transaction that nobody continues.
+    // The server ends a transaction that is idle.
     put(&*waiting, Durability::Eventual, b"a").await;
     assert!(transaction.unwrap().put_many(TABLE, &[(b"b".to_vec(), vec![])]).await.is_err());
     assert_eq!(entries(&*waiting).await.len(), 1);

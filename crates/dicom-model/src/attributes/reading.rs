@@ -102,7 +102,7 @@ struct RawElement {
 }
 
 impl RawElement {
-    /// Returns what stands for the values that cannot be read.
+    /// Returns the value that represents the values that cannot be read.
     fn unreadable_value(&self) -> Option<Value> {
         self.has_unreadable.then(|| Value::Item(Attributes::default()))
     }
